@@ -1,0 +1,86 @@
+# One command does all the set-up it needs.  `make demo` first.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+INPUTS := pyproject.toml setup.py tools/syscall_numbers.py $(wildcard csrc/*.c csrc/*.h csrc/*.py)
+
+PEERS := strace bubblewrap crun runc uidmap util-linux iproute2 procps
+CROSS := qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+USER_FOR_TESTS := ckuser
+
+# The tests run as root where that can be had: those that must not be root leave it by themselves.
+AS_ROOT := $(shell [[ $$(id -u) == 0 ]] || ! sudo -n true 2>/dev/null || echo sudo -n env PYTHONDONTWRITEBYTECODE=1)
+PYTEST_ARGS ?=
+
+WARNINGS := -std=gnu11 -O2 -Wall -Wextra -Werror
+FREESTANDING := -static -nostdlib -ffreestanding -fno-stack-protector -fno-pic -no-pie -Wl,--build-id=none -Wl,-z,noexecstack -s
+ARM := build/aarch64
+ARM_CC := aarch64-linux-gnu-gcc
+
+.PHONY: help
+help: ## say what there is to make
+	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
+
+.PHONY: venv
+venv: $(STAMP) ## the virtual environment with everything in it, and the compiled extension
+
+$(STAMP): $(INPUTS)
+	tools/venv $@ $^
+
+.PHONY: demo
+demo: $(STAMP) ## a container from nothing, step by step
+	$(BIN)/containerkit demo
+
+.PHONY: testenv
+testenv: $(STAMP)
+	tools/need --optional $(PEERS) $(CROSS)
+	tools/ordinary-user $(USER_FOR_TESTS)
+	mkdir -p build
+
+.PHONY: test
+test: testenv ## all tests, as root where possible
+	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider --junitxml=build/junit.xml $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: style types warnings ## style, types and compiler warnings
+
+.PHONY: style
+style: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(STAMP)
+	$(BIN)/mypy --strict containerkit
+
+.PHONY: warnings
+warnings: $(STAMP)
+	for source in csrc/*.c; do $(CC) $(WARNINGS) -fsyntax-only -Icsrc -Ibuild $$source; done
+
+.PHONY: docs
+docs: $(STAMP) ## the book, with every script in it run
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "open build/docs/index.html"
+
+.PHONY: bench
+bench: $(STAMP) ## tables and plots of what everything costs
+	tools/need --optional $(PEERS)
+	$(BIN)/python -m benchmarks
+
+.PHONY: aarch64
+aarch64: $(STAMP) ## the C parts for the other processor, run under qemu
+	tools/need $(CROSS)
+	CC=$(ARM_CC) $(BIN)/python tools/syscall_numbers.py $(ARM)/ck_numbers.h
+	$(ARM_CC) $(WARNINGS) $(FREESTANDING) -Icsrc -o $(ARM)/ck-helper csrc/helper.c
+	$(ARM_CC) $(WARNINGS) -static -Icsrc -I$(ARM) -o $(ARM)/test_spawn csrc/test_spawn.c csrc/spawn.c
+	qemu-aarch64 $(ARM)/test_spawn
+
+.PHONY: clean
+clean: ## everything that make made
+	rm -rf build $(VENV) containerkit/libexec containerkit/_spawn*.so *.egg-info docs/scripts/*.out
+	find . -name __pycache__ -prune -exec rm -rf {} +
