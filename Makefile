@@ -64,7 +64,7 @@ warnings: $(STAMP)
 
 .PHONY: docs
 docs: $(STAMP) ## the book, with every script in it run
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs build/docs
 	@echo "open build/docs/index.html"
 
 .PHONY: bench

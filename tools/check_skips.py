@@ -1,6 +1,8 @@
 """Fails when a test was skipped for a reason that nobody expected, so that a green run means what it seems to mean.
 
     python tools/check_skips.py build/junit.xml tests/expected-skips.txt
+
+Both files must exist, and the report must hold at least one test.
 """
 
 from __future__ import annotations

@@ -1,0 +1,80 @@
+"""Fails the build of the book when a public object is in no API reference.
+
+Public is what stands in `__all__` of the package or of one of its public modules (those whose names begin with no `_`).
+An object counts as documented under the name it is listed by or under the one it was defined by, so a name that the
+package only passes on needs no second entry.  Failing is a warning: build with `sphinx-build -W`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from types import ModuleType
+
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
+
+logger = logging.getLogger(__name__)
+
+
+def public_modules(package: str) -> Iterator[ModuleType]:
+    """The package and all its public modules, imported.  Raises what importing one of them raises."""
+    root = importlib.import_module(package)
+    yield root
+    for found in pkgutil.walk_packages(root.__path__, f"{package}."):
+        if not any(part.startswith("_") for part in found.name.split(".")):
+            yield importlib.import_module(found.name)
+
+
+def names_of(module: ModuleType, name: str) -> set[str]:
+    """Every full name under which `name` of `module` may be documented."""
+    value = getattr(module, name)
+    if isinstance(value, ModuleType):
+        return {f"{value.__name__}:"}
+    home = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    return {f"{module.__name__}.{name}"} | ({".".join(map(str, home))} if all(home) else set())
+
+
+def homes(modules: list[ModuleType], name: str, value: object) -> set[str]:
+    """Where public modules list the very same object by the same name: a constant does not know its home."""
+    return {f"{m.__name__}.{name}" for m in modules if name in getattr(m, "__all__", ()) and getattr(m, name, None) is value}
+
+
+def missing(modules: list[ModuleType], module: ModuleType, documented: set[str]) -> Iterator[str]:
+    """One line for each name in `__all__` of `module` that is not among the `documented`."""
+    for name in getattr(module, "__all__", ()):
+        if not hasattr(module, name):
+            yield f"{module.__name__}.__all__ names {name}, which is not there"
+        elif not documented & (names_of(module, name) | homes(modules, name, getattr(module, name))):
+            yield f"public object {module.__name__}.{name} is in no API reference"
+
+
+def undocumented(package: str, documented: set[str]) -> Iterator[str]:
+    """One line for each public object and module that is not among the `documented`, and for each module without `__all__`.
+
+    :param documented: full names; that of a module ends in a colon, since a function may have the name of its module
+    """
+    modules = list(public_modules(package))
+    for module in modules:
+        if f"{module.__name__}:" not in documented:
+            yield f"public module {module.__name__} is in no API reference"
+        if not hasattr(module, "__all__"):
+            yield f"public module {module.__name__} has no __all__"
+        yield from missing(modules, module, documented)
+
+
+def check(app: Sphinx, env: BuildEnvironment) -> None:
+    """Warn of each public object that no page documents."""
+    objects = env.domains["py"].get_objects()
+    documented = {name + (":" if kind == "module" else "") for name, _, kind, *_ in objects}
+    for line in undocumented(app.config.shown_package, documented):
+        logger.warning("%s", line, type="shown")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.add_config_value("shown_package", "containerkit", "env")
+    app.connect("env-check-consistency", check)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,29 @@
+"""How the book is built: `make docs`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "containerkit"
+author = "the containerkit authors"
+release = version = "0.1.0"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "runs", "shown"]
+exclude_patterns = ["_ext", "scripts"]
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = "containerkit"
+html_copy_source = False
+pygments_style = "friendly"
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+
+# The package whose public objects must all be in the API reference: see _ext/shown.py.
+shown_package = "containerkit"

@@ -1,0 +1,130 @@
+"""The book: every script runs, every script is shown, and the extensions that hold the book to that work themselves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import scripts
+
+EXTENSIONS = scripts.DOCS / "_ext"
+
+CONF = f"""
+import sys
+sys.path[:0] = [{str(EXTENSIONS)!r}, "."]
+project = "sample"
+extensions = ["myst_parser", "sphinx.ext.autodoc", "runs", "shown"]
+exclude_patterns = ["scripts"]
+shown_package = "sample"
+"""
+API = "# Sample\n\n```{eval-rst}\n.. automodule:: sample\n   :members:\n\n.. automodule:: sample.shown\n   :members:\n```\n"
+ROOT_MODULE = '"The package."\nfrom . import shown\nfrom .shown import f\n__all__ = ["f", "shown"]\n'
+MODULE = '__all__ = ["f"]\ndef f() -> None:\n    "Does nothing."\n'
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("script", scripts.all_scripts(), ids=lambda script: script.stem)
+def test_script_ends_as_its_name_says(script: Path) -> None:
+    if not scripts.privileged():
+        pytest.skip("needs CAP_SYS_ADMIN")
+    ran = scripts.run(script)
+    assert scripts.as_expected(script, ran), f"exit code {ran.exit_code}\n{ran.output}"
+
+
+def test_there_are_scripts() -> None:
+    assert scripts.all_scripts()
+
+
+def test_every_script_is_shown_and_every_shown_script_is_there() -> None:
+    assert sorted(scripts.shown_scripts()) == scripts.all_scripts()
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    """A small book with a package of its own that documents all of it."""
+    files = {"conf.py": CONF, "index.md": API, "sample/__init__.py": ROOT_MODULE, "sample/shown.py": MODULE}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "scripts").mkdir()
+    return tmp_path
+
+
+def build(book: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Build the book with warnings as errors."""
+    command = [sys.executable, "-m", "sphinx", "-q", "-E", "-W", "--keep-going", "-b", "text", str(book), str(book / "out")]
+    return subprocess.run(command, cwd=book, env={"PATH": "/usr/bin:/bin"} | environment, capture_output=True, text=True, check=False)
+
+
+def show(book: Path, name: str, text: str) -> None:
+    """Put a script into the book and onto its page."""
+    (book / "scripts" / name).write_text(text)
+    (book / "index.md").write_text(f"{API}\n```{{ck-run}} scripts/{name}\n```\n")
+
+
+def test_a_book_that_documents_everything_builds(book: Path) -> None:
+    built = build(book)
+    assert (built.returncode, built.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        (
+            "sample/shown.py",
+            '__all__ = ["f", "g"]\ndef f() -> None:\n    "F."\ndef g() -> None: ...\n',
+            "public object sample.shown.g is in no",
+        ),
+        ("sample/shown.py", '__all__ = ["f", "g"]\ndef f() -> None:\n    "F."\n', "names g, which is not there"),
+        ("sample/more.py", "__all__: list[str] = []\n", "public module sample.more is in no"),
+        ("sample/shown.py", 'def f() -> None:\n    "F."\n', "public module sample.shown has no __all__"),
+        ("sample/__init__.py", ROOT_MODULE + "x = 1\n__all__ += ['x']\n", "public object sample.x is in no"),
+    ],
+)
+def test_an_undocumented_object_fails_the_build(book: Path, file: str, text: str, said: str) -> None:
+    (book / file).write_text(text)
+    built = build(book)
+    assert built.returncode != 0
+    assert said in built.stderr
+
+
+def test_a_page_shows_the_script_and_what_it_really_prints(book: Path) -> None:
+    show(book, "sum.py", "print(1000 + 234)\n")
+    assert build(book).returncode == 0
+    page = (book / "out/index.txt").read_text()
+    assert "print(1000 + 234)" in page
+    assert "1234" in page
+
+
+def test_a_script_that_ends_another_way_fails_the_build(book: Path) -> None:
+    if not scripts.privileged():
+        pytest.skip("needs CAP_SYS_ADMIN")
+    show(book, "broken.py", "raise SystemExit(3)\n")
+    built = build(book)
+    assert built.returncode != 0
+    assert "broken.py ended with 3" in built.stderr
+
+
+def test_a_script_that_should_fail_must_fail(book: Path) -> None:
+    if not scripts.privileged():
+        pytest.skip("needs CAP_SYS_ADMIN")
+    show(book, "it_fails.py", "raise SystemExit('as told')\n")
+    assert build(book).returncode == 0
+    assert "as told" in (book / "out/index.txt").read_text()
+    show(book, "it_fails.py", "pass\n")
+    assert "it_fails.py ended with 0" in build(book).stderr
+
+
+def test_nothing_is_run_when_told_so(book: Path) -> None:
+    show(book, "mark.py", f"open({str(book / 'was-run')!r}, 'w')\n")
+    assert build(book, CK_DOCS_RUN="0").returncode == 0
+    assert not (book / "was-run").exists()
+    assert "without running this script" in (book / "out/index.txt").read_text()
+
+
+def test_a_page_cannot_show_a_script_that_is_not_there(book: Path) -> None:
+    show(book, "gone.py", "")
+    (book / "scripts/gone.py").unlink()
+    assert "no such script: scripts/gone.py" in build(book).stderr

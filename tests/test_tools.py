@@ -1,0 +1,86 @@
+"""The scripts in tools/ that the build and CI trust: the table of system call numbers, and the check on skips."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import check_skips
+import pytest
+import syscall_numbers
+
+COMPILERS = [name for name in ("cc", "aarch64-linux-gnu-gcc") if shutil.which(name)]
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_the_compiler_agrees_with_every_number(compiler: str) -> None:
+    table = syscall_numbers.numbers([compiler])
+    checks = (f'#ifdef __NR_{name}\n_Static_assert(__NR_{name} == {number}, "{name}");\n#endif' for name, number in table.items())
+    source = "\n".join(["#include <sys/syscall.h>", *checks])
+    subprocess.run([compiler, "-fsyntax-only", "-x", "c", "-"], input=source, text=True, check=True)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_no_call_of_the_headers_is_missing(compiler: str) -> None:
+    source = "#include <sys/syscall.h>\n"
+    text = subprocess.run([compiler, "-dM", "-E", "-x", "c", "-"], input=source, capture_output=True, text=True, check=True).stdout
+    named = set(re.findall(r"__NR_(\w+)", text)) - syscall_numbers.NOT_CALLS
+    assert named <= syscall_numbers.numbers([compiler]).keys()
+
+
+def test_calls_that_old_headers_lack_are_there_too() -> None:
+    table = syscall_numbers.numbers(["cc"])
+    assert [table[name] for name in ("clone3", "mount_setattr", "cachestat", "statmount", "mseal", "file_setattr")] == [
+        435, 442, 451, 457, 462, 469,
+    ]  # fmt: skip
+
+
+def test_the_table_is_sorted_and_left_alone_when_it_is_right(tmp_path: Path) -> None:
+    target = tmp_path / "build/ck_numbers.h"
+    syscall_numbers.write(target)
+    lines = target.read_text().splitlines()
+    assert [line for line in lines if not re.fullmatch(r'\{"\w+", \d+\},', line)] == []
+    names = [line.split('"')[1] for line in lines]
+    assert names == sorted(names)
+    os.utime(target, ns=(1, 1))
+    syscall_numbers.write(target)
+    assert target.stat().st_mtime_ns == 1
+    assert [path.name for path in target.parent.iterdir()] == ["ck_numbers.h"]
+
+
+TESTS = """
+import pytest
+def test_runs(): pass
+@pytest.mark.skip(reason="no crun here")
+def test_is_skipped(): pass
+"""
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    """The report of a real run of pytest with one test passed and one skipped."""
+    (tmp_path / "test_sample.py").write_text(TESTS)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=junit.xml", "test_sample.py"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    return tmp_path / "junit.xml"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "code"),
+    [("", 1), ("# no crun here\n", 1), ("crun\n", 1), ("no crun\n", 0), ("nothing\n\nno (crun|runc)\n", 0)],
+)
+def test_a_skip_must_be_expected(tmp_path: Path, report: Path, allowed: str, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "allowed.txt").write_text(allowed)
+    assert check_skips.main(str(report), str(tmp_path / "allowed.txt")) == code
+    named = "unexpected skip: test_sample::test_is_skipped: no crun here" in capsys.readouterr().out
+    assert named == bool(code)
+
+
+def test_a_report_without_tests_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "junit.xml").write_text("<testsuites><testsuite/></testsuites>")
+    with pytest.raises(ValueError, match="holds no test"):
+        check_skips.skips(tmp_path / "junit.xml")
