@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "containerkit"
 
-CORE = {"errors", "syscalls", "step", "plan", "trace", "program", "process", "scratch", "_spawn"}
+CORE = {"errors", "syscalls", "step", "timeline", "program", "plan", "stdio", "trace", "process", "scratch", "_spawn"}
 WHOLE = {"run", "rootfs", "doctor", "leaks"}
 COMMAND = {"cli", "__main__"}
 DEPENDENCIES = {"cffi", "psutil"}
