@@ -165,10 +165,7 @@ def _path(field: str) -> str:
 
 def _mounts(table: list[list[str]]) -> Look:
     """By all that does not change: a mount id alone is used again."""
-    return {
-        tuple(fields[:5]): f"{_path(fields[4])} ({' '.join(fields[fields.index('-') + 1:][:2])}, id {fields[0]})"
-        for fields in table
-    }
+    return {tuple(fields[:5]): f"{_path(fields[4])} ({' '.join(fields[fields.index('-') + 1 :][:2])}, id {fields[0]})" for fields in table}
 
 
 def _cgroups(table: list[list[str]]) -> Look:
@@ -225,7 +222,7 @@ def _tables() -> Look:
                     raise OSError(error, os.strerror(error))
                 if kind == 0x0A00:  # NFT_MSG_NEWTABLE: the first attribute is the name
                     length = struct.unpack_from("=H", body, 4)[0]
-                    found[body[0], body[8 : 4 + length]] = f"{body[8:4 + length].rstrip(bytes(1)).decode()} (family {body[0]})"
+                    found[body[0], body[8 : 4 + length]] = f"{body[8 : 4 + length].rstrip(bytes(1)).decode()} (family {body[0]})"
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:

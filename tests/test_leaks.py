@@ -408,3 +408,46 @@ def test_names_with_spaces_and_brackets(tmp_path: Path) -> None:
     child.kill()
     child.wait()
     assert [leak.what for leak in found] == [f"{child.pid} (a) b (c)"]
+
+
+KERNEL_TESTS = """
+import os, subprocess, pytest
+kept = []
+def test_leaves_an_fd(): kept.append(os.open("/etc/passwd", os.O_RDONLY))
+def test_leaves_nothing(): pass
+def test_fails(): fd = os.open("/etc/passwd", os.O_RDONLY); kept.append(fd); assert 0
+@pytest.mark.root
+def test_root(): assert os.getuid() == 0
+@pytest.mark.unprivileged
+@pytest.mark.parametrize("value", [1, 2])
+def test_ordinary(value, tmp_path): assert os.getuid() != 0 and value == 1
+def test_as_user(as_user): assert int(as_user("import os; print(os.getuid())")) > 0
+def test_as_user_that_fails(as_user): as_user("raise SystemExit('said why')")
+def test_rootdir(rootdir): assert (rootdir / "bin/sh").exists() or os.path.islink(rootdir / "bin/sh")
+"""
+
+
+def test_the_tests_own_fixtures(tmp_path: Path) -> None:
+    """tests/conftest.py: a kernel test that leaves something behind fails, and the markers and fixtures do what they say."""
+    with tempfile.TemporaryDirectory(prefix="ck-fixtures-") as name:
+        top = Path(name)
+        top.chmod(0o755)
+        (top / "tests/kernel").mkdir(parents=True)
+        shutil.copy(REPO / "pyproject.toml", top)
+        (top / "tests/conftest.py").write_text(
+            (REPO / "tests/conftest.py").read_text().replace("REPO = TESTS.parent", f"REPO = __import__('pathlib').Path({str(REPO)!r})")
+        )
+        (top / "tests/kernel/test_some.py").write_text(KERNEL_TESTS)
+        argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rA", "tests"]
+        done = subprocess.run(argv, cwd=top, env={**os.environ, "PYTHONPATH": str(REPO)}, capture_output=True, text=True)
+    said = [line.split(" - ")[0] for line in done.stdout.splitlines() if line.split(" ")[0] in ("PASSED", "FAILED", "ERROR", "SKIPPED")]
+    outcome = {line.rpartition("::")[2]: line.partition(" ")[0] for line in said if "::" in line and "ERROR" not in line}
+    assert [line.rpartition("::")[2] for line in said if line.startswith("ERROR")] == ["test_leaves_an_fd"], done.stdout
+    assert outcome["test_leaves_nothing"] == outcome["test_rootdir"] == "PASSED"
+    assert outcome["test_fails"] == "FAILED"
+    if os.geteuid() == 0:
+        assert outcome["test_root"] == "PASSED"
+    if "test_as_user" in outcome:  # else skipped, with a reason, for want of the user
+        assert outcome["test_as_user"] == outcome["test_ordinary[1]"] == "PASSED"
+        assert outcome["test_as_user_that_fails"] == outcome["test_ordinary[2]"] == "FAILED"
+        assert "said why" in done.stdout
