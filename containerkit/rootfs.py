@@ -9,156 +9,23 @@ A path is copied to the same path below the root.  Each symbolic link on the way
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
 import os
 import re
-import shutil
-import stat
 import subprocess
-import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from . import elf
+from ._tree import EMPTY, StrPath, Tree, make
 from .errors import PlanError
 
 __all__ = ["busybox", "from_programs"]
 
-StrPath = str | os.PathLike[str]
-
-_FORM = "1"  # part of every cache key: raise it when the same files would make another root
-_FICLONE = 0x40049409
 _TOP = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-_EMPTY = ("dev", "etc", "home", "mnt", "proc", "root", "run", "sys", "tmp", "usr/bin", "var/tmp")
-_SHARED = ("/tmp", "/var/tmp")  # the directories anybody may write: mode 1777
 _SEARCHED = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-_ETC = {
-    "passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-    "group": "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n",
-    "hosts": "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n",
-    "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
-}
 _PYTHON = re.compile(r"python[23]?(\.\d+)?$")
 _NOT_STDLIB = frozenset({"test", "tests", "idlelib", "turtledemo", "ensurepip", "site-packages", "dist-packages"})
-
-
-@dataclass
-class _Tree:
-    """A root directory that is not written yet: what goes where, all by absolute path as seen from inside."""
-
-    files: dict[str, os.stat_result] = field(default_factory=dict)  # path, the same on the host and inside
-    links: dict[str, str] = field(default_factory=dict)
-    directories: set[str] = field(default_factory=set)
-    sources: dict[str, str] = field(default_factory=dict)  # for the few files that come from another path
-
-    def place(self, path: str) -> str:
-        """Take one path along, and each link on the way to it.  Returns the real path, whether it exists or not."""
-        real, ahead, hops = "/", path.split("/"), 0
-        while ahead:
-            here = os.path.join(real, part := ahead.pop(0))
-            if part == "..":
-                real = os.path.dirname(real)
-            elif part in ("", "."):
-                continue
-            elif os.path.islink(here):
-                if (hops := hops + 1) > 40:
-                    raise PlanError(f"{path}: too many symbolic links")
-                target = self.links[here] = os.readlink(here)
-                real = "/" if target.startswith("/") else real
-                ahead = target.split("/") + ahead
-            else:
-                real = here
-        if os.path.isfile(real):
-            self.files[real] = os.stat(real)
-        elif os.path.isdir(real):
-            self.directories.add(real)
-        return real
-
-    def place_empty(self) -> None:
-        """Take the empty directories along, with the host's links on the way to them."""
-        for name in _EMPTY:
-            self.directories.add(self.place(f"/{name}"))
-
-    def place_tree(self, path: str, skip: frozenset[str] = frozenset()) -> Iterator[str]:
-        """Take a path along with all that is below it.  Yields the real path of each file."""
-        real = self.place(path)
-        if not os.path.isdir(real):
-            yield real
-            return
-        for directory, below, names in os.walk(real):
-            below[:] = [name for name in below if name not in skip]
-            for name in (*below, *names):
-                there = self.place(os.path.join(directory, name))
-                if name in names and os.path.exists(there):
-                    yield there
-
-    def digest(self) -> str:
-        """A name for this content: equal when each file is the same file, unchanged."""
-        stats = {path: (self.sources.get(path), s.st_size, s.st_mtime_ns, s.st_mode) for path, s in self.files.items()}
-        known = (_FORM, sorted(stats.items()), sorted(self.links.items()), sorted(self.directories), sorted(_ETC.items()))
-        return hashlib.sha256(repr(known).encode()).hexdigest()[:32]
-
-    def whole(self, root: Path) -> bool:
-        """True when each file of this tree is in `root` with its size: a power cut may leave a file short."""
-        try:
-            return all(os.lstat(f"{root}{path}").st_size == s.st_size for path, s in self.files.items())
-        except OSError:
-            return False
-
-    def write(self, root: Path) -> None:
-        """Make it.  `root` is an empty directory.  The umask does not count: others than the maker will look inside."""
-        os.chmod(root, 0o755)
-        for path in sorted(self.directories):
-            _directory(root, path)
-        for path, target in self.links.items():
-            os.symlink(target, f"{_directory(root, os.path.dirname(path))}/{os.path.basename(path)}")
-        for path, status in self.files.items():
-            source, parent = self.sources.get(path, path), _directory(root, os.path.dirname(path))
-            _copy(source, f"{parent}/{os.path.basename(path)}", status)
-        for name in _ETC.keys() - {os.path.basename(path) for path in self.files if os.path.dirname(path) == "/etc"}:
-            _write(f"{_directory(root, '/etc')}/{name}", _ETC[name])
-        for path in self.directories.intersection(_SHARED):
-            os.chmod(f"{root}{path}", 0o1777)
-
-
-def _directory(root: Path, path: str) -> str:
-    """Make one directory of the root, and those above it.  No part of it may be a link: that would lead out of it."""
-    here = str(root)
-    for part in path.strip("/").split("/") if path.strip("/") else ():
-        here = f"{here}/{part}"
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(here)
-            os.chmod(here, 0o755)
-        if not stat.S_ISDIR(os.lstat(here).st_mode):
-            raise PlanError(f"{path} goes through {here.removeprefix(str(root))}, which is not a directory in the new root")
-    return here
-
-
-def _write(path: str, text: str) -> None:
-    with open(path, "x", encoding="utf-8") as file:
-        file.write(text)
-        os.fchmod(file.fileno(), 0o644)
-
-
-def _copy(source: str, target: str, status: os.stat_result) -> None:
-    """Copy one file, sharing its blocks where the file system can.
-
-    The set-user-ID and set-group-ID bits stay behind: a cached copy would outlive the host's security updates.
-    """
-    with open(source, "rb") as from_file, open(target, "xb") as to_file:
-        try:
-            fcntl.ioctl(to_file.fileno(), _FICLONE, from_file.fileno())
-        except OSError:
-            shutil.copyfileobj(from_file, to_file, 1 << 20)
-        os.fchmod(to_file.fileno(), stat.S_IMODE(status.st_mode) & 0o777)
-        os.utime(to_file.fileno(), ns=(status.st_mtime_ns, status.st_mtime_ns))
-
-
-# Which files a program needs ------------------------------------------------------------------------------------
 
 
 def _find(name: str) -> str:
@@ -199,7 +66,7 @@ class _Gathering:
     """Programs and what they need, put into a tree."""
 
     def __init__(self) -> None:
-        self.tree = _Tree()
+        self.tree = Tree()
         self.known: dict[tuple[str, str, int], elf.Elf] = {}
         self.seen: set[str] = set()
         for path in _TOP:
@@ -264,75 +131,6 @@ def _built_in() -> frozenset[str]:
     return frozenset(os.path.realpath(f"{prefix}/{name}") for prefix in ("", "/usr") for name in names)
 
 
-# Where the root goes --------------------------------------------------------------------------------------------
-
-
-def _cache_directory() -> Path:
-    own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return (own if os.geteuid() else Path("/var/cache")) / "containerkit" / "rootfs"
-
-
-@contextlib.contextmanager
-def _locked(path: Path, flags: int = 0) -> Iterator[int]:
-    """Hold an flock(2) on a file or directory.  The kernel lets go of it when the holder dies, however it dies."""
-    fd = os.open(path, flags | os.O_RDONLY | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def _sweep(cache: Path) -> None:
-    """Remove the staging directories whose makers are gone: nobody holds their lock."""
-    for stale in cache.glob(".staging-*"):
-        with contextlib.suppress(OSError):
-            fd = os.open(stale, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(stale)
-            finally:
-                os.close(fd)
-
-
-def _cached(tree: _Tree, cache: Path) -> Path:
-    """The root for this tree: the one made before, or a new one that appears whole or not at all."""
-    final = cache / tree.digest()
-    if tree.whole(final):
-        return final
-    cache.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        with _locked(cache / ".lock", os.O_CREAT):  # nobody sweeps between making the directory and locking it
-            _sweep(cache)
-            staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=cache))
-            stack.enter_context(_locked(staging))
-        stack.callback(shutil.rmtree, staging, ignore_errors=True)
-        tree.write(staging)
-        with _locked(cache / ".lock", os.O_CREAT):
-            if not tree.whole(final):
-                if final.exists():
-                    final.rename(cache / f".staging-damaged-{os.getpid()}")  # the next sweep takes it
-                staging.rename(final)
-    return final
-
-
-def _make(tree: _Tree, dest: StrPath | None) -> Path:
-    if dest is None:
-        return _cached(tree, _cache_directory())
-    root = Path(dest)
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise FileExistsError(f"{root} is there and is not an empty directory")
-    existed = root.exists()
-    root.mkdir(parents=True, exist_ok=True)
-    try:
-        tree.write(root)
-    except BaseException:
-        for entry in root.iterdir() if existed else [root]:
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-        raise
-    return root.resolve()
-
-
 def from_programs(programs: Iterable[str], dest: StrPath | None = None, *, extra_files: Iterable[StrPath] = ()) -> Path:
     """Make a root directory from programs of this host.
 
@@ -360,7 +158,7 @@ def from_programs(programs: Iterable[str], dest: StrPath | None = None, *, extra
         if not os.path.isabs(path):
             raise PlanError(f"extra file {path!r} is not an absolute path")
         gathering.extra(path)
-    return _make(gathering.tree, dest)
+    return make(gathering.tree, dest)
 
 
 def busybox(path: StrPath | None = None, dest: StrPath | None = None) -> Path:
@@ -377,12 +175,12 @@ def busybox(path: StrPath | None = None, dest: StrPath | None = None) -> Path:
     found = elf.read(source)
     if not found or found.interpreter or found.needed:
         raise PlanError(f"{source} is not a static program; from_programs() takes libraries along")
-    tree = _Tree(files={"/bin/busybox": os.stat(source)}, sources={"/bin/busybox": source})
-    tree.directories = {f"/{name}" for name in _EMPTY}
+    tree = Tree(files={"/bin/busybox": os.stat(source)}, sources={"/bin/busybox": source})
+    tree.directories = {f"/{name}" for name in EMPTY}
     for name in _applets(source):
         tree.links[f"/{name}"] = "/bin/busybox"
     tree.links.pop("/bin/busybox", None)
-    return _make(tree, dest)
+    return make(tree, dest)
 
 
 def _applets(program: str) -> list[str]:

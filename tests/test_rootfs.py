@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("elftools", reason="needs pyelftools: pip install containerkit[rootfs]")
 
-from containerkit import elf, rootfs
+from containerkit import _tree, elf, rootfs
 from containerkit.errors import PlanError
 
 CC = shutil.which("cc") or shutil.which("gcc")
@@ -26,7 +26,7 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = tmp_path_factory.mktemp("cache")
-    monkeypatch.setattr(rootfs, "_cache_directory", lambda: directory)
+    monkeypatch.setattr(_tree, "cache_directory", lambda: directory)
     return directory
 
 
@@ -313,7 +313,7 @@ def test_failure_while_writing_leaves_nothing(cache: Path, tmp_path: Path, monke
     def full_disk(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(rootfs, "_copy", full_disk)
+    monkeypatch.setattr(_tree, "_copy", full_disk)
     for dest in (None, tmp_path / "new"):
         with pytest.raises(OSError, match="No space"):
             rootfs.from_programs(["true"], dest)
@@ -329,14 +329,14 @@ def test_killed_maker_leaves_no_half_root(cache: Path) -> None:
     """SIGKILL in the middle of copying; the next maker makes a whole one and sweeps."""
     code = f"""
 import os, pathlib, signal
-from containerkit import rootfs
-rootfs._cache_directory = lambda: pathlib.Path({str(cache)!r})
-copy, left = rootfs._copy, [3]
+from containerkit import _tree, rootfs
+_tree.cache_directory = lambda: pathlib.Path({str(cache)!r})
+copy, left = _tree._copy, [3]
 def one_more(*a):
     left[0] -= 1
     if not left[0]: os.kill(os.getpid(), signal.SIGKILL)
     copy(*a)
-rootfs._copy = one_more
+_tree._copy = one_more
 rootfs.from_programs(["sh", "ls"])
 """
     repo = Path(rootfs.__file__).parent.parent
