@@ -1,0 +1,30 @@
+"""containerkit: what a container is made of, one part at a time.
+
+    errors  syscalls  step  timeline  plan  program  spawn  process  trace     the core: from parts to a process
+    ns  namespace  mounts  layerfs                                             the parts
+    run  rootfs  doctor  leaks                                                 what one does with them
+    cli                                                                        the same from a shell
+
+A `Step` is a system call with a reason.  A part is anything with ``steps()``.  A `Plan` is parts, folded and ordered.
+A `Process` is what a plan becomes.  There is no other mechanism.
+"""
+
+from . import kernel, mounts, ns, rootfs, syscalls
+from .doctor import doctor
+from .errors import ContainerKitError, Failed, LayerError, PlanError, StepError, Unavailable
+from .leaks import leaks
+from .namespace import Namespace
+from .plan import Plan, plan
+from .process import Process, Usage
+from .run import Result, run
+from .stdio import DEVNULL, PIPE, PTY, STDOUT
+from .step import Part, Phase, Side, Step
+from .trace import Trace
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DEVNULL", "PIPE", "PTY", "STDOUT", "ContainerKitError", "Failed", "LayerError", "Namespace", "Part", "Phase", "Plan", "PlanError",
+    "Process", "Result", "Side", "Step", "StepError", "Trace", "Unavailable", "Usage", "doctor", "kernel", "leaks", "mounts", "ns", "plan",
+    "rootfs", "run", "syscalls",
+]  # fmt: skip

@@ -1,0 +1,336 @@
+"""Mounts, as parts: what the program finds where.
+
+    mounts.Root(dir)   a directory as /        mounts.Bind(src, dst)  something of the host's
+    mounts.Tmpfs(dst)  memory                  mounts.Proc, Sysfs, Mqueue, Devpts   what the kernel shows
+    mounts.Dev()       the devices everybody expects
+    mounts.Masked()    what a container should not see;  mounts.ReadOnly()  what it should not change
+
+Every target is an absolute path inside the root.  Missing targets are made there, except in a read-only root.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import kernel, syscalls, vfs
+from .errors import PlanError
+from .step import Phase, Step
+from .syscalls import ATTR, MS, OPEN_TREE, Fd, HasFileno, O
+from .timeline import ROOT
+
+__all__ = ["MASKED", "READONLY", "Bind", "Dev", "Devpts", "Masked", "Mqueue", "Proc", "ReadOnly", "Root", "Sysfs", "Tmpfs"]
+
+#: What runtimes hide by default, so that no secret of the kernel's shows.
+MASKED = (
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
+    "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+)  # fmt: skip
+#: What runtimes make read-only by default, so that no setting of the kernel's changes.
+READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+SAFE = ATTR.NOSUID | ATTR.NODEV | ATTR.NOEXEC
+LATE = 1000  # after every mount, however deep
+ENOENT, EBADF, ENOTDIR = 2, 9, 20
+DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
+LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"}
+
+Path = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A directory of the host's as the root; the host's own root goes, with all its mounts.
+
+    :param path: an absolute path
+    :param readonly: nothing in it can be changed, nor in any mount below it
+    :param idmap: a user `Namespace`: files of its root show as the program's root, and so on
+    :see: pivot_root(2)
+    """
+
+    path: Path
+    readonly: bool = False
+    idmap: HasFileno | None = None
+
+    def __post_init__(self) -> None:
+        vfs.outside(self.path)
+
+    def steps(self) -> Iterable[Step]:
+        path, why = vfs.outside(self.path), "the directory that becomes the root"
+        attr, userns = ATTR.RDONLY if self.readonly else ATTR(0), _id_map(self.idmap)
+        if kernel.has("open_tree"):
+            yield vfs.clone_tree(path, why, recursive=True, phase=Phase.ROOTFS, save=ROOT, claims="root")
+            yield from vfs.set_attributes(ROOT, attr, True, userns, phase=Phase.ROOTFS)
+            yield from vfs.root_at(path)
+        else:
+            bind = syscalls.mount(path, path, None, MS.BIND | MS.REC)
+            yield vfs.step(Phase.ROOTFS, bind, why, claims="root", hint=vfs.SOURCE_HINTS)
+            yield vfs.step(Phase.ROOTFS, syscalls.openat(path, O.PATH | O.DIRECTORY | O.CLOEXEC), "take hold of it", save=ROOT)
+            yield from vfs.set_attributes(ROOT, attr, True, userns, phase=Phase.ROOTFS)
+        yield from vfs.enter_root()
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A file or directory of the host's, also visible inside.
+
+    :param source: an absolute path of the host
+    :param target: an absolute path inside; the same as `source` unless given
+    :param readonly: it, and every mount below it, cannot be changed from inside
+    :param recursive: with the mounts below it
+    :param options: more attributes by their names in mount(8): "nosuid", "nodev", "noexec", "noatime", ...
+    :param directory: whether it is one; looked up unless given
+    :param idmap: a user `Namespace` whose ids the files are shown with
+    :see: mount_namespaces(7), mount_setattr(2)
+    """
+
+    source: Path
+    target: Path | None = None
+    readonly: bool = False
+    recursive: bool = True
+    options: Sequence[str] = ()
+    directory: bool | None = None
+    idmap: HasFileno | None = None
+
+    def __post_init__(self) -> None:
+        vfs.outside(self.source)
+        vfs.inside(self.target or self.source)
+        vfs.attributes(self.options)
+
+    def steps(self) -> Iterable[Step]:
+        source, target = vfs.outside(self.source), vfs.inside(self.target or self.source)
+        directory = os.path.isdir(source) if self.directory is None else self.directory
+        attr = vfs.attributes(self.options) | (ATTR.RDONLY if self.readonly else ATTR(0))
+        place = vfs.make_directory(target) if directory else vfs.make_file(target)
+        shown = vfs.bind(source, target, f"show {source} inside", attr=attr, recursive=self.recursive, directory=directory, userns=_id_map(self.idmap))
+        yield from vfs.placed(target, [*place, *shown])
+
+
+@dataclass(frozen=True, slots=True)
+class Tmpfs:
+    """Memory as a directory.
+
+    :param size: at most so many bytes, or "64M", or "50%" of the machine's memory
+    :param mode: permissions of the directory
+    :param options: attributes by their names in mount(8)
+    :see: tmpfs(5)
+    """
+
+    target: Path
+    size: int | str | None = None
+    mode: int = 0o1777
+    options: Sequence[str] = ("nosuid", "nodev")
+
+    def __post_init__(self) -> None:
+        vfs.inside(self.target)
+        vfs.attributes(self.options)
+        size = str(self.size if self.size is not None else 0)
+        if not size.rstrip("%kKmMgG").isdigit() or len(size) - len(size.rstrip("%kKmMgG")) > 1:
+            raise PlanError(f"a size is bytes, '64M' or '50%', not {self.size!r}")
+        if not 0 <= self.mode <= 0o7777:
+            raise PlanError(f"not a mode: {self.mode:#o}")
+
+    def steps(self) -> Iterable[Step]:
+        target = vfs.inside(self.target)
+        options = {"mode": f"{self.mode:o}"} | ({} if self.size is None else {"size": str(self.size)})
+        yield from _placed("tmpfs", target, 0o755, options, f"memory at /{target}", attr=vfs.attributes(self.options))
+
+
+@dataclass(frozen=True, slots=True)
+class Proc:
+    """A proc of the program's pid namespace.  `ns.Pid()` brings one along.
+
+    :param hidepid: "invisible": processes of other users do not show
+    :see: proc(5)
+    """
+
+    target: Path = "/proc"
+    hidepid: str | None = None
+
+    def __post_init__(self) -> None:
+        vfs.inside(self.target)
+        if self.hidepid not in (None, "off", "noaccess", "invisible", "ptraceable"):
+            raise PlanError(f"hidepid is off, noaccess, invisible or ptraceable, not {self.hidepid!r}")
+
+    def steps(self) -> Iterable[Step]:
+        target = vfs.inside(self.target)
+        hint = {1: "a proc for a new user namespace needs a new pid namespace, and a fully visible proc still mounted here"}
+        yield from _placed("proc", target, 0o555, {"hidepid": self.hidepid} if self.hidepid else {}, "the kernel's view of processes", attr=SAFE, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Sysfs:
+    """The kernel's view of devices, read-only unless asked otherwise.  :see: sysfs(5)"""
+
+    target: Path = "/sys"
+    readonly: bool = True
+
+    def __post_init__(self) -> None:
+        vfs.inside(self.target)
+
+    def steps(self) -> Iterable[Step]:
+        target, hint = vfs.inside(self.target), {1: "a sysfs for a new user namespace needs a new network namespace too: ns.Net()"}
+        attr = SAFE | (ATTR.RDONLY if self.readonly else ATTR(0))
+        yield from _placed("sysfs", target, 0o555, {}, "the kernel's view of devices", attr=attr, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Mqueue:
+    """The IPC namespace's POSIX message queues, as files.  :see: mq_overview(7)"""
+
+    target: Path = "/dev/mqueue"
+
+    def __post_init__(self) -> None:
+        vfs.inside(self.target)
+
+    def steps(self) -> Iterable[Step]:
+        target, hint = vfs.inside(self.target), {1: "message queues for a new user namespace need a new IPC namespace too: ns.Ipc()"}
+        yield from _placed("mqueue", target, 0o755, {}, "message queues as files", attr=SAFE, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Devpts:
+    """Pseudo-terminals of the program's own.
+
+    :param gid: the group that terminals belong to; it has to be mapped in the user namespace
+    :see: pts(4)
+    """
+
+    target: Path = "/dev/pts"
+    gid: int | None = None
+
+    def __post_init__(self) -> None:
+        vfs.inside(self.target)
+
+    def steps(self) -> Iterable[Step]:
+        target = vfs.inside(self.target)
+        options = {"newinstance": None, "ptmxmode": "0666", "mode": "0620"} | ({} if self.gid is None else {"gid": str(self.gid)})
+        hint = {22: "the group is not mapped in this user namespace", 1: vfs.PRIVILEGE}
+        yield from _placed("devpts", target, 0o755, options, "terminals of its own", attr=ATTR.NOSUID | ATTR.NOEXEC, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Dev:
+    """A minimal /dev: null zero full random urandom tty, ptmx and pts, shm, fd and the standard streams.
+
+    The devices are bound from the host's, which works where mknod is not allowed, as in a user namespace.
+
+    :param shm_size: of /dev/shm
+    :param mknod: make the devices instead; needs CAP_MKNOD over the host
+    """
+
+    shm_size: int | str = "64M"
+    mknod: bool = False
+
+    def steps(self) -> Iterable[Step]:
+        yield from vfs.placed("dev", self._all())
+        yield from Devpts().steps()
+        yield from _placed("tmpfs", "dev/shm", 0o755, {"mode": "1777", "size": str(self.shm_size)}, "shared memory", attr=SAFE)
+
+    def _all(self) -> Iterator[Step]:
+        yield from vfs.make_directory("dev")
+        attr = ATTR.NOSUID | ATTR.NOEXEC
+        yield from vfs.filesystem("tmpfs", "dev", {"mode": "755", "size": "64k"}, "an empty /dev", attr=attr)
+        yield vfs.find("dev")
+        for name, target in LINKS.items():
+            yield vfs.step(Phase.MOUNTS, syscalls.symlinkat(target, vfs.TARGET, name), f"/dev/{name}")
+        yield from self._made() if self.mknod else self._bound()
+        yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.TARGET), "%target is done with")
+
+    def _made(self) -> Iterator[Step]:
+        for name, (major, minor) in DEVICES.items():
+            call = syscalls.mknodat(vfs.TARGET, name, stat.S_IFCHR | 0o666, os.makedev(major, minor))
+            yield vfs.step(Phase.MOUNTS, call, f"/dev/{name}", hint={1: "mknod needs CAP_MKNOD over the host: let it bind the devices instead"})
+
+    def _bound(self) -> Iterator[Step]:
+        for name in DEVICES:
+            yield vfs.step(Phase.MOUNTS, syscalls.mknodat(vfs.TARGET, name, stat.S_IFREG | 0o666), f"a place for /dev/{name}")
+            if kernel.has("open_tree"):
+                yield vfs.clone_tree(f"/dev/{name}", f"the host's /dev/{name}", recursive=False, phase=Phase.MOUNTS)
+                yield vfs.step(Phase.MOUNTS, syscalls.move_mount(vfs.MOUNT, vfs.TARGET, name), "attach it")
+                yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.MOUNT), "%mount is done with")
+            else:
+                yield vfs.step(Phase.MOUNTS, syscalls.dup3(vfs.TARGET, vfs.CLASSIC_FD, O.CLOEXEC), "under a number that a path can name")
+                yield vfs.step(Phase.MOUNTS, syscalls.mount(f"/dev/{name}", f"{vfs.CLASSIC_TARGET}/{name}", None, MS.BIND), f"the host's /dev/{name}")
+                yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.CLASSIC_FD), "the place is done with")
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """Hides paths: files behind /dev/null, directories behind an empty read-only tmpfs.  Missing ones stay missing.
+
+    What is bound over a file is the host's own null device, opened and checked here, before any image has a say:
+    a link planted in the image's /dev does not come into it.
+
+    :param paths: absolute paths inside
+    """
+
+    paths: Sequence[Path] = MASKED
+
+    def __post_init__(self) -> None:
+        for path in self.paths:
+            vfs.inside(path)
+
+    def steps(self) -> Iterable[Step]:
+        for path in ("/dev/null", "/proc/self/fd"):
+            there = syscalls.openat(path, O.PATH | O.CLOEXEC)
+            yield vfs.step(Phase.MOUNTS, there, f"without {path} nothing could be hidden", save=vfs.MOUNT, order=LATE)
+            yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.MOUNT), "it is there", order=LATE)
+        for path in map(vfs.inside, self.paths):
+            yield from self._hide(path)
+
+    def _hide(self, path: str) -> Iterator[Step]:
+        """Of two mounts one fits: a file takes no directory, a directory no file, and the kernel says ENOTDIR.
+
+        Only a path that is not there gets neither.
+        """
+        absent = {"order": LATE, "tolerates": {ENOENT, EBADF}}
+        other = {"order": LATE, "tolerates": {ENOENT, ENOTDIR}}
+        yield vfs.find(path, directory=False, order=LATE, tolerates={ENOENT, ENOTDIR})
+        yield vfs.step(Phase.MOUNTS, syscalls.dup3(vfs.TARGET, vfs.CLASSIC_FD, O.CLOEXEC), "under a number that a path can name", **absent)
+        yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.TARGET), "%target is done with", **absent)
+        null = syscalls.mount("/dev/null", vfs.CLASSIC_TARGET, None, MS.BIND)
+        yield vfs.step(Phase.MOUNTS, null, f"a file /{path} reads as empty", **other)
+        empty = syscalls.mount("tmpfs", vfs.CLASSIC_TARGET, "tmpfs", MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC, "size=0,mode=755")
+        yield vfs.step(Phase.MOUNTS, empty, f"a directory /{path} is empty", **other)
+        yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.CLASSIC_FD), "the place is done with", **absent)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOnly:
+    """Makes paths read-only that another part mounted, with every mount below them.  Missing ones stay missing.
+
+    :param paths: absolute paths inside
+    """
+
+    paths: Sequence[Path] = READONLY
+
+    def __post_init__(self) -> None:
+        for path in self.paths:
+            vfs.inside(path)
+
+    def steps(self) -> Iterable[Step]:
+        kernel.require("mount_setattr", "a tree of mounts made read-only at once")
+        for path in map(vfs.inside, self.paths):
+            yield from self._freeze(path)
+
+    def _freeze(self, path: str) -> Iterator[Step]:
+        """The path is bound over itself, read-only.  Where it is not there, every descriptor is none (EBADF)."""
+        absent = {"order": LATE + 1, "tolerates": {EBADF}}
+        yield vfs.find(path, directory=False, order=LATE + 1, tolerates={ENOENT, ENOTDIR})
+        flag = OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC | OPEN_TREE.AT_EMPTY_PATH | OPEN_TREE.AT_RECURSIVE
+        yield vfs.step(Phase.MOUNTS, syscalls.open_tree(vfs.TARGET, "", flag), f"another view of /{path}", save=vfs.MOUNT, **absent)
+        yield vfs.step(Phase.MOUNTS, syscalls.mount_setattr(vfs.MOUNT, ATTR.RDONLY, recursive=True), "which cannot be written to", **absent)
+        yield vfs.step(Phase.MOUNTS, syscalls.move_mount(vfs.MOUNT, vfs.TARGET), "covers it", **absent)
+        for slot in (vfs.MOUNT, vfs.TARGET):
+            yield vfs.step(Phase.MOUNTS, syscalls.close(slot), f"{slot} is done with", **absent)
+
+
+def _placed(fstype: str, target: str, mode: int, options: Mapping[str, str | None], why: str, **more: Any) -> Iterator[Step]:
+    return vfs.placed(target, [*vfs.make_directory(target, mode), *vfs.filesystem(fstype, target, options, why, **more)])
+
+
+def _id_map(namespace: HasFileno | None) -> Fd | None:
+    return Fd(f"user namespace {os.fstat(namespace.fileno()).st_ino}", namespace) if namespace else None

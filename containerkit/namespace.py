@@ -1,0 +1,256 @@
+"""A live namespace as a value: equal when the kernel says so, joined when it is put in a plan.
+
+`ns.Net()` asks for a new one; `Namespace.of(pid, "net")` is one that exists.  It lives as long as somebody is in it,
+or holds a descriptor of it, or has it pinned to a file: this object holds a descriptor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterable
+from ctypes import CDLL, get_errno
+from types import TracebackType
+from typing import Any, TypeVar
+
+from . import syscalls
+from .errors import PlanError, Unavailable
+from .step import Phase, Step
+from .syscalls import CLONE, MNT, Fd
+
+__all__ = ["KINDS", "Namespace"]
+
+#: The kinds of namespaces, by their names under /proc/PID/ns, with the clone flag that makes one.
+KINDS = {
+    "user": CLONE.NEWUSER, "mnt": CLONE.NEWNS, "pid": CLONE.NEWPID, "net": CLONE.NEWNET,
+    "ipc": CLONE.NEWIPC, "uts": CLONE.NEWUTS, "cgroup": CLONE.NEWCGROUP, "time": CLONE.NEWTIME,
+}  # fmt: skip
+NS_GET_USERNS, NS_GET_PARENT, NS_GET_NSTYPE, NS_GET_OWNER_UID = 0xB701, 0xB702, 0xB703, 0xB704
+NSFS_MAGIC = 0x6E736673
+OWN_IMAGE = frozenset({"user", "mnt", "pid", "time"})
+"""Joining one of these must not be done by a process that shares the caller's memory, or cannot be."""
+
+T = TypeVar("T")
+
+
+def _flag(kind: str) -> CLONE:
+    if kind not in KINDS:
+        raise PlanError(f"no such kind of namespace: {kind!r}; known: {', '.join(KINDS)}")
+    return KINDS[kind]
+
+
+class Namespace:
+    """A namespace that exists.  In a plan it is joined.  As a context manager it closes its descriptor at the end.
+
+    :ivar kind: "user", "mnt", "pid", "net", "ipc", "uts", "cgroup" or "time"
+    """
+
+    def __init__(self, fd: int) -> None:
+        """Takes over `fd`, an open file of /proc/PID/ns or a pinned one."""
+        self._fd = fd
+        try:
+            flag = fcntl.ioctl(fd, NS_GET_NSTYPE)
+        except OSError:
+            os.close(fd)
+            self._fd = -1
+            raise PlanError("this file is no namespace") from None
+        self.kind = next(kind for kind, value in KINDS.items() if value == flag)
+
+    @classmethod
+    def of(cls, pid: int, kind: str) -> Namespace:
+        """The namespace of that kind that a process is in.  :param pid: a process id, or 0 for this thread's
+
+        :raises ProcessLookupError: no such process
+        :raises PermissionError: it is not the caller's to look at
+        """
+        _flag(kind)
+        who = str(pid) if pid else "thread-self"
+        try:
+            return cls(os.open(f"/proc/{who}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC))
+        except FileNotFoundError:
+            if os.path.exists(f"/proc/{who}"):
+                raise Unavailable(f"{kind} namespaces", probed=f"/proc/{who}/ns/{kind}", remedy="a kernel built with them") from None
+            raise ProcessLookupError(3, f"no process {pid}") from None
+
+    @classmethod
+    def at(cls, path: str | os.PathLike[str]) -> Namespace:
+        """The namespace pinned at a path.  :raises PlanError: what is there is no namespace"""
+        return cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+
+    @classmethod
+    def new(cls, kind: str) -> Namespace:
+        """A new namespace with nobody in it, kept alive by this object alone.
+
+        A user namespace has no ids mapped yet.  A pid namespace cannot be joined until somebody is its pid 1.
+
+        :raises Unavailable: it cannot be held without a process in it
+        :raises OSError: the kernel refuses
+        """
+        flag = _flag(kind)
+        if kind in ("user", "pid", "time"):
+            raise Unavailable(f"a {kind} namespace with nobody in it", remedy=f"spawn a plan with ns.{kind.title()}() and take Namespace.of(process.pid, {kind!r})")
+        return _in_thread(lambda: (_unshare(flag), cls.of(0, kind))[1])
+
+    # --- what it is ----------------------------------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        """The descriptor that keeps it alive.  :raises ValueError: it was closed"""
+        if self._fd < 0:
+            raise ValueError("this Namespace was closed")
+        return self._fd
+
+    @property
+    def inode(self) -> int:
+        """The number that /proc/PID/ns shows in brackets."""
+        return os.fstat(self.fileno()).st_ino
+
+    @property
+    def owner(self) -> Namespace:
+        """The user namespace whose root has power over this one.  :see: ioctl_ns(2)"""
+        return Namespace(fcntl.ioctl(self.fileno(), NS_GET_USERNS))
+
+    @property
+    def owner_uid(self) -> int:
+        """Who made this user namespace.  :raises OSError: it is of another kind"""
+        answer = bytearray(4)
+        fcntl.ioctl(self.fileno(), NS_GET_OWNER_UID, answer)
+        return int.from_bytes(answer, "little")
+
+    @property
+    def parent(self) -> Namespace | None:
+        """The one above, for user and pid namespaces; None when that is out of the caller's sight.  :see: ioctl_ns(2)"""
+        if self.kind not in ("user", "pid"):
+            raise PlanError(f"{self.kind} namespaces have no parent: only user and pid namespaces are nested")
+        try:
+            return Namespace(fcntl.ioctl(self.fileno(), NS_GET_PARENT))
+        except PermissionError:
+            return None
+
+    def _key(self) -> tuple[int, int]:
+        status = os.fstat(self.fileno())
+        return status.st_dev, status.st_ino
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Namespace) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def processes(self) -> list[int]:
+        """The ids of the processes in it, as far as the caller may look."""
+        key, found = self._key(), []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                status = os.stat(f"/proc/{name}/ns/{self.kind}")
+                found += [int(name)] if (status.st_dev, status.st_ino) == key else []
+        return sorted(found)
+
+    # --- using it ------------------------------------------------------------------------------------------------
+
+    def steps(self) -> Iterable[Step]:
+        """As a part, it is joined."""
+        flag = KINDS[self.kind]
+        hint = {1: "joining needs CAP_SYS_ADMIN over it: join the user namespace that owns it in the same plan",
+                22: "the caller's kernel or thread cannot join this one"}  # fmt: skip
+        yield Step.child(
+            Phase.IDENTITY, syscalls.setns(Fd(f"{self.kind} namespace {self.inode}", self), flag), why=f"join the {self.kind} namespace {self.inode}",
+            part=f"Namespace {self.kind}", joins=int(flag), claims=f"{self.kind} namespace", helper="join" if self.kind in OWN_IMAGE else "", hint=hint,
+        )  # fmt: skip
+        if self.kind == "user":
+            yield from _become_root()
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Runs a Python function inside, in a thread of its own, and returns what it returns.
+
+        The caller's thread stays where it is.  What the function raises is raised here.
+
+        :raises Unavailable: a process with threads cannot enter a user, mount or time namespace; in a pid namespace
+            only children are: spawn a plan instead
+        """
+        if self.kind in OWN_IMAGE:
+            raise Unavailable(f"a thread of this process in another {self.kind} namespace", probed="setns(2) refuses it to processes with threads", remedy="spawn a plan with this namespace in it")
+        return _in_thread(lambda: (_setns(self.fileno(), KINDS[self.kind]), function())[1])
+
+    def pin(self, path: str | os.PathLike[str]) -> None:
+        """Keeps it alive by a bind mount at `path`, which must not exist yet.  :see: ip-netns(8)
+
+        :raises FileExistsError: there is something already
+        :raises PermissionError: mounting needs privilege
+        """
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+        try:
+            _libc("mount", f"/proc/self/fd/{self.fileno()}".encode(), os.fsencode(path), None, 4096, None)
+        except OSError:
+            os.unlink(path)
+            raise
+
+    @staticmethod
+    def unpin(path: str | os.PathLike[str]) -> None:
+        """Takes the bind mount at `path` away, and the file.  :raises PlanError: there is no namespace pinned there"""
+        Namespace.at(path).close()
+        _libc("umount2", os.fsencode(path), int(MNT.DETACH | MNT.UMOUNT_NOFOLLOW))
+        os.unlink(path)
+
+    def close(self) -> None:
+        """Lets go of the descriptor."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Namespace:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<Namespace {self.kind}:[{self.inode}]>" if self._fd >= 0 else f"<Namespace {self.kind}, closed>"
+
+
+def _become_root() -> Iterable[Step]:
+    """Whoever joins a user namespace has its capabilities, but no name in it: become its root."""
+    hint = {22: "0 is not mapped in this user namespace", 1: "0 is mapped, but not for the caller"}
+    for call in (syscalls.setresgid(0), syscalls.setresuid(0)):
+        yield Step.child(Phase.IDENTITY, call, why="be root there", hint=hint, helper="join", tolerates={22})
+
+
+_LIBC = CDLL(None, use_errno=True)
+
+
+def _libc(name: str, *args: Any) -> None:
+    if getattr(_LIBC, name)(*args) != 0:
+        number = get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+def _unshare(flag: CLONE) -> None:
+    _libc("unshare", int(flag))
+
+
+def _setns(fd: int, flag: CLONE) -> None:
+    _libc("setns", fd, int(flag))
+
+
+def _in_thread(function: Callable[[], T]) -> T:
+    """Runs a function in a thread that ends with it: what it does to itself is gone with it."""
+    result: list[T] = []
+    failure: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            result.append(function())
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=body, name="containerkit namespace")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return result[0]

@@ -1,0 +1,307 @@
+"""New namespaces, as parts: each adds its flag to the clone, and the steps that make it of use.
+
+    ns.User()   who one is          ns.Mount()   what is where        ns.Pid()     who else is there
+    ns.Net()    whom one can reach  ns.Ipc()     what is shared       ns.Uts()     what one is called
+    ns.Cgroup() where limits begin  ns.Time()    how long it has been up
+
+To join one that exists put a `Namespace` in the plan.
+"""
+
+from __future__ import annotations
+
+import os
+import socket as socket_module
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from . import kernel, syscalls, vfs
+from .errors import PlanError, Unavailable
+from .step import Phase, Step
+from .syscalls import ATTR, CLONE, MS, Bytes, Call, Field, O, Slot, Tool
+
+__all__ = ["Cgroup", "Ipc", "Mount", "Net", "Pid", "Time", "User", "Uts", "subids"]
+
+Range = tuple[int, int, int]
+FILE = Slot("file")
+CAP_SETGID, CAP_SETUID = 6, 7
+LIMIT = 340  # extents the kernel takes in one map
+
+
+def _made(kind: str, flag: CLONE, why: str) -> Step:
+    return Step.parent(Phase.CLONE, syscalls.clone3(flag), why=why, claims=f"{kind} namespace")
+
+
+def write_file(path: str, data: bytes, why: str, *, phase: Phase, child: bool = True, hint: object = "") -> Iterator[Step]:
+    """Opens a file, writes `data` in one call, closes it."""
+    step = Step.child if child else Step.parent
+    yield step(phase, syscalls.openat(path, O.WRONLY | O.CLOEXEC), why=why, save=FILE, hint={2: f"{path} is not there: is proc mounted at /proc?"})
+    yield step(phase, syscalls.write(FILE, data), why=data.decode().replace("\n", "; "), at_least=len(data), hint=hint)
+    yield step(phase, syscalls.close(FILE), why=f"{path} is done with")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user namespace: root in here, and only in here.
+
+    Without ranges the caller's own ids become `uid` and `gid` inside, which needs no privilege.  With ranges the
+    caller's privilege is used where it has it, newuidmap(1) and newgidmap(1) otherwise.
+
+    :param uid, gid: who the program is, inside
+    :param uids, gids: (inside, outside, count) of each range; both or neither
+    :raises PlanError: ranges that overlap or are empty, or do not hold `uid` and `gid`
+    :see: user_namespaces(7)
+    """
+
+    uid: int = 0
+    gid: int = 0
+    uids: Sequence[Range] = ()
+    gids: Sequence[Range] = ()
+
+    def __post_init__(self) -> None:
+        if bool(self.uids) != bool(self.gids):
+            raise PlanError("map ranges of both users and groups, or of neither")
+        for name, inside, ranges in (("uid", self.uid, self.uids), ("gid", self.gid, self.gids)):
+            if not 0 <= inside < 2**32 - 1:
+                raise PlanError(f"not a {name}: {inside}")
+            _check(name, ranges)
+            if ranges and not any(first <= inside < first + count for first, _, count in ranges):
+                raise PlanError(f"no range holds {name} {inside}")
+
+    def steps(self) -> Iterable[Step]:
+        yield _made("user", CLONE.NEWUSER, "a user namespace")
+        if not self.uids:
+            yield from self._single()
+        else:
+            yield from self._direct() if _may_map() else self._by_tool()
+            yield from self._become()
+
+    def _single(self) -> Iterator[Step]:
+        hint = {1: "one process maps its own id, and once only; a group only after setgroups is denied"}
+        why = "no group can be dropped in here, so that one which is denied something cannot leave"
+        yield from write_file("/proc/self/setgroups", b"deny", why, phase=Phase.IDENTITY)
+        for name, inside, own in (("uid", self.uid, os.geteuid()), ("gid", self.gid, os.getegid())):
+            data = b"%d %d 1" % (inside, own)
+            yield from write_file(f"/proc/self/{name}_map", data, f"{name} {inside} in here is {own} outside", phase=Phase.IDENTITY, hint=hint)
+
+    def _direct(self) -> Iterator[Step]:
+        hint = {1: "mapping these ids needs CAP_SETUID and CAP_SETGID outside"}
+        for name, ranges in (("uid", self.uids), ("gid", self.gids)):
+            data = b"\n".join(b"%d %d %d" % r for r in ranges)
+            yield from write_file(f"/proc/{{pid}}/{name}_map", data, f"map ranges of {name}s", phase=Phase.IDENTITY, child=False, hint=hint)
+
+    def _by_tool(self) -> Iterator[Step]:
+        for name, ranges in (("uid", self.uids), ("gid", self.gids)):
+            words = tuple(str(number) for r in ranges for number in r)
+            tool = Tool((f"new{name}map", "{pid}", *words), "install the package uidmap (shadow-utils)")
+            yield Step.parent(Phase.IDENTITY, tool, why=f"map ranges of {name}s that /etc/sub{name} allows", hint=f"/etc/sub{name} does not give the caller these ids")
+
+    def _become(self) -> Iterator[Step]:
+        """The caller's ids may not be those asked for.  Changing them changes who may trace the memory: not the caller's, then."""
+        moved = _outside(self.uids, self.uid) != os.geteuid() or _outside(self.gids, self.gid) != os.getegid()
+        for call in (syscalls.setgroups(()), syscalls.setresgid(self.gid), syscalls.setresuid(self.uid)):
+            yield Step.child(Phase.IDENTITY, call, why="be who was asked for", helper="join" if moved else "")
+
+
+def _check(name: str, ranges: Sequence[Range]) -> None:
+    if len(ranges) > LIMIT:
+        raise PlanError(f"the kernel takes {LIMIT} ranges of {name}s, not {len(ranges)}")
+    for numbers in ranges:
+        if len(numbers) != 3 or min(numbers) < 0 or numbers[2] == 0 or max(numbers[0], numbers[1]) + numbers[2] >= 2**32:
+            raise PlanError(f"a range of {name}s is (inside, outside, count): {numbers!r}")
+    for column in (0, 1):
+        spans = sorted((r[column], r[column] + r[2]) for r in ranges)
+        if any(a[1] > b[0] for a, b in zip(spans, spans[1:], strict=False)):
+            raise PlanError(f"ranges of {name}s overlap {'outside' if column else 'inside'}: {list(ranges)}")
+
+
+def _outside(ranges: Sequence[Range], inside: int) -> int:
+    return next(outside + inside - first for first, outside, count in ranges if first <= inside < first + count)
+
+
+def _may_map() -> bool:
+    """Whether the caller has CAP_SETUID and CAP_SETGID."""
+    with open("/proc/thread-self/status") as status:
+        effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
+    return bool(effective >> CAP_SETUID & 1 and effective >> CAP_SETGID & 1)
+
+
+def subids(size: int = 65536) -> User:
+    """A User with a whole range: the caller as root, and the ids that /etc/subuid and /etc/subgid give it as the rest.
+
+    :param size: how many ids inside, at most
+    :raises Unavailable: the files give the caller none
+    :see: subuid(5), newuidmap(1)
+    """
+    maps = []
+    for name, own in (("uid", os.geteuid()), ("gid", os.getegid())):
+        ranges, next_id = [(0, own, 1)], 1
+        for first, count in _subordinate(f"/etc/sub{name}"):
+            count = min(count, size - next_id)
+            if count > 0:
+                ranges.append((next_id, first, count))
+                next_id += count
+        if len(ranges) == 1:
+            raise Unavailable(f"a range of {name}s for this user", probed=f"/etc/sub{name}", remedy="usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER, as root")
+        maps.append(tuple(ranges))
+    return User(uids=maps[0], gids=maps[1])
+
+
+def _subordinate(path: str) -> list[tuple[int, int]]:
+    import pwd
+
+    try:
+        names = {pwd.getpwuid(os.geteuid()).pw_name, str(os.geteuid())}
+    except KeyError:
+        names = {str(os.geteuid())}
+    try:
+        with open(path) as file:
+            fields = [line.strip().split(":") for line in file if line.strip() and not line.startswith("#")]
+    except FileNotFoundError:
+        return []
+    return [(int(f[1]), int(f[2])) for f in fields if len(f) == 3 and f[0] in names]
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A mount namespace: a copy of the host's table of mounts, which changes without the host's noticing.
+
+    :param propagation: "private", or "slave" to still see what the host mounts later
+    :see: mount_namespaces(7)
+    """
+
+    propagation: str = "private"
+
+    def __post_init__(self) -> None:
+        if self.propagation not in ("private", "slave"):
+            raise PlanError(f"propagation is 'private' or 'slave', not {self.propagation!r}: a shared one would mount on the host")
+
+    def steps(self) -> Iterable[Step]:
+        yield _made("mnt", CLONE.NEWNS, "a mount namespace")
+        flag = MS.REC | (MS.PRIVATE if self.propagation == "private" else MS.SLAVE)
+        why = "no mount from here on reaches the host" + ("" if self.propagation == "slave" else ", and none of the host's arrives")
+        yield Step.child(Phase.IDENTITY, syscalls.mount(None, "/", None, flag), why=why, hint={22: "/ is no mount point: the caller was chrooted"})
+
+
+@dataclass(frozen=True, slots=True)
+class Pid:
+    """A pid namespace: the program is process 1, and sees only what it started.  When it ends, all of them do.
+
+    :param proc: mount a /proc that shows it, when the plan has a mount namespace
+    :param init: put a small process 1 before the program: it passes signals on, and reaps orphans.  A program that is
+        process 1 itself gets no signal it has no handler for.  The exit code of a program that a signal ended is then
+        128 and the signal's number
+    :see: pid_namespaces(7)
+    """
+
+    proc: bool = True
+    init: bool = False
+
+    def steps(self) -> Iterable[Step]:
+        yield _made("pid", CLONE.NEWPID, "a pid namespace")
+        if self.proc:
+            hint = {1: "a new proc needs a fully visible one still mounted here: the caller's own /proc may be hidden in part"}
+            more = {"only_with": "new mnt namespace", "needs": frozenset()}
+            attr = ATTR.NOSUID | ATTR.NODEV | ATTR.NOEXEC
+            shown = vfs.filesystem("proc", "proc", {}, "show this pid namespace in /proc", attr=attr, hint=hint, **more)
+            yield from vfs.placed("proc", [*vfs.make_directory("proc", 0o555, **more), *shown])
+        if self.init:
+            flags = CLONE.PARENT_SETTID
+            call = Call("clone", (syscalls.Shown(flags | 17, "PARENT_SETTID|SIGCHLD"), 0, Field("payload"), None, 0))
+            yield Step.child(Phase.EXEC, call, why="this stays as process 1; its child becomes the program", at_most=0, helper="init")
+
+
+@dataclass(frozen=True, slots=True)
+class Net:
+    """A network namespace: no interface but its own loopback.
+
+    :param loopback: bring `lo` up
+    :see: network_namespaces(7), netdevice(7)
+    """
+
+    loopback: bool = True
+
+    def steps(self) -> Iterable[Step]:
+        yield _made("net", CLONE.NEWNET, "a network namespace")
+        if self.loopback:
+            endpoint, request = Slot("socket"), struct.pack("16sH22x", b"lo", 1)
+            call = syscalls.socket(socket_module.AF_INET, socket_module.SOCK_DGRAM | socket_module.SOCK_CLOEXEC, shown="AF_INET")
+            yield Step.child(Phase.INSIDE, call, why="a way to talk to the network namespace", save=endpoint)
+            up = syscalls.ioctl(endpoint, 0x8914, Bytes(request, "{lo, UP}"), shown="SIOCSIFFLAGS")
+            yield Step.child(Phase.INSIDE, up, why="127.0.0.1 answers", hint={1: "this needs CAP_NET_ADMIN over the network namespace"})
+            yield Step.child(Phase.INSIDE, syscalls.close(endpoint), why="%socket is done with")
+
+
+@dataclass(frozen=True, slots=True)
+class Ipc:
+    """An IPC namespace: System V objects and POSIX message queues of its own.  :see: ipc_namespaces(7)"""
+
+    def steps(self) -> Iterable[Step]:
+        yield _made("ipc", CLONE.NEWIPC, "an IPC namespace")
+
+
+@dataclass(frozen=True, slots=True)
+class Uts:
+    """A UTS namespace: a host name of its own.
+
+    :param hostname, domainname: at most 64 bytes each; the host's stay where none is given
+    :raises PlanError: a name that is too long
+    :see: uts_namespaces(7)
+    """
+
+    hostname: str | None = None
+    domainname: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in (self.hostname, self.domainname):
+            if name is not None and not 0 < len(syscalls.text(name)) <= 64:
+                raise PlanError(f"a host or domain name has 1 to 64 bytes, not {len(syscalls.text(name))}")
+
+    def steps(self) -> Iterable[Step]:
+        yield _made("uts", CLONE.NEWUTS, "a UTS namespace")
+        if self.hostname is not None:
+            yield Step.child(Phase.INSIDE, syscalls.sethostname(self.hostname), why=f"be called {self.hostname}")
+        if self.domainname is not None:
+            yield Step.child(Phase.INSIDE, syscalls.setdomainname(self.domainname), why=f"in the domain {self.domainname}")
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroup:
+    """A cgroup namespace: the cgroup the child is in looks like the root.  Limits nothing.  :see: cgroup_namespaces(7)"""
+
+    def steps(self) -> Iterable[Step]:
+        yield _made("cgroup", CLONE.NEWCGROUP, "a cgroup namespace")
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """A time namespace: other offsets of the clocks that count since boot.  The wall clock stays.
+
+    :param monotonic, boottime: seconds to add; negative ones may not reach before the boot
+    :see: time_namespaces(7)
+    """
+
+    monotonic: float = 0.0
+    boottime: float = 0.0
+
+    def steps(self) -> Iterable[Step]:
+        hint = {1: "this needs CAP_SYS_ADMIN: run as root, or ask for ns.User()", 22: "this kernel has no time namespaces"}
+        call = Call("unshare", (CLONE.NEWTIME,))
+        yield Step.child(Phase.IDENTITY, call, why="a time namespace for who comes after the exec", claims="time namespace", hint=hint)
+        offsets = "".join(f"{clock} {self._split(value)}\n" for clock, value in (("monotonic", self.monotonic), ("boottime", self.boottime)))
+        hint = {34: "an offset leads to before the boot, or too far ahead", 1: "setting clocks needs CAP_SYS_TIME over the namespace"}
+        yield from write_file("/proc/self/timens_offsets", offsets.encode(), "clocks that only it sees", phase=Phase.IDENTITY, hint=hint)
+        if not kernel.has("exec enters time namespaces"):
+            yield from self._enter()
+
+    def _enter(self) -> Iterator[Step]:
+        """Before Linux 6.3 an exec did not enter it, and only a process that shares memory with nobody may."""
+        fd = Slot("time")
+        yield Step.child(Phase.IDENTITY, syscalls.openat("/proc/self/ns/time_for_children", O.CLOEXEC), why="take hold of it", save=fd)
+        yield Step.child(Phase.IDENTITY, syscalls.setns(fd, CLONE.NEWTIME), why="and enter", helper="join")
+        yield Step.child(Phase.IDENTITY, syscalls.close(fd), why="%time is done with")
+
+    @staticmethod
+    def _split(seconds: float) -> str:
+        whole = int(seconds // 1)
+        return f"{whole} {round((seconds - whole) * 1e9) % 1_000_000_000}"

@@ -1,0 +1,271 @@
+"""A process that a plan made: a pidfd, its streams, and the trace of how it came to be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import select
+import selectors
+import signal
+import struct
+import subprocess
+import time
+import warnings
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import IO, Any
+
+from .errors import Unavailable
+from .program import extension, number
+from .stdio import set_size
+from .trace import Trace
+
+P_PIDFD, WEXITED, WNOHANG, EINTR = 3, 4, 1, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process and the children it waited for used.
+
+    :ivar user_seconds: CPU seconds in programs
+    :ivar system_seconds: CPU seconds in the kernel on their behalf
+    :ivar memory_peak: largest resident memory of one of them, in bytes.  None where nobody knows: the kernel counts the
+        caller's own peak for a child that shared its memory, so a smaller one stays hidden.  A `Cgroup` or
+        ``share_memory=False`` makes it known.
+    """
+
+    user_seconds: float
+    system_seconds: float
+    memory_peak: int | None
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU seconds in all."""
+        return self.user_seconds + self.system_seconds
+
+
+class Process:
+    """A running or ended program.  Use it as a context manager: leaving it kills what still runs and cleans up.
+
+    :ivar pid: its process id, as this process sees it
+    :ivar pidfd: a descriptor of it, which never comes to mean another process; -1 once closed
+    :ivar returncode: None while it runs; its exit code; or minus the signal that ended it, as in `subprocess`
+    :ivar usage: None while it runs
+    :ivar stdin, stdout, stderr: our ends of the pipes, or None
+    :ivar terminal: our end of the pseudo-terminal, or None
+    :ivar trace: what each step of the plan returned, and how long it took
+    """
+
+    def __init__(
+        self, pid: int, pidfd: int, trace: Trace, ours: dict[int, IO[bytes]], terminal: int | None,
+        undo: list[Callable[[], None]], exact_memory: bool,
+    ) -> None:  # fmt: skip
+        self.pid, self.pidfd, self.trace, self.terminal = pid, pidfd, trace, terminal
+        self.stdin, self.stdout, self.stderr = (ours.get(n) for n in range(3))
+        self.returncode: int | None = None
+        self.usage: Usage | None = None
+        self._undo, self._exact_memory = undo, exact_memory
+        self._own_peak = 0 if exact_memory else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    # --- waiting -------------------------------------------------------------------------------------------------
+
+    def poll(self) -> int | None:
+        """The return code, or None while it runs.  Does not wait."""
+        if self.returncode is None:
+            self._reap(options=WEXITED | WNOHANG)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits until the program has ended.
+
+        :param timeout: seconds, or None to wait for ever
+        :raises subprocess.TimeoutExpired: it still runs
+        :see: waitid(2), pidfd_open(2)
+        """
+        if timeout is not None and self.poll() is None and not _readable(self.pidfd, timeout):
+            raise subprocess.TimeoutExpired("the program", timeout)
+        while self.returncode is None:
+            self._reap(options=WEXITED)  # a signal handler of the caller's may run between two tries
+        return self.returncode
+
+    def __await__(self) -> Generator[Any, None, int]:
+        """``await process``: the return code, without blocking the event loop."""
+        return self._wait_in_loop().__await__()
+
+    async def _wait_in_loop(self) -> int:
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        if self.poll() is None:
+            loop.add_reader(self.pidfd, lambda: ended.done() or ended.set_result(None))
+            try:
+                await ended
+            finally:
+                loop.remove_reader(self.pidfd)
+        return self.wait()
+
+    def _reap(self, options: int) -> None:
+        """Collects the process, if it has ended, with what it used; the pidfd stays open until close()."""
+        ffi, lib = extension().ffi, extension().lib
+        info, used, trace = ffi.new("char[128]"), ffi.new("char[144]"), ffi.new("struct ck_trace *")
+        address = [int(ffi.cast("uintptr_t", memory)) for memory in (info, used)]
+        result = lib.ck_call(trace, number("waitid"), P_PIDFD, self.pidfd, address[0], options, address[1], 0)
+        if result < 0 and result != -EINTR:
+            raise ChildProcessError(-result, f"process {self.pid} was waited for by somebody else")
+        code, pid, status = struct.unpack_from("8xi4xi4xi", ffi.buffer(info))
+        if result == 0 and pid:
+            self.returncode = status if code == os.CLD_EXITED else -status
+            self.usage = self._used(bytes(ffi.buffer(used)))
+
+    def _used(self, rusage: bytes) -> Usage:
+        user, user_us, system, system_us, peak = struct.unpack_from("5q", rusage)
+        known = self._exact_memory or peak > self._own_peak
+        return Usage(user + user_us / 1e6, system + system_us / 1e6, peak * 1024 if known else None)
+
+    # --- acting --------------------------------------------------------------------------------------------------
+
+    def signal(self, number: int) -> None:
+        """Sends a signal; nothing happens when the process has ended.  :see: pidfd_send_signal(2)"""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, number)
+
+    def kill(self) -> None:
+        """Ends it with SIGKILL, and with it, where it is pid 1, everything in its pid namespace."""
+        self.signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """Asks it to end with SIGTERM.  A pid 1 without a handler ignores that: use ``ns.Pid(init=True)`` or kill()."""
+        self.signal(signal.SIGTERM)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tells the program how large its pseudo-terminal is, in characters."""
+        if self.terminal is None:
+            raise Unavailable("a terminal", remedy="spawn with stdin=PTY, stdout=PTY, stderr=PTY")
+        set_size(self.terminal, rows, columns)
+
+    def communicate(self, input: bytes | None = None, timeout: float | None = None) -> tuple[bytes, bytes]:
+        """Writes `input`, reads both outputs to their ends, waits.  Neither side can block the other.
+
+        :param timeout: seconds; then subprocess.TimeoutExpired is raised with what was read so far
+        :return: (stdout, stderr); b"" for what is no pipe
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        talk = _Talk(self.stdin, [self.stdout, self.stderr], input or b"")
+        try:
+            talk.run(end)
+            self.wait(None if end is None else max(0.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired as error:
+            raise subprocess.TimeoutExpired("the program", timeout or 0.0, talk.read(0), talk.read(1)) from error
+        return talk.read(0), talk.read(1)
+
+    # --- ending --------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Kills what still runs, waits for it, closes our descriptors and undoes the parent's steps, last first."""
+        if self.pidfd < 0:
+            return
+        if self.returncode is None:
+            self.kill()
+            self.wait()
+        self._close_descriptors()
+        run_undo(self._undo)
+
+    def _close_descriptors(self) -> None:
+        for stream in (self.stdin, self.stdout, self.stderr):
+            if stream:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+        for descriptor in (self.terminal, self.pidfd):
+            if descriptor is not None and descriptor >= 0:
+                os.close(descriptor)
+        self.terminal, self.pidfd = None, -1
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "pidfd", -1) >= 0:
+            warnings.warn(f"{self!r} was never closed: use `with plan.spawn() as process`", ResourceWarning, stacklevel=2, source=self)
+            self._close_descriptors()
+
+    def __repr__(self) -> str:
+        state = "running" if self.returncode is None else f"ended with {self.returncode}"
+        return f"<Process {self.pid} {state}>"
+
+
+def run_undo(undo: list[Callable[[], None]]) -> None:
+    """Runs the ways back, last first.  One that fails does not stop the others; the first failure is raised."""
+    failures: list[Exception] = []
+    while undo:
+        try:
+            undo.pop()()
+        except Exception as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+def _readable(fd: int, seconds: float) -> bool:
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    return bool(poller.poll(max(0.0, seconds) * 1000))
+
+
+class _Talk:
+    """Both directions of a conversation at once."""
+
+    def __init__(self, writer: IO[bytes] | None, readers: list[IO[bytes] | None], data: bytes) -> None:
+        self.writer, self.readers, self.data = writer, readers, memoryview(data)
+        self.chunks: dict[int, list[bytes]] = {0: [], 1: []}
+        if writer and not data:
+            self._finish_writing()
+
+    def read(self, which: int) -> bytes:
+        return b"".join(self.chunks[which])
+
+    def run(self, end: float | None) -> None:
+        with selectors.PollSelector() as selector:
+            if self.writer and not self.writer.closed:
+                os.set_blocking(self.writer.fileno(), False)
+                selector.register(self.writer, selectors.EVENT_WRITE)
+            for which, reader in enumerate(self.readers):
+                if reader and not reader.closed:
+                    selector.register(reader, selectors.EVENT_READ, which)
+            while selector.get_map():
+                self._turn(selector, end)
+
+    def _turn(self, selector: selectors.BaseSelector, end: float | None) -> None:
+        left = None if end is None else end - time.monotonic()
+        if left is not None and left <= 0:
+            raise subprocess.TimeoutExpired("the program", 0.0)
+        for key, _ in selector.select(left):
+            done = self._read(key.fd, key.data) if key.data is not None else self._write(key.fd)
+            if done:
+                selector.unregister(key.fileobj)
+                self._close(key.fileobj)
+
+    def _read(self, fd: int, which: int) -> bool:
+        chunk = os.read(fd, 65536)
+        self.chunks[which].append(chunk)
+        return not chunk
+
+    def _write(self, fd: int) -> bool:
+        try:
+            self.data = self.data[os.write(fd, self.data[:65536]) :]
+        except BrokenPipeError:
+            return True
+        return not self.data
+
+    def _close(self, stream: Any) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            stream.close()
+
+    def _finish_writing(self) -> None:
+        if self.writer:
+            self._close(self.writer)

@@ -1,0 +1,106 @@
+"""Run a program in whatever parts it is given, wait for it, and say how it went."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import Failed
+from .plan import Plan, Word, plan
+from .process import Process, Usage
+from .step import Part
+from .stdio import DEVNULL, PIPE
+from .trace import Trace
+
+__all__ = ["Result", "run"]
+
+StoppedBy = Literal["oom", "pids", "timeout", "signal"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a program ended.
+
+    :ivar exit_code: what a shell would say: the exit code, or 128 and the signal's number
+    :ivar stdout, stderr: everything it wrote
+    :ivar stopped_by: who stopped it: "timeout" (we did), "signal" (somebody else, or itself), or None
+    :ivar usage: what it used
+    :ivar trace: how it came to be, step by step
+    :ivar seconds: from the spawn to the end
+    """
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    stopped_by: StoppedBy
+    usage: Usage
+    trace: Trace
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """The standard output, decoded; bytes that are no UTF-8 are replaced."""
+        return self.stdout.decode(errors="replace")
+
+
+def run(
+    argv: Sequence[Word],
+    *parts: Part,
+    timeout: float | None = None,
+    input: bytes | None = None,
+    check: bool = False,
+    env: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+) -> Result:
+    """Runs a program and waits for it.  It ends with the thread that called this.
+
+    :param argv: the program and its arguments
+    :param parts: what to run it in; none means: a plain process
+    :param timeout: seconds; then it is killed, with its whole pid namespace if it has one, and `stopped_by` is "timeout"
+    :param input: what it reads on its standard input; nothing unless given
+    :param check: raise `Failed` unless it exits with 0
+    :param env: the whole environment; empty unless given
+    :param cwd: the working directory, inside
+    :raises PlanError: the parts contradict each other
+    :raises StepError: it could not be made
+    """
+    return run_plan(plan(*parts, run=argv, env=env, cwd=cwd, die_with_parent=True), timeout=timeout, input=input, check=check)
+
+
+def run_plan(made: Plan, *, timeout: float | None = None, input: bytes | None = None, check: bool = False) -> Result:
+    """Runs a plan that has a program: what `Plan.run` does."""
+    begin = time.monotonic()
+    with made.spawn(stdin=DEVNULL if input is None else PIPE, stdout=PIPE, stderr=PIPE) as process:
+        stopped_by, (out, err) = _talk(process, input, None if timeout is None else max(0.0, timeout - (time.monotonic() - begin)))
+        result = _result(process, out, err, stopped_by, time.monotonic() - begin)
+    if check and result.exit_code:
+        raise Failed(result)
+    return result
+
+
+def _talk(process: Process, input: bytes | None, timeout: float | None) -> tuple[StoppedBy, tuple[bytes, bytes]]:
+    try:
+        output = process.communicate(input, timeout)
+    except subprocess.TimeoutExpired as expired:
+        # Only the first to end it counts: a program that ended by itself a moment ago was not stopped by us.
+        ours = process.poll() is None
+        process.kill()
+        process.wait()
+        return "timeout" if ours else _by_signal(process), (expired.stdout or b"", expired.stderr or b"")
+    return _by_signal(process), output
+
+
+def _by_signal(process: Process) -> StoppedBy:
+    return "signal" if process.returncode is not None and process.returncode < 0 else None
+
+
+def _result(process: Process, out: bytes, err: bytes, stopped_by: StoppedBy, seconds: float) -> Result:
+    assert process.returncode is not None and process.usage
+    code = process.returncode if process.returncode >= 0 else 128 - process.returncode
+    return Result(code, out, err, stopped_by, process.usage, process.trace, seconds)
+
+

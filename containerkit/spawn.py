@@ -1,0 +1,285 @@
+"""From a program to a process: the parent's side of the timeline.
+
+On return the child is running its program, or it never existed: a failure at any step ends the child, undoes what the
+parent had done, closes what was opened, and raises the StepError of that step.  The caller's thread, signal mask,
+working directory, namespaces and descriptors are as they were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import struct
+import subprocess
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .autopsy import interpreter
+from .errors import ContainerKitError, StepError, Unavailable
+from .inputs import Inputs, fileno
+from .process import Process, run_undo
+from .program import Program, extension, number
+from .step import Side, Step
+from .stdio import NAMES, Stream, Streams, open_streams
+from .syscalls import CLONE, Arg, Bytes, Call, Fd, Shown, Slot, Tool
+from .trace import Raw, Trace
+
+EINTR, ENOENT, ENOTDIR = 4, 2, 20
+WORD = 0xFFFFFFFFFFFFFFFF
+
+
+def spawn(program: Program, streams: tuple[Stream, Stream, Stream], passed: Mapping[int, Stream]) -> Process:
+    """Runs a program.  Raises StepError for the step that failed, Unavailable for what this kernel lacks."""
+    opened = open_streams(streams)
+    given = {NAMES[n]: fd for n, fd in opened.child.items()} | {f"fd{n}": fileno(s) for n, s in passed.items()}
+    try:
+        return _Spawn(program).run(opened, given)
+    except BaseException:
+        opened.close()
+        raise
+
+
+class _Spawn:
+    """One spawn under way."""
+
+    def __init__(self, program: Program) -> None:
+        self.program, self.steps = program, program.timeline.steps
+        self.inputs = Inputs(program.timeline.inputs, program.image)
+        self.parent = _Parent()
+        self.lib, self.ffi = extension().lib, extension().ffi
+        self.pidfd, self.child = -1, None  # type: int, Any
+
+    def run(self, opened: Streams, given: Mapping[str, int]) -> Process:
+        try:
+            self._spawn(given)
+            trace = self.trace()
+        except BaseException:
+            self._abort()
+            raise
+        finally:
+            self._unload()
+            self.inputs.close()
+            self.parent.close_slots()
+            opened.close_child_ends()
+        return Process(self.parent.pid, self.pidfd, trace, opened.ours, opened.master, self.parent.undo, self.program.forks)
+
+    def _spawn(self, given: Mapping[str, int]) -> None:
+        at = next(i for i, s in enumerate(self.steps) if s.call.name == "clone3")
+        for i in range(at):
+            self._parent_step(i)
+        self._clone(at, self.inputs.sources({**given, **self.parent.slots}))
+        if self.program.timeline.needs_sync:
+            self._talk(at + 1)
+        self._await_exec()
+        self._verdict()
+
+    def _clone(self, at: int, sources: Mapping[str, int]) -> None:
+        image = self.program.image
+        self.child = self.lib.ck_load(image, len(image), self.inputs.image)
+        if self.child == self.ffi.NULL:
+            self.child = None
+            raise MemoryError("no memory for the plan's image")
+        for name, fd in sources.items():
+            self.child.program.slot[self.program.slots[f"caller.{name}"]] = fd
+        flags, cgroup = (*self.steps[at].call.args, None)[:2]
+        assert isinstance(flags, int)
+        made_by_ck_start = CLONE.CLEAR_SIGHAND | CLONE.INTO_CGROUP
+        pid = self.lib.ck_start(self.child, int(flags) & ~made_by_ck_start, -1 if cgroup is None else self.parent.value(cgroup, []))
+        began = self.child.program.started or self.child.end
+        self.parent.trace[at] = (pid, self.child.begin, began)
+        if pid < 0:
+            self._fail(self.steps[at], -pid)
+        self.parent.pid, self.pidfd = pid, self.child.pidfd
+
+    # --- two actors ----------------------------------------------------------------------------------------------
+
+    def _talk(self, at: int) -> None:
+        """The parent's steps after the clone, each time the child says that it is the parent's turn."""
+        self.inputs.release_sync()
+        turn = Side.CHILD
+        for i in range(at, len(self.steps)):
+            side = self.steps[i].side
+            if side is Side.PARENT and turn is Side.CHILD and not self._hear():
+                return
+            if side is Side.CHILD and turn is Side.PARENT:
+                self._say()
+            if side is Side.PARENT:
+                self._parent_step(i)
+            turn = side
+
+    def _hear(self) -> bool:
+        """Whether the child reached its handshake; at the end of file it has failed instead."""
+        assert self.inputs.ours
+        heard = bool(self.inputs.ours.recv(1))
+        if heard and self.program.forks:
+            self._adopt()
+        return heard
+
+    def _say(self) -> None:
+        assert self.inputs.ours
+        with contextlib.suppress(BrokenPipeError):
+            self.inputs.ours.send(b".")
+
+    def _parent_step(self, place: int) -> None:
+        step = self.steps[place]
+        result = self.parent.make(step, place)
+        if result < step.at_least and -result not in step.tolerates:
+            self._fail(step, max(0, -result), self.parent.said)
+
+    # --- how it ended --------------------------------------------------------------------------------------------
+
+    def _await_exec(self) -> None:
+        """Until the child has left our memory and, where a helper goes on with the plan, become the program."""
+        while self.lib.ck_await_release(self.child, 200):
+            pass  # in slices, so that Ctrl-C gets through
+        if self.program.timeline.needs_image:
+            assert self.inputs.ours
+            while self.inputs.ours.recv(1):
+                pass
+
+    def _verdict(self) -> None:
+        """A step failed, the child was killed on its way, or the program runs."""
+        if self.program.forks:
+            self._adopt()
+        failed, trace = self.child.program.failed, self._child_trace()
+        if 0 <= failed < len(trace):
+            self._fail_in_child(failed, trace)
+        if not any(trace[i][1] for i in self.program.execs):
+            at = next(i for i, entry in enumerate(trace) if not entry[2])
+            self._fail(self.program.child_steps[at], EINTR, "the child was killed from outside before this step was done")
+
+    def _adopt(self) -> None:
+        """The helper cloned the caller's child proper: wait for the helper, go on with that one."""
+        forked = self.child.program.forked
+        if forked > 0 and forked != self.parent.pid:
+            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+            os.close(self.pidfd)
+            self.pidfd, self.parent.pid = -1, forked
+            self.pidfd = os.pidfd_open(forked)
+
+    def _fail_in_child(self, index: int, trace: list[Raw]) -> None:
+        """Of several tries to find the program, the one that got furthest has the most to say."""
+        tries, detail = [i for i in self.program.execs if trace[i][1]], ""
+        if index in tries:
+            index = next((i for i in tries if -trace[i][0] not in (ENOENT, ENOTDIR)), index)
+            detail = self._missing_interpreter(tries) if -trace[index][0] == ENOENT else ""
+        self._fail(self.program.child_steps[index], max(0, -trace[index][0]), detail)
+
+    def _missing_interpreter(self, tries: list[int]) -> str:
+        """ENOENT of an exec has two meanings.  The autopsy read the file, so this tells them apart."""
+        for i, index in enumerate(tries):
+            offset, size = self.program.spaces[f"program{i}"]
+            data = bytes(self.ffi.buffer(self.ffi.cast("char *", self.child.program) + offset, size))
+            path, wanted = self.program.child_steps[index].call.args[0], interpreter(data)
+            if wanted and isinstance(path, bytes):
+                return f"{os.fsdecode(path)} is there, but its interpreter {wanted} is not: add it to the root"
+        return ""
+
+    def _fail(self, step: Step, errno: int, detail: str = "") -> None:
+        raise StepError(step, errno, trace=self.trace(), detail=detail)
+
+    def _abort(self) -> None:
+        """Ends the child, waits until it has left our memory, undoes what the parent did."""
+        self.inputs.hang_up()
+        if self.child and self.pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            self.lib.ck_await_release(self.child, -1)
+            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+            os.close(self.pidfd)
+            self._reap_forked()
+        run_undo(self.parent.undo)
+
+    def _reap_forked(self) -> None:
+        forked = self.child.program.forked
+        if forked > 0 and forked != self.parent.pid:
+            os.kill(forked, signal.SIGKILL)
+            os.waitid(os.P_PID, forked, os.WEXITED)
+
+    def _unload(self) -> None:
+        if self.child:
+            self.lib.ck_unload(self.child)
+            self.child = None
+
+    # --- the trace -----------------------------------------------------------------------------------------------
+
+    def _child_trace(self) -> list[Raw]:
+        at = self.ffi.cast("char *", self.child.program) + self.program.traces
+        return list(struct.iter_unpack("qQQ", bytes(self.ffi.buffer(at, 24 * len(self.program.child_steps)))))
+
+    def trace(self) -> Trace:
+        """What was made so far."""
+        return Trace(self.steps, self.parent.trace, self._child_trace() if self.child else [])
+
+
+class _Parent:
+    """The parent as an actor: its slots, its trace, and its way back."""
+
+    def __init__(self) -> None:
+        self.pid, self.said = -1, ""
+        self.slots: dict[str, int] = {}
+        self.trace: dict[int, Raw] = {}
+        self.undo: list[Callable[[], None]] = []
+        self.lib, self.ffi = extension().lib, extension().ffi
+
+    def make(self, step: Step, place: int) -> int:
+        """Makes one step of the parent's: a result, or a negated error number."""
+        self.trace[place] = self._tool(step.call) if isinstance(step.call, Tool) else self._call(step.call)
+        result = self.trace[place][0]
+        if step.save and result >= 0:
+            self.slots[step.save.name] = result
+        if step.undo and result >= 0:
+            self.undo.append(self._undoing(step.undo))
+        if step.call.name == "close" and isinstance(step.call.args[0], Slot):
+            del self.slots[step.call.args[0].name]
+        return result
+
+    def _call(self, call: Call) -> Raw:
+        alive: list[Any] = []
+        values = [self.value(arg, alive) & WORD for arg in call.args]
+        trace = self.ffi.new("struct ck_trace *")
+        self.lib.ck_call(trace, number(call.name), *values, *[0] * (6 - len(values)))
+        return trace.result, trace.begin, trace.end
+
+    def _tool(self, tool: Tool) -> Raw:
+        begin = self.lib.ck_clock()
+        argv = [a.replace("{pid}", str(self.pid)) for a in tool.argv]
+        try:
+            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        except OSError as error:
+            raise Unavailable(tool.name, probed=f"running {argv[0]}: {error.strerror}", remedy=tool.remedy) from error
+        self.said = done.stderr.decode(errors="replace").strip() if done.returncode else ""
+        return -1 if done.returncode else 0, begin, self.lib.ck_clock()
+
+    def _undoing(self, call: Call) -> Callable[[], None]:
+        def undo() -> None:
+            result = self._call(call)[0]
+            if result < 0:
+                raise OSError(-result, os.strerror(-result), str(call))
+
+        return undo
+
+    def value(self, arg: Arg, alive: list[Any]) -> int:
+        """An argument as a number; memory it points to is kept in `alive`.  ``{pid}`` becomes the child's."""
+        match arg:
+            case Slot():
+                return self.slots[arg.name]
+            case Fd(source=int() | object() as source):
+                return fileno(source)  # type: ignore[arg-type]
+            case Shown():
+                return arg.value
+            case None:
+                return 0
+            case int():
+                return int(arg)
+            case bytes() | Bytes():
+                data = (arg + b"\0" if isinstance(arg, bytes) else arg.data).replace(b"{pid}", b"%d" % self.pid)
+                alive.append(self.ffi.from_buffer(data))
+                return int(self.ffi.cast("uintptr_t", alive[-1]))
+        raise ContainerKitError(f"the parent cannot pass {arg}")
+
+    def close_slots(self) -> None:
+        """Closes what the parent's steps opened and left open."""
+        while self.slots:
+            os.close(self.slots.popitem()[1])

@@ -1,0 +1,242 @@
+"""Steps every mounting part is made of: a filesystem, a bind, a place inside the root.
+
+A target is a path inside the new root, resolved there by openat2 with RESOLVE_IN_ROOT: whatever links an image holds,
+a mount cannot land outside.  The new mount calls work on descriptors, so nothing is resolved twice.  Where a sandbox
+hides them, mount(2) does the same at /proc/self/fd/63, which is the target just found.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from . import kernel, syscalls
+from .errors import PlanError
+from .step import Phase, Step
+from .syscalls import AT_FDCWD, ATTR, MNT, MS, OPEN_TREE, RESOLVE, O, Slot
+from .timeline import ROOT
+
+NEEDS = frozenset({"new mnt namespace"})
+MOUNT, TARGET, FS = Slot("mount"), Slot("target"), Slot("fs")
+CLASSIC_FD = 63
+CLASSIC_TARGET = f"/proc/self/fd/{CLASSIC_FD}"
+TARGET_HINTS = {2: "the root has no such place: make it in the image, or let the part make it", 40: "a link in the root leads in a circle, or through /proc/PID/fd"}
+SOURCE_HINTS = {
+    1: "the caller's mount namespace is not its own: ask for ns.User() and ns.Mount()",
+    2: "there is no such file or directory on the host",
+    13: "the caller may not reach the source",
+    22: "the source is unbindable, or a user namespace may not show what is hidden below it: bind it recursively",
+}
+PRIVILEGE = "mounting needs CAP_SYS_ADMIN over this mount namespace: run as root, or ask for ns.User()"
+
+OPTIONS = {
+    "ro": ATTR.RDONLY, "nosuid": ATTR.NOSUID, "nodev": ATTR.NODEV, "noexec": ATTR.NOEXEC,
+    "noatime": ATTR.NOATIME, "nodiratime": ATTR.NODIRATIME, "nosymfollow": ATTR.NOSYMFOLLOW,
+}  # fmt: skip
+_CLASSIC = {
+    ATTR.RDONLY: MS.RDONLY, ATTR.NOSUID: MS.NOSUID, ATTR.NODEV: MS.NODEV, ATTR.NOEXEC: MS.NOEXEC,
+    ATTR.NOATIME: MS.NOATIME, ATTR.NODIRATIME: MS.NODIRATIME, ATTR.NOSYMFOLLOW: MS.NOSYMFOLLOW,
+}  # fmt: skip
+
+
+def attributes(options: Iterable[str]) -> ATTR:
+    """Mount attributes by their names in fstab(5).  Raises PlanError for an unknown one."""
+    value = ATTR(0)
+    for option in options:
+        if option not in OPTIONS:
+            raise PlanError(f"unknown mount option {option!r}; known: {', '.join(OPTIONS)}")
+        value |= OPTIONS[option]
+    return value
+
+
+def classic_flags(attr: ATTR) -> MS:
+    """The same attributes as flags of mount(2)."""
+    flags = MS(0)
+    for member, flag in _CLASSIC.items():
+        flags |= flag if attr & member else MS(0)
+    return flags
+
+
+def inside(target: str | os.PathLike[str]) -> str:
+    """A target as a path below the root.  Raises PlanError when it is not absolute, or climbs."""
+    path = os.fsdecode(syscalls.text(target))
+    if not path.startswith("/") or ".." in path.split("/"):
+        raise PlanError(f"a target is an absolute path inside the root, without '..': {path!r}")
+    return "/".join(word for word in path.split("/") if word not in ("", ".")) or "."
+
+
+def outside(source: str | os.PathLike[str]) -> str:
+    """A source as an absolute path of the host.  Raises PlanError when it is relative."""
+    path = os.fsdecode(syscalls.text(source))
+    if not path.startswith("/"):
+        raise PlanError(f"a source is an absolute path of the host: {path!r}")
+    return path
+
+
+def step(phase: Phase, call: syscalls.Call, why: str, **more: Any) -> Step:
+    """A child's step that needs a mount namespace of its own: without one it would change the host."""
+    return Step.child(phase, call, why=why, **{"needs": NEEDS, **more})
+
+
+def placed(target: str, steps: Iterable[Step]) -> Iterator[Step]:
+    """Steps that mount something at `target`: after those that mount above it, and nobody else may mount there."""
+    depth = 0 if target == "." else target.count("/") + 1
+    for i, made in enumerate(steps):
+        yield made.with_(order=depth, claims="" if i else f"mount at /{target.lstrip('.')}")
+
+
+# --- places ------------------------------------------------------------------------------------------------------
+
+
+def find(target: str, *, directory: bool = True, at: Slot = ROOT, **more: Any) -> Step:
+    """Finds `target` inside the root -> %target."""
+    flag = O.PATH | O.CLOEXEC | (O.DIRECTORY if directory else O(0))
+    call = syscalls.openat2(at, target, flag, RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS)
+    return step(Phase.MOUNTS, call, f"find /{target.lstrip('.')} inside the root", save=TARGET, hint=TARGET_HINTS, **more)
+
+
+def make_directory(target: str, mode: int = 0o755, **more: Any) -> Iterator[Step]:
+    """Makes `target` and what is missing on the way to it, inside the root; what is there stays as it is."""
+    words = [word for word in target.split("/") if word != "."]
+    for depth, word in enumerate(words):
+        why = f"make /{'/'.join(words[: depth + 1])}, unless it is there"
+        if depth:
+            yield find("/".join(words[:depth]), **more)
+        yield step(Phase.MOUNTS, syscalls.mkdirat(TARGET if depth else ROOT, word, mode), why, tolerates={17, 30}, **more)
+        if depth:
+            yield step(Phase.MOUNTS, syscalls.close(TARGET), "%target is done with", **more)
+
+
+def make_file(target: str, **more: Any) -> Iterator[Step]:
+    """Makes an empty file to mount on, inside the root, unless something is there."""
+    parent, _, name = target.rpartition("/")
+    if parent:
+        yield from make_directory(parent, **more)
+        yield find(parent, **more)
+    call = syscalls.mknodat(TARGET if parent else ROOT, name, 0o100644)
+    yield step(Phase.MOUNTS, call, f"make /{target}, unless it is there", tolerates={17, 30}, **more)
+    if parent:
+        yield step(Phase.MOUNTS, syscalls.close(TARGET), "%target is done with", **more)
+
+
+# --- mounts ------------------------------------------------------------------------------------------------------
+
+
+def filesystem(
+    fstype: str, target: str, options: Mapping[str, str | None], why: str, *, attr: ATTR = ATTR(0), hint: Any = PRIVILEGE, **more: Any
+) -> Iterator[Step]:
+    """A new filesystem at `target` inside the root."""
+    if kernel.has("fsopen"):
+        yield from detached(fstype, options.items(), why, attr=attr, hint=hint, **more)
+        yield from attach(target, **more)
+    else:
+        yield from _at_target(target, True, more)
+        call = syscalls.mount(fstype, CLASSIC_TARGET, fstype, classic_flags(attr), classic_data(options.items()))
+        yield step(Phase.MOUNTS, call, why, hint=hint, **more)
+        yield step(Phase.MOUNTS, syscalls.close(CLASSIC_FD), "the place is done with", **more)
+
+
+def bind(source: str, target: str, why: str, *, attr: ATTR, recursive: bool, directory: bool, userns: syscalls.Fd | None = None, **more: Any) -> Iterator[Step]:
+    """What is at `source` on the host, also at `target` inside the root.  :see: open_tree(2), mount_setattr(2)"""
+    if (attr and recursive) or userns:
+        kernel.require("mount_setattr", "attributes for every mount of a tree, or an idmapped mount")
+    if kernel.has("open_tree"):
+        yield clone_tree(source, why, recursive=recursive, phase=Phase.MOUNTS, **more)
+        yield from set_attributes(MOUNT, attr, recursive, userns, **more)
+        yield from attach(target, directory=directory, **more)
+    else:
+        yield from _at_target(target, directory, more)
+        call = syscalls.mount(source, CLASSIC_TARGET, None, MS.BIND | (MS.REC if recursive else MS(0)))
+        yield step(Phase.MOUNTS, call, why, hint=SOURCE_HINTS, **more)
+        yield step(Phase.MOUNTS, syscalls.close(CLASSIC_FD), "the place is done with", **more)
+        if attr:
+            yield from change(target, attr, directory=directory, **more)
+
+
+def change(target: str, attr: ATTR, *, directory: bool = True, **more: Any) -> Iterator[Step]:
+    """Adds attributes to the mount at `target`.  :see: mount(2), "Changing the mount flags of an existing mount" """
+    yield from _at_target(target, directory, more)
+    call = syscalls.mount(None, CLASSIC_TARGET, None, MS.REMOUNT | MS.BIND | classic_flags(attr))
+    why = f"/{target} becomes {'|'.join(k for k, v in OPTIONS.items() if attr & v)}"
+    hint = {1: "a mount from another user namespace keeps the attributes it was locked with: ask for those too"}
+    yield step(Phase.MOUNTS, call, why, hint=hint, **more)
+    yield step(Phase.MOUNTS, syscalls.close(CLASSIC_FD), "the place is done with", **more)
+
+
+def set_attributes(mount: Slot, attr: ATTR, recursive: bool, userns: syscalls.Fd | None = None, phase: Phase = Phase.MOUNTS, **more: Any) -> Iterator[Step]:
+    """Attributes of a mount that is attached nowhere yet."""
+    if userns:
+        kernel.require("mount_setattr", "an idmapped mount")
+        hint = {22: "this filesystem cannot be idmapped, or it is already", 1: "mapping ids needs CAP_SYS_ADMIN over the filesystem"}
+        call = syscalls.mount_setattr(mount, attr | ATTR.IDMAP, recursive=recursive, userns=userns)
+        yield step(phase, call, "its ids are shown as the user namespace maps them", hint=hint, **more)
+    elif attr:
+        kernel.require("mount_setattr", "attributes for a whole tree of mounts")
+        why = ", ".join(k for k, v in OPTIONS.items() if attr & v) + (", and every mount below it" if recursive else "")
+        yield step(phase, syscalls.mount_setattr(mount, attr, recursive=recursive), why, **more)
+
+
+def detached(
+    fstype: str, options: Iterable[tuple[str, str | None]], why: str, *, attr: ATTR = ATTR(0), phase: Phase = Phase.MOUNTS, save: Slot = MOUNT,
+    hint: Any = PRIVILEGE, **more: Any,
+) -> Iterator[Step]:  # fmt: skip
+    """A new filesystem, attached nowhere yet -> `save`.  :see: fsopen(2), fsconfig(2), fsmount(2)"""
+    yield step(phase, syscalls.fsopen(fstype), why, save=FS, hint={19: f"this kernel has no {fstype}", 1: PRIVILEGE}, **more)
+    for key, value in options:
+        call = syscalls.fsconfig(FS, "SET_FLAG", key) if value is None else syscalls.fsconfig(FS, "SET_STRING", key, value)
+        yield step(phase, call, key if value is None else f"{key} is {value}", hint=hint, **more)
+    yield step(phase, syscalls.fsconfig(FS, "CREATE"), f"the {fstype} comes to be", hint=hint, **more)
+    yield step(phase, syscalls.fsmount(FS, attr), "as a mount, attached nowhere yet", save=save, hint=hint, **more)
+    yield step(phase, syscalls.close(FS), "its configuration is done with", **more)
+
+
+def clone_tree(source: str, why: str, *, recursive: bool, phase: Phase, save: Slot = MOUNT, **more: Any) -> Step:
+    """A copy of the mount at `source`, attached nowhere yet -> `save`."""
+    flag = OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC | (OPEN_TREE.AT_RECURSIVE if recursive else OPEN_TREE(0))
+    return step(phase, syscalls.open_tree(AT_FDCWD, source, flag), why, save=save, hint=SOURCE_HINTS, **more)
+
+
+def attach(target: str, *, directory: bool = True, mount: Slot = MOUNT, **more: Any) -> Iterator[Step]:
+    """Attaches a mount at `target` inside the root.  :see: move_mount(2)"""
+    yield find(target, directory=directory, **more)
+    yield step(Phase.MOUNTS, syscalls.move_mount(mount, TARGET), f"attach it at /{target.lstrip('.')}", **more)
+    for slot in (TARGET, mount):
+        yield step(Phase.MOUNTS, syscalls.close(slot), f"{slot} is done with", **more)
+
+
+def _at_target(target: str, directory: bool, more: Mapping[str, Any]) -> Iterator[Step]:
+    yield find(target, directory=directory, **more)
+    yield step(Phase.MOUNTS, syscalls.dup3(TARGET, CLASSIC_FD, O.CLOEXEC), "under a number that a path can name", **more)
+    yield step(Phase.MOUNTS, syscalls.close(TARGET), "%target is done with", **more)
+
+
+def classic_data(options: Iterable[tuple[str, str | None]]) -> str:
+    """Options as one string.  Raises PlanError when it is longer than the page that mount(2) reads."""
+    data = ",".join(key if value is None else f"{key}={value}" for key, value in options)
+    if len(os.fsencode(data)) > 4095:
+        raise PlanError("these mount options are longer than mount(2) takes (4095 bytes), and fsconfig(2) is not there")
+    return data
+
+
+# --- the root ----------------------------------------------------------------------------------------------------
+
+
+def root_at(path: str, **more: Any) -> Iterator[Step]:
+    """Attaches the detached %root at `path` of the child's own mount namespace: a root has to be somewhere first."""
+    hint = {2: "the directory was removed"}
+    yield step(Phase.ROOTFS, syscalls.move_mount(ROOT, AT_FDCWD, path), "in this mount namespace only, over the place it came from", hint=hint, **more)
+
+
+def enter_root() -> Iterator[Step]:
+    """Makes %root the root directory and lets the old one go, with everything that was mounted in it.
+
+    With both arguments ".", the new root covers the old one, and umount takes away what lies below: no directory is
+    needed to put the old root in.  :see: pivot_root(2)
+    """
+    hint = {22: "the new root is no mount point, or a mount on the way is shared, or / is the initial ramfs", 16: "the new root is on the current root's mount"}
+    yield step(Phase.PIVOT, syscalls.fchdir(ROOT), "stand in the new root")
+    yield step(Phase.PIVOT, syscalls.pivot_root(".", "."), "it becomes /", hint=hint)
+    yield step(Phase.PIVOT, syscalls.umount2(".", MNT.DETACH), "the host's root goes, with all its mounts")
+    yield step(Phase.PIVOT, syscalls.close(ROOT), "%root is done with")
+    yield step(Phase.PIVOT, syscalls.chdir("/"), "and stand in it")

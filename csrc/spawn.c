@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * spawn.c - the parent's side: load an image, clone the child that walks it, know when it has left our memory.
+ *
+ * The child is made with CLONE_VM, so its cost does not grow with the parent's size, and on a stack of its own.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/futex.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "spawn.h"
+#include "walk.h"
+
+#define STACK_BYTES 16384	/* ck_walk needs a few hundred */
+#define ALL_SIGNALS (~(uint64_t)0)
+
+#ifndef CLONE_CLEAR_SIGHAND
+#define CLONE_CLEAR_SIGHAND 0x100000000ULL
+#endif
+#ifndef CLONE_INTO_CGROUP
+#define CLONE_INTO_CGROUP 0x200000000ULL
+#endif
+
+/* struct clone_args of clone(2), first 88 bytes; older headers lack its later fields. */
+struct clone_arguments {
+	uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
+};
+
+/* What the kernel takes for rt_sigaction; libc's struct sigaction has another shape. */
+struct kernel_sigaction {
+	uint64_t handler, flags, restorer, mask;
+};
+
+static const struct { const char *name; long nr; } numbers[] = {
+#include "ck_numbers.h"
+};
+
+/* The number of a system call on this machine, or -1. */
+long ck_number(const char *name)
+{
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (strcmp(numbers[i].name, name) == 0)
+			return numbers[i].nr;
+	return -1;
+}
+
+uint64_t ck_clock(void)
+{
+	return ck_ticks();
+}
+
+/* One moment on both clocks: two such pairs tell what a tick is worth. */
+void ck_clock_pair(uint64_t *ticks, uint64_t *nanoseconds)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_RAW, &now);
+	*ticks = ck_ticks();
+	*nanoseconds = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* A step of the parent's: the same call, the same trace, in the caller's own thread. */
+int64_t ck_call(struct ck_trace *trace, int64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
+{
+	trace->begin = ck_ticks();
+	trace->result = ck_syscall(nr, a, b, c, d, e, f);
+	trace->end = ck_ticks();
+	return trace->result;
+}
+
+/*
+ * Copies an image to where a child can run it: private memory, or the file `memfd` (already of that size) when a
+ * helper has to see it too.  NULL when there is no memory.
+ */
+struct ck_child *ck_load(const char *image, size_t size, int memfd)
+{
+	struct ck_child *child = calloc(1, sizeof(*child));
+	void *memory = NULL;
+
+	if (!child)
+		return NULL;
+	child->stack = malloc(STACK_BYTES);
+	if (memfd >= 0)
+		memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+	else
+		memory = malloc(size);
+	child->memfd = memfd;
+	child->size = size;
+	child->pidfd = -1;
+	if (memory == MAP_FAILED)
+		memory = NULL;
+	child->program = memory;
+	if (!child->stack || !memory) {
+		ck_unload(child);
+		return NULL;
+	}
+	memcpy(memory, image, size);
+	ck_relocate(child->program);
+	return child;
+}
+
+/* The child must have left this memory: see ck_await_release(). */
+void ck_unload(struct ck_child *child)
+{
+	if (child->memfd >= 0 && child->program)
+		munmap(child->program, child->size);
+	else
+		free(child->program);
+	free(child->stack);
+	free(child);
+}
+
+struct start {
+	struct ck_program *program;
+	uint64_t handled;	/* signals to set to their default where CLONE_CLEAR_SIGHAND does not exist */
+};
+
+static CK_QUIET void ck_child_main(void *argument)
+{
+	struct start *start = argument;
+	struct ck_program *p = start->program;
+	struct kernel_sigaction standard;
+	enum ck_end end;
+	int32_t last;
+
+	p->started = ck_ticks();
+	standard.handler = standard.flags = standard.restorer = standard.mask = 0;
+	for (int signal = 1; start->handled && signal <= 64; signal++)
+		if (start->handled >> (signal - 1) & 1)
+			ck_syscall(SYS_rt_sigaction, signal, (uint64_t)(uintptr_t)&standard, 0, 8, 0, 0);
+	end = ck_walk(p, &last);
+	for (;;)
+		ck_syscall(SYS_exit_group, end == CK_LEFT ? 0 : 127, 0, 0, 0, 0, 0);
+}
+
+static uint64_t handled_signals(void)
+{
+	struct kernel_sigaction now;
+	uint64_t handled = 0;
+
+	for (int signal = 1; signal <= 64; signal++)
+		if (ck_syscall(SYS_rt_sigaction, signal, 0, (uint64_t)(uintptr_t)&now, 8, 0, 0) == 0 && now.handler > 1)
+			handled |= (uint64_t)1 << (signal - 1);
+	return handled;
+}
+
+/* The call of kernels and sandboxes without clone3.  What it cannot say is refused, not dropped. */
+static long legacy_clone(struct ck_child *child, uint64_t flags, struct start *start)
+{
+	uint64_t top = (uint64_t)(uintptr_t)(child->stack + STACK_BYTES);
+	uint64_t pidfd = (uint64_t)(uintptr_t)&child->pidfd, alive = (uint64_t)(uintptr_t)&child->alive;
+
+	if ((flags & ~(uint64_t)0xffffffff) || (flags & 0xff))
+		return -ENOSYS;
+	start->handled = handled_signals();
+#if defined(__x86_64__)
+	return ck_clone_call(SYS_clone, flags | SIGCHLD, top, pidfd, alive, 0, ck_child_main, start);
+#else
+	return ck_clone_call(SYS_clone, flags | SIGCHLD, top, pidfd, 0, alive, ck_child_main, start);
+#endif
+}
+
+/*
+ * Clones the child.  Returns its pid or a negated error number.  On return the caller's signal mask is as it was.
+ * With CLONE_VFORK in flags the child has left our memory; without it, ck_await_release() tells.
+ *
+ * cgroup is a directory's file descriptor for CLONE_INTO_CGROUP, or -1.
+ */
+int ck_start(struct ck_child *child, uint64_t flags, int cgroup)
+{
+	struct start start = { .program = child->program };
+	struct clone_arguments args = {
+		.flags = flags | CLONE_CLEAR_SIGHAND | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
+		.pidfd = (uint64_t)(uintptr_t)&child->pidfd,
+		.child_tid = (uint64_t)(uintptr_t)&child->alive,
+		.exit_signal = SIGCHLD,
+		.stack = (uint64_t)(uintptr_t)child->stack,
+		.stack_size = STACK_BYTES,
+		.cgroup = cgroup >= 0 ? (uint64_t)cgroup : 0,
+	};
+	uint64_t all = ALL_SIGNALS;
+	long pid;
+
+	child->alive = 1;
+	ck_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (uint64_t)(uintptr_t)&all, (uint64_t)(uintptr_t)&child->program->sigmask, 8, 0, 0);
+	child->begin = ck_ticks();
+	pid = ck_clone_call(SYS_clone3, (uint64_t)(uintptr_t)&args, sizeof(args), 0, 0, 0, ck_child_main, &start);
+	if (pid == -ENOSYS && cgroup < 0)
+		pid = legacy_clone(child, flags, &start);
+	child->end = ck_ticks();
+	ck_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (uint64_t)(uintptr_t)&child->program->sigmask, 0, 8, 0, 0);
+	if (pid < 0)
+		child->alive = 0;
+	return (int)pid;
+}
+
+/*
+ * Waits until the child has left our memory by exec or by its end, whatever ended it: the kernel itself clears
+ * child->alive then (CLONE_CHILD_CLEARTID).  Returns 0, or -ETIMEDOUT.  A negative time waits for ever.
+ */
+int ck_await_release(struct ck_child *child, int milliseconds)
+{
+	struct timespec time = { milliseconds / 1000, milliseconds % 1000 * 1000000L };
+
+	for (;;) {
+		int32_t alive = __atomic_load_n(&child->alive, __ATOMIC_ACQUIRE);
+		long result;
+
+		if (!alive)
+			return 0;
+		result = ck_syscall(SYS_futex, (uint64_t)(uintptr_t)&child->alive, FUTEX_WAIT, (uint64_t)alive,
+				    milliseconds < 0 ? 0 : (uint64_t)(uintptr_t)&time, 0, 0);
+		if (result == -ETIMEDOUT)
+			return -ETIMEDOUT;
+	}
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * spawn.h - what Python and C agree on.
+ *
+ * Python compiles a plan into one flat image: a header, the steps, a trace entry for each step, the bytes the
+ * steps point to, and a list of the words in it that are addresses.  C makes the image true for an address
+ * (ck_load), clones a child that walks the steps, and writes into the trace what each of them returned and when.
+ *
+ * There are no opcodes.  A step is a system call: a number, six arguments, and what counts as success.
+ */
+#ifndef CK_SPAWN_H
+#define CK_SPAWN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* cffi: begin */
+#define CK_SLOTS 64
+
+struct ck_step {
+	int64_t nr;		/* the system call's number */
+	uint64_t arg[6];	/* a value, an address inside the image, or the index of a slot */
+	uint64_t tolerated;	/* bit e: the error e is no failure here (errors below 64) */
+	int64_t at_least;	/* a smaller result is a failure: a short write, an unanswered handshake */
+	int64_t at_most;	/* a greater result ends this process's part in the plan, silently: see ck_walk */
+	uint32_t slots;		/* bit i: arg[i] is the index of a slot */
+	int32_t save;		/* the slot that takes the result, or -1 */
+};
+
+struct ck_trace {
+	int64_t result;		/* what the kernel returned: a value, or a negated error number */
+	uint64_t begin, end;	/* ticks of ck_clock(); begin is 0 for a step never reached, end for one that did not return */
+};
+
+struct ck_program {
+	uint32_t size;		/* of the whole image, bytes */
+	uint32_t steps, traces;	/* offsets of the two arrays */
+	uint32_t count;		/* steps in the plan */
+	uint32_t autopsy;	/* steps after them, made only when one of the plan's steps from autopsy_from on failed */
+	uint32_t autopsy_from;
+	uint32_t relocs, reloc_count;	/* offset of an array of uint32_t offsets: the words that are addresses */
+	uint64_t base;		/* the address those words are true for now */
+	uint32_t next;		/* the step to make next; survives the exec of the helper */
+	int32_t failed;		/* the step that failed, or -1 */
+	int32_t init;		/* the step whose parent stays as pid 1: forwards signals and reaps; or -1 */
+	int32_t forked;		/* written by the kernel: the pid of the child that the helper cloned for the caller */
+	int32_t payload;	/* written by the kernel: the pid that pid 1 gave the program, in its own namespace */
+	uint32_t reserved;
+	uint64_t started;	/* when the child's first instruction ran */
+	uint64_t sigmask;	/* the caller's signal mask, which ck_start() found */
+	int64_t slot[CK_SLOTS];	/* file descriptors carried from step to step */
+};
+
+struct ck_child {
+	struct ck_program *program;
+	size_t size;
+	int memfd;		/* the image's file when a helper is to map it too, or -1 */
+	char *stack;
+	uint64_t begin, end;	/* of the clone, ticks */
+	int pidfd;		/* -1 where the kernel gave none */
+	int32_t alive;		/* cleared and woken by the kernel when the child leaves this memory */
+};
+
+struct ck_child *ck_load(const char *image, size_t size, int memfd);
+void ck_unload(struct ck_child *child);
+int ck_start(struct ck_child *child, uint64_t flags, int cgroup);
+int ck_await_release(struct ck_child *child, int milliseconds);
+int64_t ck_call(struct ck_trace *trace, int64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
+long ck_number(const char *name);
+uint64_t ck_clock(void);
+void ck_clock_pair(uint64_t *ticks, uint64_t *nanoseconds);
+/* cffi: end */
+
+#endif
