@@ -128,7 +128,7 @@ def filesystem(
 ) -> Iterator[Step]:
     """A new filesystem at `target` inside the root."""
     if kernel.has("fsopen"):
-        yield from detached(fstype, options.items(), why, attr=attr, hint=hint, **more)
+        yield from detached(fstype, [("source", fstype), *options.items()], why, attr=attr, hint=hint, **more)
         yield from attach(target, **more)
     else:
         yield from _at_target(target, True, more)

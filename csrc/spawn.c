@@ -118,23 +118,19 @@ void ck_unload(struct ck_child *child)
 	free(child);
 }
 
-struct start {
-	struct ck_program *program;
-	uint64_t handled;	/* signals to set to their default where CLONE_CLEAR_SIGHAND does not exist */
-};
-
+/* The parent may have returned from ck_start() by now: nothing of its stack is used, only what ck_load() made. */
 static CK_QUIET void ck_child_main(void *argument)
 {
-	struct start *start = argument;
-	struct ck_program *p = start->program;
+	const struct ck_child *child = argument;
+	struct ck_program *p = child->program;
 	struct kernel_sigaction standard;
 	enum ck_end end;
 	int32_t last;
 
 	p->started = ck_ticks();
 	standard.handler = standard.flags = standard.restorer = standard.mask = 0;
-	for (int signal = 1; start->handled && signal <= 64; signal++)
-		if (start->handled >> (signal - 1) & 1)
+	for (int signal = 1; child->handled && signal <= 64; signal++)
+		if (child->handled >> (signal - 1) & 1)
 			ck_syscall(SYS_rt_sigaction, signal, (uint64_t)(uintptr_t)&standard, 0, 8, 0, 0);
 	end = ck_walk(p, &last);
 	for (;;)
@@ -153,18 +149,18 @@ static uint64_t handled_signals(void)
 }
 
 /* The call of kernels and sandboxes without clone3.  What it cannot say is refused, not dropped. */
-static long legacy_clone(struct ck_child *child, uint64_t flags, struct start *start)
+static long legacy_clone(struct ck_child *child, uint64_t flags)
 {
 	uint64_t top = (uint64_t)(uintptr_t)(child->stack + STACK_BYTES);
 	uint64_t pidfd = (uint64_t)(uintptr_t)&child->pidfd, alive = (uint64_t)(uintptr_t)&child->alive;
 
 	if ((flags & ~(uint64_t)0xffffffff) || (flags & 0xff))
 		return -ENOSYS;
-	start->handled = handled_signals();
+	child->handled = handled_signals();
 #if defined(__x86_64__)
-	return ck_clone_call(SYS_clone, flags | SIGCHLD, top, pidfd, alive, 0, ck_child_main, start);
+	return ck_clone_call(SYS_clone, flags | SIGCHLD, top, pidfd, alive, 0, ck_child_main, child);
 #else
-	return ck_clone_call(SYS_clone, flags | SIGCHLD, top, pidfd, 0, alive, ck_child_main, start);
+	return ck_clone_call(SYS_clone, flags | SIGCHLD, top, pidfd, 0, alive, ck_child_main, child);
 #endif
 }
 
@@ -176,7 +172,6 @@ static long legacy_clone(struct ck_child *child, uint64_t flags, struct start *s
  */
 int ck_start(struct ck_child *child, uint64_t flags, int cgroup)
 {
-	struct start start = { .program = child->program };
 	struct clone_arguments args = {
 		.flags = flags | CLONE_CLEAR_SIGHAND | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
 		.pidfd = (uint64_t)(uintptr_t)&child->pidfd,
@@ -192,9 +187,9 @@ int ck_start(struct ck_child *child, uint64_t flags, int cgroup)
 	child->alive = 1;
 	ck_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (uint64_t)(uintptr_t)&all, (uint64_t)(uintptr_t)&child->program->sigmask, 8, 0, 0);
 	child->begin = ck_ticks();
-	pid = ck_clone_call(SYS_clone3, (uint64_t)(uintptr_t)&args, sizeof(args), 0, 0, 0, ck_child_main, &start);
+	pid = ck_clone_call(SYS_clone3, (uint64_t)(uintptr_t)&args, sizeof(args), 0, 0, 0, ck_child_main, child);
 	if (pid == -ENOSYS && cgroup < 0)
-		pid = legacy_clone(child, flags, &start);
+		pid = legacy_clone(child, flags);
 	child->end = ck_ticks();
 	ck_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (uint64_t)(uintptr_t)&child->program->sigmask, 0, 8, 0, 0);
 	if (pid < 0)

@@ -59,6 +59,7 @@ struct ck_child {
 	uint64_t begin, end;	/* of the clone, ticks */
 	int pidfd;		/* -1 where the kernel gave none */
 	int32_t alive;		/* cleared and woken by the kernel when the child leaves this memory */
+	uint64_t handled;	/* signals to set to their default where CLONE_CLEAR_SIGHAND does not exist */
 };
 
 struct ck_child *ck_load(const char *image, size_t size, int memfd);
