@@ -12,6 +12,7 @@ A `Process` is what a plan becomes.  There is no other mechanism.
 from . import kernel, mounts, ns, rootfs, syscalls
 from .doctor import doctor
 from .errors import ContainerKitError, Failed, LayerError, PlanError, StepError, Unavailable
+from .layerfs import LayerFS
 from .leaks import leaks
 from .namespace import Namespace
 from .plan import Plan, plan
@@ -24,7 +25,7 @@ from .trace import Trace
 __version__ = "0.1.0"
 
 __all__ = [
-    "DEVNULL", "PIPE", "PTY", "STDOUT", "ContainerKitError", "Failed", "LayerError", "Namespace", "Part", "Phase", "Plan", "PlanError",
+    "DEVNULL", "PIPE", "PTY", "STDOUT", "ContainerKitError", "Failed", "LayerError", "LayerFS", "Namespace", "Part", "Phase", "Plan", "PlanError",
     "Process", "Result", "Side", "Step", "StepError", "Trace", "Unavailable", "Usage", "doctor", "kernel", "leaks", "mounts", "ns", "plan",
     "rootfs", "run", "syscalls",
 ]  # fmt: skip

@@ -63,7 +63,7 @@ class Root:
         if kernel.has("open_tree"):
             yield vfs.clone_tree(path, why, recursive=True, phase=Phase.ROOTFS, save=ROOT, claims="root")
             yield from vfs.set_attributes(ROOT, attr, True, userns, phase=Phase.ROOTFS)
-            yield from vfs.root_at(path)
+            yield vfs.root_at(path)
         else:
             bind = syscalls.mount(path, path, None, MS.BIND | MS.REC)
             yield vfs.step(Phase.ROOTFS, bind, why, claims="root", hint=vfs.SOURCE_HINTS)

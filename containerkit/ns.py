@@ -12,11 +12,15 @@ from __future__ import annotations
 import os
 import socket as socket_module
 import struct
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from . import kernel, syscalls, vfs
-from .errors import PlanError, Unavailable
+from . import kernel, scratch, syscalls, vfs
+from .errors import ContainerKitError, PlanError, Unavailable
+from .plan import plan
+from .stdio import DEVNULL
 from .step import Phase, Step
 from .syscalls import ATTR, CLONE, MS, Bytes, Call, Field, O, Slot, Tool
 
@@ -145,6 +149,20 @@ def subids(size: int = 65536) -> User:
             raise Unavailable(f"a range of {name}s for this user", probed=f"/etc/sub{name}", remedy="usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER, as root")
         maps.append(tuple(ranges))
     return User(uids=maps[0], gids=maps[1])
+
+
+def _remove_with_subids(path: Path) -> bool:
+    """Files of ids that only a map of the caller's reaches: whoever is root there may remove them."""
+    remove = "import shutil, sys; shutil.rmtree(sys.argv[1])"
+    try:
+        made = plan(subids(), run=[sys.executable, "-I", "-S", "-c", remove, str(path)])
+        with made.spawn(stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL) as process:
+            return process.wait() == 0
+    except ContainerKitError:
+        return False
+
+
+scratch.fallbacks.append(_remove_with_subids)
 
 
 def _subordinate(path: str) -> list[tuple[int, int]]:

@@ -11,22 +11,21 @@ import contextlib
 import os
 import signal
 import struct
-import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from .actor import Actor
 from .autopsy import interpreter
-from .errors import ContainerKitError, StepError, Unavailable
+from .errors import StepError
 from .inputs import Inputs, fileno
 from .process import Process, run_undo
-from .program import Program, extension, number
+from .program import Program, extension
 from .step import Side, Step
 from .stdio import NAMES, Stream, Streams, open_streams
-from .syscalls import CLONE, Arg, Bytes, Call, Fd, Shown, Slot, Tool
+from .syscalls import CLONE
 from .trace import Raw, Trace
 
 EINTR, ENOENT, ENOTDIR = 4, 2, 20
-WORD = 0xFFFFFFFFFFFFFFFF
 
 
 def spawn(program: Program, streams: tuple[Stream, Stream, Stream], passed: Mapping[int, Stream]) -> Process:
@@ -46,7 +45,7 @@ class _Spawn:
     def __init__(self, program: Program) -> None:
         self.program, self.steps = program, program.timeline.steps
         self.inputs = Inputs(program.timeline.inputs, program.image)
-        self.parent = _Parent()
+        self.parent = Actor()
         self.lib, self.ffi = extension().lib, extension().ffi
         self.pidfd, self.child = -1, None  # type: int, Any
 
@@ -211,75 +210,3 @@ class _Spawn:
     def trace(self) -> Trace:
         """What was made so far."""
         return Trace(self.steps, self.parent.trace, self._child_trace() if self.child else [])
-
-
-class _Parent:
-    """The parent as an actor: its slots, its trace, and its way back."""
-
-    def __init__(self) -> None:
-        self.pid, self.said = -1, ""
-        self.slots: dict[str, int] = {}
-        self.trace: dict[int, Raw] = {}
-        self.undo: list[Callable[[], None]] = []
-        self.lib, self.ffi = extension().lib, extension().ffi
-
-    def make(self, step: Step, place: int) -> int:
-        """Makes one step of the parent's: a result, or a negated error number."""
-        self.trace[place] = self._tool(step.call) if isinstance(step.call, Tool) else self._call(step.call)
-        result = self.trace[place][0]
-        if step.save and result >= 0:
-            self.slots[step.save.name] = result
-        if step.undo and result >= 0:
-            self.undo.append(self._undoing(step.undo))
-        if step.call.name == "close" and isinstance(step.call.args[0], Slot):
-            del self.slots[step.call.args[0].name]
-        return result
-
-    def _call(self, call: Call) -> Raw:
-        alive: list[Any] = []
-        values = [self.value(arg, alive) & WORD for arg in call.args]
-        trace = self.ffi.new("struct ck_trace *")
-        self.lib.ck_call(trace, number(call.name), *values, *[0] * (6 - len(values)))
-        return trace.result, trace.begin, trace.end
-
-    def _tool(self, tool: Tool) -> Raw:
-        begin = self.lib.ck_clock()
-        argv = [a.replace("{pid}", str(self.pid)) for a in tool.argv]
-        try:
-            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        except OSError as error:
-            raise Unavailable(tool.name, probed=f"running {argv[0]}: {error.strerror}", remedy=tool.remedy) from error
-        self.said = done.stderr.decode(errors="replace").strip() if done.returncode else ""
-        return -1 if done.returncode else 0, begin, self.lib.ck_clock()
-
-    def _undoing(self, call: Call) -> Callable[[], None]:
-        def undo() -> None:
-            result = self._call(call)[0]
-            if result < 0:
-                raise OSError(-result, os.strerror(-result), str(call))
-
-        return undo
-
-    def value(self, arg: Arg, alive: list[Any]) -> int:
-        """An argument as a number; memory it points to is kept in `alive`.  ``{pid}`` becomes the child's."""
-        match arg:
-            case Slot():
-                return self.slots[arg.name]
-            case Fd(source=int() | object() as source):
-                return fileno(source)  # type: ignore[arg-type]
-            case Shown():
-                return arg.value
-            case None:
-                return 0
-            case int():
-                return int(arg)
-            case bytes() | Bytes():
-                data = (arg + b"\0" if isinstance(arg, bytes) else arg.data).replace(b"{pid}", b"%d" % self.pid)
-                alive.append(self.ffi.from_buffer(data))
-                return int(self.ffi.cast("uintptr_t", alive[-1]))
-        raise ContainerKitError(f"the parent cannot pass {arg}")
-
-    def close_slots(self) -> None:
-        """Closes what the parent's steps opened and left open."""
-        while self.slots:
-            os.close(self.slots.popitem()[1])

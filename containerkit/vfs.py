@@ -222,10 +222,9 @@ def classic_data(options: Iterable[tuple[str, str | None]]) -> str:
 # --- the root ----------------------------------------------------------------------------------------------------
 
 
-def root_at(path: str, **more: Any) -> Iterator[Step]:
-    """Attaches the detached %root at `path` of the child's own mount namespace: a root has to be somewhere first."""
-    hint = {2: "the directory was removed"}
-    yield step(Phase.ROOTFS, syscalls.move_mount(ROOT, AT_FDCWD, path), "in this mount namespace only, over the place it came from", hint=hint, **more)
+def root_at(path: str) -> Step:
+    """Attaches the detached %root at `path`: a root has to be somewhere before it can be the root.  No other process sees it there."""
+    return step(Phase.ROOTFS, syscalls.move_mount(ROOT, AT_FDCWD, path), "in this mount namespace only", hint={2: "the directory was removed"})
 
 
 def enter_root() -> Iterator[Step]:

@@ -13,7 +13,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "containerkit"
 
 CORE = {"errors", "syscalls", "step", "timeline", "program", "plan", "stdio", "trace", "process", "scratch", "_spawn"}
-WHOLE = {"run", "rootfs", "doctor", "leaks"}
+CORE |= {"actor", "autopsy", "changes", "inputs", "kernel", "run", "spawn", "vfs"}
+WHOLE = {"rootfs", "doctor", "leaks"}
 COMMAND = {"cli", "__main__"}
 DEPENDENCIES = {"cffi", "psutil"}
 ROOT = "__init__"

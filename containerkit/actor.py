@@ -1,0 +1,106 @@
+"""The parent as an actor: the same steps, made in the caller's own thread."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .errors import ContainerKitError, StepError, Unavailable
+from .inputs import fileno
+from .program import extension, number
+from .step import Step
+from .syscalls import Arg, Bytes, Call, Fd, Shown, Slot, Tool
+from .trace import Raw, Trace
+
+WORD = 0xFFFFFFFFFFFFFFFF
+
+
+class Actor:
+    """This process making steps: its slots, its trace, and its way back.
+
+    :ivar pid: the child's, once there is one: ``{pid}`` in a path or in a tool's argument
+    :ivar slots: name -> descriptor that a step opened and none closed yet
+    :ivar trace: the step's place -> what it returned, and when
+    :ivar undo: the ways back, in the order they came
+    :ivar said: what the last tool that failed wrote
+    """
+
+    def __init__(self) -> None:
+        self.pid, self.said = -1, ""
+        self.slots: dict[str, int] = {}
+        self.trace: dict[int, Raw] = {}
+        self.undo: list[Callable[[], None]] = []
+        self.lib, self.ffi = extension().lib, extension().ffi
+
+    def make(self, step: Step, place: int) -> int:
+        """Makes one step of the parent's: a result, or a negated error number."""
+        self.trace[place] = self._tool(step.call) if isinstance(step.call, Tool) else self._call(step.call)
+        result = self.trace[place][0]
+        if step.save and result >= 0:
+            self.slots[step.save.name] = result
+        if step.undo and result >= 0:
+            self.undo.append(self._undoing(step.undo))
+        if step.call.name == "close" and isinstance(step.call.args[0], Slot):
+            del self.slots[step.call.args[0].name]
+        return result
+
+    def _call(self, call: Call) -> Raw:
+        alive: list[Any] = []
+        values = [self.value(arg, alive) & WORD for arg in call.args]
+        trace = self.ffi.new("struct ck_trace *")
+        self.lib.ck_call(trace, number(call.name), *values, *[0] * (6 - len(values)))
+        return trace.result, trace.begin, trace.end
+
+    def _tool(self, tool: Tool) -> Raw:
+        begin = self.lib.ck_clock()
+        argv = [a.replace("{pid}", str(self.pid)) for a in tool.argv]
+        try:
+            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        except OSError as error:
+            raise Unavailable(tool.name, probed=f"running {argv[0]}: {error.strerror}", remedy=tool.remedy) from error
+        self.said = done.stderr.decode(errors="replace").strip() if done.returncode else ""
+        return -1 if done.returncode else 0, begin, self.lib.ck_clock()
+
+    def _undoing(self, call: Call) -> Callable[[], None]:
+        def undo() -> None:
+            result = self._call(call)[0]
+            if result < 0:
+                raise OSError(-result, os.strerror(-result), str(call))
+
+        return undo
+
+    def value(self, arg: Arg, alive: list[Any]) -> int:
+        """An argument as a number; memory it points to is kept in `alive`.  ``{pid}`` becomes the child's."""
+        match arg:
+            case Slot():
+                return self.slots[arg.name]
+            case Fd(source=int() | object() as source):
+                return fileno(source)  # type: ignore[arg-type]
+            case Shown():
+                return arg.value
+            case None:
+                return 0
+            case int():
+                return int(arg)
+            case bytes() | Bytes():
+                data = (arg + b"\0" if isinstance(arg, bytes) else arg.data).replace(b"{pid}", b"%d" % self.pid)
+                alive.append(self.ffi.from_buffer(data))
+                return int(self.ffi.cast("uintptr_t", alive[-1]))
+        raise ContainerKitError(f"the parent cannot pass {arg}")
+
+    def perform(self, steps: Sequence[Step]) -> None:
+        """Makes steps one after the other.  :raises StepError: one failed; what was opened is closed, nothing is undone"""
+        try:
+            for place, step in enumerate(steps):
+                result = self.make(step, place)
+                if result < step.at_least and -result not in step.tolerates:
+                    raise StepError(step, max(0, -result), trace=Trace(steps, self.trace, []), detail=self.said)
+        finally:
+            self.close_slots()
+
+    def close_slots(self) -> None:
+        """Closes what the parent's steps opened and left open."""
+        while self.slots:
+            os.close(self.slots.popitem()[1])

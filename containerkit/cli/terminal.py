@@ -1,0 +1,85 @@
+"""Our terminal and the program's pseudo-terminal, as one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import time
+import tty
+from collections.abc import Iterator
+from typing import Any
+
+from ..process import Process
+
+
+def connect(process: Process, timeout: float | None = None) -> None:
+    """Copies bytes both ways until the program closes its side.
+
+    Our terminal is raw meanwhile, so that Ctrl-C is the program's, and it is as before on return.
+
+    :raises subprocess.TimeoutExpired: it still runs after so many seconds
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    with _raw(), _window(process), selectors.DefaultSelector() as selector:
+        assert process.terminal is not None
+        selector.register(process.terminal, selectors.EVENT_READ, 1)
+        with contextlib.suppress(PermissionError):  # a regular file is not for epoll: it is not typed into either
+            selector.register(0, selectors.EVENT_READ, process.terminal)
+        while True:
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                raise subprocess.TimeoutExpired("the program", timeout or 0.0)
+            for key, _ in selector.select(left):
+                if not _copy(key.fd, key.data):
+                    if key.fd == process.terminal:
+                        return
+                    selector.unregister(key.fd)
+
+
+def _copy(source: int, target: int) -> bool:
+    try:
+        data = os.read(source, 65536)
+    except OSError:  # EIO: nobody has the other side of the pseudo-terminal open any more
+        return False
+    while data:
+        data = data[os.write(target, data) :] or b""
+        if not data:
+            return True
+    if target != 1:
+        os.write(target, b"\x04")  # our input's end is the program's Ctrl-D
+    return False
+
+
+@contextlib.contextmanager
+def _raw() -> Iterator[None]:
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(0)
+    tty.setraw(0)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSAFLUSH, before)
+
+
+@contextlib.contextmanager
+def _window(process: Process) -> Iterator[None]:
+    """The program's window is as large as ours, and stays so."""
+
+    def resized(*_: Any) -> None:
+        size = shutil.get_terminal_size()
+        process.resize(size.lines, size.columns)
+
+    resized()
+    before = signal.signal(signal.SIGWINCH, resized)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)

@@ -1,0 +1,288 @@
+"""LayerFS: directories laid over each other, and one on top that takes the changes.
+
+    with LayerFS(base, app) as root:            # app over base; changes go to a directory of its own
+        ck.run(["sh", "-c", "touch /new"], ns.User(), ns.Mount(), root)
+        for change in root.changes():           # added /new
+            print(change)
+        layer = root.commit()                   # the changes, frozen, as the next layer
+
+It is an overlay(7) mounted in the child's mount namespace: the host never sees it.
+:see: https://docs.kernel.org/filesystems/overlayfs.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from . import kernel, syscalls, vfs
+from .actor import Actor
+from .changes import Change, Usage, changes, usage
+from .errors import LayerError, PlanError
+from .process import run_undo
+from .scratch import Scratch
+from .step import Phase, Side, Step
+from .syscalls import ATTR, MNT, MS, Call, O, Slot
+from .timeline import ROOT
+
+__all__ = ["LayerFS"]
+
+MAX_LOWERS = 500
+FSCONFIG_VALUE = 255  # bytes; fsconfig(2) takes no longer string
+HINTS = {
+    1: "mounting an overlay needs CAP_SYS_ADMIN over this mount namespace: run as root, or ask for ns.User(); before Linux 5.11 only root can",
+    2: "one of the layers is gone",
+    16: "the upper or work directory is in use by another overlay that is still mounted",
+    17: "a layer is named twice",
+    19: "this kernel has no overlay filesystem",
+    22: "the upper directory's filesystem cannot hold one (an overlay itself, NFS, or without extended attributes): set TMPDIR, or directory=, to a tmpfs or a disk",
+    40: "overlays are stacked too deep: two levels at most",
+    75: "the layers are too many, or stacked too deep",
+}
+XATTRS = ("user", "trusted")
+IN_USE = "in-use"
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Where one LayerFS keeps its changes.
+
+    :ivar upper: takes the changes
+    :ivar work: where the kernel prepares a change before it shows; on the same filesystem, and empty in between
+    :ivar in_use: a file that exists while a child has the overlay mounted: two of them on one upper lose data
+    """
+
+    directory: Path
+
+    @property
+    def upper(self) -> Path:
+        return self.directory / "upper"
+
+    @property
+    def work(self) -> Path:
+        return self.directory / "work"
+
+    @property
+    def in_use(self) -> Path:
+        return self.directory / IN_USE
+
+
+class LayerFS:
+    """A root made of layers.  A part, once it is entered; a read-only one needs no entering.
+
+    :param lowers: directories, the lowest first, at most 500; another LayerFS stands for its own lowers
+    :param readonly: no upper directory: nothing can be changed
+    :param directory: keeps the changes here, after this object and for the next one; a temporary directory unless given
+    :param scratch: where the temporary directory is made; the directory for temporary files unless given
+    :param xattrs: which extended attributes say "opaque": "user" works with and without privilege, "trusted" is what other
+        tools write as root; all layers must agree
+    :raises PlanError: no layer, too many of them, or one that is no directory
+    """
+
+    def __init__(
+        self, *lowers: str | os.PathLike[str] | LayerFS, readonly: bool = False, directory: str | os.PathLike[str] | None = None,
+        scratch: str | os.PathLike[str] | None = None, xattrs: str | None = None,
+    ) -> None:  # fmt: skip
+        self.lowers = tuple(_lowers(lowers))
+        self.readonly, self._directory, self._parent = readonly, directory, scratch
+        self.xattrs = xattrs or ("user" if kernel.has("userxattr") else "trusted")
+        self._scratch: Scratch | None = None
+        self._state: _State | None = None
+        self._owned: list[Scratch] = []
+        if self.xattrs not in XATTRS:
+            raise PlanError(f"xattrs is 'user' or 'trusted', not {xattrs!r}")
+        if readonly and directory:
+            raise PlanError("a read-only LayerFS keeps no changes: leave directory out")
+
+    # --- its directories -----------------------------------------------------------------------------------------
+
+    def __enter__(self) -> LayerFS:
+        if self._state:
+            raise LayerError("this LayerFS was entered already")
+        if not self.readonly:
+            self._state = self._make_state()
+        return self
+
+    def _make_state(self) -> _State:
+        if self._directory is None:
+            self._scratch = Scratch("layer", self._parent)
+            state = _State(self._scratch.path)
+        else:
+            state = _State(Path(self._directory).resolve())
+            state.directory.mkdir(mode=0o700, exist_ok=True)
+        for path in (state.upper, state.work):
+            path.mkdir(exist_ok=True)
+        os.chmod(state.upper, os.stat(self.lowers[-1]).st_mode & 0o7777)
+        return state
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Removes the temporary directories; a kept one stays.  :raises LayerError: a child still has it mounted"""
+        if self._state and self._state.in_use.exists():
+            raise LayerError(f"{self!r} is still mounted by a process that was not closed")
+        self._state = None
+        for scratch in filter(None, [self._scratch, *self._owned]):
+            scratch.close()
+        self._scratch, self._owned = None, []
+
+    @property
+    def upper(self) -> Path:
+        """The directory that takes the changes.  :raises LayerError: there is none, or not yet"""
+        if not self._state:
+            raise LayerError("a read-only LayerFS has no changes" if self.readonly else "enter it first: with LayerFS(...) as root:")
+        return self._state.upper
+
+    # --- as a part -----------------------------------------------------------------------------------------------
+
+    def steps(self) -> Iterable[Step]:
+        """As a part it is the root."""
+        if not self.readonly and not self._state:
+            raise PlanError("this LayerFS has no directory for changes yet: enter it first (with LayerFS(...) as root:), or make it readonly=True")
+        if self._state:
+            yield self._take(self._state)
+        yield from self._root_steps(str(self.lowers[-1]))
+        yield from vfs.enter_root()
+
+    def _take(self, state: _State) -> Step:
+        """Only one child at a time has it mounted.  The file goes when the process is closed."""
+        path = str(state.in_use)
+        taken, mark = syscalls.openat(path, O.CREAT | O.EXCL | O.CLOEXEC, 0o600), Call("unlinkat", (syscalls.AT_FDCWD, os.fsencode(path), 0), "unlink(2)")
+        hint = {17: "another process has this LayerFS mounted: join its mount namespace instead, or make another LayerFS over the same layers"}
+        return Step.parent(Phase.PREPARE, taken, why="nobody else may mount these changes meanwhile", undo=mark, save=Slot("taken"), hint=hint)
+
+    def _options(self) -> list[tuple[str, str | None]]:
+        upper = [("upperdir", str(self._state.upper)), ("workdir", str(self._state.work))] if self._state else []
+        return [*upper, *([("userxattr", None)] if self.xattrs == "user" else [])]
+
+    def _root_steps(self, place: str) -> Iterator[Step]:
+        """Mounts the layers -> %root, attached at `place`; in a child that is the topmost layer's own directory."""
+        if self.readonly and len(self.lowers) == 1:
+            yield from self._single(place)
+        elif self._fits_new_api():
+            yield from self._new_api(place)
+        else:
+            yield from self._classic(place)
+
+    def _single(self, place: str) -> Iterator[Step]:
+        """An overlay wants two layers; one alone, read-only, is the directory itself."""
+        yield vfs.clone_tree(str(self.lowers[0]), "the only layer", recursive=True, phase=Phase.ROOTFS, save=ROOT, claims="root")
+        yield from vfs.set_attributes(ROOT, ATTR.RDONLY, True, phase=Phase.ROOTFS)
+        yield vfs.root_at(place)
+
+    def _paths(self) -> list[str]:
+        """The topmost first, as the kernel wants them."""
+        return [str(p) for p in reversed(self.lowers)]
+
+    def _fits_new_api(self) -> bool:
+        values = [*self._paths(), *(v or "" for _, v in self._options())]
+        return kernel.has("fsopen") and kernel.has("lowerdir+") and all(len(os.fsencode(v)) <= FSCONFIG_VALUE for v in values)
+
+    def _new_api(self, place: str) -> Iterator[Step]:
+        options = [("source", "overlay"), *(("lowerdir+", p) for p in self._paths()), *self._options()]
+        first, *rest = vfs.detached("overlay", options, "lay the directories over each other", phase=Phase.ROOTFS, save=ROOT, hint=HINTS)
+        yield first.with_(claims="root")
+        yield from rest
+        yield vfs.root_at(place)
+
+    def _classic(self, place: str) -> Iterator[Step]:
+        """mount(2) takes the options as one string, in which some characters need a backslash, and a comma cannot be had."""
+        lowers = ":".join(p.replace("\\", "\\\\").replace(":", "\\:") for p in self._paths())
+        options = [("lowerdir", lowers), *self._options()]
+        if any(value and "," in value for _, value in options):
+            raise PlanError("a layer's path holds a comma, which mount(2) takes for the end of an option")
+        call = syscalls.mount("overlay", place, "overlay", MS(0), vfs.classic_data(options))
+        yield vfs.step(Phase.ROOTFS, call, "lay the directories over each other", claims="root", hint=HINTS)
+        yield vfs.step(Phase.ROOTFS, syscalls.openat(place, O.PATH | O.DIRECTORY | O.CLOEXEC), "take hold of the root", save=ROOT)
+
+    # --- what changed --------------------------------------------------------------------------------------------
+
+    def changes(self) -> Iterator[Change]:
+        """What differs from the lower layers: paths added, modified and deleted, in order of their names."""
+        return changes(self.upper, self.lowers)
+
+    def usage(self) -> Usage:
+        """What the changes take: bytes on disk and entries."""
+        return usage(self.upper)
+
+    def commit(self, directory: str | os.PathLike[str] | None = None) -> LayerFS:
+        """Freezes the changes as one more read-only layer.  This LayerFS is at its end; go on with the one returned.
+
+        :param directory: where the layer is to stay; a temporary directory, gone with the returned LayerFS, unless given
+        :return: a LayerFS over the same lowers and the new layer, not entered yet
+        :raises LayerError: a child still has it mounted
+        """
+        upper = self.upper
+        assert self._state
+        if self._state.in_use.exists():
+            raise LayerError("still mounted: close the process first, so that the layer does not change any more")
+        scratch = None if directory else Scratch("frozen", self._parent or (upper.parent.parent if self._scratch else None))
+        frozen = Path(directory).resolve() if directory else scratch.path / "layer"  # type: ignore[union-attr]
+        _move(upper, frozen)
+        following = LayerFS(*self.lowers, frozen, scratch=self._parent, xattrs=self.xattrs)
+        following._owned, self._owned = [*self._owned, *([scratch] if scratch else [])], []
+        self.close()
+        return following
+
+    @contextlib.contextmanager
+    def mounted(self, at: str | os.PathLike[str] | None = None) -> Iterator[Path]:
+        """Mounts it on the host, for as long as the `with` lasts.  Needs root.
+
+        :param at: an existing directory; a temporary one unless given
+        :raises PermissionError: the caller may not mount
+        """
+        place = Scratch("mounted") if at is None else None
+        target = str(place.path / "root") if place else os.path.abspath(at or "")
+        os.makedirs(target, exist_ok=True)
+        actor = Actor()
+        try:
+            actor.perform([step.with_(side=Side.PARENT) for step in self._host_steps(target)])
+            yield Path(target)
+        finally:
+            run_undo(actor.undo)
+            if place:
+                place.close()
+
+    def _host_steps(self, target: str) -> Iterator[Step]:
+        """The same mount, attached in the caller's own mount namespace."""
+        if self._state:
+            yield self._take(self._state)
+        elif not self.readonly:
+            raise PlanError("enter it first: with LayerFS(...) as root:")
+        *before, last = self._root_steps(target)
+        yield from before
+        yield last.with_(undo=syscalls.umount2(target, MNT.DETACH | MNT.UMOUNT_NOFOLLOW))
+
+    def __repr__(self) -> str:
+        state = "read-only" if self.readonly else str(self._state.upper) if self._state else "not entered"
+        return f"<LayerFS of {len(self.lowers)} layers, {state}>"
+
+
+def _lowers(lowers: Iterable[str | os.PathLike[str] | LayerFS]) -> Iterator[Path]:
+    found = []
+    for lower in lowers:
+        found += [*lower.lowers] if isinstance(lower, LayerFS) else [Path(os.path.abspath(os.fsdecode(syscalls.text(lower))))]
+    if not 0 < len(found) <= MAX_LOWERS:
+        raise PlanError(f"an overlay has 1 to {MAX_LOWERS} layers, not {len(found)}")
+    for path in found:
+        if not path.is_dir():
+            raise PlanError(f"a layer is a directory, and {path} is not")
+        if found.count(path) > 1:
+            raise PlanError(f"{path} is named twice: a layer is in an overlay once")
+    return iter(found)
+
+
+def _move(upper: Path, frozen: Path) -> None:
+    """Renames where that is possible; a copy would have to keep what only the kernel may write."""
+    try:
+        os.rename(upper, frozen)
+    except OSError as error:
+        raise LayerError(error.errno, f"cannot freeze the changes at {frozen}: {error.strerror}; it must be on the same filesystem as {upper}, and empty") from error
+    upper.mkdir()
+
+
