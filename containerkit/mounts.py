@@ -19,7 +19,7 @@ from typing import Any
 from . import kernel, syscalls, vfs
 from .errors import PlanError
 from .step import Phase, Step
-from .syscalls import ATTR, MS, OPEN_TREE, Fd, HasFileno, O
+from .syscalls import ATTR, MS, OPEN_TREE, Fd, HasFileno, O, Slot
 from .timeline import ROOT
 
 __all__ = ["MASKED", "READONLY", "Bind", "Dev", "Devpts", "Masked", "Mqueue", "Proc", "ReadOnly", "Root", "Sysfs", "Tmpfs"]
@@ -32,6 +32,7 @@ MASKED = (
 #: What runtimes make read-only by default, so that no setting of the kernel's changes.
 READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 SAFE = ATTR.NOSUID | ATTR.NODEV | ATTR.NOEXEC
+HOSTS_FD = 62
 LATE = 1000  # after every mount, however deep
 ENOENT, EBADF, ENOTDIR = 2, 9, 20
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
@@ -231,6 +232,7 @@ class Dev:
 
     def _all(self) -> Iterator[Step]:
         yield from vfs.make_directory("dev")
+        yield from () if self.mknod else self._hosts()
         attr = ATTR.NOSUID | ATTR.NOEXEC
         yield from vfs.filesystem("tmpfs", "dev", {"mode": "755", "size": "64k"}, "an empty /dev", attr=attr)
         yield vfs.find("dev")
@@ -244,17 +246,30 @@ class Dev:
             call = syscalls.mknodat(vfs.TARGET, name, stat.S_IFCHR | 0o666, os.makedev(major, minor))
             yield vfs.step(Phase.MOUNTS, call, f"/dev/{name}", hint={1: "mknod needs CAP_MKNOD over the host: let it bind the devices instead"})
 
+    def _hosts(self) -> Iterator[Step]:
+        """Taken hold of before the empty /dev, which in a plan without a root of its own covers the host's."""
+        if kernel.has("open_tree"):
+            for name in DEVICES:
+                yield vfs.clone_tree(f"/dev/{name}", f"the host's /dev/{name}", recursive=False, phase=Phase.MOUNTS, save=Slot(name))
+        else:
+            there = syscalls.openat("/dev", O.PATH | O.DIRECTORY | O.CLOEXEC)
+            yield vfs.step(Phase.MOUNTS, there, "the host's devices", save=vfs.MOUNT)
+            yield vfs.step(Phase.MOUNTS, syscalls.dup3(vfs.MOUNT, HOSTS_FD, O.CLOEXEC), "under a number that a path can name")
+            yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.MOUNT), "%mount is done with")
+
     def _bound(self) -> Iterator[Step]:
         for name in DEVICES:
             yield vfs.step(Phase.MOUNTS, syscalls.mknodat(vfs.TARGET, name, stat.S_IFREG | 0o666), f"a place for /dev/{name}")
             if kernel.has("open_tree"):
-                yield vfs.clone_tree(f"/dev/{name}", f"the host's /dev/{name}", recursive=False, phase=Phase.MOUNTS)
-                yield vfs.step(Phase.MOUNTS, syscalls.move_mount(vfs.MOUNT, vfs.TARGET, name), "attach it")
-                yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.MOUNT), "%mount is done with")
+                yield vfs.step(Phase.MOUNTS, syscalls.move_mount(Slot(name), vfs.TARGET, name), "attach it")
+                yield vfs.step(Phase.MOUNTS, syscalls.close(Slot(name)), f"%{name} is done with")
             else:
                 yield vfs.step(Phase.MOUNTS, syscalls.dup3(vfs.TARGET, vfs.CLASSIC_FD, O.CLOEXEC), "under a number that a path can name")
-                yield vfs.step(Phase.MOUNTS, syscalls.mount(f"/dev/{name}", f"{vfs.CLASSIC_TARGET}/{name}", None, MS.BIND), f"the host's /dev/{name}")
+                device = syscalls.mount(f"/proc/self/fd/{HOSTS_FD}/{name}", f"{vfs.CLASSIC_TARGET}/{name}", None, MS.BIND)
+                yield vfs.step(Phase.MOUNTS, device, f"the host's /dev/{name}")
                 yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.CLASSIC_FD), "the place is done with")
+        if not kernel.has("open_tree"):
+            yield vfs.step(Phase.MOUNTS, syscalls.close(HOSTS_FD), "the host's devices are done with")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ __all__ = ["Cgroup", "Ipc", "Mount", "Net", "Pid", "Time", "User", "Uts", "subid
 
 Range = tuple[int, int, int]
 FILE = Slot("file")
+PARENTS_FILE = Slot("map")  # a name that both sides save would pass the parent's descriptor on to the child
 CAP_SETGID, CAP_SETUID = 6, 7
 LIMIT = 340  # extents the kernel takes in one map
 
@@ -38,10 +39,10 @@ def _made(kind: str, flag: CLONE, why: str) -> Step:
 
 def write_file(path: str, data: bytes, why: str, *, phase: Phase, child: bool = True, hint: object = "") -> Iterator[Step]:
     """Opens a file, writes `data` in one call, closes it."""
-    step = Step.child if child else Step.parent
-    yield step(phase, syscalls.openat(path, O.WRONLY | O.CLOEXEC), why=why, save=FILE, hint={2: f"{path} is not there: is proc mounted at /proc?"})
-    yield step(phase, syscalls.write(FILE, data), why=data.decode().replace("\n", "; "), at_least=len(data), hint=hint)
-    yield step(phase, syscalls.close(FILE), why=f"{path} is done with")
+    step, file = (Step.child, FILE) if child else (Step.parent, PARENTS_FILE)
+    yield step(phase, syscalls.openat(path, O.WRONLY | O.CLOEXEC), why=why, save=file, hint={2: f"{path} is not there: is proc mounted at /proc?"})
+    yield step(phase, syscalls.write(file, data), why=data.decode().replace("\n", "; "), at_least=len(data), hint=hint)
+    yield step(phase, syscalls.close(file), why=f"{path} is done with")
 
 
 @dataclass(frozen=True, slots=True)
