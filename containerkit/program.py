@@ -15,7 +15,7 @@ from typing import Any
 
 from .errors import PlanError, Unavailable
 from .step import Side, Step
-from .syscalls import Arg, Bytes, Call, Fd, Field, Shown, Slot, Space, Strings
+from .syscalls import Arg, Bytes, Call, Fd, Field, Late, Shown, Slot, Space, Strings
 from .timeline import Timeline
 
 
@@ -166,7 +166,7 @@ class _Compiler:
                 self._address(at, self._memory(arg))
         return 0
 
-    def _memory(self, arg: bytes | Bytes | Space | Strings) -> int:
+    def _memory(self, arg: bytes | Bytes | Late | Space | Strings) -> int:
         """The offset of the memory that an argument stands for."""
         match arg:
             case bytes():
@@ -181,14 +181,18 @@ class _Compiler:
                 for i, item in enumerate(items):
                     self._address(at + 8 * i, item)
                 return at
+            case Late():
+                return self._memory(arg.make())
         at = self._append(arg.data)
         self._words(at, arg.words)
         return at
 
-    def _words(self, at: int, words: Iterable[tuple[int, Field | Fd]]) -> None:
+    def _words(self, at: int, words: Iterable[tuple[int, Field | Fd | Bytes]]) -> None:
         for offset, word in words:
             if isinstance(word, Fd):
                 struct.pack_into("I", self.blob, at + offset, self.numbers[word])
+            elif isinstance(word, Bytes):
+                self._address(at + offset, self._memory(word))
             else:
                 self._address(at + offset, self.ffi.offsetof("struct ck_program", word.name))
 

@@ -7,7 +7,8 @@ call and checks what can be checked before there is a kernel to ask: no NUL in a
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import Protocol, TypeVar
@@ -137,7 +138,7 @@ class CLOSE_RANGE(IntFlag):
 
 
 FSCONFIG = {"SET_FLAG": 0, "SET_STRING": 1, "SET_BINARY": 2, "SET_PATH": 3, "SET_PATH_EMPTY": 4, "SET_FD": 5, "CREATE": 6, "RECONFIGURE": 7}
-PR = {"SET_PDEATHSIG": 1, "SET_DUMPABLE": 4, "SET_NO_NEW_PRIVS": 38}
+PR = {"SET_PDEATHSIG": 1, "SET_DUMPABLE": 4, "CAPBSET_DROP": 24, "SET_NO_NEW_PRIVS": 38, "CAP_AMBIENT": 47}
 
 F = TypeVar("F", bound=IntFlag)
 
@@ -191,13 +192,27 @@ class Fd:
 class Bytes:
     """Memory that the kernel reads.
 
-    :ivar words: offset -> what only the compiled program knows and goes there: the address of a `Field` (8 bytes)
-        or the number that an `Fd` gets in the child (4 bytes)
+    :ivar words: offset -> what only the compiled program knows and goes there: the address of a `Field` or of other
+        `Bytes` (8 bytes), or the number that an `Fd` gets in the child (4 bytes)
     """
 
     data: bytes
     shown: str
-    words: tuple[tuple[int, Field | Fd], ...] = ()
+    words: tuple[tuple[int, Field | Fd | Bytes], ...] = ()
+
+    def __str__(self) -> str:
+        return self.shown
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Memory that the kernel reads and that only compiling can fill: it depends on this machine's system call numbers.
+
+    :ivar make: called once for each compiled program
+    """
+
+    make: Callable[[], Bytes]
+    shown: str
 
     def __str__(self) -> str:
         return self.shown
@@ -253,7 +268,7 @@ class Shown:
         return self.words
 
 
-Arg = int | bytes | None | Slot | Fd | Bytes | Space | Strings | Field | Shown
+Arg = int | bytes | None | Slot | Fd | Bytes | Late | Space | Strings | Field | Shown
 FdArg = int | Slot | Fd
 PathArg = str | bytes | os.PathLike[str]
 
@@ -326,9 +341,28 @@ def execve(path: PathArg, argv: Sequence[PathArg], env: Sequence[PathArg] = ()) 
     return Call("execve", (text(path), Strings(tuple(map(text, argv))), Strings(tuple(map(text, env)), secret=True)))
 
 
-def prctl(option: str, *args: int) -> Call:
+def prctl(option: str, *args: int | Shown) -> Call:
     """Set an attribute of this process.  :see: prctl(2)"""
     return Call("prctl", (Shown(PR[option], f"PR_{option}"), *args))
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> Call:
+    """Set this process's capabilities: three sets, bit n for capability n.  :see: capset(2)"""
+    header = Bytes(struct.pack("Ii", 0x20080522, 0), "{VERSION_3, self}")  # the version with 64 bits a set
+    words = [half >> shift & 0xFFFFFFFF for shift in (0, 32) for half in (effective, permitted, inheritable)]
+    shown = f"{{effective={effective:#x}, permitted={permitted:#x}, inheritable={inheritable:#x}}}"
+    return Call("capset", (header, Bytes(struct.pack("6I", *words), shown)))
+
+
+def seccomp(filter: Late | Bytes) -> Call:
+    """Every system call from here on is put to `filter` first, a struct sock_fprog.  :see: seccomp(2)"""
+    return Call("seccomp", (Shown(1, "SET_MODE_FILTER"), 0, filter))
+
+
+def prlimit64(resource: Shown, soft: int, hard: int) -> Call:
+    """Set a resource limit of this process; 2**64 - 1 is none.  :see: prlimit(2)"""
+    shown = ["unlimited" if n == 0xFFFFFFFFFFFFFFFF else str(n) for n in (soft, hard)]
+    return Call("prlimit64", (0, resource, Bytes(struct.pack("QQ", soft, hard), f"{{{', '.join(shown)}}}"), None), "prlimit(2)")
 
 
 def setpriority(which: int, who: int, value: int) -> Call:
