@@ -8,6 +8,7 @@ change of side.
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from . import syscalls
 from .errors import PlanError
 from .step import Part, Phase, Side, Step
-from .syscalls import CLONE, AT_EMPTY_PATH, Bytes, Call, Fd, Field, Shown, Slot, Space, Strings
+from .syscalls import AT_EMPTY_PATH, CLONE, Bytes, Call, Fd, Field, Shown, Slot, Space, Strings
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOT_FOUND = frozenset({2, 13, 20})  # ENOENT, EACCES, ENOTDIR: execvp(3) goes on to the next directory
@@ -94,7 +95,9 @@ def settle(steps: Iterable[Step]) -> list[Step]:
     present = _present(kept)
     for step in kept:
         if missing := step.needs - present:
-            raise PlanError(f"{step.part} needs a {sorted(missing)[0]} in the same plan, to {step.why}: add {_REMEDIES.get(sorted(missing)[0], 'it')}")
+            raise PlanError(
+                f"{step.part} needs a {sorted(missing)[0]} in the same plan, to {step.why}: add {_REMEDIES.get(sorted(missing)[0], 'it')}"
+            )
     return sorted(kept, key=lambda s: (s.phase, s.order))
 
 
@@ -138,7 +141,7 @@ class _Fold:
         body = sorted([*self._session(), *body, *self._inside(rest)], key=lambda s: (s.phase, s.order))
         body = [*joins, *self._fork(joins), *_with_root(body)]
         exec_steps = self._exec(last)
-        child = [*(self._become_helper("join") if self.apart else ()), *body, *exec_steps]
+        child = [*(self._become_helper("join", guarded=bool(joins)) if self.apart else ()), *body, *exec_steps]
         child = _with_handshakes(child)
         inputs = self._inputs([*before, *child])
         steps = [*before, self._clone(child), *self._stdio(inputs), *child]
@@ -193,18 +196,20 @@ class _Fold:
             call = syscalls.dup3(Slot(f"caller.{source.name}"), number, 0 if keep else syscalls.O.CLOEXEC)
             steps.append(Step.child(Phase.CLONE, call, why=f"{source.name} becomes {number}"))
         kept = sorted({0, 1, 2, *inputs})
-        gaps = [(a + 1, b - 1) for a, b in zip(kept, kept[1:], strict=False) if b > a + 1] + [(kept[-1] + 1, 0xFFFFFFFF)]
+        gaps = [(a + 1, b - 1) for a, b in itertools.pairwise(kept) if b > a + 1] + [(kept[-1] + 1, 0xFFFFFFFF)]
         why = "nothing else of the caller's stays open"
         return steps + [Step.child(Phase.CLONE, syscalls.close_range(*gap), why=why) for gap in gaps]
 
-    def _become_helper(self, kind: str) -> list[Step]:
+    def _become_helper(self, kind: str, *, guarded: bool = True) -> list[Step]:
+        """`guarded` where others are.  In new namespaces nobody is, and a user's own files in /proc would be out of its reach."""
         phase = Phase.CLONE if kind == "join" else Phase.EXEC
         why = "leave the caller's memory before joining others" if kind == "join" else "pid 1 is an image of its own"
         argv = Strings((b"ck-helper", b"IMAGE", b"SIZE"), deferred=True)
         run = Call("execveat", (HELPER, b"", argv, Strings(()), Shown(AT_EMPTY_PATH, "EMPTY_PATH")))
         own = syscalls.Call("mmap", (0, Shown(0, "SIZE"), Shown(3, "READ|WRITE"), Shown(1, "SHARED"), IMAGE, 0))
+        guard = "nobody without rights over the caller's namespace may trace this"
         steps = [(run, why), (own, "go on with the plan where it stopped"),
-                 (syscalls.prctl("SET_DUMPABLE", 0), "nobody without rights over the caller's namespace may trace this"),
+                 *([(syscalls.prctl("SET_DUMPABLE", 0), guard)] if guarded else []),
                  (syscalls.close(IMAGE), "nobody else gets at the plan")]  # fmt: skip
         hint = {13: "the memfd may not be executed here: see sysctl vm.memfd_noexec"}
         return [Step.child(phase, call, why=w, hint=hint if call is run else "") for call, w in steps]
@@ -228,7 +233,9 @@ class _Fold:
         hint = {2: f"there is no directory {cwd} in the root", 40: "a link on the way leads through /proc/PID/fd or in a circle"}
         here = Slot("cwd")
         return [
-            Step.child(Phase.INSIDE, syscalls.openat2(syscalls.AT_FDCWD, cwd, flag, how), why="the working directory", hint=hint, save=here),
+            Step.child(
+                Phase.INSIDE, syscalls.openat2(syscalls.AT_FDCWD, cwd, flag, how), why="the working directory", hint=hint, save=here
+            ),
             Step.child(Phase.INSIDE, syscalls.fchdir(here), why="work there"),
             Step.child(Phase.INSIDE, syscalls.close(here), why="and let it go"),
         ]
@@ -338,10 +345,8 @@ def _program(options: Options) -> list[Step]:
     if not options.run:
         return []
     name, env = options.run[0], options.env
-    if b"/" in name:
-        paths = [name]
-    else:
-        paths = [os.fsencode(os.path.join(d, os.fsdecode(name))) for d in env.get("PATH", DEFAULT_PATH).split(":")]
+    directories = [] if b"/" in name else env.get("PATH", DEFAULT_PATH).split(":")
+    paths = [os.fsencode(os.path.join(d, os.fsdecode(name))) for d in directories] or [name]
     variables = [f"{k}={v}" for k, v in env.items()]
     calls = [syscalls.execve(os.fsdecode(p), [os.fsdecode(a) for a in options.run], variables) for p in paths]
     whys = ["become the program", *["or the one found here"] * (len(calls) - 1)]
