@@ -255,7 +255,8 @@ class _Fold:
             steps += _die_with_parent()
         mask = Call("rt_sigprocmask", (Shown(signal.SIG_SETMASK, "SETMASK"), Field("sigmask"), None, 8), "sigprocmask(2)")
         why = "signals arrive again as they did for the caller"
-        return [*steps, *inits, Step.child(Phase.EXEC, mask, why=why), *_program(self.options)]
+        steps = [*steps, *inits, Step.child(Phase.EXEC, mask, why=why)]
+        return [*(s if s.hint else s.with_(hint=_FILTERED) for s in steps), *_program(self.options)]
 
     def _inputs(self, steps: Sequence[Step]) -> dict[int, Fd]:
         stdio = {0: Fd("stdin"), 1: Fd("stdout"), 2: Fd("stderr")}
@@ -379,7 +380,9 @@ _CLONE_HINTS = {
     87: "a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces",
     16: "the cgroup holds controllers for its children (no-internal-process rule): use a leaf",
 }  # fmt: skip
+_FILTERED = {1: "a seccomp filter, of this plan or of the caller, refuses a call that the plan still has to make"}
 _EXEC_HINTS = {
+    1: "a seccomp filter, of this plan or of the caller, refuses execve; or a security module does",
     2: "no such program in this root",
     13: "the file is not executable for this user, or its mount is noexec",
     8: "not a program: neither ELF nor a script that begins with #!",
