@@ -25,7 +25,8 @@ from .trace import Trace
 __version__ = "0.1.0"
 
 __all__ = [
-    "DEVNULL", "PIPE", "PTY", "STDOUT", "ContainerKitError", "Failed", "LayerError", "LayerFS", "Namespace", "Part", "Phase", "Plan", "PlanError",
-    "Process", "Result", "Side", "Step", "StepError", "Trace", "Unavailable", "Usage", "doctor", "kernel", "leaks", "mounts", "ns", "plan",
+    "DEVNULL", "PIPE", "PTY", "STDOUT", "ContainerKitError", "Failed", "LayerError", "LayerFS", "Namespace", "Part", "Phase", "Plan",
+    "PlanError", "Process", "Result", "Side", "Step", "StepError", "Trace", "Unavailable", "Usage", "doctor", "kernel", "leaks", "mounts",
+    "ns", "plan",
     "rootfs", "run", "syscalls",
 ]  # fmt: skip

@@ -77,7 +77,7 @@ class Actor:
             case Slot():
                 return self.slots[arg.name]
             case Fd(source=int() | object() as source):
-                return fileno(source)  # type: ignore[arg-type]
+                return fileno(source)
             case Shown():
                 return arg.value
             case None:
@@ -96,7 +96,7 @@ class Actor:
             for place, step in enumerate(steps):
                 result = self.make(step, place)
                 if result < step.at_least and -result not in step.tolerates:
-                    raise StepError(step, max(0, -result), trace=Trace(steps, self.trace, []), detail=self.said)
+                    raise StepError(step, max(0, -result), trace=Trace(steps, self.trace, b""), detail=self.said)
         finally:
             self.close_slots()
 

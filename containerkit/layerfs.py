@@ -34,12 +34,12 @@ __all__ = ["LayerFS"]
 MAX_LOWERS = 500
 FSCONFIG_VALUE = 255  # bytes; fsconfig(2) takes no longer string
 HINTS = {
-    1: "mounting an overlay needs CAP_SYS_ADMIN over this mount namespace: run as root, or ask for ns.User(); before Linux 5.11 only root can",
+    1: "mounting an overlay needs CAP_SYS_ADMIN here: run as root, or ask for ns.User(); before Linux 5.11 only root can",
     2: "one of the layers is gone",
     16: "the upper or work directory is in use by another overlay that is still mounted",
     17: "a layer is named twice",
     19: "this kernel has no overlay filesystem",
-    22: "the upper directory's filesystem cannot hold one (an overlay itself, NFS, or without extended attributes): set TMPDIR, or directory=, to a tmpfs or a disk",
+    22: "the upper directory's filesystem cannot hold one, as an overlay or NFS cannot: set TMPDIR or directory= to a tmpfs or a disk",
     40: "overlays are stacked too deep: two levels at most",
     75: "the layers are too many, or stacked too deep",
 }
@@ -143,7 +143,9 @@ class LayerFS:
     def steps(self) -> Iterable[Step]:
         """As a part it is the root."""
         if not self.readonly and not self._state:
-            raise PlanError("this LayerFS has no directory for changes yet: enter it first (with LayerFS(...) as root:), or make it readonly=True")
+            raise PlanError(
+                "this LayerFS has no directory for changes yet: enter it first (with LayerFS(...) as root:), or make it readonly=True"
+            )
         if self._state:
             yield self._take(self._state)
         yield from self._root_steps(str(self.lowers[-1]))
@@ -152,9 +154,16 @@ class LayerFS:
     def _take(self, state: _State) -> Step:
         """Only one child at a time has it mounted.  The file goes when the process is closed."""
         path = str(state.in_use)
-        taken, mark = syscalls.openat(path, O.CREAT | O.EXCL | O.CLOEXEC, 0o600), Call("unlinkat", (syscalls.AT_FDCWD, os.fsencode(path), 0), "unlink(2)")
-        hint = {17: "another process has this LayerFS mounted: join its mount namespace instead, or make another LayerFS over the same layers"}
-        return Step.parent(Phase.PREPARE, taken, why="nobody else may mount these changes meanwhile", undo=mark, save=Slot("taken"), hint=hint)
+        taken, mark = (
+            syscalls.openat(path, O.CREAT | O.EXCL | O.CLOEXEC, 0o600),
+            Call("unlinkat", (syscalls.AT_FDCWD, os.fsencode(path), 0), "unlink(2)"),
+        )
+        hint = {
+            17: "another process has this LayerFS mounted: join its mount namespace instead, or make another LayerFS over the same layers"
+        }
+        return Step.parent(
+            Phase.PREPARE, taken, why="nobody else may mount these changes meanwhile", undo=mark, save=Slot("taken"), hint=hint
+        )
 
     def _options(self) -> list[tuple[str, str | None]]:
         upper = [("upperdir", str(self._state.upper)), ("workdir", str(self._state.work))] if self._state else []
@@ -282,7 +291,7 @@ def _move(upper: Path, frozen: Path) -> None:
     try:
         os.rename(upper, frozen)
     except OSError as error:
-        raise LayerError(error.errno, f"cannot freeze the changes at {frozen}: {error.strerror}; it must be on the same filesystem as {upper}, and empty") from error
+        raise LayerError(
+            error.errno, f"cannot freeze the changes at {frozen}: {error.strerror}; it must be on the same filesystem as {upper}, and empty"
+        ) from error
     upper.mkdir()
-
-

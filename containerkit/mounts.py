@@ -105,7 +105,9 @@ class Bind:
         directory = os.path.isdir(source) if self.directory is None else self.directory
         attr = vfs.attributes(self.options) | (ATTR.RDONLY if self.readonly else ATTR(0))
         place = vfs.make_directory(target) if directory else vfs.make_file(target)
-        shown = vfs.bind(source, target, f"show {source} inside", attr=attr, recursive=self.recursive, directory=directory, userns=_id_map(self.idmap))
+        shown = vfs.bind(
+            source, target, f"show {source} inside", attr=attr, recursive=self.recursive, directory=directory, userns=_id_map(self.idmap)
+        )
         yield from vfs.placed(target, [*place, *shown])
 
 
@@ -158,7 +160,9 @@ class Proc:
     def steps(self) -> Iterable[Step]:
         target = vfs.inside(self.target)
         hint = {1: "a proc for a new user namespace needs a new pid namespace, and a fully visible proc still mounted here"}
-        yield from _placed("proc", target, 0o555, {"hidepid": self.hidepid} if self.hidepid else {}, "the kernel's view of processes", attr=SAFE, hint=hint)
+        yield from _placed(
+            "proc", target, 0o555, {"hidepid": self.hidepid} if self.hidepid else {}, "the kernel's view of processes", attr=SAFE, hint=hint
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +248,9 @@ class Dev:
     def _made(self) -> Iterator[Step]:
         for name, (major, minor) in DEVICES.items():
             call = syscalls.mknodat(vfs.TARGET, name, stat.S_IFCHR | 0o666, os.makedev(major, minor))
-            yield vfs.step(Phase.MOUNTS, call, f"/dev/{name}", hint={1: "mknod needs CAP_MKNOD over the host: let it bind the devices instead"})
+            yield vfs.step(
+                Phase.MOUNTS, call, f"/dev/{name}", hint={1: "mknod needs CAP_MKNOD over the host: let it bind the devices instead"}
+            )
 
     def _hosts(self) -> Iterator[Step]:
         """Taken hold of before the empty /dev, which in a plan without a root of its own covers the host's."""

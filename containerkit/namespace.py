@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable
 from ctypes import CDLL, get_errno
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from . import syscalls
 from .errors import PlanError, Unavailable
@@ -31,6 +31,14 @@ NS_GET_USERNS, NS_GET_PARENT, NS_GET_NSTYPE, NS_GET_OWNER_UID = 0xB701, 0xB702, 
 NSFS_MAGIC = 0x6E736673
 OWN_IMAGE = frozenset({"user", "mnt", "pid", "time"})
 """Joining one of these must not be done by a process that shares the caller's memory, or cannot be."""
+
+REFUSED = {
+    "user": "setns(2) refuses it to processes with threads",
+    "mnt": "an import inside would run files of that namespace with the caller's rights",
+    "pid": "setns(2) changes it for children only",
+    "time": "setns(2) refuses it to processes with threads",
+}
+REMEDY = "spawn a plan with this namespace in it"
 
 T = TypeVar("T")
 
@@ -90,8 +98,14 @@ class Namespace:
         """
         flag = _flag(kind)
         if kind in ("user", "pid", "time"):
-            raise Unavailable(f"a {kind} namespace with nobody in it", remedy=f"spawn a plan with ns.{kind.title()}() and take Namespace.of(process.pid, {kind!r})")
-        return _in_thread(lambda: (_unshare(flag), cls.of(0, kind))[1])
+            remedy = f"spawn a plan with ns.{kind.title()}() and take Namespace.of(process.pid, {kind!r})"
+            raise Unavailable(f"a {kind} namespace with nobody in it", remedy=remedy)
+
+        def make() -> Namespace:
+            _libc("unshare", int(flag))
+            return cls.of(0, kind)
+
+        return _in_thread(make)
 
     # --- what it is ----------------------------------------------------------------------------------------------
 
@@ -154,10 +168,10 @@ class Namespace:
         flag = KINDS[self.kind]
         hint = {1: "joining needs CAP_SYS_ADMIN over it: join the user namespace that owns it in the same plan",
                 22: "the caller's kernel or thread cannot join this one"}  # fmt: skip
-        yield Step.child(
-            Phase.IDENTITY, syscalls.setns(Fd(f"{self.kind} namespace {self.inode}", self), flag), why=f"join the {self.kind} namespace {self.inode}",
-            part=f"Namespace {self.kind}", joins=int(flag), claims=f"{self.kind} namespace", helper="join" if self.kind in OWN_IMAGE else "", hint=hint,
-        )  # fmt: skip
+        name = f"{self.kind} namespace {self.inode}"
+        helper: Literal["", "join"] = "join" if self.kind in OWN_IMAGE else ""
+        more = {"joins": int(flag), "claims": f"{self.kind} namespace", "helper": helper, "hint": hint, "part": f"Namespace {self.kind}"}
+        yield Step.child(Phase.IDENTITY, syscalls.setns(Fd(name, self), flag), why=f"join the {name}", **more)
         if self.kind == "user":
             yield from _become_root()
 
@@ -166,12 +180,17 @@ class Namespace:
 
         The caller's thread stays where it is.  What the function raises is raised here.
 
-        :raises Unavailable: a process with threads cannot enter a user, mount or time namespace; in a pid namespace
-            only children are: spawn a plan instead
+        :raises Unavailable: a thread cannot enter a user, time or pid namespace, and must not enter a mount namespace,
+            where an import would run somebody else's files: spawn a plan instead
         """
         if self.kind in OWN_IMAGE:
-            raise Unavailable(f"a thread of this process in another {self.kind} namespace", probed="setns(2) refuses it to processes with threads", remedy="spawn a plan with this namespace in it")
-        return _in_thread(lambda: (_setns(self.fileno(), KINDS[self.kind]), function())[1])
+            raise Unavailable(f"a thread of this process in another {self.kind} namespace", probed=REFUSED[self.kind], remedy=REMEDY)
+
+        def enter() -> T:
+            _libc("setns", self.fileno(), int(KINDS[self.kind]))
+            return function()
+
+        return _in_thread(enter)
 
     def pin(self, path: str | os.PathLike[str]) -> None:
         """Keeps it alive by a bind mount at `path`, which must not exist yet.  :see: ip-netns(8)
@@ -227,14 +246,6 @@ def _libc(name: str, *args: Any) -> None:
     if getattr(_LIBC, name)(*args) != 0:
         number = get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}")
-
-
-def _unshare(flag: CLONE) -> None:
-    _libc("unshare", int(flag))
-
-
-def _setns(fd: int, flag: CLONE) -> None:
-    _libc("setns", fd, int(flag))
 
 
 def _in_thread(function: Callable[[], T]) -> T:

@@ -9,6 +9,7 @@ To join one that exists put a `Namespace` in the plan.
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket as socket_module
 import struct
@@ -40,7 +41,9 @@ def _made(kind: str, flag: CLONE, why: str) -> Step:
 def write_file(path: str, data: bytes, why: str, *, phase: Phase, child: bool = True, hint: object = "") -> Iterator[Step]:
     """Opens a file, writes `data` in one call, closes it."""
     step, file = (Step.child, FILE) if child else (Step.parent, PARENTS_FILE)
-    yield step(phase, syscalls.openat(path, O.WRONLY | O.CLOEXEC), why=why, save=file, hint={2: f"{path} is not there: is proc mounted at /proc?"})
+    yield step(
+        phase, syscalls.openat(path, O.WRONLY | O.CLOEXEC), why=why, save=file, hint={2: f"{path} is not there: is proc mounted at /proc?"}
+    )
     yield step(phase, syscalls.write(file, data), why=data.decode().replace("\n", "; "), at_least=len(data), hint=hint)
     yield step(phase, syscalls.close(file), why=f"{path} is done with")
 
@@ -87,7 +90,9 @@ class User:
         yield from write_file("/proc/self/setgroups", b"deny", why, phase=Phase.IDENTITY)
         for name, inside, own in (("uid", self.uid, os.geteuid()), ("gid", self.gid, os.getegid())):
             data = b"%d %d 1" % (inside, own)
-            yield from write_file(f"/proc/self/{name}_map", data, f"{name} {inside} in here is {own} outside", phase=Phase.IDENTITY, hint=hint)
+            yield from write_file(
+                f"/proc/self/{name}_map", data, f"{name} {inside} in here is {own} outside", phase=Phase.IDENTITY, hint=hint
+            )
 
     def _direct(self) -> Iterator[Step]:
         hint = {1: "mapping these ids needs CAP_SETUID and CAP_SETGID outside"}
@@ -99,7 +104,8 @@ class User:
         for name, ranges in (("uid", self.uids), ("gid", self.gids)):
             words = tuple(str(number) for r in ranges for number in r)
             tool = Tool((f"new{name}map", "{pid}", *words), "install the package uidmap (shadow-utils)")
-            yield Step.parent(Phase.IDENTITY, tool, why=f"map ranges of {name}s that /etc/sub{name} allows", hint=f"/etc/sub{name} does not give the caller these ids")
+            hint = f"/etc/sub{name} does not give the caller these ids"
+            yield Step.parent(Phase.IDENTITY, tool, why=f"map ranges of {name}s that /etc/sub{name} allows", hint=hint)
 
     def _become(self) -> Iterator[Step]:
         """The caller's ids may not be those asked for.  Changing them changes who may trace the memory: not the caller's, then."""
@@ -116,7 +122,7 @@ def _check(name: str, ranges: Sequence[Range]) -> None:
             raise PlanError(f"a range of {name}s is (inside, outside, count): {numbers!r}")
     for column in (0, 1):
         spans = sorted((r[column], r[column] + r[2]) for r in ranges)
-        if any(a[1] > b[0] for a, b in zip(spans, spans[1:], strict=False)):
+        if any(a[1] > b[0] for a, b in itertools.pairwise(spans)):
             raise PlanError(f"ranges of {name}s overlap {'outside' if column else 'inside'}: {list(ranges)}")
 
 
@@ -147,7 +153,8 @@ def subids(size: int = 65536) -> User:
                 ranges.append((next_id, first, count))
                 next_id += count
         if len(ranges) == 1:
-            raise Unavailable(f"a range of {name}s for this user", probed=f"/etc/sub{name}", remedy="usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER, as root")
+            remedy = "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER, as root"
+            raise Unavailable(f"a range of {name}s for this user", probed=f"/etc/sub{name}", remedy=remedy)
         maps.append(tuple(ranges))
     return User(uids=maps[0], gids=maps[1])
 
@@ -199,7 +206,9 @@ class Mount:
         yield _made("mnt", CLONE.NEWNS, "a mount namespace")
         flag = MS.REC | (MS.PRIVATE if self.propagation == "private" else MS.SLAVE)
         why = "no mount from here on reaches the host" + ("" if self.propagation == "slave" else ", and none of the host's arrives")
-        yield Step.child(Phase.IDENTITY, syscalls.mount(None, "/", None, flag), why=why, hint={22: "/ is no mount point: the caller was chrooted"})
+        yield Step.child(
+            Phase.IDENTITY, syscalls.mount(None, "/", None, flag), why=why, hint={22: "/ is no mount point: the caller was chrooted"}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +316,9 @@ class Time:
         hint = {1: "this needs CAP_SYS_ADMIN: run as root, or ask for ns.User()", 22: "this kernel has no time namespaces"}
         call = Call("unshare", (CLONE.NEWTIME,))
         yield Step.child(Phase.IDENTITY, call, why="a time namespace for who comes after the exec", claims="time namespace", hint=hint)
-        offsets = "".join(f"{clock} {self._split(value)}\n" for clock, value in (("monotonic", self.monotonic), ("boottime", self.boottime)))
+        offsets = "".join(
+            f"{clock} {self._split(value)}\n" for clock, value in (("monotonic", self.monotonic), ("boottime", self.boottime))
+        )
         hint = {34: "an offset leads to before the boot, or too far ahead", 1: "setting clocks needs CAP_SYS_TIME over the namespace"}
         yield from write_file("/proc/self/timens_offsets", offsets.encode(), "clocks that only it sees", phase=Phase.IDENTITY, hint=hint)
         if not kernel.has("exec enters time namespaces"):

@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .errors import PlanError
-from .step import Part, Side, Step
 from .stdio import PTY, Stream, check
+from .step import Part, Side, Step
 from .syscalls import text
 from .timeline import Options, Timeline, flatten, fold
 
@@ -48,7 +48,9 @@ def plan(
     :param share_memory: False makes the child an image of its own before anything else happens; slower
     :raises PlanError: the parts contradict each other, before anything is touched
     """
-    options = Options(_argv(run), _environment(env), None if cwd is None else os.fsdecode(text(cwd)), die_with_parent, new_session, share_memory)
+    options = Options(
+        _argv(run), _environment(env), None if cwd is None else os.fsdecode(text(cwd)), die_with_parent, new_session, share_memory
+    )
     return Plan(parts, options)
 
 
@@ -121,20 +123,16 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain values, for other programs."""
-        steps = [
-            {"call": s.call.name, "args": [str(a) for a in s.call.args], "text": str(s), "phase": s.phase.name.lower(), "side": s.side.value,
-             "why": s.why, "man": s.man, "part": s.part, "hint": s.hint if isinstance(s.hint, str) else {str(k): v for k, v in s.hint.items()}}
-            for s in self.timeline.steps
-        ]  # fmt: skip
-        return {"run": [os.fsdecode(a) for a in self.argv], "steps": steps}
+        return {"run": [os.fsdecode(a) for a in self.argv], "steps": [_plain(s) for s in self.timeline.steps]}
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{i}</td><td>{s.side.value}</td><td>{s.phase.name.lower()}</td><td style='text-align:left'><code>{html.escape(str(s))}</code></td>"
-            f"<td style='text-align:left'>{html.escape(s.why)}</td></tr>"
+        head = "<tr><th></th><th>side</th><th>phase</th><th>call</th><th>why</th></tr>"
+        rows = (
+            f"<tr><td>{i}</td><td>{s.side.value}</td><td>{s.phase.name.lower()}</td>"
+            f"<td style='text-align:left'><code>{html.escape(str(s))}</code></td><td style='text-align:left'>{html.escape(s.why)}</td></tr>"
             for i, s in enumerate(self.timeline.steps, 1)
         )
-        return f"<table><tr><th></th><th>side</th><th>phase</th><th>call</th><th>why</th></tr>{rows}</table>"
+        return f"<table>{head}{''.join(rows)}</table>"
 
     # --- doing ---------------------------------------------------------------------------------------------------
 
@@ -143,7 +141,8 @@ class Plan:
     ) -> Process:
         """Makes the process.  On return it runs its program.
 
-        :param stdin, stdout, stderr: as in `subprocess`: None to inherit, PIPE, DEVNULL, STDOUT, a file or a descriptor; or PTY for all three
+        :param stdin, stdout, stderr: as in `subprocess`: None to inherit, PIPE, DEVNULL, STDOUT, a file or a descriptor;
+            or PTY, for all three
         :param fds: more descriptors for the program: number there -> file or descriptor here
         :raises StepError: a step failed; nothing is left behind
         :raises Unavailable: this kernel lacks something the plan asks for
@@ -181,3 +180,10 @@ class Plan:
     def child_steps(self) -> tuple[Step, ...]:
         """What strace(1) sees of the child."""
         return tuple(s for s in self.timeline.steps if s.side is Side.CHILD)
+
+
+def _plain(step: Step) -> dict[str, Any]:
+    hint = step.hint if isinstance(step.hint, str) else {str(errno): words for errno, words in step.hint.items()}
+    words = {"why": step.why, "man": step.man, "part": step.part, "hint": hint}
+    call = {"call": step.call.name, "args": [str(a) for a in step.call.args], "text": str(step)}
+    return {**call, "phase": step.phase.name.lower(), "side": step.side.value, **words}

@@ -97,11 +97,11 @@ class Process:
 
     async def _wait_in_loop(self) -> int:
         loop = asyncio.get_running_loop()
-        ended = loop.create_future()
         if self.poll() is None:
-            loop.add_reader(self.pidfd, lambda: ended.done() or ended.set_result(None))
+            ended = asyncio.Event()
+            loop.add_reader(self.pidfd, ended.set)
             try:
-                await ended
+                await ended.wait()
             finally:
                 loop.remove_reader(self.pidfd)
         return self.wait()

@@ -23,7 +23,7 @@ from .timeline import Timeline
 def extension() -> Any:
     """The compiled extension.  Raises Unavailable where it is missing, as it may be for who only prints plans."""
     try:
-        from . import _spawn
+        from . import _spawn  # type: ignore[attr-defined]
     except ImportError as error:
         raise Unavailable(
             "the compiled extension containerkit._spawn",
@@ -203,7 +203,7 @@ class _Compiler:
     def _patch_helper_arguments(self) -> None:
         """The helper's argv names the image's descriptor and size; both are known only now."""
         size = len(self.blob) + -len(self.blob) % 8 + 4 * len(self.relocs)
-        values = {b"IMAGE": self.numbers.get(Fd("image")), b"SIZE": size}
+        values = {b"IMAGE": self.numbers.get(Fd("image"), -1), b"SIZE": size}
         for name, at in self.later.items():
             if name in values:
-                self.blob[at : at + 16] = b"%d" % values[name] + bytes(16 - len(str(values[name])))
+                self.blob[at : at + 16] = (b"%d" % values[name]).ljust(16, b"\0")

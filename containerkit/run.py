@@ -12,8 +12,8 @@ from typing import Literal
 from .errors import Failed
 from .plan import Plan, Word, plan
 from .process import Process, Usage
-from .step import Part
 from .stdio import DEVNULL, PIPE
+from .step import Part
 from .trace import Trace
 
 __all__ = ["Result", "run"]
@@ -99,8 +99,7 @@ def _by_signal(process: Process) -> StoppedBy:
 
 
 def _result(process: Process, out: bytes, err: bytes, stopped_by: StoppedBy, seconds: float) -> Result:
-    assert process.returncode is not None and process.usage
+    assert process.returncode is not None
+    assert process.usage
     code = process.returncode if process.returncode >= 0 else 128 - process.returncode
     return Result(code, out, err, stopped_by, process.usage, process.trace, seconds)
-
-

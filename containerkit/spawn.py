@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,10 +19,10 @@ from .errors import StepError
 from .inputs import Inputs, fileno
 from .process import Process, run_undo
 from .program import Program, extension
-from .step import Side, Step
 from .stdio import NAMES, Stream, Streams, open_streams
+from .step import Side, Step
 from .syscalls import CLONE
-from .trace import Raw, Trace
+from .trace import ENTRY, Raw, Trace
 
 EINTR, ENOENT, ENOTDIR = 4, 2, 20
 
@@ -47,7 +46,8 @@ class _Spawn:
         self.inputs = Inputs(program.timeline.inputs, program.image)
         self.parent = Actor()
         self.lib, self.ffi = extension().lib, extension().ffi
-        self.pidfd, self.child = -1, None  # type: int, Any
+        self.pidfd = -1
+        self.child: Any = None  # struct ck_child *
 
     def run(self, opened: Streams, given: Mapping[str, int]) -> Process:
         try:
@@ -141,11 +141,11 @@ class _Spawn:
         """A step failed, the child was killed on its way, or the program runs."""
         if self.program.forks:
             self._adopt()
-        failed, trace = self.child.program.failed, self._child_trace()
-        if 0 <= failed < len(trace):
-            self._fail_in_child(failed, trace)
-        if not any(trace[i][1] for i in self.program.execs):
-            at = next(i for i, entry in enumerate(trace) if not entry[2])
+        failed, traces = self.child.program.failed, self._traces()
+        if 0 <= failed < len(self.program.child_steps):
+            self._fail_in_child(failed, list(ENTRY.iter_unpack(self._child_trace())))
+        if not any(traces[i].begin for i in self.program.execs):
+            at = next(i for i, entry in enumerate(ENTRY.iter_unpack(self._child_trace())) if not entry[2])
             self._fail(self.program.child_steps[at], EINTR, "the child was killed from outside before this step was done")
 
     def _adopt(self) -> None:
@@ -162,10 +162,10 @@ class _Spawn:
         tries, detail = [i for i in self.program.execs if trace[i][1]], ""
         if index in tries:
             index = next((i for i in tries if -trace[i][0] not in (ENOENT, ENOTDIR)), index)
-            detail = self._missing_interpreter(tries) if -trace[index][0] == ENOENT else ""
+            detail = self._why_missing(tries) if -trace[index][0] in (ENOENT, ENOTDIR) else ""
         self._fail(self.program.child_steps[index], max(0, -trace[index][0]), detail)
 
-    def _missing_interpreter(self, tries: list[int]) -> str:
+    def _why_missing(self, tries: list[int]) -> str:
         """ENOENT of an exec has two meanings.  The autopsy read the file, so this tells them apart."""
         for i, index in enumerate(tries):
             offset, size = self.program.spaces[f"program{i}"]
@@ -173,7 +173,10 @@ class _Spawn:
             path, wanted = self.program.child_steps[index].call.args[0], interpreter(data)
             if wanted and isinstance(path, bytes):
                 return f"{os.fsdecode(path)} is there, but its interpreter {wanted} is not: add it to the root"
-        return ""
+        if len(tries) < 2:
+            return ""
+        paths = [os.fsdecode(path) for i in tries if isinstance(path := self.program.child_steps[i].call.args[0], bytes)]
+        return f"no such program in this root, in none of {':'.join(os.path.dirname(path) for path in paths)}"
 
     def _fail(self, step: Step, errno: int, detail: str = "") -> None:
         raise StepError(step, errno, trace=self.trace(), detail=detail)
@@ -203,10 +206,14 @@ class _Spawn:
 
     # --- the trace -----------------------------------------------------------------------------------------------
 
-    def _child_trace(self) -> list[Raw]:
-        at = self.ffi.cast("char *", self.child.program) + self.program.traces
-        return list(struct.iter_unpack("qQQ", bytes(self.ffi.buffer(at, 24 * len(self.program.child_steps)))))
+    def _traces(self) -> Any:
+        """The child's entries, in its memory: a struct ck_trace *."""
+        return self.ffi.cast("struct ck_trace *", self.ffi.cast("char *", self.child.program) + self.program.traces)
+
+    def _child_trace(self) -> bytes:
+        """A copy of the entries.  Taken apart only when somebody reads it: for most spawns that is nobody."""
+        return bytes(self.ffi.buffer(self._traces(), ENTRY.size * len(self.program.child_steps)))
 
     def trace(self) -> Trace:
         """What was made so far."""
-        return Trace(self.steps, self.parent.trace, self._child_trace() if self.child else [])
+        return Trace(self.steps, self.parent.trace, self._child_trace() if self.child else b"")

@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 from .errors import PlanError
 
 AT_FDCWD = -100
+SHOWN = 40  # characters of one word of an argv
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
@@ -244,7 +245,7 @@ class Strings:
     def __str__(self) -> str:
         if self.secret:
             return f"[{len(self.items)} variables]" if self.items else "[]"
-        return "[" + ", ".join(repr(os.fsdecode(i)) for i in self.items) + "]"
+        return "[" + ", ".join(_short(os.fsdecode(i)) for i in self.items) + "]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +309,10 @@ class Tool:
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(self.argv[1:])})"
+
+
+def _short(word: str) -> str:
+    return repr(word if len(word) <= SHOWN else word[: SHOWN - 3] + "...")
 
 
 def _show(arg: Arg) -> str:

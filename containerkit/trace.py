@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import errno as errno_module
 import html
+import struct
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -17,6 +18,8 @@ from .step import Side, Step
 
 Raw = tuple[int, int, int]
 """A result with the ticks of its begin and end."""
+ENTRY = struct.Struct("qQQ")
+"""The same in memory: struct ck_trace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +48,19 @@ class Entry:
 
 
 class Trace(Sequence[Entry]):
-    """The entries of one spawn, in the order of the plan.  `steps` are all of the plan's, made or not.
+    """The entries of one spawn, in the order of the plan.  `steps` are all of the plan's, made or not; `child` is an array of struct ck_trace.
 
     Ticks become microseconds when somebody looks.
     """
 
-    def __init__(self, steps: Sequence[Step], parent: Mapping[int, Raw], child: Iterable[Raw]) -> None:
+    def __init__(self, steps: Sequence[Step], parent: Mapping[int, Raw], child: bytes) -> None:
         self.steps, self._raw, self._now = tuple(steps), (parent, child), _pair()
         _first_pair()
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
         """The steps that were begun."""
-        parent, child = self._raw[0], iter(self._raw[1])
+        parent, child = self._raw[0], ENTRY.iter_unpack(self._raw[1])
         raw = [(s, parent.get(i) if s.side is Side.PARENT else next(child, None)) for i, s in enumerate(self.steps)]
         made = [(step, entry) for step, entry in raw if entry and entry[1]]
         rate, start = _nanoseconds_per_tick() / 1000, min((entry[1] for _, entry in made), default=0)
@@ -90,7 +93,9 @@ class Trace(Sequence[Entry]):
     def __str__(self) -> str:
         lines = [str(e) for e in self.entries]
         child = sum(e.microseconds for e in self.entries if e.step.side is Side.CHILD and e.finished)
-        return "\n".join([*lines, f"{self.microseconds:9.1f} us  from the first call to the last, {child:.1f} us of it in the child's calls"])
+        return "\n".join(
+            [*lines, f"{self.microseconds:9.1f} us  from the first call to the last, {child:.1f} us of it in the child's calls"]
+        )
 
     def __repr__(self) -> str:
         return f"<Trace of {len(self.entries)} steps, {self.microseconds:.0f} us>"

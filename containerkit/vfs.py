@@ -21,7 +21,10 @@ NEEDS = frozenset({"new mnt namespace"})
 MOUNT, TARGET, FS = Slot("mount"), Slot("target"), Slot("fs")
 CLASSIC_FD = 63
 CLASSIC_TARGET = f"/proc/self/fd/{CLASSIC_FD}"
-TARGET_HINTS = {2: "the root has no such place: make it in the image, or let the part make it", 40: "a link in the root leads in a circle, or through /proc/PID/fd"}
+TARGET_HINTS = {
+    2: "the root has no such place: make it in the image, or let the part make it",
+    40: "a link in the root leads in a circle, or through /proc/PID/fd",
+}
 SOURCE_HINTS = {
     1: "the caller's mount namespace is not its own: ask for ns.User() and ns.Mount()",
     2: "there is no such file or directory on the host",
@@ -50,7 +53,7 @@ def attributes(options: Iterable[str]) -> ATTR:
     return value
 
 
-def classic_flags(attr: ATTR) -> MS:
+def classic_flags(attr: int) -> MS:
     """The same attributes as flags of mount(2)."""
     flags = MS(0)
     for member, flag in _CLASSIC.items():
@@ -124,7 +127,7 @@ def make_file(target: str, **more: Any) -> Iterator[Step]:
 
 
 def filesystem(
-    fstype: str, target: str, options: Mapping[str, str | None], why: str, *, attr: ATTR = ATTR(0), hint: Any = PRIVILEGE, **more: Any
+    fstype: str, target: str, options: Mapping[str, str | None], why: str, *, attr: int = 0, hint: Any = PRIVILEGE, **more: Any
 ) -> Iterator[Step]:
     """A new filesystem at `target` inside the root."""
     if kernel.has("fsopen"):
@@ -137,7 +140,9 @@ def filesystem(
         yield step(Phase.MOUNTS, syscalls.close(CLASSIC_FD), "the place is done with", **more)
 
 
-def bind(source: str, target: str, why: str, *, attr: ATTR, recursive: bool, directory: bool, userns: syscalls.Fd | None = None, **more: Any) -> Iterator[Step]:
+def bind(
+    source: str, target: str, why: str, *, attr: int, recursive: bool, directory: bool, userns: syscalls.Fd | None = None, **more: Any
+) -> Iterator[Step]:
     """What is at `source` on the host, also at `target` inside the root.  :see: open_tree(2), mount_setattr(2)"""
     if (attr and recursive) or userns:
         kernel.require("mount_setattr", "attributes for every mount of a tree, or an idmapped mount")
@@ -154,7 +159,7 @@ def bind(source: str, target: str, why: str, *, attr: ATTR, recursive: bool, dir
             yield from change(target, attr, directory=directory, **more)
 
 
-def change(target: str, attr: ATTR, *, directory: bool = True, **more: Any) -> Iterator[Step]:
+def change(target: str, attr: int, *, directory: bool = True, **more: Any) -> Iterator[Step]:
     """Adds attributes to the mount at `target`.  :see: mount(2), "Changing the mount flags of an existing mount" """
     yield from _at_target(target, directory, more)
     call = syscalls.mount(None, CLASSIC_TARGET, None, MS.REMOUNT | MS.BIND | classic_flags(attr))
@@ -164,7 +169,9 @@ def change(target: str, attr: ATTR, *, directory: bool = True, **more: Any) -> I
     yield step(Phase.MOUNTS, syscalls.close(CLASSIC_FD), "the place is done with", **more)
 
 
-def set_attributes(mount: Slot, attr: ATTR, recursive: bool, userns: syscalls.Fd | None = None, phase: Phase = Phase.MOUNTS, **more: Any) -> Iterator[Step]:
+def set_attributes(
+    mount: Slot, attr: int, recursive: bool, userns: syscalls.Fd | None = None, phase: Phase = Phase.MOUNTS, **more: Any
+) -> Iterator[Step]:
     """Attributes of a mount that is attached nowhere yet."""
     if userns:
         kernel.require("mount_setattr", "an idmapped mount")
@@ -178,7 +185,7 @@ def set_attributes(mount: Slot, attr: ATTR, recursive: bool, userns: syscalls.Fd
 
 
 def detached(
-    fstype: str, options: Iterable[tuple[str, str | None]], why: str, *, attr: ATTR = ATTR(0), phase: Phase = Phase.MOUNTS, save: Slot = MOUNT,
+    fstype: str, options: Iterable[tuple[str, str | None]], why: str, *, attr: int = 0, phase: Phase = Phase.MOUNTS, save: Slot = MOUNT,
     hint: Any = PRIVILEGE, **more: Any,
 ) -> Iterator[Step]:  # fmt: skip
     """A new filesystem, attached nowhere yet -> `save`.  :see: fsopen(2), fsconfig(2), fsmount(2)"""
@@ -224,7 +231,9 @@ def classic_data(options: Iterable[tuple[str, str | None]]) -> str:
 
 def root_at(path: str) -> Step:
     """Attaches the detached %root at `path`: a root has to be somewhere before it can be the root.  No other process sees it there."""
-    return step(Phase.ROOTFS, syscalls.move_mount(ROOT, AT_FDCWD, path), "in this mount namespace only", hint={2: "the directory was removed"})
+    return step(
+        Phase.ROOTFS, syscalls.move_mount(ROOT, AT_FDCWD, path), "in this mount namespace only", hint={2: "the directory was removed"}
+    )
 
 
 def enter_root() -> Iterator[Step]:
@@ -233,7 +242,10 @@ def enter_root() -> Iterator[Step]:
     With both arguments ".", the new root covers the old one, and umount takes away what lies below: no directory is
     needed to put the old root in.  :see: pivot_root(2)
     """
-    hint = {22: "the new root is no mount point, or a mount on the way is shared, or / is the initial ramfs", 16: "the new root is on the current root's mount"}
+    hint = {
+        22: "the new root is no mount point, or a mount on the way is shared, or / is the initial ramfs",
+        16: "the new root is on the current root's mount",
+    }
     yield step(Phase.PIVOT, syscalls.fchdir(ROOT), "stand in the new root")
     yield step(Phase.PIVOT, syscalls.pivot_root(".", "."), "it becomes /", hint=hint)
     yield step(Phase.PIVOT, syscalls.umount2(".", MNT.DETACH), "the host's root goes, with all its mounts")

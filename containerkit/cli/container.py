@@ -16,8 +16,8 @@ from ..errors import PlanError
 from ..layerfs import LayerFS
 from ..plan import Plan, plan
 from ..process import Process
-from ..step import Part
 from ..stdio import PTY
+from ..step import Part
 from . import terminal
 
 PROGRAMS = "sh,ls,cat,hostname,id,ps,mount,env,sleep,touch,rm,mkdir,stat,readlink,echo,true,false"
@@ -42,7 +42,12 @@ def add_verbs(verbs: Any) -> None:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--rootfs", metavar="DIR", action="append", help="the root; more than once: layers, the lowest first; else one from this machine's own programs")
+    add(
+        "--rootfs",
+        metavar="DIR",
+        action="append",
+        help="the root; more than once: layers, the lowest first; else one from this machine's own programs",
+    )
     add("--programs", default=PROGRAMS, metavar="A,B", help="what the root from this machine's programs holds")
     add("--read-only", action="store_true", help="nothing in the root can be changed")
     add("--keep", metavar="DIR", help="keep what it changes in this directory, for the next run")
@@ -53,7 +58,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--tmpfs", action="append", default=[], metavar="DST", help="memory as a directory")
     add("--network", choices=["none", "host"], default="none", help="none: its own loopback only; host: this machine's; none unless given")
     add("--init", action="store_true", help="a small process 1 that passes signals on and reaps")
-    add("--share", action="append", default=[], choices=["user", "pid", "ipc", "uts", "cgroup"], help="keep this machine's namespace of the kind")
+    add(
+        "--share",
+        action="append",
+        default=[],
+        choices=["user", "pid", "ipc", "uts", "cgroup"],
+        help="keep this machine's namespace of the kind",
+    )
     add("--subids", action="store_true", help="map the whole range of ids that /etc/subuid gives")
     add("--timeout", type=float, metavar="SECONDS", help="kill it after so long; exit code 124")
     add("-i", "--interactive", action="store_true", help="pass our standard input on; implied by -t")

@@ -48,7 +48,8 @@ def _parts(root: LayerFS) -> list[Part]:
 
 def _watch(made: Plan, root: LayerFS) -> None:
     with made.spawn(stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         _title("3. The same plan, done: what the program sees from the inside")
         for line in iter(process.stdout.readline, b"READY\n"):
             if not line:
