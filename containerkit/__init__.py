@@ -27,6 +27,5 @@ __version__ = "0.1.0"
 __all__ = [
     "DEVNULL", "PIPE", "PTY", "STDOUT", "ContainerKitError", "Failed", "LayerError", "LayerFS", "Namespace", "Part", "Phase", "Plan",
     "PlanError", "Process", "Result", "Side", "Step", "StepError", "Trace", "Unavailable", "Usage", "doctor", "kernel", "leaks", "mounts",
-    "ns", "plan",
-    "rootfs", "run", "syscalls",
+    "ns", "plan", "rootfs", "run", "syscalls",
 ]  # fmt: skip

@@ -28,7 +28,7 @@ REPO = TESTS.parent
 WATCHED = {"kernel", "hostile", "peers"}
 USER = "ckuser"
 PROGRAMS = ["sh", "ls", "cat", "hostname", "id", "ps", "mount", "sleep", "env", "true", "false", "touch"]
-PROGRAMS += ["rm", "mkdir", "stat", "readlink"]
+PROGRAMS += ["rm", "mkdir", "stat", "readlink", "chown"]
 
 
 # Leaks ----------------------------------------------------------------------------------------------------------
