@@ -109,9 +109,9 @@ def _present(steps: Iterable[Step]) -> set[str]:
     return {s.claims for s in steps} | {f"new {s.claims}" for s in steps if not s.joins}
 
 
-def fold(parts: Sequence[Part], options: Options) -> Timeline:
-    """The timeline of a plan.  Touches nothing and needs no privilege.  Raises PlanError for a contradiction."""
-    steps = settle(flatten(parts))
+def fold(steps: Iterable[Step], options: Options) -> Timeline:
+    """The timeline of a plan's flattened steps.  Touches nothing and needs no privilege.  Raises PlanError for a contradiction."""
+    steps = settle(steps)
     made = [s for s in steps if s.phase is Phase.CLONE and s.call.name == "clone3"]
     others = [s for s in steps if s not in made]
     apart = not options.share_memory or any(s.helper == "join" for s in others)
@@ -289,7 +289,7 @@ def _wanted(step: Step, saved: set[Slot]) -> list[Fd]:
 
 def _numbered(step: Step, inputs: Mapping[int, Fd]) -> Step:
     """The poll for the caller's end has to name its descriptor inside a buffer: now the number is known."""
-    if step.call.name != "ppoll" or CALLER not in inputs.values():
+    if step.call.args != (CALLER,):
         return step
     number = next(n for n, f in inputs.items() if f == CALLER)
     return step.with_(call=syscalls.poll(number))
