@@ -189,7 +189,8 @@ def detached(
     hint: Any = PRIVILEGE, **more: Any,
 ) -> Iterator[Step]:  # fmt: skip
     """A new filesystem, attached nowhere yet -> `save`.  :see: fsopen(2), fsconfig(2), fsmount(2)"""
-    yield step(phase, syscalls.fsopen(fstype), why, save=FS, hint={19: f"this kernel has no {fstype}", 1: PRIVILEGE}, **more)
+    opening = {19: f"this kernel has no {fstype}", 1: hint if isinstance(hint, str) else hint.get(1, PRIVILEGE)}
+    yield step(phase, syscalls.fsopen(fstype), why, save=FS, hint=opening, **more)
     for key, value in options:
         call = syscalls.fsconfig(FS, "SET_FLAG", key) if value is None else syscalls.fsconfig(FS, "SET_STRING", key, value)
         yield step(phase, call, key if value is None else f"{key} is {value}", hint=hint, **more)
