@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
@@ -74,8 +73,9 @@ def _window(process: Process) -> Iterator[None]:
     """The program's window is as large as ours, and stays so."""
 
     def resized(*_: Any) -> None:
-        size = shutil.get_terminal_size()
-        process.resize(size.lines, size.columns)
+        with contextlib.suppress(OSError):  # ours is no terminal, and has no size
+            size = os.get_terminal_size(0)
+            process.resize(size.lines, size.columns)
 
     resized()
     before = signal.signal(signal.SIGWINCH, resized)
