@@ -14,9 +14,9 @@ from functools import cache
 from importlib import resources
 
 from .errors import Unavailable
+from .frame import CALLER, HELPER, IMAGE, SYNC
 from .stdio import Stream
 from .syscalls import Fd
-from .timeline import CALLER, HELPER, IMAGE, SYNC
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 MFD_EXEC = 0x10
