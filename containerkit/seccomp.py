@@ -33,7 +33,7 @@ ANY_PERSONALITY = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)  # Linux, 32 bits, ve
 
 #: What a plan does after the filter is there, and a program may always do: give up, and wait for its children.
 #: Without it a child whose exec fails could not even end.
-ALWAYS = tuple("close close_range exit exit_group munmap rt_sigaction rt_sigprocmask rt_sigreturn rt_sigtimedwait wait4".split())
+ALWAYS = tuple("close close_range exit exit_group munmap ppoll rt_sigaction rt_sigprocmask rt_sigreturn rt_sigtimedwait wait4".split())
 ORDER = 50  # inside DROP: last, because it may forbid what the others need
 
 _HINT = {
