@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "containerkit"
 
 CORE = {"errors", "syscalls", "step", "timeline", "program", "plan", "stdio", "trace", "process", "scratch", "_spawn"}
 CORE |= {"actor", "autopsy", "changes", "frame", "inputs", "kernel", "run", "spawn", "vfs"}
-WHOLE = {"rootfs", "doctor", "leaks"}
+WHOLE = {"rootfs", "sandbox", "doctor", "leaks"}
 COMMAND = {"cli", "__main__"}
 DEPENDENCIES = {"cffi", "psutil"}
 ROOT = "__init__"

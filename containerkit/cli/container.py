@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from .. import mounts, ns, rootfs
+from ..capabilities import Capabilities
 from ..errors import PlanError
 from ..layerfs import LayerFS
 from ..plan import Plan, plan
+from ..privileges import NoNewPrivileges
 from ..process import Process
+from ..seccomp import Seccomp
 from ..stdio import PTY
 from ..step import Part
 from . import terminal
@@ -66,6 +69,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="keep this machine's namespace of the kind",
     )
     add("--subids", action="store_true", help="map the whole range of ids that /etc/subuid gives")
+    add("--privileged", action="store_true", help="all capabilities of its namespaces, no system call filter, nothing hidden")
     add("--timeout", type=float, metavar="SECONDS", help="kill it after so long; exit code 124")
     add("-i", "--interactive", action="store_true", help="pass our standard input on; implied by -t")
     add("-t", "--tty", action="store_true", help="give it a terminal")
@@ -86,11 +90,13 @@ def _parts(options: argparse.Namespace, root: LayerFS) -> Iterator[Part]:
         "uts": ns.Uts(options.hostname), "cgroup": ns.Cgroup(),
     }  # fmt: skip
     yield from (part for kind, part in kinds.items() if kind not in options.share)
-    yield from (ns.Mount(), root, mounts.Dev(), mounts.Masked())
+    yield from (ns.Mount(), root, mounts.Dev(), *([] if options.privileged else [mounts.Masked()]))
     if options.network == "none":
         yield from (ns.Net(), mounts.Sysfs())
-    if "pid" not in options.share:
+    if "pid" not in options.share and not options.privileged:
         yield mounts.ReadOnly()
+    if not options.privileged:
+        yield from (Capabilities.default(), NoNewPrivileges(), Seccomp.default())
     yield from map(_volume, options.volume)
     yield from (mounts.Tmpfs(target) for target in options.tmpfs)
 

@@ -1,0 +1,38 @@
+"""A place to run code that one does not trust: every part there is, in one."""
+
+from __future__ import annotations
+
+import os
+
+from . import mounts, ns
+from .capabilities import Capabilities
+from .layerfs import LayerFS
+from .plan import Plan, plan
+from .privileges import NoNewPrivileges
+from .seccomp import Seccomp
+from .step import Part
+
+__all__ = ["sandbox"]
+
+
+def sandbox(
+    root: str | os.PathLike[str] | LayerFS, *more: Part, hostname: str = "sandbox", network: bool = False, tmp: int | str = "64M"
+) -> Plan:
+    """A part that leaves a program nothing but its own processes, a root it cannot change, and some memory in /tmp.
+
+    It is root in a user namespace that maps one id, without a single capability, behind a system call filter, without
+    a network.  It is process 1, so that what it used is what is reported.  What this does not limit is how much it
+    uses: put a `Cgroup` beside it, and give `run` a timeout.
+
+    :param root: a directory, which stays as it is; or an entered `LayerFS`, which takes the changes
+    :param more: further parts
+    :param hostname: what it is called
+    :param network: True leaves it the caller's network
+    :param tmp: the size of /tmp
+    :raises PlanError: `root` is no directory, or the parts contradict each other
+    """
+    layers = root if isinstance(root, LayerFS) else LayerFS(root, readonly=True)
+    alone: list[Part] = [ns.User(), ns.Mount(), ns.Pid(), ns.Ipc(), ns.Uts(hostname), ns.Cgroup()]
+    alone += [] if network else [ns.Net()]
+    seen: list[Part] = [layers, mounts.Dev(), mounts.Tmpfs("/tmp", size=tmp), mounts.Masked(), mounts.ReadOnly()]
+    return plan(*alone, *seen, Capabilities.none(), NoNewPrivileges(), Seccomp.default(), *more)
