@@ -1,0 +1,36 @@
+"""A container that has some namespaces of its own and shares the others with us."""
+
+import os
+from collections.abc import Iterator
+from types import ModuleType
+
+import containerkit as ck
+from containerkit import ns
+from containerkit.namespace import KINDS
+
+MEANING = {"user": "who one is", "mnt": "what is where", "pid": "who else is there", "uts": "what one is called", "ipc": "what is shared", "net": "whom one can reach"}
+
+
+def names(pid: int | str) -> dict[str, str]:
+    return {kind: os.readlink(f"/proc/{pid}/ns/{kind}") for kind in KINDS}
+
+
+def check(answer: ModuleType) -> Iterator[str]:
+    open_files = len(os.listdir("/proc/self/fd"))
+    for parts in ([ns.User(), ns.Mount(), ns.Pid(), ns.Uts("kubia"), ns.Ipc()], [ns.User(), ns.Net()]):
+        with ck.plan(*parts, run=["sleep", "60"]).spawn() as container:
+            yield from _compare(answer, container.pid)
+    if len(os.listdir("/proc/self/fd")) > open_files:
+        yield "namespaces stay open after your function returned: use them in a `with`, or close() them"
+
+
+def _compare(answer: ModuleType, pid: int) -> Iterator[str]:
+    wanted = names(pid)
+    result = answer.enter(pid, ["/bin/sh", "-c", f"for kind in {' '.join(KINDS)}; do readlink /proc/self/ns/$kind; done"])
+    if not isinstance(result, ck.Result):
+        yield f"enter() returned {result!r}: return what ck.run() returns"
+        return
+    found = dict(zip(KINDS, result.text.split(), strict=False))
+    for kind in KINDS:
+        if found.get(kind) != wanted[kind]:
+            yield f"it is not in the container's {kind} namespace" + (f" ({MEANING[kind]})" if kind in MEANING else "")

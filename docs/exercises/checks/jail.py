@@ -1,0 +1,44 @@
+"""A program inside tries what it should not be able to do."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import containerkit as ck
+
+PROGRAMS = ["sh", "cat", "ls", "head", "wc", "id"]
+
+
+def check(answer: ModuleType) -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as directory:
+        root, data = Path(directory, "root"), Path(directory, "data")
+        shutil.copytree(ck.rootfs.from_programs(PROGRAMS), root, symlinks=True)
+        (root / "data").mkdir()  # a read-only root makes no places for mounts
+        data.mkdir()
+        (data / "report").write_text("all is well\n")
+        yield from _try(answer.jail(root, data), data)
+
+
+def _try(parts: list[ck.Part], data: Path) -> Iterator[str]:
+    def sh(command: str) -> ck.Result:
+        return ck.run(["/bin/sh", "-c", command], *parts, env={"PATH": "/usr/bin:/bin"}, timeout=5)
+
+    if sh("id -u").text != "0\n":
+        yield "it is not root inside: ask for a user namespace"
+    if sh("cat /data/report").text != "all is well\n":
+        yield "it cannot read /data/report"
+    if sh("echo x > /new").exit_code == 0:
+        yield "it could write to its root directory"
+    if sh("echo x > /data/report").exit_code == 0 or (data / "report").read_text() != "all is well\n":
+        yield "it could write to /data, and so to the host's directory"
+    if sh("echo x > /tmp/x && cat /tmp/x").text != "x\n":
+        yield "it cannot write to /tmp"
+    elif sh("cat /lib/*/libc.so.6 > /tmp/x").exit_code == 0:
+        yield "it could write more than a megabyte to /tmp"
+    processes = [name for name in sh("ls /proc").text.split() if name.isdigit()]
+    if not processes:
+        yield "/proc is empty: it cannot see its own processes"
+    if len(processes) > 3:
+        yield f"/proc shows {len(processes)} processes: those of the host are among them"

@@ -1,0 +1,20 @@
+"""A part of your own."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import containerkit as ck
+
+
+@dataclass(frozen=True)
+class Files:
+    """The program can have at most `count` files open, and cannot raise that.
+
+    The call is ck.syscalls.prlimit64(resource, soft, hard), where the resource is
+    ck.syscalls.Shown(resource.RLIMIT_NOFILE, "NOFILE").  :see: prlimit(2)
+    """
+
+    count: int
+
+    def steps(self) -> Iterable[ck.Step]:
+        raise NotImplementedError

@@ -1,0 +1,38 @@
+import os
+import sys
+
+import containerkit as ck
+from containerkit import ns
+
+ATTEMPTS = """
+import ctypes, os, socket
+libc = ctypes.CDLL(None, use_errno=True)
+
+def attempt(what, act):
+    try:
+        if act() == -1:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        print(f"{what:42} allowed")
+    except OSError as error:
+        print(f"{what:42} {error.strerror}")
+
+print("capabilities:", open("/proc/self/status").read().split("CapEff:")[1].split()[0])
+attempt("leave the groups that deny me something", lambda: os.setgroups([]))
+attempt("become user 1000", lambda: os.setuid(1000))
+attempt("give a file away", lambda: os.chown("mine", 1000, 1000))
+attempt("make a device", lambda: os.mknod("sda", 0o60600, os.makedev(8, 0)))
+attempt("rename the machine", lambda: libc.sethostname(b"mine", 4))
+attempt("mount over the machine's /proc", lambda: libc.mount(b"none", b"/proc", b"tmpfs", 0, None))
+attempt("switch its network off", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
+attempt("reboot it", lambda: libc.reboot(0))
+attempt("become root of one more user namespace", lambda: libc.unshare(0x10000000))
+"""
+for name in ("mine", "theirs"):
+    with open(name, "w"):
+        pass
+if os.geteuid() == 0:
+    os.chown("theirs", 1000, 1000)
+print(ck.run([sys.executable, "-c", ATTEMPTS], ns.User(), check=True).text)
+print("who owns these, seen from inside:")
+theirs = "theirs" if os.geteuid() == 0 else "/etc/passwd"
+print(ck.run(["stat", "-c", "%n: %U, %u", "mine", theirs], ns.User(), check=True).text)

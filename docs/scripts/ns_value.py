@@ -1,0 +1,19 @@
+import os
+
+import containerkit as ck
+from containerkit import ns
+
+with (
+    ck.plan(ns.User(), ns.Net(), run=["sleep", "60"]).spawn() as process,
+    ck.Namespace.of(process.pid, "net") as net,
+    ck.Namespace.of(process.pid, "user") as user,
+    ck.Namespace.of(os.getpid(), "net") as ours,
+):
+    print("equal to itself, taken twice: ", net == ck.Namespace.at(f"/proc/{process.pid}/ns/net"))
+    print("equal to ours:                ", net == ours)
+    print("its owner is the user one:    ", net.owner == user)
+    print("which was made by this user:  ", user.owner_uid == os.geteuid())
+    print("who is in it:                 ", net.processes() == [process.pid])
+    process.kill()
+    process.wait()
+    print("nobody is in it now, and still:", ck.run(["sh", "-c", "cut -d: -f1 /proc/net/dev | tail -n +3"], user, net).text.strip())

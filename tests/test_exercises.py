@@ -1,0 +1,92 @@
+"""The exercises of the book: each check takes the model solution, and refuses a wrong answer with words that help."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from containerkit.leaks import leaks
+
+EXERCISES = Path(__file__).resolve().parent.parent / "docs/exercises"
+NAMES = sorted(path.stem for path in (EXERCISES / "checks").glob("*.py"))
+
+# A typical wrong answer: the exercise, what of the solution is replaced, by what, and a piece of what the check says.
+WRONG = [
+    ("ended", 'return f"exit {code}" if code >= 0 else f"signal {-code}"', 'code = code if code >= 0 else 128 - code\n    return f"signal {code - 128}" if code > 128 else f"exit {code}"', "a shell says 137 for signal 9 too"),
+    ("ended", 'return "no interpreter" if os.path.exists(argv[0]) else "no program"', 'return "no program"', "both failures are ENOENT"),
+    ("ended", "except ck.StepError:", "except ck.PlanError:", "your code raised StepError (line"),
+    ("race", "stack.enter_context(ck.plan(run=argv).spawn())", "ck.plan(run=argv).spawn()", "still there: 3 of them"),
+    ("race", "ready, _, _ = select.select([process.pidfd for process in started], [], [])", "ready = [started[0].wait() and 0 or started[0].pidfd]", "you waited for a loser"),
+    ("limit", "self.count, self.count)", "self.count, resource.getrlimit(resource.RLIMIT_NOFILE)[1])", "set the hard limit too"),
+    ("limit", "ck.Phase.DROP", "ck.Phase.IDENTITY", "comes in DROP"),
+    ("limit", "ck.Step.child", "ck.Step.parent", "it would limit this Python"),
+    ("limit", "        call =", "        resource.setrlimit(resource.RLIMIT_NOFILE, (63, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n        call =", "your own limit changed"),
+    ("enter", "if namespace not in ours", "if namespace not in ours and namespace.kind != 'pid'", "not in the container's pid namespace (who else is there)"),
+    ("enter", "if namespace not in ours", "", "your code raised"),
+    ("enter", "stack.enter_context(ck.Namespace.of(pid, kind))", "KEPT.setdefault((pid, kind), ck.Namespace.of(pid, kind))", "stay open after your function returned"),
+    ("jail", 'mounts.Root(root, readonly=True)', "mounts.Root(root)", "it could write to its root directory"),
+    ("jail", 'mounts.Bind(data, "/data", readonly=True)', 'mounts.Bind(data, "/data")', "and so to the host's directory"),
+    ("jail", ', size="1M"', "", "it could write more than a megabyte to /tmp"),
+    ("jail", "ns.Pid()]", "]", "/proc is empty"),
+    ("jail", "ns.Pid()]", 'mounts.Bind("/proc")]', "those of the host are among them"),
+    ("deleted", "if at != \"/\" and is_opaque(upper):", "if False:", "an opaque directory hides what lies below"),
+    ("deleted", "if os.path.lexists(lower / name) else set()", "", "that is not in `lower`"),
+]  # fmt: skip
+
+
+def check(name: str, *answer: Path) -> tuple[int, str]:
+    """Runs the command that a reader runs, which must leave nothing behind: its exit code and what it said."""
+    command = [sys.executable, EXERCISES / "check.py", name, *answer]
+    with leaks():
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout
+
+
+def test_every_exercise_has_a_skeleton_a_check_a_solution_and_a_wrong_answer() -> None:
+    assert NAMES
+    assert [path.stem for path in sorted(EXERCISES.glob("*.py")) if path.stem != "check"] == NAMES
+    assert [path.stem for path in sorted((EXERCISES / "solutions").glob("*.py"))] == NAMES
+    assert sorted({name for name, *_ in WRONG}) == NAMES
+
+
+def test_every_exercise_is_in_the_book() -> None:
+    pages = "".join(page.read_text() for page in EXERCISES.parent.glob("*.md"))
+    assert [name for name in NAMES if f"exercises/{name}.py" not in pages] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_solution_is_right(name: str) -> None:
+    assert check(name, EXERCISES / f"solutions/{name}.py") == (0, f"{name}: right\n")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_skeleton_is_still_to_be_written(name: str) -> None:
+    code, said = check(name)
+    assert code == 1
+    assert f"{name}.py is still to be written" in said
+
+
+@pytest.mark.parametrize(("name", "old", "new", "helps"), WRONG, ids=[f"{w[0]}-{i}" for i, w in enumerate(WRONG)])
+def test_a_wrong_answer_is_told_what_is_wrong(name: str, old: str, new: str, helps: str, tmp_path: Path) -> None:
+    solution = (EXERCISES / f"solutions/{name}.py").read_text()
+    assert old in solution
+    answer = tmp_path / "answer.py"
+    answer.write_text("KEPT = {}\n" + solution.replace(old, new))
+    code, said = check(name, answer)
+    assert code == 1
+    assert helps in said
+
+
+def test_an_answer_for_an_ordinary_user(as_user) -> None:  # type: ignore[no-untyped-def]
+    for name in NAMES:
+        done = as_user.run(sys.executable, EXERCISES / "check.py", name, EXERCISES / f"solutions/{name}.py")
+        assert (done.returncode, done.stdout) == (0, f"{name}: right\n"), done.stderr
+
+
+def test_an_unknown_exercise_is_answered_with_the_known_ones() -> None:
+    code, said = check("none")
+    assert code == 2
+    assert "deleted, ended" in said
