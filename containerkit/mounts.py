@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import kernel, syscalls, vfs
-from .errors import PlanError
+from .errors import PlanError, Unavailable
 from .step import Phase, Step
 from .syscalls import ATTR, MS, OPEN_TREE, Fd, HasFileno, O, Slot
 from .timeline import ROOT
@@ -33,7 +33,9 @@ MASKED = (
 READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 SAFE = ATTR.NOSUID | ATTR.NODEV | ATTR.NOEXEC
 HOSTS_FD = 62
-LATE = 1000  # after every mount, however deep
+NULL_FD = 61
+PROC_NULL = f"/proc/self/fd/{NULL_FD}"
+EARLY, LATE = -1, 1000  # before every mount, and after every one, however deep
 ENOENT, EBADF, ENOTDIR = 2, 9, 20
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"}
@@ -282,10 +284,11 @@ class Dev:
 class Masked:
     """Hides paths: files behind /dev/null, directories behind an empty read-only tmpfs.  Missing ones stay missing.
 
-    What is bound over a file is the host's own null device, opened and checked here, before any image has a say:
-    a link planted in the image's /dev does not come into it.
+    What is bound over a file is the host's own null device, checked and taken hold of before anything is mounted: no
+    link planted in a root, and no other part's /dev, comes in between (CVE-2025-31133).
 
     :param paths: absolute paths inside
+    :raises Unavailable: the host's /dev/null is something else
     """
 
     paths: Sequence[Path] = MASKED
@@ -295,12 +298,18 @@ class Masked:
             vfs.inside(path)
 
     def steps(self) -> Iterable[Step]:
-        for path in ("/dev/null", "/proc/self/fd"):
-            there = syscalls.openat(path, O.PATH | O.CLOEXEC)
-            yield vfs.step(Phase.MOUNTS, there, f"without {path} nothing could be hidden", save=vfs.MOUNT, order=LATE)
-            yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.MOUNT), "it is there", order=LATE)
+        _check_null()
+        null = syscalls.openat("/dev/null", O.PATH | O.CLOEXEC)
+        yield vfs.step(Phase.MOUNTS, null, "the host's null device, before anything is mounted", save=vfs.MOUNT, order=EARLY)
+        yield vfs.step(Phase.MOUNTS, syscalls.dup3(vfs.MOUNT, NULL_FD, O.CLOEXEC), "under a number that a path can name", order=EARLY)
+        yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.MOUNT), "%mount is done with", order=EARLY)
+        yield vfs.step(
+            Phase.MOUNTS, syscalls.openat(PROC_NULL, O.PATH | O.CLOEXEC), "without it nothing is hidden", save=vfs.MOUNT, order=LATE
+        )
+        yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.MOUNT), "it is there", order=LATE)
         for path in map(vfs.inside, self.paths):
             yield from self._hide(path)
+        yield vfs.step(Phase.MOUNTS, syscalls.close(NULL_FD), "the null device is done with", order=LATE)
 
     def _hide(self, path: str) -> Iterator[Step]:
         """Of two mounts one fits: a file takes no directory, a directory no file, and the kernel says ENOTDIR.
@@ -312,7 +321,7 @@ class Masked:
         yield vfs.find(path, directory=False, order=LATE, tolerates={ENOENT, ENOTDIR})
         yield vfs.step(Phase.MOUNTS, syscalls.dup3(vfs.TARGET, vfs.CLASSIC_FD, O.CLOEXEC), "under a number that a path can name", **absent)
         yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.TARGET), "%target is done with", **absent)
-        null = syscalls.mount("/dev/null", vfs.CLASSIC_TARGET, None, MS.BIND)
+        null = syscalls.mount(PROC_NULL, vfs.CLASSIC_TARGET, None, MS.BIND)
         yield vfs.step(Phase.MOUNTS, null, f"a file /{path} reads as empty", **other)
         empty = syscalls.mount("tmpfs", vfs.CLASSIC_TARGET, "tmpfs", MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC, "size=0,mode=755")
         yield vfs.step(Phase.MOUNTS, empty, f"a directory /{path} is empty", **other)
@@ -347,6 +356,12 @@ class ReadOnly:
         yield vfs.step(Phase.MOUNTS, syscalls.move_mount(vfs.MOUNT, vfs.TARGET), "covers it", **absent)
         for slot in (vfs.MOUNT, vfs.TARGET):
             yield vfs.step(Phase.MOUNTS, syscalls.close(slot), f"{slot} is done with", **absent)
+
+
+def _check_null() -> None:
+    status = os.stat("/dev/null", follow_symlinks=False)
+    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(*DEVICES["null"]):
+        raise Unavailable("a null device to hide files behind", probed="/dev/null is something else", remedy="mknod -m 666 /dev/null c 1 3")
 
 
 def _placed(fstype: str, target: str, mode: int, options: Mapping[str, str | None], why: str, **more: Any) -> Iterator[Step]:
