@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import containerkit as ck
 from containerkit import _calls, seccomp
-from containerkit._bpf import LONGEST, Rule, compile_filter
+from containerkit._bpf import LONGEST, Rule, _branch, compile_filter
 from containerkit.privileges import NoNewPrivileges
 from containerkit.program import number
 from containerkit.seccomp import ALLOW, ALWAYS, ERRNO, KILL, LOG, Seccomp, Where
@@ -91,6 +91,14 @@ def test_a_branch_longer_than_255_instructions_is_reached() -> None:
         assert machine.answer(nr, args) == expected(table, nr, args, EPERM, ENOSYS)
 
 
+@pytest.mark.parametrize("length", [1, 254, 255, 256, 257, 1000])
+def test_a_branch_of_any_length_leads_to_both_its_ends(length: int) -> None:
+    yes = (*(((0x54, 0, 0, 0xFFFFFFFF),) * (length - 1)), (0x06, 0, 0, ALLOW))
+    code = ((0x20, 0, 0, 0), *_branch(0x15, 7, yes, ((0x06, 0, 0, EPERM),)))
+    machine = Machine(b"".join(struct.pack("=HBBI", *instruction) for instruction in code))
+    assert (machine.answer(7), machine.answer(8)) == (ALLOW, EPERM)
+
+
 def test_a_rule_longer_than_255_instructions_is_skipped_whole() -> None:
     wheres = tuple(Where(i % 6, 0, (1 << 64) - 1) for i in range(80))
     machine = Machine(compile_filter(ARCH, KILL, {3: [(wheres, ALLOW)]}, EPERM, ENOSYS))
@@ -104,7 +112,7 @@ def test_x32_and_negative_and_newer_numbers_are_never_allowed(nr: int) -> None:
     assert Machine(compile_filter(ARCH, KILL, {39: [((), ALLOW)]}, EPERM, ENOSYS)).answer(39) == ALLOW
 
 
-@pytest.mark.parametrize("arch", [0x40000003, 0x40000028, 0])
+@pytest.mark.parametrize("arch", [0x40000003, 0x40000028, 0, OURS + 1, 0xFFFFFFFF])
 def test_calls_in_the_manner_of_another_architecture_end_the_program(arch: int) -> None:
     machine = Machine(Seccomp.default().compile())
     assert machine.answer(number("read"), arch=arch) == KILL
@@ -185,7 +193,8 @@ def test_log_forbids_nothing() -> None:
 def test_allowing_and_denying() -> None:
     changed = Seccomp.default().allowing(["mount", "clone3"]).denying(["chmod", "socket"])
     assert [answer(changed, n) for n in ("mount", "clone3", "socket", "umount2")] == [ALLOW, ALLOW, EPERM, EPERM]
-    assert answer(Seccomp.default().allowing(["socket"], Where(0, 40)), "socket", 40) == ALLOW
+    hypervisor = Seccomp.default().allowing(["socket"], Where(0, 40))
+    assert [answer(hypervisor, "socket", family) for family in (40, 38, 2)] == [ALLOW, EPERM, ALLOW]
     assert answer(Seccomp.allow(["read"]), "write") == EPERM
     assert answer(Seccomp.allow(["read"], otherwise="kill"), "write") == KILL
     assert {answer(Seccomp.allow([]), n) for n in ALWAYS} == {ALLOW}
@@ -212,6 +221,10 @@ def test_a_filter_under_which_nothing_could_start_is_refused() -> None:
         ck.plan(Seccomp.allow(["read"], otherwise="kill"), run=["true"])
     with pytest.raises(ck.PlanError, match=r"it lacks .*exit_group"):
         ck.plan(Seccomp((seccomp.Rule("execve"),)), run=["true"])
+    rules = (r for r in Seccomp.default().rules if r.name != "wait4")
+    sometimes = Seccomp((*rules, seccomp.Rule("wait4", (Where(0, 1),))))
+    with pytest.raises(ck.PlanError, match="it lacks wait4$"):
+        ck.plan(sometimes, run=["true"])
 
 
 def test_a_filter_that_kills_never_shares_the_callers_memory() -> None:
