@@ -223,7 +223,7 @@ def test_a_filter_under_which_nothing_could_start_is_refused() -> None:
         ck.plan(Seccomp((seccomp.Rule("execve"),)), run=["true"])
     rules = (r for r in Seccomp.default().rules if r.name != "wait4")
     sometimes = Seccomp((*rules, seccomp.Rule("wait4", (Where(0, 1),))))
-    with pytest.raises(ck.PlanError, match="it lacks wait4$"):
+    with pytest.raises(ck.PlanError, match=r"it lacks wait4$"):
         ck.plan(sometimes, run=["true"])
 
 
