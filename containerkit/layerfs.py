@@ -13,6 +13,7 @@ It is an overlay(7) mounted in the child's mount namespace: the host never sees 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from types import TracebackType
 from . import kernel, syscalls, vfs
 from .actor import Actor
 from .changes import Change, Usage, changes, usage
-from .errors import LayerError, PlanError
+from .errors import LayerError, PlanError, Unavailable
 from .process import run_undo
 from .scratch import Scratch
 from .step import Phase, Side, Step
@@ -45,6 +46,7 @@ HINTS = {
 }
 XATTRS = ("user", "trusted")
 IN_USE = "in-use"
+PROBE = "user.containerkit.probe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,23 @@ class LayerFS:
         for path in (state.upper, state.work):
             path.mkdir(exist_ok=True)
         os.chmod(state.upper, os.stat(self.lowers[-1]).st_mode & 0o7777)
+        self._check_attributes(state.upper)
         return state
+
+    def _check_attributes(self, upper: Path) -> None:
+        """Without attributes the mount works, and later a program that replaces a directory gets EIO."""
+        if self.xattrs != "user":
+            return
+        try:
+            os.setxattr(upper, PROBE, b"")
+            os.removexattr(upper, PROBE)
+        except OSError as error:
+            self.close()
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            probed = f"setxattr on {upper}: EOPNOTSUPP"
+            remedy = 'a directory on a disk as scratch= or TMPDIR; a tmpfs needs Linux 6.6; or, as root without ns.User(), xattrs="trusted"'
+            raise Unavailable("user.* attributes, which say what was removed", probed=probed, remedy=remedy) from None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
         self.close()
