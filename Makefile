@@ -11,6 +11,7 @@ INPUTS := pyproject.toml setup.py tools/syscall_numbers.py $(wildcard csrc/*.c c
 
 PEERS := strace bubblewrap crun runc uidmap util-linux iproute2 procps
 CROSS := qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+GUESTS := qemu-system-x86 busybox-static kmod
 USER_FOR_TESTS := ckuser
 
 # The tests run as root where that can be had: those that must not be root leave it by themselves.
@@ -39,12 +40,17 @@ demo: $(STAMP) ## a container from nothing, step by step
 .PHONY: testenv
 testenv: $(STAMP)
 	tools/need --optional $(PEERS) $(CROSS)
+	tools/need --optional $(GUESTS)
 	tools/ordinary-user $(USER_FOR_TESTS)
 	mkdir -p build
 
 .PHONY: test
 test: testenv ## all tests, as root where possible
 	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider --junitxml=build/junit.xml $(PYTEST_ARGS)
+
+.PHONY: guest
+guest: testenv ## the tests that want other kernels, in virtual machines
+	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/vm
 
 .PHONY: lint
 lint: style types warnings ## style, types and compiler warnings

@@ -1,0 +1,183 @@
+"""Boots a guest and runs a command in it."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from .archive import initramfs
+from .package import Missing, fetch, tool
+
+#: What the command has in its environment of the caller's.
+KEPT = ("PATH", "LANG", "VIRTUAL_ENV", "PYTEST_ADDOPTS", "PYTHONDONTWRITEBYTECODE")
+VIRTIOFSD = ("virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd")
+QUIET = "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check random.trust_cpu=on"
+
+#: In a mount namespace of its own: every mount becomes read-only, or goes.  Then the file server serves what is left.
+LEND = """
+findmnt -rno TARGET | while read -r place; do
+    place=$(printf %b "$place")
+    mount -o remount,bind,ro "$place" || umount -l "$place" || exit 1
+done && exec "$@"
+"""
+
+
+class TimedOut(Exception):
+    """The guest was turned off because its time was over."""
+
+
+class Died(Exception):
+    """The guest ended and no exit code came."""
+
+
+class Machine:
+    """A guest, running as long as the `with` lasts, or until its command ends.  Nothing it writes reaches this machine.
+
+    :param argv: the command, run as root in the caller's working directory
+    :param kernel: a key of KERNELS
+    :param seconds: it is turned off after so long
+    :param memory, disk: MiB of memory, and of the empty disk /dev/vda
+    :param env: more for the command's environment
+    :ivar output: what the command prints; read it to its end, or the guest waits
+    :raises Missing: QEMU, virtiofsd, busybox, apt or the kernel's package is not to be had
+
+    In the guest /run/guest/notes is a file to write lines to that `notes()` yields; one writer at a time.
+    """
+
+    output: io.BufferedReader
+
+    def __init__(
+        self, argv: Sequence[str], *, kernel: str, seconds: float, memory: int = 2048, disk: int = 64, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.argv, self.series, self.seconds, self.memory, self.disk, self.env = argv, kernel, seconds, memory, disk, env or {}
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._code: int | None = None
+        self._late = False
+
+    def __enter__(self) -> Machine:
+        if os.geteuid() != 0:
+            raise Missing("needs root: virtiofsd lends the guest the whole root file system")
+        self._console = tempfile.TemporaryFile()
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        self._timer = threading.Timer(self.seconds, self._give_up)
+        self._timer.daemon = True
+        self._timer.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self._timer.cancel()
+        self.stop()
+        for file in (self.output, self._notes, self._console):
+            file.close()
+
+    def _start(self) -> None:
+        kernel = fetch(self.series)
+        archive, disk = _memory("initramfs", initramfs(kernel, self._command())), _memory("disk", b"")
+        os.truncate(disk, self.disk << 20)
+        (output, output_end), (notes, notes_end) = os.pipe(), os.pipe()
+        self.output, self._notes = os.fdopen(output, "rb"), os.fdopen(notes, "rb")
+        files = self._serve()
+        theirs = [archive, disk, output_end, notes_end, files]
+        try:
+            self._spawn(self._qemu(kernel.image, *theirs), theirs)
+        finally:
+            for fd in theirs:
+                os.close(fd)
+
+    def _command(self) -> str:
+        """The shell script the guest runs."""
+        env = {name: os.environ[name] for name in KEPT if name in os.environ} | {"HOME": "/root", "TMPDIR": "/run/tmp", **self.env}
+        exports = (f"export {name}={shlex.quote(value)}" for name, value in env.items())
+        return "\n".join([*exports, f"cd {shlex.quote(os.getcwd())} || exit 126", f"exec {shlex.join(self.argv)}", ""])
+
+    def _serve(self) -> int:
+        """Starts virtiofsd where nothing can be written.  Returns a socket connected to it."""
+        lend = [tool("unshare"), "--mount", "--propagation", "private", "sh", "-c", LEND, "sh"]
+        daemon = [tool(*VIRTIOFSD), *"-f -o source=/ -o cache=always -o xattr -o sandbox=chroot --rlimit-nofile=0".split()]
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind("")  # an address without a file, chosen by the kernel
+            listening.listen(1)
+            self._spawn([*lend, *daemon, f"--fd={listening.fileno()}"], [listening.fileno()])
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(listening.getsockname())
+                return client.detach()
+
+    def _qemu(self, image: Path, archive: int, disk: int, output: int, notes: int, files: int) -> list[str]:
+        """One machine: two processors, a disk, two ways out for text, and the file server."""
+        console = self._console.fileno()
+        return [
+            *(tool("qemu-system-x86_64"), "-machine", "q35,accel=tcg", "-cpu", "Nehalem", "-smp", "2", "-m", str(self.memory)),
+            *("-object", f"memory-backend-memfd,id=memory,size={self.memory}M,share=on", "-numa", "node,memdev=memory"),
+            *("-nodefaults", "-display", "none", "-no-reboot", "-serial", f"file:/dev/fd/{console}"),
+            *("-kernel", str(image), "-initrd", f"/dev/fd/{archive}", "-append", QUIET),
+            *("-drive", f"file=/dev/fd/{disk},if=virtio,format=raw,cache=unsafe,file.locking=off"),
+            *("-device", "virtio-serial-pci", *_port("output", output), *_port("notes", notes)),
+            *("-chardev", f"socket,id=files,fd={files}", "-device", "vhost-user-fs-pci,chardev=files,tag=root"),
+        ]
+
+    def _spawn(self, argv: Sequence[str], fds: Sequence[int]) -> None:
+        """A process that does not outlive this one, even when this one is killed."""
+        console = self._console.fileno()
+        guarded = [tool("setpriv"), "--pdeathsig", "KILL", *argv]
+        made = subprocess.Popen(guarded, stdin=subprocess.DEVNULL, stdout=console, stderr=console, pass_fds=[*fds, console])
+        self._processes.append(made)
+
+    def notes(self) -> Iterator[str]:
+        """Lines the command wrote to /run/guest/notes, as they come; ends with the guest."""
+        for line in self._notes:
+            word, _, code = line.decode().partition(" ")
+            if word == "exit":
+                self._code = int(code)
+            else:
+                yield line.decode()
+
+    def wait(self) -> int:
+        """The command's exit code, once the guest is off.  :raises TimedOut, Died: there is none"""
+        for _ in self.notes():
+            pass
+        if self._code is not None:
+            return self._code
+        if self._late:
+            raise TimedOut(f"Linux {self.series} was turned off after {self.seconds:g} s")
+        raise Died(f"Linux {self.series} ended without an exit code:\n{self.console()}")
+
+    def console(self) -> str:
+        """The end of what the kernel, QEMU and virtiofsd said."""
+        size = self._console.seek(0, os.SEEK_END)
+        self._console.seek(max(0, size - 4000))
+        return self._console.read().decode(errors="replace").replace("\r", "").strip()
+
+    def _give_up(self) -> None:
+        self._late = True
+        self.stop()
+
+    def stop(self) -> None:
+        """Turns it off at once."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+
+def _memory(name: str, data: bytes) -> int:
+    """A file without a path."""
+    fd = os.memfd_create(name)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(data)
+    return fd
+
+
+def _port(name: str, fd: int) -> list[str]:
+    """A device in the guest whose writes arrive at `fd`."""
+    return ["-chardev", f"file,id={name},path=/dev/fd/{fd},append=on", "-device", f"virtserialport,chardev={name},name={name}"]
