@@ -14,7 +14,13 @@ from typing import IO
 from .errors import PlanError
 from .syscalls import HasFileno
 
-PIPE, STDOUT, DEVNULL = subprocess.PIPE, subprocess.STDOUT, subprocess.DEVNULL
+#: A pipe: the program's end goes to it, ours to `Process`.
+PIPE = subprocess.PIPE
+#: For stderr: where stdout goes.
+STDOUT = subprocess.STDOUT
+#: Nothing to read, and what is written is gone.
+DEVNULL = subprocess.DEVNULL
+#: For all three streams: a pseudo-terminal, of which `Process.terminal` is our end.
 PTY = -4
 NAMES = ("stdin", "stdout", "stderr")
 

@@ -11,8 +11,8 @@ project = "containerkit"
 author = "the containerkit authors"
 release = version = "0.1.0"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "runs", "shown"]
-exclude_patterns = ["_ext", "scripts"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "plain", "runs", "shown"]
+exclude_patterns = ["_ext", "scripts", "exercises"]
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 
@@ -21,6 +21,8 @@ html_title = "containerkit"
 html_copy_source = False
 pygments_style = "friendly"
 
+default_role = "py:obj"  # `Plan` in a docstring leads to Plan
+manpages_url = "https://man7.org/linux/man-pages/man{section}/{page}.{section}.html"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"

@@ -1,6 +1,9 @@
 """Fails the build of the book when a public object is in no API reference.
 
-Public is what stands in `__all__` of the package or of one of its public modules (those whose names begin with no `_`).
+Public is what stands in `__all__` of the package or of one of its public modules (those whose names begin with no `_`);
+in a module without `__all__`, the classes and functions that it defines itself, unless their names begin with `_`.
+A package inside the package shows what it lists in its own `__all__`; its modules are its own business.
+
 An object counts as documented under the name it is listed by or under the one it was defined by, so a name that the
 package only passes on needs no second entry.  Failing is a warning: build with `sphinx-build -W`.
 """
@@ -8,6 +11,7 @@ package only passes on needs no second entry.  Failing is a warning: build with 
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Iterator
 from types import ModuleType
@@ -23,9 +27,9 @@ def public_modules(package: str) -> Iterator[ModuleType]:
     """The package and all its public modules, imported.  Raises what importing one of them raises."""
     root = importlib.import_module(package)
     yield root
-    for found in pkgutil.walk_packages(root.__path__, f"{package}."):
-        if not any(part.startswith("_") for part in found.name.split(".")):
-            yield importlib.import_module(found.name)
+    for found in pkgutil.iter_modules(root.__path__):
+        if not found.name.startswith("_"):
+            yield importlib.import_module(f"{package}.{found.name}")
 
 
 def names_of(module: ModuleType, name: str) -> set[str]:
@@ -38,13 +42,24 @@ def names_of(module: ModuleType, name: str) -> set[str]:
 
 
 def homes(modules: list[ModuleType], name: str, value: object) -> set[str]:
-    """Where public modules list the very same object by the same name: a constant does not know its home."""
-    return {f"{m.__name__}.{name}" for m in modules if name in getattr(m, "__all__", ()) and getattr(m, name, None) is value}
+    """Where public modules have the very same object by the same name: a constant does not know its home."""
+    return {f"{m.__name__}.{name}" for m in modules if vars(m).get(name) is value}
+
+
+def public_names(module: ModuleType) -> list[str]:
+    """What a module lists in `__all__`, or else what it defines."""
+
+    def own(value: object) -> bool:
+        made_here = inspect.isclass(value) or callable(getattr(value, "__wrapped__", None)) or inspect.isfunction(value)
+        return made_here and getattr(value, "__module__", "") == module.__name__
+
+    listed = getattr(module, "__all__", None)
+    return list(listed) if listed is not None else [name for name, value in vars(module).items() if name[0] != "_" and own(value)]
 
 
 def missing(modules: list[ModuleType], module: ModuleType, documented: set[str]) -> Iterator[str]:
-    """One line for each name in `__all__` of `module` that is not among the `documented`."""
-    for name in getattr(module, "__all__", ()):
+    """One line for each public name of `module` that is not among the `documented`."""
+    for name in public_names(module):
         if not hasattr(module, name):
             yield f"{module.__name__}.__all__ names {name}, which is not there"
         elif not documented & (names_of(module, name) | homes(modules, name, getattr(module, name))):
@@ -52,7 +67,7 @@ def missing(modules: list[ModuleType], module: ModuleType, documented: set[str])
 
 
 def undocumented(package: str, documented: set[str]) -> Iterator[str]:
-    """One line for each public object and module that is not among the `documented`, and for each module without `__all__`.
+    """One line for each public object and module that is not among the `documented`.
 
     :param documented: full names; that of a module ends in a colon, since a function may have the name of its module
     """
@@ -60,8 +75,6 @@ def undocumented(package: str, documented: set[str]) -> Iterator[str]:
     for module in modules:
         if f"{module.__name__}:" not in documented:
             yield f"public module {module.__name__} is in no API reference"
-        if not hasattr(module, "__all__"):
-            yield f"public module {module.__name__} has no __all__"
         yield from missing(modules, module, documented)
 
 
