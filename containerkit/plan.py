@@ -13,10 +13,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .errors import PlanError
+from .frame import Options
 from .stdio import PTY, Stream, check
 from .step import Part, Side, Step
 from .syscalls import text
-from .timeline import Options, Timeline, flatten, fold
+from .timeline import Timeline, flatten, fold
 
 if TYPE_CHECKING:
     from .process import Process
@@ -83,23 +84,28 @@ class Plan:
     def __init__(self, parts: Iterable[Part], options: Options) -> None:
         self.parts, self.options = tuple(parts), options
         self.argv = options.run
-        self._programs: dict[tuple[frozenset[int], frozenset[int], bool], Program] = {}
+        self._programs: dict[tuple[int, ...], Program] = {}
         self.timeline  # noqa: B018 - contradictions show now, not at the first spawn
 
     @cached_property
     def timeline(self) -> Timeline:
         """The folded steps.  :raises PlanError: a contradiction"""
-        return fold(self.parts, self._options(self.options))
+        return fold(self._steps, self._options)
 
-    def _options(self, options: Options) -> Options:
+    @cached_property
+    def _steps(self) -> tuple[Step, ...]:
+        return tuple(flatten(self.parts))
+
+    @cached_property
+    def _options(self) -> Options:
         """A root of its own means a working directory inside it."""
-        if options.cwd is None and any(s.claims == "root" or s.joins == 0x20000 for s in flatten(self.parts)):
-            return replace(options, cwd="/")
-        return options
+        if self.options.cwd is None and any(s.claims == "root" or s.joins == 0x20000 for s in self._steps):
+            return replace(self.options, cwd="/")
+        return self.options
 
     def steps(self) -> Iterable[Step]:
         """The steps of its parts: a plan is a part.  Its program and options stay behind."""
-        return flatten(self.parts)
+        return self._steps
 
     # --- looking -------------------------------------------------------------------------------------------------
 
@@ -159,16 +165,20 @@ class Plan:
 
     def program(self, streams: tuple[Stream, Stream, Stream] = (None, None, None), passed: Iterable[int] = ()) -> Program:
         """The compiled plan, made once for each set of redirected streams."""
+        key = (streams[0] is None, streams[1] is None, streams[2] is None, PTY in streams, *passed)
+        program = self._programs.get(key)
+        if program is None:
+            program = self._programs[key] = self._compile(streams, frozenset(passed))
+        return program
+
+    def _compile(self, streams: tuple[Stream, Stream, Stream], passed: frozenset[int]) -> Program:
         from .program import compile_timeline
 
         if not self.argv:
             raise PlanError("nothing to run: give the plan run=[...]")
-        key = (frozenset(n for n, s in enumerate(streams) if s is not None), frozenset(passed), PTY in streams)
-        if key not in self._programs:
-            redirected, numbers, terminal = key
-            options = replace(self._options(self.options), redirected=redirected, passed=numbers, terminal=terminal)
-            self._programs[key] = compile_timeline(fold(self.parts, options))
-        return self._programs[key]
+        redirected = frozenset(n for n, s in enumerate(streams) if s is not None)
+        options = replace(self._options, redirected=redirected, passed=passed, terminal=PTY in streams)
+        return compile_timeline(self.timeline if options == self._options else fold(self._steps, options))
 
     def run(self, *, timeout: float | None = None, input: bytes | None = None, check: bool = False) -> Result:
         """Spawns, waits, and says how it went.  See `containerkit.run`."""

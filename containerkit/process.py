@@ -64,7 +64,7 @@ class Process:
         undo: list[Callable[[], None]], exact_memory: bool,
     ) -> None:  # fmt: skip
         self.pid, self.pidfd, self.trace, self.terminal = pid, pidfd, trace, terminal
-        self.stdin, self.stdout, self.stderr = (ours.get(n) for n in range(3))
+        self.stdin, self.stdout, self.stderr = ours.get(0), ours.get(1), ours.get(2)
         self.returncode: int | None = None
         self.usage: Usage | None = None
         self._undo, self._exact_memory = undo, exact_memory

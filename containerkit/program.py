@@ -50,6 +50,7 @@ class Program:
     :ivar child_steps: the steps of the image, in the trace's order, without the autopsy
     :ivar slots: slot name -> index
     :ivar spaces: name -> offset and size of memory the child fills in
+    :ivar clone: the place of the clone among all steps
     :ivar execs: which of the child's steps try to become the program
     :ivar forks: the helper clones the caller's child proper
     """
@@ -60,6 +61,7 @@ class Program:
     traces: int
     slots: dict[str, int]
     spaces: dict[str, tuple[int, int]]
+    clone: int
     execs: tuple[int, ...]
     forks: bool
 
@@ -92,7 +94,8 @@ class _Compiler:
         self.blob[: len(header)] = header
         execs = tuple(i for i, s in enumerate(child) if s.call.name == "execve")
         forks = any(s.call.name == "clone3" for s in child)
-        return Program(self.timeline, bytes(self.blob), child, traces_at, self.slots, self.spaces, execs, forks)
+        clone = next(i for i, s in enumerate(self.timeline.steps) if s.call.name == "clone3")
+        return Program(self.timeline, bytes(self.blob), child, traces_at, self.slots, self.spaces, clone, execs, forks)
 
     def _header(self, child: tuple[Step, ...], steps_at: int, traces_at: int) -> bytes:
         header = self.ffi.new("struct ck_program *")

@@ -25,6 +25,7 @@ from .syscalls import CLONE
 from .trace import ENTRY, Raw, Trace
 
 EINTR, ENOENT, ENOTDIR = 4, 2, 20
+ADDED_BY_CK_START = int(CLONE.CLEAR_SIGHAND | CLONE.INTO_CGROUP)
 
 
 def spawn(program: Program, streams: tuple[Stream, Stream, Stream], passed: Mapping[int, Stream]) -> Process:
@@ -64,7 +65,7 @@ class _Spawn:
         return Process(self.parent.pid, self.pidfd, trace, opened.ours, opened.master, self.parent.undo, self.program.forks)
 
     def _spawn(self, given: Mapping[str, int]) -> None:
-        at = next(i for i, s in enumerate(self.steps) if s.call.name == "clone3")
+        at = self.program.clone
         for i in range(at):
             self._parent_step(i)
         self._clone(at, self.inputs.sources({**given, **self.parent.slots}))
@@ -81,10 +82,9 @@ class _Spawn:
             raise MemoryError("no memory for the plan's image")
         for name, fd in sources.items():
             self.child.program.slot[self.program.slots[f"caller.{name}"]] = fd
-        flags, cgroup = (*self.steps[at].call.args, None)[:2]
+        flags, *cgroup = self.steps[at].call.args
         assert isinstance(flags, int)
-        made_by_ck_start = CLONE.CLEAR_SIGHAND | CLONE.INTO_CGROUP
-        pid = self.lib.ck_start(self.child, int(flags) & ~made_by_ck_start, -1 if cgroup is None else self.parent.value(cgroup, []))
+        pid = self.lib.ck_start(self.child, int(flags) & ~ADDED_BY_CK_START, self.parent.value(cgroup[0], []) if cgroup else -1)
         began = self.child.program.started or self.child.end
         self.parent.trace[at] = (pid, self.child.begin, began)
         if pid < 0:
@@ -141,10 +141,10 @@ class _Spawn:
         """A step failed, the child was killed on its way, or the program runs."""
         if self.program.forks:
             self._adopt()
-        failed, traces = self.child.program.failed, self._traces()
-        if 0 <= failed < len(self.program.child_steps):
-            self._fail_in_child(failed, list(ENTRY.iter_unpack(self._child_trace())))
-        if not any(traces[i].begin for i in self.program.execs):
+        image = self.child.program
+        if 0 <= image.failed < len(self.program.child_steps):
+            self._fail_in_child(image.failed, list(ENTRY.iter_unpack(self._child_trace())))
+        if image.next <= self.program.execs[0]:
             at = next(i for i, entry in enumerate(ENTRY.iter_unpack(self._child_trace())) if not entry[2])
             self._fail(self.program.child_steps[at], EINTR, "the child was killed from outside before this step was done")
 
@@ -206,13 +206,10 @@ class _Spawn:
 
     # --- the trace -----------------------------------------------------------------------------------------------
 
-    def _traces(self) -> Any:
-        """The child's entries, in its memory: a struct ck_trace *."""
-        return self.ffi.cast("struct ck_trace *", self.ffi.cast("char *", self.child.program) + self.program.traces)
-
     def _child_trace(self) -> bytes:
         """A copy of the entries.  Taken apart only when somebody reads it: for most spawns that is nobody."""
-        return bytes(self.ffi.buffer(self._traces(), ENTRY.size * len(self.program.child_steps)))
+        at, size = self.program.traces, ENTRY.size * len(self.program.child_steps)
+        return self.ffi.buffer(self.child.program, at + size)[at:]  # type: ignore[no-any-return]
 
     def trace(self) -> Trace:
         """What was made so far."""

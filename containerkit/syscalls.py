@@ -6,6 +6,8 @@ call and checks what can be checked before there is a kernel to ask: no NUL in a
 
 from __future__ import annotations
 
+import functools
+import operator
 import os
 import struct
 from collections.abc import Callable, Sequence
@@ -146,12 +148,16 @@ F = TypeVar("F", bound=IntFlag)
 
 def flags(kind: type[F], value: int) -> F:
     """`value` as flags of `kind`.  Raises PlanError when it has a bit that `kind` does not know."""
-    known = 0
-    for member in kind:
-        known |= member
-    if value < 0 or value & ~known:
-        raise PlanError(f"unknown flag {value & ~known:#x} for {kind.__name__}")
+    known = _known(kind)
+    if value < 0 or int(value) & ~known:
+        raise PlanError(f"unknown flag {int(value) & ~known:#x} for {kind.__name__}")
     return kind(value)
+
+
+@functools.cache
+def _known(kind: type[IntFlag]) -> int:
+    """Every bit that has a name."""
+    return functools.reduce(operator.or_, map(int, kind.__members__.values()), 0)
 
 
 def text(value: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> bytes:

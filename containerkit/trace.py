@@ -48,13 +48,14 @@ class Entry:
 
 
 class Trace(Sequence[Entry]):
-    """The entries of one spawn, in the order of the plan.  `steps` are all of the plan's, made or not; `child` is an array of struct ck_trace.
+    """The entries of one spawn, in the order of the plan.  `steps` are all of the plan's, made or not; `child` is an array
+    of struct ck_trace.
 
     Ticks become microseconds when somebody looks.
     """
 
     def __init__(self, steps: Sequence[Step], parent: Mapping[int, Raw], child: bytes) -> None:
-        self.steps, self._raw, self._now = tuple(steps), (parent, child), _pair()
+        self.steps, self._raw, self._now = tuple(steps), (parent, child), int(extension().lib.ck_clock())
         _first_pair()
 
     @cached_property
@@ -64,7 +65,7 @@ class Trace(Sequence[Entry]):
         raw = [(s, parent.get(i) if s.side is Side.PARENT else next(child, None)) for i, s in enumerate(self.steps)]
         made = [(step, entry) for step, entry in raw if entry and entry[1]]
         rate, start = _nanoseconds_per_tick() / 1000, min((entry[1] for _, entry in made), default=0)
-        return tuple(_entry(step, entry, start, self._now[0], rate) for step, entry in made)
+        return tuple(_entry(step, entry, start, self._now, rate) for step, entry in made)
 
     def __len__(self) -> int:
         return len(self.entries)
