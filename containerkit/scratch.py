@@ -77,8 +77,11 @@ def sweep(base: str | os.PathLike[str] | None = None) -> list[Path]:
 def _abandoned(entry: os.DirEntry[str]) -> bool:
     try:
         status = entry.stat(follow_symlinks=False)
-        if status.st_uid != os.geteuid():
-            return False
+    except FileNotFoundError:  # its owner removed it meanwhile
+        return False
+    if status.st_uid != os.geteuid():
+        return False
+    try:
         lock = os.open(os.path.join(entry.path, "lock"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return time.time() - status.st_mtime > GRACE
