@@ -5,7 +5,8 @@
     ├── StepError      (also OSError)      a system call of the plan failed; knows which, why and what it means
     ├── Unavailable                        this machine cannot do it; says what was probed and what would help
     ├── Failed                             a program run with check=True did not exit with 0
-    └── LayerError     (also OSError)      a layer is not in the state the call needs
+    ├── LayerError     (also OSError)      a layer is not in the state the call needs
+    └── CgroupError    (also OSError)      the kernel refuses something to a control group
 
 Catch `ContainerKitError` to catch everything the library raises on purpose.
 """
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .step import Step
     from .trace import Trace
 
-__all__ = ["ContainerKitError", "Failed", "LayerError", "PlanError", "StepError", "Unavailable"]
+__all__ = ["CgroupError", "ContainerKitError", "Failed", "LayerError", "PlanError", "StepError", "Unavailable"]
 
 
 class ContainerKitError(Exception):
@@ -50,6 +51,10 @@ class Unavailable(ContainerKitError):
 
 class LayerError(ContainerKitError, OSError):
     """A layer is closed, in use, or of another form than the call needs."""
+
+
+class CgroupError(ContainerKitError, OSError):
+    """The kernel refuses something to a control group, or the group is not in the state the call needs."""
 
 
 class Failed(ContainerKitError):

@@ -1,0 +1,314 @@
+"""Cgroup: a group of processes with limits.  A part, a context manager that owns its directories, and a live object.
+
+with Cgroup("lesson", memory_max="64M", pids_max=32, cpu_max=0.5) as group:
+    result = ck.run(["python3", "task.py"], group)      # result.stopped_by: "oom", "pids", ...
+    print(group.read("memory.peak"), group.stat().cpu)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Unpack
+
+from ..errors import CgroupError, PlanError, Unavailable
+from ..step import Step
+from . import joining, stats, sweeping
+from .events import Events
+from .hierarchy import Hierarchy, system
+from .limits import WORDS, Limits, parse
+from .live import Live
+from .owner import PREFIX
+from .places import main_hierarchy, names_of, owner, place_of, remove_tree, world_of
+from .watch import Counts, Watch
+from .world import processes
+
+__all__ = ["Cgroup"]
+
+PATIENCE = 10.0  # seconds for what the kernel does by itself: ending killed processes, freezing
+
+
+class Cgroup(Live):
+    """A group in every hierarchy that its limits need, and in one that can kill and freeze.
+
+    :param name: a file name
+    :param parent: another group, or the path of a cgroup from the top of the hierarchy; where this process may make groups unless given
+    :param controllers: to be counted by, even without a limit: "cpu", "memory", "pids", "io", ...
+    :param limits: see `Limits`
+    :raises PlanError: a name or a value that cannot be.  Nothing is made yet: entering the context, or make(), does that
+    """
+
+    def __init__(self, name: str, *, parent: Cgroup | str | None = None, controllers: Iterable[str] = (), **limits: Unpack[Limits]) -> None:
+        self.name, self.parent = names_of(name), parent
+        self.limits: dict[str, Any] = parse(limits)
+        self._controllers = frozenset(controllers)
+        self._paths: dict[Hierarchy, str] = {}
+        self._fds: dict[tuple[Hierarchy, str], int] = {}
+        self._owned, self._maker = False, os.getpid()
+        if isinstance(parent, str) and ".." in parent.split("/"):
+            raise PlanError(f"a parent's path does not go up: {parent!r}")
+
+    # --- making --------------------------------------------------------------------------------------------------
+
+    @property
+    def exists(self) -> bool:
+        """Whether its directories are made."""
+        return bool(self._paths)
+
+    @property
+    def path(self) -> str:
+        """Its directory, in the hierarchy that can kill and freeze.  :raises PlanError: not made yet"""
+        return next(iter(self._made().values()))
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All its directories.  :raises PlanError: not made yet"""
+        return tuple(self._made().values())
+
+    def _made(self) -> dict[Hierarchy, str]:
+        if not self._paths:
+            raise PlanError(f"the cgroup {self.name} does not exist yet: enter it first (with Cgroup(...) as group:)")
+        return self._paths
+
+    def make(self) -> Cgroup:
+        """Makes its directories and writes its limits.  All or nothing.
+
+        :raises Unavailable: this machine, or its cgroup mode, cannot do one of the limits
+        :raises CgroupError: the kernel refuses
+        """
+        if not self._paths:
+            limits = self._by_hierarchy(self.limits)
+            for hierarchy, mine in limits.items():
+                world_of(hierarchy).writes(mine)
+            self._own()
+            try:
+                planned = self._planned()
+                self._note(planned.values())
+                for hierarchy, path in planned.items():
+                    self._make_in(hierarchy, path, limits.get(hierarchy, {}))
+            except BaseException:
+                self.close()
+                raise
+        return self
+
+    def _own(self) -> None:
+        """What lies below another group has its owner."""
+        if not isinstance(self.parent, Cgroup):
+            owner.hold()
+            self._owned = True
+
+    def _note(self, paths: Iterable[str]) -> None:
+        if self._owned:
+            owner.note({path.rpartition("/")[0] for path in paths})
+
+    def _make_in(self, hierarchy: Hierarchy, path: str, limits: dict[str, Any]) -> None:
+        world = world_of(hierarchy)
+        world.prepare(path.rpartition("/")[0], self._controllers_in(hierarchy, limits))
+        try:
+            os.mkdir(path)
+        except OSError as error:
+            exists = error.errno == 17
+            raise CgroupError(
+                error.errno, "this group exists already" if exists else f"cannot make the group: {error.strerror}", path
+            ) from None
+        self._paths[hierarchy] = path
+        world.made(path)
+        world.apply(path, limits)
+
+    def _planned(self) -> dict[Hierarchy, str]:
+        """Where its directories will be.  Reads, makes nothing."""
+        found = system()
+        wanted = [main_hierarchy(os.geteuid()), *(found.controlled_by(c) for c in sorted(self._wanted()))]
+        if isinstance(self.parent, Cgroup):
+            wanted = [*self.parent._made(), *wanted]
+        return {hierarchy: place_of(hierarchy, self.parent, self.name) for hierarchy in dict.fromkeys(wanted)}
+
+    def _wanted(self) -> frozenset[str]:
+        return self._controllers | {WORDS[name].controller for name in self.limits}
+
+    def _controllers_in(self, hierarchy: Hierarchy, limits: dict[str, Any]) -> set[str]:
+        """What v2 has to pass on to it: of the controllers asked for by name, those that live there; and those of the limits."""
+        return {WORDS[name].controller for name in limits} | (self._controllers & hierarchy.controllers)
+
+    def _by_hierarchy(self, limits: dict[str, Any]) -> dict[Hierarchy, dict[str, Any]]:
+        found, sorted_out = system(), dict[Hierarchy, dict[str, Any]]()
+        for name, value in limits.items():
+            sorted_out.setdefault(found.controlled_by(WORDS[name].controller), {})[name] = value
+        return sorted_out
+
+    def set(self, **limits: Unpack[Limits]) -> None:
+        """Changes limits of a living group.  :raises PlanError, Unavailable, CgroupError: as make() does"""
+        new = parse(limits)
+        made = self._made()
+        if "memory_max" in new and "memory_swap_max" in self.limits:
+            new.setdefault("memory_swap_max", self.limits["memory_swap_max"])  # v1 keeps only their sum
+        todo = self._by_hierarchy(new)
+        for hierarchy, mine in todo.items():
+            world_of(hierarchy).writes(mine)
+        for hierarchy, mine in todo.items():
+            if hierarchy in made:
+                world_of(hierarchy).prepare(os.path.dirname(made[hierarchy]), self._controllers_in(hierarchy, mine))
+                world_of(hierarchy).apply(made[hierarchy], mine)
+            else:
+                self._extend(hierarchy, mine)
+        self.limits = {name: (self.limits | new)[name] for name in WORDS if name in self.limits | new}
+
+    def place_in(self, hierarchy: Hierarchy) -> str:
+        """Its directory in a hierarchy; made there, with the processes it has already, when it has none."""
+        return self._made().get(hierarchy) or self._extend(hierarchy, {})
+
+    def _extend(self, hierarchy: Hierarchy, limits: dict[str, Any]) -> str:
+        path = place_of(hierarchy, self.parent, self.name)
+        self._note([path])
+        self._make_in(hierarchy, path, limits)
+        for pid in self.procs():
+            self._move_in(path, pid)
+        return path
+
+    # --- as a part -----------------------------------------------------------------------------------------------
+
+    def steps(self) -> Iterable[Step]:
+        """As a part: the child begins inside it."""
+        return joining.steps(self, list(self._paths or self._planned()))
+
+    def opened(self, hierarchy: Hierarchy, name: str, how: int) -> int:
+        """A descriptor of one of its files, or of its directory, kept until the group is closed."""
+        key = (hierarchy, name)
+        if key not in self._fds:
+            self._fds[key] = os.open(os.path.join(self._made()[hierarchy], name), how | os.O_CLOEXEC)
+        return self._fds[key]
+
+    def watch(self) -> Watch:
+        """For who runs a program in it: what to ask afterwards.  A group that was not made yet lives as long as the watch."""
+        return Watch(self)
+
+    def counts(self) -> Counts:
+        """How often the OOM killer came, and how often a fork was refused."""
+        oom = stats.flat(self._text("memory.events") or "").get("oom_kill", 0)
+        return Counts(oom, stats.flat(self._text("pids.events") or "").get("max", 0))
+
+    # --- trees ---------------------------------------------------------------------------------------------------
+
+    def child(self, name: str, *, controllers: Iterable[str] = (), **limits: Unpack[Limits]) -> Cgroup:
+        """A group below this one, made at once; entering it is optional.  It is gone with this one at the latest.
+
+        :raises CgroupError: on v2, limits below a group that holds processes itself (no-internal-process rule)
+        """
+        return Cgroup(name, parent=self, controllers=controllers, **limits).make()
+
+    def walk(self) -> Iterator[Cgroup]:
+        """This group, then all below it, each before its children."""
+        yield self
+        with os.scandir(self.path) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        for name in names:
+            paths = {h: f"{p}/{name}" for h, p in self._paths.items() if os.path.isdir(f"{p}/{name}")}
+            yield from Cgroup._of(name, self, paths).walk()
+
+    @classmethod
+    def groups(cls) -> Iterator[Cgroup]:
+        """The groups of all living owners of this user, as views: one need not own a group to look at it, or to close it."""
+        for mark, paths in sweeping.found().items():
+            yield cls._of(mark.removeprefix(PREFIX).partition(".")[2], None, paths)
+
+    sweep = staticmethod(sweeping.sweep)
+    make_room = staticmethod(sweeping.make_room)
+
+    @classmethod
+    def _of(cls, name: str, parent: Cgroup | str | None, paths: dict[Hierarchy, str]) -> Cgroup:
+        """A view of a group that exists."""
+        group = cls(name, parent=parent)
+        group._paths = paths
+        return group
+
+    # --- life and death ------------------------------------------------------------------------------------------
+
+    def kill(self, timeout: float | None = PATIENCE) -> None:
+        """Kills everything in it and below, and waits until nobody is left.
+
+        :raises CgroupError: the caller itself is inside, or something does not end
+        """
+        inside = {path: processes(path) for path in self.paths}
+        if any(os.getpid() in found for found in inside.values()):
+            raise CgroupError(16, "this process is in the group itself: move it out first", self.path)
+        for hierarchy, path in self._paths.items():
+            if inside[path]:
+                world_of(hierarchy).kill(path)
+        if not self.wait_empty(timeout):
+            raise CgroupError(16, f"still not ended after {timeout} s: {self.procs(recursive=True)}", self.path)
+
+    def remove(self, timeout: float | None = None) -> None:
+        """Waits until it is empty, then removes its directories and those below.
+
+        :raises TimeoutError: somebody is still inside after `timeout` seconds
+        """
+        if not self._removed_at_once() and not self.wait_empty(timeout):
+            raise TimeoutError(f"{self!r} still holds {self.procs(recursive=True)} after {timeout} s")
+        for path in list(self._paths.values()):
+            remove_tree(path)
+        self._let_go()
+
+    def _removed_at_once(self) -> bool:
+        """The kernel removes no group that has processes or children: trying is cheaper than looking first."""
+        try:
+            for hierarchy, path in list(self._paths.items()):
+                with contextlib.suppress(FileNotFoundError):
+                    os.rmdir(path)
+                world_of(hierarchy).forget(path)
+                del self._paths[hierarchy]
+        except OSError as error:
+            if error.errno != 16:
+                raise CgroupError(error.errno, f"cannot remove the group: {error.strerror}", error.filename) from None
+            return False
+        return True
+
+    def _let_go(self) -> None:
+        while self._fds:
+            os.close(self._fds.popitem()[1])
+        for hierarchy, path in self._paths.items():
+            world_of(hierarchy).forget(path)
+        self._paths = {}
+        if self._owned:
+            self._owned = False
+            owner.give()
+
+    def close(self) -> None:
+        """Kills what is in it and removes it: what leaving the context does.  In a fork of its maker it does nothing."""
+        if os.getpid() != self._maker:
+            return
+        if not self._removed_at_once():
+            self.kill()
+        self.remove(PATIENCE)
+
+    def __enter__(self) -> Cgroup:
+        return self.make()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.close()
+
+    # --- watching ------------------------------------------------------------------------------------------------
+
+    def events(self, *names: str) -> Events:
+        """What happens to it from now on: "oom", "oom_kill", "max", "high", "low", "pids", "populated", "frozen".
+
+        :param names: only these; all that this machine can tell unless given
+        :raises Unavailable: one that this machine's cgroup mode does not tell
+        """
+        sources = dict(self._sources())
+        if missing := set(names) - set(sources):
+            told = f"events that can be had for it: {', '.join(sorted(sources)) or 'none'}"
+            raise Unavailable(
+                f"the event {min(missing)} of {self!r}", probed=told, remedy="give the group that controller, or use cgroup v2"
+            )
+        wanted = frozenset(names or sources)
+        return Events(self.path, list({sources[name].path: sources[name] for name in sorted(wanted)}.values()), wanted)
+
+    def __repr__(self) -> str:
+        return f"<Cgroup {self.name}" + (f" at {self.path}>" if self._paths else ", not made yet>")
+
+    def __del__(self) -> None:
+        for fd in getattr(self, "_fds", {}).values():
+            with contextlib.suppress(OSError):
+                os.close(fd)

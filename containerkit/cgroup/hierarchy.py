@@ -1,0 +1,186 @@
+"""Which cgroup hierarchies there are, which controllers live where, where we are in them, and where we may make groups.
+
+All of it is read from /proc/self/mountinfo and /proc/self/cgroup.  Nothing is assumed: not the mount points, not the mode,
+not that we are at the top.
+:see: cgroups(7), proc(5)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from ..errors import Unavailable
+
+__all__ = ["Hierarchy", "System", "read_file", "system"]
+
+SCOPE = "systemd-run --user --scope -p Delegate=yes COMMAND, or ask root for a cgroup that belongs to this user"
+OTHER_NAMES = {"blkio": "io"}  # v1 name -> the word of the vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """One mounted hierarchy.
+
+    :ivar version: 1 or 2
+    :ivar controllers: what it controls, by the v2 names; ``name=systemd`` for one that controls nothing
+    :ivar mount: where it is mounted
+    :ivar root: the cgroup that the mount shows at its top, as our cgroup namespace names it
+    :ivar own: the cgroup this process is in
+    """
+
+    version: Literal[1, 2]
+    controllers: frozenset[str]
+    mount: str
+    root: str
+    own: str
+
+    @property
+    def here(self) -> str:
+        """The directory of our own cgroup.  :raises Unavailable: the mount does not show it"""
+        inside = os.path.relpath(self.own, self.root) if ".." not in self.root and ".." not in self.own else ".."
+        if inside.startswith(".."):
+            probed = f"/proc/self/cgroup says {self.own}, the mount shows {self.root}"
+            raise Unavailable(
+                f"our own cgroup below {self.mount}", probed=probed, remedy="mount the hierarchy inside this cgroup namespace"
+            )
+        return os.path.normpath(os.path.join(self.mount, inside))
+
+    def home(self) -> str:
+        """The directory in which this process makes its groups.
+
+        The nearest cgroup that was delegated to us; or else, for root, the top; or else the highest above us that we may write.
+        :raises Unavailable: there is none
+        """
+        above = list(self._above())
+        delegated = next((path for path in above if _is_delegated(path)), None)
+        if delegated:
+            return delegated
+        if os.geteuid() == 0 and os.access(self.mount, os.W_OK):
+            return self.mount
+        ours = [path for path in above if _may_fill(path)]
+        if not ours:
+            where = above[0] if above else self.mount
+            raise Unavailable("a cgroup in which this user may make groups", probed=f"{where} is not ours to write", remedy=SCOPE)
+        return ours[-1]
+
+    def _above(self) -> Iterator[str]:
+        """Our own cgroup, then the one above, up to the top of the mount."""
+        try:
+            path = self.here
+        except Unavailable:
+            return
+        while True:
+            yield path
+            if path == self.mount:
+                return
+            path = os.path.dirname(path)
+
+
+def _is_delegated(path: str) -> bool:
+    """systemd marks what it delegates with an extended attribute."""
+    for name in ("user.delegate", "trusted.delegate"):
+        with contextlib.suppress(OSError):
+            if os.getxattr(path, name) == b"1":
+                return _may_fill(path)
+    return False
+
+
+def _may_fill(path: str) -> bool:
+    return os.access(path, os.W_OK) and os.access(f"{path}/cgroup.procs", os.W_OK)
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """All hierarchies this process can see."""
+
+    hierarchies: tuple[Hierarchy, ...]
+
+    @property
+    def mode(self) -> Literal["v2", "hybrid", "v1", "none"]:
+        """Pure v2, both, pure v1, or nothing mounted."""
+        versions = {h.version for h in self.hierarchies}
+        return {frozenset({2}): "v2", frozenset({1}): "v1", frozenset(): "none"}.get(frozenset(versions), "hybrid")  # type: ignore[return-value]
+
+    @property
+    def v2(self) -> Hierarchy | None:
+        """The one v2 hierarchy, or None."""
+        return next((h for h in self.hierarchies if h.version == 2), None)
+
+    def controlled_by(self, controller: str) -> Hierarchy:
+        """The hierarchy that `controller` lives in.  A v2 one filters devices without a controller.  :raises Unavailable: none does"""
+        for hierarchy in self.hierarchies:
+            if controller in hierarchy.controllers:
+                return hierarchy
+        if controller in ("devices", "freezer", "cpuacct") and self.v2:
+            return self.v2
+        raise Unavailable(f"the cgroup controller {controller}", probed=f"cgroup mounts ({self.mode})", remedy=_remedy(controller))
+
+
+def _remedy(controller: str) -> str:
+    with contextlib.suppress(OSError):
+        if re.search(rf"^{controller}\s+\d+\s+\d+\s+0$", read_file("/proc/cgroups"), re.MULTILINE):
+            return f"boot without cgroup_disable={controller}"
+    return "mount its hierarchy, or a kernel that has it"
+
+
+def read_file(path: str) -> str:
+    """A whole small file of the kernel's, in as few calls as there can be."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = b""
+        while piece := os.read(fd, 1 << 16):
+            data += piece
+        return data.decode(errors="surrogateescape")
+    finally:
+        os.close(fd)
+
+
+@cache
+def system() -> System:
+    """What there is, read once.  Who changes the mounts of a running process calls `forget` afterwards."""
+    return find(read_file("/proc/self/mountinfo"), read_file("/proc/self/cgroup"))
+
+
+def find(mountinfo: str, own: str) -> System:
+    """The hierarchies that the two files speak of; of several mounts of one, the one that shows most."""
+    places = dict(_own_places(own.splitlines()))
+    found: dict[frozenset[str], Hierarchy] = {}
+    for hierarchy in _mounts(mountinfo.splitlines(), places):
+        known = found.setdefault(hierarchy.controllers if hierarchy.version == 1 else frozenset(), hierarchy)
+        if len(hierarchy.root) < len(known.root):
+            found[hierarchy.controllers if hierarchy.version == 1 else frozenset()] = hierarchy
+    return System(tuple(found.values()))
+
+
+def _own_places(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Controller, or "" for v2 -> the path of our cgroup."""
+    for line in lines:
+        _, names, path = line.split(":", 2)
+        yield from ((name, path) for name in names.split(","))
+
+
+def _mounts(lines: Iterable[str], places: dict[str, str]) -> Iterator[Hierarchy]:
+    for line in lines:
+        fields, _, tail = line.partition(" - ")
+        kind, _, options = (*tail.split(" ", 2), "", "")[:3]
+        if kind not in ("cgroup", "cgroup2"):
+            continue
+        root, mount = (_unescaped(field) for field in fields.split(" ")[3:5])
+        if kind == "cgroup2":
+            with contextlib.suppress(OSError):
+                controllers = frozenset(read_file(f"{mount}/cgroup.controllers").split())
+                yield Hierarchy(2, controllers, mount, root, places.get("", "/"))
+            continue
+        names = [name for name in options.split(",") if name in places]
+        if names:
+            yield Hierarchy(1, frozenset(OTHER_NAMES.get(n, n) for n in names), mount, root, places[names[0]])
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

@@ -1,0 +1,173 @@
+"""The vocabulary: one word for each limit, the kernel's v2 name with an underscore for the dot.
+
+    Cgroup("lesson", memory_max="64M", cpu_max=0.5, pids_max=32)
+
+`parse` turns what a person wrote into canonical values.  What each world writes where is in v2.py and v1.py.
+:see: https://docs.kernel.org/admin-guide/cgroup-v2.html
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypedDict
+
+from ..errors import PlanError
+from .values import DeviceRule, count, disk, flag, keyed, numbers, size, word
+
+__all__ = ["DEVICES", "WORDS", "Limits", "parse"]
+
+PERIOD = 100_000  # microseconds, the kernel's own default
+LEAST_QUOTA, MOST_PERIOD = 1_000, 1_000_000  # microseconds; the kernel takes no smaller and no longer
+IO_KEYS = ("rbps", "wbps", "riops", "wiops")
+
+#: The devices that every program may expect: null, zero, full, random, urandom, tty, ptmx and terminals.
+DEVICES = ("c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm")
+
+Device = str | os.PathLike[str]
+Bytes = int | str
+
+
+class Limits(TypedDict, total=False):
+    """Every limit a `Cgroup` takes.  "max" means none; None means: not asked for.
+
+    :ivar cpu_max: cores, as a float; or (quota, period) in microseconds; or "max"
+    :ivar cpu_max_burst: microseconds of unused quota that may be saved up for later
+    :ivar cpu_weight: share of a busy CPU, 1 to 10000; 100 unless given
+    :ivar cpu_idle: run only where nobody else wants to
+    :ivar cpuset_cpus, cpuset_mems: where it may run and take memory: "0-3,7", or the numbers
+    :ivar memory_max: bytes, the wall: reclaim, then the OOM killer
+    :ivar memory_high: bytes, the brake: reclaim and slow down, never kill
+    :ivar memory_low, memory_min: bytes kept from reclaim, as long as others have some; always
+    :ivar memory_swap_max: bytes of swap alone
+    :ivar memory_oom_group: the OOM killer takes all of it or nothing
+    :ivar pids_max: processes and threads
+    :ivar io_max: disk -> {rbps, wbps, riops, wiops}: bytes and operations a second
+    :ivar io_weight: share of a busy disk, 1 to 10000; or disk -> share
+    :ivar io_latency: disk -> microseconds it should not wait longer for
+    :ivar hugetlb: page size, as "2MB" -> bytes
+    :ivar rdma: device -> {hca_handle, hca_object}
+    :ivar misc: resource -> number
+    :ivar devices: the devices it may use, all others are denied: "c 1:3 rwm" or "/dev/null rw"
+    """
+
+    cpu_max: float | tuple[int | str, int] | str | None
+    cpu_max_burst: int | None
+    cpu_weight: int | None
+    cpu_idle: bool | None
+    cpuset_cpus: str | Iterable[int] | None
+    cpuset_mems: str | Iterable[int] | None
+    memory_max: Bytes | None
+    memory_high: Bytes | None
+    memory_low: Bytes | None
+    memory_min: Bytes | None
+    memory_swap_max: Bytes | None
+    memory_oom_group: bool | None
+    pids_max: int | str | None
+    io_max: Mapping[Device, Mapping[str, Bytes]] | None
+    io_weight: int | Mapping[Device, int] | None
+    io_latency: Mapping[Device, int] | None
+    hugetlb: Mapping[str, Bytes] | None
+    rdma: Mapping[str, Mapping[str, int | str]] | None
+    misc: Mapping[str, int | str] | None
+    devices: Iterable[Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One limit: the controller that keeps it, its v2 file, and the parser of its value."""
+
+    controller: str
+    file: str
+    parse: Callable[[Any], Any]
+
+
+def _cpu_max(value: Any) -> tuple[Any, int]:
+    """(quota, period) in microseconds; a quota of "max" is none."""
+    if value == "max":
+        return "max", PERIOD
+    if isinstance(value, tuple | list) and len(value) == 2:
+        period = int(count(value[1], least=LEAST_QUOTA, most=MOST_PERIOD, what="a period in microseconds"))
+        return count(value[0], least=LEAST_QUOTA, what="a quota in microseconds, 1000 or more"), period
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value <= 0:
+        raise PlanError(f'not a number of cores, (quota, period) in microseconds, or "max": {value!r}')
+    period = PERIOD if value * PERIOD >= LEAST_QUOTA else MOST_PERIOD
+    return count(round(value * period), least=LEAST_QUOTA, what="at least 0.001 cores, as a quota of 1000 microseconds or more"), period
+
+
+def _io_max(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not value or not set(value) <= set(IO_KEYS):
+        raise PlanError(f"wants one or more of {', '.join(IO_KEYS)}, not {value!r}")
+    parsed = {key: size(rate) if key.endswith("bps") else count(rate) for key, rate in value.items()}
+    if 0 in parsed.values():
+        raise PlanError(f"a rate of 0 would stop for ever, and the kernel refuses it: {value!r}")
+    return parsed
+
+
+def _io_weight(value: Any) -> dict[str, Any]:
+    weight = partial(count, least=1, most=10_000, what="a weight")
+    return keyed(value, lambda d: d if d == "default" else disk(d), weight) if isinstance(value, Mapping) else {"default": weight(value)}
+
+
+def _devices(value: Any) -> tuple[DeviceRule, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise PlanError(f'devices wants a list of rules, as ["c 1:3 rwm"], not {value!r}')
+    return tuple(DeviceRule.parse(rule) for rule in value)
+
+
+def _page(value: Any) -> str:
+    """The kernel's own spelling of a huge page's size: 64KB, 2MB, 1GB."""
+    return word(value).upper()
+
+
+_CPUS, _NODES = "/sys/devices/system/cpu/possible", "/sys/devices/system/node/possible"
+WORDS: dict[str, Word] = {
+    # In this order they are written: what a later one is measured against comes first.
+    "cpuset_cpus": Word("cpuset", "cpuset.cpus", partial(numbers, possible=_CPUS)),
+    "cpuset_mems": Word("cpuset", "cpuset.mems", partial(numbers, possible=_NODES)),
+    "cpu_max": Word("cpu", "cpu.max", _cpu_max),
+    "cpu_max_burst": Word("cpu", "cpu.max.burst", partial(count, most=LEAST_QUOTA * 10**9, what="microseconds")),
+    "cpu_weight": Word("cpu", "cpu.weight", partial(count, least=1, most=10_000, what="a weight")),
+    "cpu_idle": Word("cpu", "cpu.idle", flag),
+    "memory_max": Word("memory", "memory.max", size),
+    "memory_high": Word("memory", "memory.high", size),
+    "memory_low": Word("memory", "memory.low", size),
+    "memory_min": Word("memory", "memory.min", size),
+    "memory_swap_max": Word("memory", "memory.swap.max", size),
+    "memory_oom_group": Word("memory", "memory.oom.group", flag),
+    "pids_max": Word("pids", "pids.max", partial(count, most=(1 << 63) - 1)),
+    "io_max": Word("io", "io.max", partial(keyed, key=disk, item=_io_max)),
+    "io_weight": Word("io", "io.weight", _io_weight),
+    "io_latency": Word("io", "io.latency", partial(keyed, key=disk, item=count)),
+    "hugetlb": Word("hugetlb", "hugetlb.{}.max", partial(keyed, key=_page, item=size)),
+    "rdma": Word("rdma", "rdma.max", partial(keyed, key=word, item=partial(keyed, key=word, item=count))),
+    "misc": Word("misc", "misc.max", partial(keyed, key=word, item=count)),
+    "devices": Word("devices", "", _devices),
+}
+
+
+def parse(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Canonical values, in the order in which they are written.
+
+    :raises PlanError: an unknown word, or a value that cannot be
+    """
+    for name in limits:
+        if name not in WORDS:
+            near = difflib.get_close_matches(name.replace(".", "_"), WORDS, 1)
+            raise PlanError(f"no limit is called {name!r}" + (f": did you mean {near[0]}?" if near else f"; there are {', '.join(WORDS)}"))
+    found = {name: _parsed(name, limits[name]) for name in WORDS if limits.get(name) is not None}
+    quota = found.get("cpu_max", ("max",))[0]
+    if quota != "max" and found.get("cpu_max_burst", 0) > quota:
+        raise PlanError(f"cpu_max_burst={found['cpu_max_burst']} is more than the quota of {quota} microseconds: it can be at most as much")
+    return found
+
+
+def _parsed(name: str, value: Any) -> Any:
+    try:
+        return WORDS[name].parse(value)
+    except PlanError as error:
+        raise PlanError(f"{name}: {error}") from None

@@ -1,0 +1,67 @@
+"""Groups of the dead, groups of the living, and room for one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from ..errors import CgroupError
+from .hierarchy import Hierarchy, system
+from .owner import abandoned, living
+from .places import forget, hierarchy_of, remove_tree, world_of
+from .world import processes, put
+
+__all__ = ["found", "make_room", "sweep"]
+
+
+def sweep() -> list[str]:
+    """Kills and removes the groups of owners that ended without doing so.  Returns the directories."""
+    swept: list[str] = []
+    for path in abandoned():
+        with contextlib.suppress(CgroupError):
+            _end(path)
+            swept.append(path)
+    return swept
+
+
+def _end(path: str) -> None:
+    hierarchy = hierarchy_of(path)
+    if hierarchy is None:
+        raise CgroupError(2, "its hierarchy is not mounted here", path)
+    if processes(path):
+        world_of(hierarchy).kill(path)
+        world_of(hierarchy).wait_empty(path, 10)
+    remove_tree(path)
+
+
+def found() -> dict[str, dict[Hierarchy, str]]:
+    """The groups of all living owners of this user: the name -> their directories, the one that can kill first."""
+    groups: dict[str, dict[Hierarchy, str]] = {}
+    for path in sorted(living()):
+        if hierarchy := hierarchy_of(path):
+            groups.setdefault(os.path.basename(path), {})[hierarchy] = path
+    return {mark: dict(sorted(paths.items(), key=lambda item: _rank(item[0]))) for mark, paths in groups.items()}
+
+
+def _rank(hierarchy: Hierarchy) -> tuple[bool, bool]:
+    return hierarchy.version != 2, "freezer" not in hierarchy.controllers
+
+
+def make_room(leaf: str = "leaf") -> str:
+    """Moves every process of our own v2 cgroup, this one among them, into a leaf below it, so that it can pass controllers on.
+
+    For who runs in a delegated cgroup, as ``systemd-run --user --scope -p Delegate=yes`` gives one.
+    :return: the leaf's directory
+    """
+    v2 = system().v2
+    if v2 is None:
+        raise CgroupError(2, "there is no v2 hierarchy, so there is no rule that asks for room")
+    own = v2.here
+    path = f"{own}/{leaf}"
+    os.makedirs(path, exist_ok=True)
+    while inside := processes(own, recursive=False):
+        for pid in inside:
+            with contextlib.suppress(CgroupError):  # it may have ended
+                put(path, "cgroup.procs", str(pid))
+    forget()
+    return path

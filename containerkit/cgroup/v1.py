@@ -1,0 +1,247 @@
+"""The v1 world: each controller has a hierarchy and names of its own.  Here the v2 words are put into them.
+
+What v1 cannot say is `Unavailable`, with the reason.  Nothing is dropped in silence.
+:see: https://docs.kernel.org/admin-guide/cgroup-v1/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ..errors import CgroupError, Unavailable
+from .hierarchy import Hierarchy, read_file
+from .values import MAX
+from .world import Deadline, Write, processes, put
+
+UNLIMITED = 1 << 62  # v1 prints "no limit" as the largest multiple of a page
+MOST_BFQ = 1000
+IO_FILES = {"rbps": "read_bps", "wbps": "write_bps", "riops": "read_iops", "wiops": "write_iops"}
+CANNOT = {
+    "memory_high": "v1 has no brake: memory.soft_limit_in_bytes only says whom to reclaim from first when the whole machine is short",
+    "memory_low": "v1 keeps no memory from reclaim",
+    "memory_min": "v1 keeps no memory from reclaim",
+    "memory_oom_group": "v1's OOM killer takes one process at a time",
+    "io_latency": "v1 has no latency targets",
+}
+SAME = {
+    "cpuset_cpus": "cpuset.cpus",
+    "cpuset_mems": "cpuset.mems",
+    "pids_max": "pids.max",
+    "cpu_idle": "cpu.idle",
+    "cpu_max_burst": "cpu.cfs_burst_us",
+}
+
+
+class V1:
+    """One v1 hierarchy."""
+
+    tasks = "tasks"
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
+        self.hierarchy = hierarchy
+
+    # --- limits --------------------------------------------------------------------------------------------------
+
+    def writes(self, limits: Mapping[str, Any]) -> list[Write]:
+        return [write for name, value in limits.items() if name != "memory_swap_max" for write in _lines(name, value)]
+
+    def apply(self, path: str, limits: Mapping[str, Any]) -> None:
+        todo = self.writes(limits)
+        for name, text in [*todo, *_swap(path, limits)] if self._lowers(path, limits) else [*_swap(path, limits), *todo]:
+            put(path, name, text)
+
+    def _lowers(self, path: str, limits: Mapping[str, Any]) -> bool:
+        """memsw may never be below the limit of memory, so which of them goes first depends on the direction."""
+        if "memory_swap_max" not in limits or "memory_max" not in limits or limits["memory_max"] == MAX:
+            return ("memory_max" in limits and limits["memory_max"] != MAX) or "memory_swap_max" not in limits
+        return bool(limits["memory_max"] <= _number(path, "memory.memsw.limit_in_bytes"))
+
+    def prepare(self, parent: str, controllers: Iterable[str]) -> None:
+        pass
+
+    def made(self, path: str) -> None:
+        """A new cpuset is empty and takes nobody; it begins with what the one above has."""
+        if "cpuset" in self.hierarchy.controllers:
+            for name in ("cpuset.cpus", "cpuset.mems"):
+                if not read_file(f"{path}/{name}").strip():
+                    put(path, name, read_file(f"{os.path.dirname(path)}/{name}").strip())
+
+    def forget(self, path: str) -> None:
+        pass
+
+    def read(self, path: str, name: str) -> str:
+        if name in READ:
+            return READ[name](path)
+        return read_file(f"{path}/{NAMES.get(name, name)}")
+
+    # --- life and death ------------------------------------------------------------------------------------------
+
+    def freeze(self, path: str, frozen: bool, timeout: float | None) -> None:
+        """The kernel tells nobody when it is done here, so this looks again, less and less often."""
+        if "freezer" not in self.hierarchy.controllers:
+            raise Unavailable("freezing", probed=f"{self.hierarchy.mount} has no freezer", remedy="mount the v1 freezer, or v2")
+        state, pause, deadline = "FROZEN" if frozen else "THAWED", 0.0002, Deadline(timeout)
+        put(path, "freezer.state", state)
+        while read_file(f"{path}/freezer.state").strip() != state:
+            if deadline.over:
+                raise TimeoutError(f"{path} is not {state} after {timeout} s")
+            time.sleep(pause)
+            pause = min(0.01, pause * 2)
+
+    def kill(self, path: str) -> None:
+        """Frozen, nobody can fork away; SIGKILL waits until the thaw."""
+        freezer = "freezer" in self.hierarchy.controllers
+        while found := processes(path):
+            if freezer:
+                self.freeze(path, True, 10)
+                found = processes(path)
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if freezer:
+                self.freeze(path, False, 10)
+            self.wait_empty(path, 0.05)
+
+    def wait_empty(self, path: str, timeout: float | None) -> bool:
+        deadline = Deadline(timeout)
+        while found := processes(path):
+            if deadline.over:
+                return False
+            _await_ends(found, deadline)
+        return True
+
+
+def _await_ends(pids: Iterable[int], deadline: Deadline) -> None:
+    """Waits for the end of each, by pidfd.  :see: pidfd_open(2)"""
+    for pid in pids:
+        try:
+            fd = os.pidfd_open(pid)
+        except OSError:  # it has ended, or is a process that our pid namespace cannot see
+            time.sleep(0.0002)
+            continue
+        try:
+            poller = select.poll()
+            poller.register(fd, select.POLLIN)
+            poller.poll(deadline.milliseconds)
+        finally:
+            os.close(fd)
+
+
+def shares(weight: int) -> int:
+    """The kernel's own formula: weight 100 is 1024 shares."""
+    return max(2, (weight * 1024 + 50) // 100)
+
+
+def _lines(name: str, value: Any) -> list[Write]:
+    if name in CANNOT:
+        if name == "memory_oom_group" and not value:
+            return []  # that is how v1 is anyway
+        raise Unavailable(f"{name} on cgroup v1", probed=CANNOT[name], remedy="boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1)")
+    if name in SAME:
+        return [(SAME[name], str(value))]
+    return TRANSLATED[name](value)
+
+
+def _cpu_max(value: tuple[Any, int]) -> list[Write]:
+    return [("cpu.cfs_period_us", str(value[1])), ("cpu.cfs_quota_us", "-1" if value[0] == MAX else str(value[0]))]
+
+
+def _io_max(value: Mapping[str, Mapping[str, Any]]) -> list[Write]:
+    return [
+        (f"blkio.throttle.{IO_FILES[k]}_device", f"{disk} {0 if v == MAX else v}")
+        for disk, rates in value.items()
+        for k, v in rates.items()
+    ]
+
+
+def _io_weight(value: Mapping[str, int]) -> list[Write]:
+    if any(weight > MOST_BFQ for weight in value.values()):
+        raise Unavailable(
+            f"an io_weight above {MOST_BFQ} on cgroup v1", probed=f"blkio.bfq.weight ends at {MOST_BFQ}", remedy="use 1 to 1000"
+        )
+    return [("blkio.bfq.weight", str(w)) if d == "default" else ("blkio.bfq.weight_device", f"{d} {w}") for d, w in value.items()]
+
+
+def _devices(rules: Iterable[Any]) -> list[Write]:
+    """Everything is denied first, so that what follows is the whole list."""
+    return [("devices.deny", "a"), *(("devices.allow", str(rule)) for rule in rules)]
+
+
+TRANSLATED: dict[str, Callable[[Any], list[Write]]] = {
+    "cpu_max": _cpu_max,
+    "cpu_weight": lambda w: [("cpu.shares", str(shares(w)))],
+    "memory_max": lambda v: [("memory.limit_in_bytes", "-1" if v == MAX else str(v))],
+    "io_max": _io_max,
+    "io_weight": _io_weight,
+    "hugetlb": lambda v: [(f"hugetlb.{page}.limit_in_bytes", "-1" if n == MAX else str(n)) for page, n in v.items()],
+    "rdma": lambda v: [("rdma.max", f"{d} " + " ".join(f"{k}={n}" for k, n in item.items())) for d, item in v.items()],
+    "misc": lambda v: [("misc.max", f"{k} {n}") for k, n in v.items()],
+    "devices": _devices,
+}
+
+
+def _swap(path: str, limits: Mapping[str, Any]) -> list[Write]:
+    """v2 counts swap alone, v1 memory and swap together."""
+    swap = limits.get("memory_swap_max")
+    if swap is None:
+        return []
+    memory = limits.get("memory_max", _number(path, "memory.limit_in_bytes"))
+    if swap == MAX:
+        return [("memory.memsw.limit_in_bytes", "-1")]
+    if memory == MAX or memory >= UNLIMITED:
+        raise CgroupError(22, "memory_swap_max needs a memory_max on cgroup v1, which can only limit the sum of both", path)
+    return [("memory.memsw.limit_in_bytes", str(memory + swap))]
+
+
+def _number(path: str, name: str) -> int:
+    return int(read_file(f"{path}/{name}"))
+
+
+# --- v2 files, put together from what v1 has ---------------------------------------------------------------------
+
+
+def _limit(name: str) -> Callable[[str], str]:
+    def read(path: str) -> str:
+        value = _number(path, name)
+        return "max\n" if value < 0 or value >= UNLIMITED else f"{value}\n"
+
+    return read
+
+
+def _read_cpu_max(path: str) -> str:
+    quota = _number(path, "cpu.cfs_quota_us")
+    return f"{MAX if quota < 0 else quota} {_number(path, 'cpu.cfs_period_us')}\n"
+
+
+def _read_cpu_stat(path: str) -> str:
+    """v1 counts nanoseconds, v2 microseconds."""
+    pairs = dict(line.split() for line in read_file(f"{path}/cpu.stat").splitlines())
+    named = {
+        f"{k.removesuffix('_time')}_usec" if k.endswith("_time") else k: int(v) // 1000 if k.endswith("_time") else int(v)
+        for k, v in pairs.items()
+    }
+    return "".join(f"{key} {value}\n" for key, value in named.items())
+
+
+def _read_memory_events(path: str) -> str:
+    pairs = dict(line.split() for line in read_file(f"{path}/memory.oom_control").splitlines())
+    return f"max {_number(path, 'memory.failcnt')}\noom_kill {pairs.get('oom_kill', 0)}\n"
+
+
+NAMES = {
+    "memory.current": "memory.usage_in_bytes", "memory.peak": "memory.max_usage_in_bytes", "cpu.max.burst": "cpu.cfs_burst_us",
+    "cpuset.cpus.effective": "cpuset.effective_cpus", "cpuset.mems.effective": "cpuset.effective_mems", "cgroup.threads": "tasks",
+}  # fmt: skip
+READ: dict[str, Callable[[str], str]] = {
+    "memory.max": _limit("memory.limit_in_bytes"),
+    "cpu.max": _read_cpu_max,
+    "cpu.stat": _read_cpu_stat,
+    "cpu.weight": lambda path: f"{max(1, (_number(path, 'cpu.shares') * 100 + 512) // 1024)}\n",
+    "memory.events": _read_memory_events,
+}

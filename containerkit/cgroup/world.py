@@ -1,0 +1,143 @@
+"""What v1 and v2 have in common: the protocol both follow, and how a file of a cgroup is written and its refusals explained."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+from ..errors import CgroupError, Unavailable
+from .hierarchy import Hierarchy, read_file
+
+__all__ = ["Deadline", "World", "Write", "processes", "put", "refusal", "tree"]
+
+Write = tuple[str, str]
+"""A file's name and what is written to it."""
+
+HINTS = {
+    1: "the kernel does not let this user: the group is not delegated to it",
+    13: "the kernel does not let this user: the group is not delegated to it",
+    16: "the group, or one below it, is in use: v2 lets a group hold processes or pass controllers on to its children, not both",
+    19: "no such disk: io limits want a whole disk, not a partition",
+    22: "not a value the kernel takes here: it may be measured against another limit, or against the group above",
+    28: "the group has no CPUs or no memory nodes yet",
+    34: "out of the range the kernel takes",
+    95: "the group is threaded, or one of its neighbours is: domain controllers do not work there",
+}
+
+
+class World(Protocol):
+    """One hierarchy, in the words of its version.  Every path is a cgroup's directory.
+
+    :ivar hierarchy: which one
+    :ivar tasks: the file that lists threads
+    """
+
+    hierarchy: Hierarchy
+    tasks: str
+
+    def writes(self, limits: Mapping[str, Any]) -> list[Write]:
+        """What to write for canonical limits, in order.  :raises Unavailable: this version cannot say it"""
+        ...
+
+    def prepare(self, parent: str, controllers: Iterable[str]) -> None:
+        """Makes `controllers` work in the children of `parent`."""
+        ...
+
+    def made(self, path: str) -> None:
+        """What a new group needs before anything can be in it."""
+        ...
+
+    def apply(self, path: str, limits: Mapping[str, Any]) -> None:
+        """Writes limits."""
+        ...
+
+    def read(self, path: str, name: str) -> str:
+        """The text of a file, by its v2 name; on v1 put together from what is there."""
+        ...
+
+    def freeze(self, path: str, frozen: bool, timeout: float | None) -> None:
+        """Stops or continues everything in the tree, and waits until that is so."""
+        ...
+
+    def kill(self, path: str) -> None:
+        """Sends SIGKILL to everything in the tree, with nobody able to fork away from it."""
+        ...
+
+    def wait_empty(self, path: str, timeout: float | None) -> bool:
+        """Waits until no process is left in the tree; False when the time is up."""
+        ...
+
+    def forget(self, path: str) -> None:
+        """Lets go of what is held for a group."""
+        ...
+
+
+class Deadline:
+    """A point in time, or never.
+
+    :ivar left: seconds until then, None for ever
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self._end = None if timeout is None else time.monotonic() + timeout
+
+    @property
+    def left(self) -> float | None:
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    @property
+    def milliseconds(self) -> float | None:
+        """For poll(2), never 0 before the time is up."""
+        left = self.left
+        return None if left is None else left * 1000
+
+    @property
+    def over(self) -> bool:
+        return self.left == 0.0
+
+
+def put(path: str, name: str, text: str) -> None:
+    """Writes one file of a group.  :raises Unavailable: there is no such file  :raises CgroupError: the kernel refuses"""
+    try:
+        fd = os.open(f"{path}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise refusal(error, path, name, text) from None
+
+
+def refusal(error: OSError, path: str, name: str, text: str) -> CgroupError | Unavailable:
+    """What a failed write means."""
+    if error.errno == 2 and os.path.isdir(path):
+        remedy = "a newer kernel, one built with it, or a disk scheduler that knows it (bfq, or blk-iocost, for weights)"
+        return Unavailable(f"the limit file {name}", probed=f"{path}/{name}", remedy=remedy)
+    hint = HINTS.get(error.errno or 0, "")
+    return CgroupError(error.errno, f"cannot write {text!r}: {error.strerror}" + (f"; {hint}" if hint else ""), f"{path}/{name}")
+
+
+def tree(path: str) -> Iterator[str]:
+    """The directories of a group and of all below it, the deepest first."""
+    try:
+        with os.scandir(path) as entries:
+            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return
+    for child in below:
+        yield from tree(child)
+    yield path
+
+
+def processes(path: str, name: str = "cgroup.procs", *, recursive: bool = True) -> list[int]:
+    """The ids that a file lists; of groups gone meanwhile, none.  0 stands for one that our pid namespace cannot see."""
+    found: list[int] = []
+    for directory in tree(path) if recursive else [path]:
+        try:
+            found += map(int, read_file(f"{directory}/{name}").split())
+        except (FileNotFoundError, OSError) as error:
+            if error.errno not in (2, 19):
+                raise
+    return found
