@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 from .errors import Failed
 from .plan import Plan, Word, plan
@@ -16,9 +17,25 @@ from .stdio import DEVNULL, PIPE
 from .step import Part
 from .trace import Trace
 
-__all__ = ["Result", "run"]
+__all__ = ["Result", "Watch", "run"]
 
 StoppedBy = Literal["oom", "pids", "timeout", "signal"] | None
+
+
+class Watch(Protocol):
+    """What a part's ``watch()`` gives: a context manager around one run, asked at its end."""
+
+    def __enter__(self) -> Watch: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def verdict(self, returncode: int) -> Literal["oom", "pids"] | None:
+        """Whether this part stopped the program that ended with `returncode` (minus the signal, if one did)."""
+        ...
+
+    def memory_peak(self) -> int | None:
+        """Bytes in use at most, or None where nobody counted."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +44,8 @@ class Result:
 
     :ivar exit_code: what a shell would say: the exit code, or 128 and the signal's number
     :ivar stdout, stderr: everything it wrote
-    :ivar stopped_by: who stopped it: "timeout" (we did), "signal" (somebody else, or itself), or None
+    :ivar stopped_by: who stopped it: "timeout" (we did), "oom" (the OOM killer, in its `Cgroup`), "pids" (it could not live
+        with pids_max), "signal" (somebody else, or itself), or None
     :ivar usage: what it used
     :ivar trace: how it came to be, step by step
     :ivar seconds: from the spawn to the end
@@ -74,12 +92,32 @@ def run(
 def run_plan(made: Plan, *, timeout: float | None = None, input: bytes | None = None, check: bool = False) -> Result:
     """Runs a plan that has a program: what `Plan.run` does."""
     begin = time.monotonic()
-    with made.spawn(stdin=DEVNULL if input is None else PIPE, stdout=PIPE, stderr=PIPE) as process:
-        stopped_by, (out, err) = _talk(process, input, None if timeout is None else max(0.0, timeout - (time.monotonic() - begin)))
-        result = _result(process, out, err, stopped_by, time.monotonic() - begin)
+    with contextlib.ExitStack() as stack:
+        watches = [stack.enter_context(watch) for watch in _watches(made.parts)]
+        with made.spawn(stdin=DEVNULL if input is None else PIPE, stdout=PIPE, stderr=PIPE) as process:
+            stopped_by, (out, err) = _talk(process, input, None if timeout is None else max(0.0, timeout - (time.monotonic() - begin)))
+            result = _watched(_result(process, out, err, stopped_by, time.monotonic() - begin), watches, process.returncode or 0)
     if check and result.exit_code:
         raise Failed(result)
     return result
+
+
+def _watches(parts: Iterable[Part]) -> Iterator[Watch]:
+    """Of every part that offers one, also inside plans that are parts."""
+    for part in parts:
+        if isinstance(part, Plan):
+            yield from _watches(part.parts)
+        elif hasattr(part, "watch"):
+            yield part.watch()
+
+
+def _watched(result: Result, watches: Sequence[Watch], returncode: int) -> Result:
+    """What the parts know better: our own timeout is ours, everything else may have been theirs."""
+    stopped_by = result.stopped_by
+    if stopped_by != "timeout":
+        stopped_by = next(filter(None, [watch.verdict(returncode) for watch in watches]), stopped_by)
+    peak = next(filter(None, [watch.memory_peak() for watch in watches]), result.usage.memory_peak)
+    return replace(result, stopped_by=stopped_by, usage=replace(result.usage, memory_peak=peak))
 
 
 def _talk(process: Process, input: bytes | None, timeout: float | None) -> tuple[StoppedBy, tuple[bytes, bytes]]:
