@@ -1,7 +1,8 @@
 """containerkit: what a container is made of, one part at a time.
 
     errors  syscalls  step  timeline  plan  program  spawn  process  trace     the core: from parts to a process
-    ns  namespace  mounts  layerfs  capabilities  privileges  seccomp  rlimits the parts
+    ns  namespace  mounts  layerfs  cgroup                                     the parts that give it a place of its own
+    capabilities  privileges  seccomp  rlimits                                 the parts that take privileges away
     run  sandbox  rootfs  doctor  leaks                                        what one does with them
     cli                                                                        the same from a shell
 
@@ -11,8 +12,9 @@ A `Process` is what a plan becomes.  There is no other mechanism.
 
 from . import kernel, mounts, ns, rootfs, syscalls
 from .capabilities import Capabilities
+from .cgroup import Cgroup
 from .doctor import doctor
-from .errors import ContainerKitError, Failed, LayerError, PlanError, StepError, Unavailable
+from .errors import CgroupError, ContainerKitError, Failed, LayerError, PlanError, StepError, Unavailable
 from .layerfs import LayerFS
 from .leaks import leaks
 from .namespace import Namespace
@@ -35,6 +37,8 @@ __all__ = [
     "PTY",
     "STDOUT",
     "Capabilities",
+    "Cgroup",
+    "CgroupError",
     "ContainerKitError",
     "Failed",
     "LayerError",
