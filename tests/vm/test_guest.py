@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -78,14 +79,24 @@ def test_a_guest_that_crashes_shows_its_console() -> None:
     assert "Kernel panic" in done.stderr
 
 
+def names(processes: list[psutil.Process]) -> set[str]:
+    """The names of those that are still there."""
+    found = set()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.add(process.name())
+    return found
+
+
 def test_nothing_outlives_a_runner_that_is_killed() -> None:
     argv = [sys.executable, "-m", "guest", "--kernel", SERIES, "--", "sleep", "1000"]
-    runner = subprocess.Popen(argv, cwd=REPO, env={**os.environ, "PYTHONPATH": str(REPO / "tools")})
-    watched = psutil.Process(runner.pid)
-    started = until(lambda: {p.name() for p in watched.children()} == {"qemu-system-x86_64", "virtiofsd"}, 20)
-    family = watched.children(recursive=True)
-    runner.kill()
-    runner.wait()
+    with subprocess.Popen(argv, cwd=REPO, env={**os.environ, "PYTHONPATH": str(REPO / "tools")}) as runner:
+        watched = psutil.Process(runner.pid)
+        try:
+            started = until(lambda: names(watched.children()) == {"qemu-system-x86_64", "virtiofsd"}, 20)
+            family = watched.children(recursive=True)
+        finally:
+            runner.kill()
     assert started, family
     assert psutil.wait_procs(family, timeout=5)[1] == []
 
