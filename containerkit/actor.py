@@ -42,14 +42,14 @@ class Actor:
             self.slots[step.save.name] = result
         if step.undo and result >= 0:
             self.undo.append(self._undoing(step.undo))
-        if step.call.name == "close" and isinstance(step.call.args[0], Slot):
-            del self.slots[step.call.args[0].name]
         return result
 
     def _call(self, call: Call) -> Raw:
         alive: list[Any] = []
         values = [self.value(arg, alive) & WORD for arg in call.args]
         trace = self.ffi.new("struct ck_trace *")
+        if call.name == "close" and isinstance(call.args[0], Slot):
+            del self.slots[call.args[0].name]  # first: whatever interrupts us, nobody closes it twice
         self.lib.ck_call(trace, number(call.name), *values, *[0] * (6 - len(values)))
         return trace.result, trace.begin, trace.end
 

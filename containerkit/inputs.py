@@ -116,9 +116,9 @@ class Inputs:
     def release_sync(self) -> None:
         """Closes our copy of the child's end, so that its end is the end: of file, for us."""
         if self.theirs >= 0:
-            _sync_ends.discard(self.theirs)
-            os.close(self.theirs)
-            self.theirs = -1
+            theirs, self.theirs = self.theirs, -1  # first, for Ctrl-C may come in between
+            _sync_ends.discard(theirs)
+            os.close(theirs)
 
     def hang_up(self) -> None:
         """Closes our end: a child that waits for its turn gives up."""

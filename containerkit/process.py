@@ -63,10 +63,10 @@ class Process:
         self, pid: int, pidfd: int, trace: Trace, ours: dict[int, IO[bytes]], terminal: int | None,
         undo: list[Callable[[], None]], exact_memory: bool,
     ) -> None:  # fmt: skip
-        self.pid, self.pidfd, self.trace, self.terminal = pid, pidfd, trace, terminal
-        self.stdin, self.stdout, self.stderr = ours.get(0), ours.get(1), ours.get(2)
         self.returncode: int | None = None
         self.usage: Usage | None = None
+        self.stdin, self.stdout, self.stderr = ours.get(0), ours.get(1), ours.get(2)
+        self.pid, self.pidfd, self.trace, self.terminal = pid, pidfd, trace, terminal
         self._undo, self._exact_memory = undo, exact_memory
         self._own_peak = 0 if exact_memory else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
@@ -168,8 +168,9 @@ class Process:
         if self.pidfd < 0:
             return
         if self.returncode is None:
-            self.kill()
-            self.wait()
+            with contextlib.suppress(ChildProcessError):  # somebody else collected it: it has ended
+                self.kill()
+                self.wait()
         self._close_descriptors()
         run_undo(self._undo)
 

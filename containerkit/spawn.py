@@ -109,11 +109,17 @@ class _Spawn:
 
     def _hear(self) -> bool:
         """Whether the child reached its handshake; at the end of file it has failed instead."""
-        assert self.inputs.ours
-        heard = bool(self.inputs.ours.recv(1))
+        heard = self._receive()
         if heard and self.program.forks:
             self._adopt()
         return heard
+
+    def _receive(self) -> bool:
+        """One byte of the child's, or False at the end of file; what it had not read of ours makes that a reset."""
+        assert self.inputs.ours
+        with contextlib.suppress(ConnectionResetError):
+            return bool(self.inputs.ours.recv(1))
+        return False
 
     def _say(self) -> None:
         assert self.inputs.ours
@@ -133,8 +139,7 @@ class _Spawn:
         while self.lib.ck_await_release(self.child, 200):
             pass  # in slices, so that Ctrl-C gets through
         if self.program.timeline.needs_image:
-            assert self.inputs.ours
-            while self.inputs.ours.recv(1):
+            while self._receive():
                 pass
 
     def _verdict(self) -> None:
@@ -153,8 +158,8 @@ class _Spawn:
         forked = self.child.program.forked
         if forked > 0 and forked != self.parent.pid:
             os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-            os.close(self.pidfd)
-            self.pidfd, self.parent.pid = -1, forked
+            helper, self.pidfd, self.child.pidfd, self.parent.pid = self.pidfd, -1, -1, forked
+            os.close(helper)
             self.pidfd = os.pidfd_open(forked)
 
     def _fail_in_child(self, index: int, trace: list[Raw]) -> None:
@@ -182,22 +187,35 @@ class _Spawn:
         raise StepError(step, errno, trace=self.trace(), detail=detail)
 
     def _abort(self) -> None:
-        """Ends the child, waits until it has left our memory, undoes what the parent did."""
+        """Ends the child, waits until it has left our memory, undoes what the parent did.
+
+        Ctrl-C may have come at any moment: what the kernel wrote into `child` counts, not what we made of it.
+        """
         self.inputs.hang_up()
-        if self.child and self.pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-            self.lib.ck_await_release(self.child, -1)
-            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-            os.close(self.pidfd)
-            self._reap_forked()
+        if self.child:
+            pidfd = self.pidfd if self.pidfd >= 0 else self.child.pidfd
+            if pidfd >= 0:
+                self._end(pidfd)
+            if self.program.forks:
+                self._end_forked()
         run_undo(self.parent.undo)
 
-    def _reap_forked(self) -> None:
+    def _end(self, pidfd: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        self.lib.ck_await_release(self.child, -1)
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        os.close(pidfd)
+
+    def _end_forked(self) -> None:
+        """The child proper, where it was not adopted yet.  Only a child of ours can be meant."""
         forked = self.child.program.forked
-        if forked > 0 and forked != self.parent.pid:
-            os.kill(forked, signal.SIGKILL)
-            os.waitid(os.P_PID, forked, os.WEXITED)
+        if forked > 0 and (forked != self.parent.pid or self.pidfd < 0):
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, forked, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                os.kill(forked, signal.SIGKILL)
+                os.waitid(os.P_PID, forked, os.WEXITED)
 
     def _unload(self) -> None:
         if self.child:
