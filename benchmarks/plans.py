@@ -1,0 +1,45 @@
+"""The plans that are measured, and one way to run them."""
+
+from __future__ import annotations
+
+import containerkit as ck
+from containerkit import Part, Plan, mounts, ns
+
+from .ground import Ground
+
+PROGRAM = "/bin/true"
+
+
+def kinds(*, net: bool = True) -> dict[str, Part]:
+    """One part for each kind of namespace, by its name in /proc/PID/ns."""
+    made: dict[str, Part] = {
+        "user": ns.User(),
+        "mnt": ns.Mount(),
+        "pid": ns.Pid(),
+        "uts": ns.Uts("lesson"),
+        "ipc": ns.Ipc(),
+        "cgroup": ns.Cgroup(),
+    }
+    return made | ({"net": ns.Net()} if net else {})
+
+
+def full(root: Part, *, net: bool = True) -> Plan:
+    """A whole container: every namespace but time, a root that is pivoted to, /proc and a minimal /dev."""
+    return ck.plan(*kinds(net=net).values(), root, mounts.Dev(), run=[PROGRAM])
+
+
+def bound(ground: Ground, *, net: bool = True) -> Plan:
+    """The same on a directory as it is, without an overlay."""
+    return full(mounts.Root(ground.root), net=net)
+
+
+def bare(ground: Ground, *parts: Part) -> Plan:
+    """Some parts, and the tiny program of the host's."""
+    return ck.plan(*parts, run=[ground.payload])
+
+
+def run(plan: Plan) -> None:
+    """Spawn, wait, close, as a script would.  Raises RuntimeError when the program did not end well."""
+    with plan.spawn() as process:
+        if process.wait():
+            raise RuntimeError(f"the program ended with {process.returncode}")

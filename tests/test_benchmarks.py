@@ -1,0 +1,67 @@
+"""The benchmarks run, and their tables say what a table has to say.  No number is judged here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler"),
+]
+REPO = Path(__file__).resolve().parent.parent
+NAMES = ["steps", "kinds", "spawning", "peers", "memory", "threads", "bindings", "overlays"]
+
+
+def run(*words: str | Path, out: Path) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "benchmarks", "--quick", "--out", str(out), *map(str, words)]
+    return subprocess.run(argv, cwd=REPO, capture_output=True, text=True, timeout=100, check=False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs_and_every_table_has_its_columns(name: str, tmp_path: Path) -> None:
+    done = run("--no-plots", name, out=tmp_path)
+    assert done.returncode == 0, done.stderr
+    tables = json.loads((tmp_path / "results.json").read_text())
+    assert tables
+    for table in tables:
+        assert table["rows"]
+        for row in table["rows"].values():
+            assert row["p10"] <= row["median"] <= row["p90"]
+            assert row["runs"] >= 2
+            assert (row["ratio"] is None) == (not table["base"])
+        assert set(table["machine"]) == {"processor", "cores", "memory", "kernel", "python", "date"}
+        assert table["title"] in done.stdout
+    page = (tmp_path / "results.md").read_text()
+    assert page.count("p10..p90 | ratio | runs |") == len(tables)
+    assert page.count("- Machine: ") == len(tables)
+    assert os.uname().nodename not in page
+
+
+def test_a_plot_for_each_table(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install containerkit[bench]")
+    done = run("bindings", out=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for table in json.loads((tmp_path / "results.json").read_text()):
+        assert "<svg" in (tmp_path / f"{table['name']}.svg").read_text()
+        assert f"({table['name']}.svg)" in (tmp_path / "results.md").read_text()
+
+
+def test_without_matplotlib_the_tables_are_there_and_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "matplotlib.py").write_text("raise ImportError('not here')\n")
+    argv = [sys.executable, "-m", "benchmarks", "--quick", "--out", str(tmp_path / "out"), "bindings"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(argv, cwd=REPO, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "pip install containerkit[bench]" in done.stderr
+    assert (tmp_path / "out/results.md").exists()
+
+
+def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
+    assert run("nonsense", out=tmp_path).returncode == 2
