@@ -1,0 +1,113 @@
+"""What of the caller's could be reached from inside: open files, directories, its terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import again
+
+import containerkit as ck
+from containerkit import mounts, ns
+
+pytestmark = pytest.mark.hostile
+FDS = ["/bin/sh", "-c", "echo /proc/self/fd/*; for f in /proc/self/fd/*; do readlink $f; done"]
+
+
+def inside(rootdir: Path) -> list[Any]:
+    return [ns.User(), ns.Mount(), ns.Pid(), mounts.Root(rootdir)]
+
+
+@pytest.mark.parametrize("options", [{}, {"share_memory": False}, {"die_with_parent": True}])
+def test_of_500_open_files_none_gets_inside(options: dict[str, Any], rootdir: Path) -> None:
+    opened = [os.open("/", os.O_RDONLY) for _ in range(500)]
+    for fd in opened[::2]:
+        os.set_inheritable(fd, True)
+    try:
+        with ck.plan(*inside(rootdir), run=FDS, **options).spawn(stdin=ck.DEVNULL, stdout=ck.PIPE, stderr=ck.DEVNULL) as process:
+            out = process.communicate()[0].decode().split("\n")
+    finally:
+        for fd in opened:
+            os.close(fd)
+    assert set(out[0].split()) <= {f"/proc/self/fd/{n}" for n in range(4)}  # 3 is the shell's own, to list them
+    links = out[1:-1]
+    assert len(links) == 3, links
+    assert "/" not in links
+
+
+@pytest.mark.parametrize("init", [False, True])
+def test_process_1_holds_only_what_was_asked_for(init: bool, rootdir: Path) -> None:
+    script = "ls -l /proc/1/fd"
+    parts = [ns.User(), ns.Mount(), ns.Pid(init=init), mounts.Root(rootdir)]
+    with ck.plan(*parts, run=["/bin/sh", "-c", script]).spawn(stdin=ck.DEVNULL, stdout=ck.PIPE, stderr=ck.STDOUT) as process:
+        out = process.communicate()[0].decode()
+    numbers = [line.split(" -> ")[0].split()[-1] for line in out.splitlines() if " -> " in line]
+    # an init is not the program's to look at, or holds nothing
+    assert numbers == ([] if init else ["0", "1", "2"])
+
+
+def test_a_working_directory_through_a_leaked_descriptor_is_refused(rootdir: Path) -> None:
+    """CVE-2024-21626: a working directory of /proc/self/fd/N stands on the host."""
+    host = os.open("/", os.O_RDONLY)
+    try:
+        for number in (host, 3, 4, 5, 6, 7, 8):
+            for path in (f"/proc/self/fd/{number}", f"/proc/1/fd/{number}", f"/proc/thread-self/fd/{number}/etc"):
+                with pytest.raises(ck.StepError) as caught:
+                    ck.plan(*inside(rootdir), run=["/bin/true"], cwd=path).spawn().close()
+                assert caught.value.errno in (2, 40)
+                assert caught.value.step.phase is ck.Phase.INSIDE
+    finally:
+        os.close(host)
+
+
+def test_a_working_directory_by_a_link_of_the_image_is_refused(tmp_path: Path, rootdir: Path) -> None:
+    (tmp_path / "w").symlink_to("/proc/self/fd/7")
+    parts = [*inside(rootdir), mounts.Bind(tmp_path, "/mnt")]
+    with pytest.raises(ck.StepError):
+        ck.plan(*parts, run=["/bin/true"], cwd="/mnt/w").spawn().close()
+
+
+TYPE = """
+import fcntl, os, sys, termios
+try:
+    os.close(os.open("/dev/tty", os.O_RDWR))
+    print("tty opened")
+except OSError as error:
+    print("tty", error.errno)
+try:
+    fcntl.ioctl(0, termios.TIOCSTI, b"x")
+    print("typed")
+except OSError as error:
+    print("typing", error.errno)
+"""
+
+
+def test_nothing_can_be_typed_into_the_callers_terminal() -> None:
+    """A program whose standard input is the caller's terminal, which it does not own."""
+    pid, master = pty.fork()
+    if not pid:
+        try:
+            plan = ck.plan(ns.User(), run=[sys.executable, "-c", TYPE])
+            with plan.spawn() as process:
+                process.wait()
+        finally:
+            os._exit(0)
+    said = b""
+    try:
+        while chunk := os.read(master, 4096):
+            said += chunk
+    except OSError:
+        pass  # the terminal's end
+    os.waitpid(pid, 0)
+    os.close(master)
+    assert said.decode().split() == ["tty", "6", "typing", said.decode().split()[-1]]
+    assert said.decode().split()[-1] in ("1", "5")
+
+
+@pytest.mark.root
+def test_the_same_as_an_ordinary_user(as_user: Any) -> None:
+    again(as_user, __file__)
