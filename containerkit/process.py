@@ -179,10 +179,11 @@ class Process:
             if stream:
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
-        for descriptor in (self.terminal, self.pidfd):
+        descriptors = (self.terminal, self.pidfd)
+        self.terminal, self.pidfd = None, -1  # first, so that nothing that interrupts us makes us close them twice
+        for descriptor in descriptors:
             if descriptor is not None and descriptor >= 0:
                 os.close(descriptor)
-        self.terminal, self.pidfd = None, -1
 
     def __enter__(self) -> Process:
         return self

@@ -16,7 +16,8 @@ class Interrupt(BaseException): pass
 def interrupt(*_): raise Interrupt
 
 maps = dict(uids=[(0, os.getuid(), 1)], gids=[(0, os.getgid(), 1)])
-plans = [ck.plan(run=["/bin/true"]), ck.plan(run=["/bin/true"], share_memory=False), ck.plan(ns.Pid(init=True), ns.User(), run=["/bin/true"])]
+plans = [ck.plan(run=["/bin/true"]), ck.plan(run=["/bin/true"], share_memory=False)]
+plans += [ck.plan(ns.Pid(init=True), ns.User(), run=["/bin/true"])]
 plans += [ck.plan(ns.User(**maps), run=["/bin/true"])] if os.getuid() == 0 else []
 for plan in plans:
     plan.program()
