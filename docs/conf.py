@@ -19,6 +19,8 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "containerkit"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["book.css"]
 pygments_style = "friendly"
 
 default_role = "py:obj"  # `Plan` in a docstring leads to Plan

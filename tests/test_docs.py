@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import scripts
 
+from containerkit.leaks import leaks
+
 EXTENSIONS = scripts.DOCS / "_ext"
 
 CONF = f"""
@@ -26,10 +28,11 @@ MODULE = '__all__ = ["f"]\ndef f() -> None:\n    "Does nothing."\n'
 
 @pytest.mark.root
 @pytest.mark.parametrize("script", scripts.all_scripts(), ids=lambda script: script.stem)
-def test_script_ends_as_its_name_says(script: Path) -> None:
+def test_script_ends_as_its_name_says_and_leaves_nothing(script: Path) -> None:
     if not scripts.privileged():
         pytest.skip("needs CAP_SYS_ADMIN")
-    ran = scripts.run(script)
+    with leaks():
+        ran = scripts.run(script)
     assert scripts.as_expected(script, ran), f"exit code {ran.exit_code}\n{ran.output}"
 
 

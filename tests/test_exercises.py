@@ -1,5 +1,7 @@
 """The exercises of the book: each check takes the model solution, and refuses a wrong answer with words that help."""
 
+# ruff: noqa: E501 - pieces of code, on one line each
+
 from __future__ import annotations
 
 import subprocess
@@ -32,7 +34,7 @@ WRONG = [
     ("jail", ', size="1M"', "", "it could write more than a megabyte to /tmp"),
     ("jail", "ns.Pid()]", "]", "/proc is empty"),
     ("jail", "ns.Pid()]", 'mounts.Bind("/proc")]', "those of the host are among them"),
-    ("deleted", "if at != \"/\" and is_opaque(upper):", "if False:", "an opaque directory hides what lies below"),
+    ("deleted", "if at != \"/\" and is_opaque(upper):", "if False:", "the new directory is opaque"),
     ("deleted", "if os.path.lexists(lower / name) else set()", "", "that is not in `lower`"),
 ]  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Checks an answer by running it against the kernel:  python docs/exercises/check.py NAME [FILE]
 
-Without FILE it is the file NAME.py beside this one that is checked.  The exit code is 0 when nothing is wrong.
+Without FILE it is the file NAME.py beside this one that is checked.  The exit code is 0 when
+nothing is wrong.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ SECONDS = 20
 def load(path: Path) -> ModuleType:
     """The module in a file.  Raises what running the file raises."""
     spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
-    assert spec and spec.loader
+    if spec is None or spec.loader is None:
+        raise ImportError(f"no Python in {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module  # dataclasses look there for the types they name
     spec.loader.exec_module(module)
@@ -42,9 +44,15 @@ def complaints(name: str, answer: Path) -> list[str]:
     try:
         return list(load(HERE / "checks" / f"{name}.py").check(load(answer)))
     except NotImplementedError:
-        return [f"{answer.name} is still to be written: replace the line `raise NotImplementedError`"]
+        return [
+            f"{answer.name} is still to be written: replace the line `raise NotImplementedError`"
+        ]
     except Exception as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(answer)]
+        lines = [
+            frame.lineno
+            for frame in traceback.extract_tb(error.__traceback__)
+            if frame.filename == str(answer)
+        ]
         where = f" (line {lines[-1]} of {answer.name})" if lines else ""
         return [f"your code raised {type(error).__name__}{where}: {error}"]
     finally:

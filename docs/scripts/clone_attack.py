@@ -1,4 +1,5 @@
 import ctypes
+import struct
 import sys
 
 import containerkit as ck
@@ -7,7 +8,7 @@ from containerkit.syscalls import CLONE, Bytes, Call, Fd, setns
 
 SECRET = ctypes.create_string_buffer(b"the host's password")  # somewhere in this Python's memory
 
-# Root in a user namespace.  It waits until somebody new comes in, and reads that process's memory.
+# Root in a user namespace.  It waits until somebody new comes in, and reads from its memory.
 ATTACKER = """
 import os, sys
 
@@ -17,8 +18,11 @@ def inside(pid):
     except OSError:
         return False
 
+def others():
+    return [p for p in os.listdir("/proc") if p.isdigit() and int(p) != os.getpid()]
+
 print("ready", flush=True)
-while not (found := [p for p in os.listdir("/proc") if p.isdigit() and int(p) != os.getpid() and inside(p)]):
+while not (found := [p for p in others() if inside(p)]):
     pass
 try:
     with open(f"/proc/{found[0]}/mem", "rb", 0) as memory:
@@ -30,21 +34,24 @@ except OSError as error:
 
 
 class Careless:
-    """Joins a user namespace the way one must not: by a child that still is the caller's memory."""
+    """Joins a user namespace as one must not: the child still is the caller's memory."""
 
     def __init__(self, namespace: ck.Namespace) -> None:
         self.namespace = namespace
 
     def steps(self):
-        yield ck.Step.child(ck.Phase.IDENTITY, setns(Fd("namespace", self.namespace), CLONE.NEWUSER), why="join, carelessly")
+        call = setns(Fd("namespace", self.namespace), CLONE.NEWUSER)
+        yield ck.Step.child(ck.Phase.IDENTITY, call, why="join, carelessly")
 
 
 class Wait:
     """Gives the attacker a moment."""
 
     def steps(self):
-        moment = Bytes((0).to_bytes(8, "little") + (300_000_000).to_bytes(8, "little"), "0.3s")
-        yield ck.Step.child(ck.Phase.INSIDE, Call("ppoll", (None, 0, moment, None, 0)), why="wait a moment")
+        moment = Call(
+            "ppoll", (None, 0, Bytes(struct.pack("qq", 0, 300_000_000), "0.3s"), None, 0)
+        )
+        yield ck.Step.child(ck.Phase.INSIDE, moment, why="wait a moment")
 
 
 def attacked(join) -> None:
@@ -54,7 +61,11 @@ def attacked(join) -> None:
         with ck.Namespace.of(attacker.pid, "user") as namespace:
             ck.run(["sleep", "0.2"], join(namespace), Wait())
             attacker.signal(15)  # where nobody was to be seen it would wait for ever
-        print("   ", attacker.stdout.readline().decode().strip() or "attacker saw nobody whom it may look at")
+        print(
+            "   ",
+            attacker.stdout.readline().decode().strip()
+            or "attacker saw nobody whom it may look at",
+        )
 
 
 print("a child that shares memory joins:")

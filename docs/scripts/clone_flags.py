@@ -4,13 +4,14 @@ import containerkit as ck
 from containerkit import ns
 
 
-def clone_of(plan: ck.Plan) -> str:
-    return next(str(step.call) for step in plan.timeline.steps if step.call.name == "clone3")
+def clone_of(*parts: ck.Part) -> str:
+    steps = ck.plan(*parts, run=["id"]).timeline.steps
+    return next(str(step.call) for step in steps if step.call.name == "clone3")
 
 
-wide = ns.User(uids=[(0, os.geteuid(), 1), (1, 100000, 9)], gids=[(0, os.getegid(), 1), (1, 100000, 9)])
-print("alone       ", clone_of(ck.plan(run=["id"])))
-print("new names   ", clone_of(ck.plan(ns.Uts("lesson"), run=["id"])))
-print("handshakes  ", clone_of(ck.plan(wide, run=["id"])))
+uids, gids = ([(0, own, 1), (1, 100000, 9)] for own in (os.geteuid(), os.getegid()))
+print("alone      ", clone_of())
+print("new name   ", clone_of(ns.Uts("lesson")))
+print("handshakes ", clone_of(ns.User(uids=uids, gids=gids)))
 with ck.Namespace.of(os.getpid(), "user") as somebodys:
-    print("joining     ", clone_of(ck.plan(somebodys, ns.Uts("lesson"), run=["id"])))
+    print("joining    ", clone_of(somebodys, ns.Uts("lesson")))

@@ -2,7 +2,8 @@ import os
 
 import containerkit as ck
 
-SHOW = "grep -E '^(Pid|Uid|VmSize|Threads|SigBlk|SigCgt):' /proc/self/status; ls /proc/self/fd; pwd; env"
+SHOW = "grep -E '^(Uid|Threads|SigBlk):' /proc/self/status; ls /proc/self/fd; pwd; env"
 
-print("this Python, with", len(os.listdir("/proc/self/fd")), "files open and", len(os.environ), "variables, ran:")
+files, variables = len(os.listdir("/proc/self/fd")), len(os.environ)
+print("this Python has more files open than three:", files > 3, "- and variables:", variables > 0)
 print(ck.run(["sh", "-c", SHOW], env={"PATH": "/usr/bin:/bin"}, check=True).text)

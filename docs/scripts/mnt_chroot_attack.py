@@ -25,7 +25,7 @@ class Chroot:
 
 
 class Escape:
-    """What root in a chroot does next.  The kernel stops `..` at the root, but only for who passes through it."""
+    """What root in a chroot does next."""
 
     def steps(self):
         for call, why in (

@@ -3,11 +3,21 @@ from pathlib import Path
 import containerkit as ck
 from containerkit import mounts, ns
 
+LOOK = "ls -C /; cut -d' ' -f5,6 /proc/self/mountinfo; touch /new; touch /tmp/new && ls /tmp"
+
+
+def hosts_mounts() -> int:
+    return Path("/proc/self/mountinfo").read_text().count("\n")
+
+
 base = ck.rootfs.from_programs(["sh", "ls", "cut", "touch"])
-before = Path("/proc/self/mountinfo").read_text().count("\n")
-plan = ck.plan(ns.User(), ns.Mount(), ns.Pid(), mounts.Root(base, readonly=True), mounts.Tmpfs("/tmp", size="1M"),
-               run=["/bin/sh", "-c", "ls -C /; cut -d' ' -f5,6 /proc/self/mountinfo; touch /new; touch /tmp/new && ls /tmp"])  # fmt: skip
-print(*[line for line in str(plan).split("\n") if "  mounts " not in line and "  identity " not in line], sep="\n")
+parts = [mounts.Root(base, readonly=True), mounts.Tmpfs("/tmp", size="1M")]
+plan = ck.plan(ns.User(), ns.Mount(), ns.Pid(), *parts, run=["/bin/sh", "-c", LOOK])
+for number, step in enumerate(plan.timeline.steps, 1):
+    if step.phase in (ck.Phase.CLONE, ck.Phase.ROOTFS, ck.Phase.PIVOT, ck.Phase.INSIDE):
+        print(f"{number:2}  {step.phase.name.lower():6}  {str(step).replace(str(base), 'DIR')}")
+
+before = hosts_mounts()
 result = plan.run()
-print(result.text + result.stderr.decode())
-print("the host has", Path("/proc/self/mountinfo").read_text().count("\n") - before, "mounts more")
+print("\n" + result.text + result.stderr.decode())
+print("the host has", hosts_mounts() - before, "mounts more")

@@ -6,13 +6,20 @@ import containerkit as ck
 from containerkit import mounts, ns
 
 if os.geteuid() != 0:
-    raise SystemExit(print("an idmapped mount needs the right to map those ids, which only root has"))
+    raise SystemExit(print("only root may map the ids of a file system"))
 
-show = ["stat", "-c", "user %u", "/mnt/file"]
-wide = ns.User(uids=[(0, 100000, 65536)], gids=[(0, 100000, 65536)])
-with tempfile.TemporaryDirectory() as directory, ck.plan(wide, run=["sleep", "60"]).spawn() as holder:
+
+def show(directory: str, **more) -> str:
+    stat = ["stat", "-c", "%u", "/mnt/file"]
+    return ck.run(
+        stat, ns.Mount(), mounts.Bind(directory, "/mnt", **more), check=True
+    ).text.strip()
+
+
+wide = ck.plan(ns.User(uids=[(0, 100000, 65536)], gids=[(0, 100000, 65536)]), run=["sleep", "60"])
+with tempfile.TemporaryDirectory() as directory, wide.spawn() as holder:
     Path(directory, "file").touch()
-    print("bound as it is     ", ck.run(show, ns.Mount(), mounts.Bind(directory, "/mnt")).text, end="")
+    print("on the disk, the file belongs to user", Path(directory, "file").stat().st_uid)
+    print("in a plain bind, to user             ", show(directory))
     with ck.Namespace.of(holder.pid, "user") as ids:
-        print("bound with an idmap", ck.run(show, ns.Mount(), mounts.Bind(directory, "/mnt", idmap=ids)).text, end="")
-    print("on the disk         user", Path(directory, "file").stat().st_uid)
+        print("in an idmapped one, to user          ", show(directory, idmap=ids))

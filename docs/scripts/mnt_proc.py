@@ -6,13 +6,15 @@ class LateProc:
     """Mounts a proc when the host's is gone."""
 
     def steps(self):
-        yield from vfs.detached("proc", [], "a proc, too late", phase=ck.Phase.INSIDE, hint="no other proc is visible here any more")
+        hint = "no other proc is visible here any more"
+        yield from vfs.detached("proc", [], "a proc, too late", phase=ck.Phase.INSIDE, hint=hint)
 
 
 base = ck.rootfs.from_programs(["sh", "ps"])
 root = ck.LayerFS(base, readonly=True)
-print("before the pivot:", ck.run(["ps", "-e", "-o", "comm="], ns.User(), ns.Mount(), ns.Pid(), root).text)
+space = [ns.User(), ns.Mount(), root]
+print("before the pivot:", ck.run(["ps", "-e", "-o", "comm="], *space, ns.Pid()).text)
 try:
-    ck.run(["ps"], ns.User(), ns.Mount(), ns.Pid(proc=False), root, LateProc())
+    ck.run(["ps"], *space, ns.Pid(proc=False), LateProc())
 except ck.StepError as error:
     print("after the pivot:\n" + str(error))

@@ -4,26 +4,31 @@ import containerkit as ck
 from containerkit import ns
 from containerkit.syscalls import MS, mount
 
+LOOK = "echo ready; read now; test -e /mnt/late && echo sees it || echo does not"
+LATER = "mount -t tmpfs none /mnt && touch /mnt/late"
+
 
 class Shared:
-    """Makes the mounts of this namespace tell their copies what is mounted, as systemd does at boot."""
+    """What is mounted in this namespace shows in its copies, as systemd sets it up at boot."""
 
     def steps(self):
-        yield ck.Step.child(ck.Phase.INSIDE, mount(None, "/", None, MS.REC | MS.SHARED), why="be like a host")
+        call = mount(None, "/", None, MS.REC | MS.SHARED)
+        yield ck.Step.child(ck.Phase.INSIDE, call, why="be like a host")
 
 
 def on_the_host() -> None:
-    """Runs as root of a machine made for this: what it mounts, this machine does not see."""
+    """Runs as root of a machine made for this: what it mounts, the real one does not see."""
     for propagation in ("private", "slave"):
-        look = ["sh", "-c", "echo ready; read now; test -e /mnt/late && echo sees it || echo does not"]
-        with ck.plan(ns.Mount(propagation), run=look).spawn(stdin=ck.PIPE, stdout=ck.PIPE) as container:
-            container.stdout.readline()
-            ck.run(["sh", "-c", "mount -t tmpfs none /mnt && touch /mnt/late"], env={"PATH": "/usr/bin:/bin"}, check=True)
-            print(f"{propagation:8}", container.communicate(b"now\n")[0].decode().strip(), flush=True)
+        container = ck.plan(ns.Mount(propagation), run=["sh", "-c", LOOK])
+        with container.spawn(stdin=ck.PIPE, stdout=ck.PIPE) as process:
+            process.stdout.readline()
+            ck.run(["sh", "-c", LATER], env={"PATH": "/usr/bin:/bin"}, check=True)
+            print(propagation, process.communicate(b"now\n")[0].decode(), end="", flush=True)
             ck.run(["umount", "/mnt"], check=True)
 
 
 if sys.argv[1:] == ["host"]:
     on_the_host()
 else:
-    print(ck.run([sys.executable, __file__, "host"], ns.User(), ns.Mount(), Shared(), check=True).text)
+    again = [sys.executable, __file__, "host"]
+    print(ck.run(again, ns.User(), ns.Mount(), Shared(), check=True).text)

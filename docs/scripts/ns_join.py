@@ -4,7 +4,8 @@ from containerkit import mounts, ns
 base = ck.rootfs.from_programs(["sh", "ls", "cat", "hostname", "ps"])
 with ck.LayerFS(base) as root:
     parts = [ns.User(), ns.Mount(), ns.Pid(), ns.Uts("kubia"), root, mounts.Dev()]
-    with ck.plan(*parts, run=["sh", "-c", "echo 42 > /answer; echo up; read wait"]).spawn(stdin=ck.PIPE, stdout=ck.PIPE) as container:
+    serve = ck.plan(*parts, run=["sh", "-c", "echo 42 > /answer; echo up; read wait"])
+    with serve.spawn(stdin=ck.PIPE, stdout=ck.PIPE) as container:
         container.stdout.readline()
         joined = [ck.Namespace.of(container.pid, kind) for kind in ("user", "mnt", "pid", "uts")]
         plan = ck.plan(*joined, run=["sh", "-c", "hostname; cat /answer; ps -e"])

@@ -3,8 +3,14 @@ from pathlib import Path
 import containerkit as ck
 from containerkit import mounts, ns
 
-before = Path("/proc/self/mountinfo").read_text()
-show = "grep -c tmpfs.*/mnt /proc/self/mountinfo; touch /mnt/only-here; ls /mnt"
-print("inside: ", *ck.run(["sh", "-c", show], ns.User(), ns.Mount(), mounts.Tmpfs("/mnt", size="1M")).text.split())
-print("outside: the table of mounts is", "the same" if Path("/proc/self/mountinfo").read_text() == before else "another")
-print("outside: the file is", "there" if Path("/mnt/only-here").exists() else "not there")
+table = Path("/proc/self/mountinfo")
+before = table.read_text()
+show = [
+    "sh",
+    "-c",
+    "grep -c ' /mnt .* tmpfs' /proc/self/mountinfo; touch /mnt/only-here; ls /mnt",
+]
+inside = ck.run(show, ns.User(), ns.Mount(), mounts.Tmpfs("/mnt", size="1M"), check=True)
+print("inside:  tmpfs mounts at /mnt and what is there:", *inside.text.split())
+print("outside: the table of mounts is the same:       ", table.read_text() == before)
+print("outside: the file is there:                     ", Path("/mnt/only-here").exists())

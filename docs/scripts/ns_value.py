@@ -9,11 +9,14 @@ with (
     ck.Namespace.of(process.pid, "user") as user,
     ck.Namespace.of(os.getpid(), "net") as ours,
 ):
-    print("equal to itself, taken twice: ", net == ck.Namespace.at(f"/proc/{process.pid}/ns/net"))
+    again = ck.Namespace.at(f"/proc/{process.pid}/ns/net")
+    print("equal to itself, taken twice: ", net == again)
+    again.close()
     print("equal to ours:                ", net == ours)
     print("its owner is the user one:    ", net.owner == user)
     print("which was made by this user:  ", user.owner_uid == os.geteuid())
     print("who is in it:                 ", net.processes() == [process.pid])
     process.kill()
     process.wait()
-    print("nobody is in it now, and still:", ck.run(["sh", "-c", "cut -d: -f1 /proc/net/dev | tail -n +3"], user, net).text.strip())
+    devices = ck.run(["sh", "-c", "cut -d: -f1 /proc/net/dev | tail -n +3"], user, net)
+    print("nobody is left, and it is there: ", devices.text.strip())

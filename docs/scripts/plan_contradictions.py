@@ -1,7 +1,6 @@
 import containerkit as ck
 from containerkit import mounts, ns
 
-
 wrong = [
     lambda: ck.plan(ns.User(), ns.User()),
     lambda: ck.plan(ns.Uts, run=["sh"]),

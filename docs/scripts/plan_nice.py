@@ -13,15 +13,16 @@ class Nice:
 
     def steps(self) -> Iterable[ck.Step]:
         call = ck.syscalls.setpriority(0, 0, self.value)
-        yield ck.Step.child(ck.Phase.DROP, call, why="give way to others", hint={13: "only root may go below where it is"})
+        hint = {13: "only root of the machine may go below where it is"}
+        yield ck.Step.child(ck.Phase.DROP, call, why="give way to others", hint=hint)
 
 
-plan = ck.plan(Nice(5), ns.User(), run=["sh", "-c", "echo my nice value is $(nice)"], env={"PATH": "/usr/bin:/bin"})
+plan = ck.plan(Nice(5), ns.User(), run=["nice"])
 print(*[line for line in str(plan).split("\n") if "drop" in line])
-print(plan.run().text)
+print("its nice value is", plan.run().text)
 
-gentle = ck.plan(Nice(5))  # a plan without a program is a part: this one adds up to the same
-print(ck.plan(gentle, run=["nice"]).run().text)
+gentle = ck.plan(Nice(7), ns.User())  # a plan without a program: a part, too
+print("its nice value is", ck.run(["nice"], gentle).text)
 try:
     ck.run(["nice"], Nice(-5), ns.User())  # root in here, but not over the machine's processors
 except ck.StepError as error:

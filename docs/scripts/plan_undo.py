@@ -6,6 +6,8 @@ from pathlib import Path
 import containerkit as ck
 from containerkit.syscalls import AT_FDCWD, Call, mkdirat
 
+REMOVEDIR = 0x200  # unlinkat(2): it is a directory that goes
+
 
 @dataclass(frozen=True)
 class Desk:
@@ -14,17 +16,18 @@ class Desk:
     path: Path
 
     def steps(self):
-        clear = Call("unlinkat", (AT_FDCWD, os.fsencode(self.path), 0x200), "unlink(2)")  # AT_REMOVEDIR
-        yield ck.Step.parent(ck.Phase.PREPARE, mkdirat(AT_FDCWD, self.path), why="a desk to work at", undo=clear)
+        make = mkdirat(AT_FDCWD, self.path)
+        clear = Call("unlinkat", (AT_FDCWD, os.fsencode(self.path), REMOVEDIR), "unlink(2)")
+        yield ck.Step.parent(ck.Phase.PREPARE, make, why="a desk to work at", undo=clear)
 
 
 with tempfile.TemporaryDirectory() as directory:
     desk = Path(directory, "desk")
     with ck.plan(Desk(desk), run=["sleep", "60"]).spawn():
-        print("while it runs:         ", desk.is_dir())
-    print("after the with:        ", desk.exists())
+        print("while it runs, is it there?   ", desk.is_dir())
+    print("after the with, is it there?  ", desk.exists())
     try:
         ck.plan(Desk(desk), run=["/no/such/program"]).spawn()
     except ck.StepError as error:
-        print("it failed at:          ", error.step.call)
-    print("and after the failure: ", desk.exists())
+        print("a later step failed:          ", error.step.call.name)
+    print("after that, is it there?      ", desk.exists())

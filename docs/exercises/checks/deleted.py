@@ -12,7 +12,7 @@ CASES = (
     ("rm /box/a", {"/box/a"}, ""),
     ("rm /box/a; echo again > /box/a", set(), ": it was written again"),
     ("rm -r /box", {"/box"}, ": of a directory that is gone only the directory"),
-    ("rm -r /box; mkdir /box; echo new > /box/a", {"/box/b", "/box/sub"}, ": the directory was made anew, and an opaque directory hides what lies below"),
+    ("rm -r /box; mkdir /box; echo new > /box/a", {"/box/b", "/box/sub"}, ": the new directory is opaque, which hides what lies below"),
     ("rm -r /mnt", set(), ": that is not in `lower` but in another layer below"),
     ("rm -r /box/sub /box/b; mkdir /box/sub", {"/box/b", "/box/sub/c"}, ": an opaque directory inside another one"),
 )  # fmt: skip
@@ -27,7 +27,14 @@ def check(answer: ModuleType) -> Iterator[str]:
             (lower / "box" / name).touch()
         for command, wanted, why in CASES:
             with ck.LayerFS(base, lower) as root:
-                ck.run(["/bin/sh", "-c", command], ns.User(), ns.Mount(), root, env={"PATH": "/usr/bin:/bin"}, check=True)
+                ck.run(
+                    ["/bin/sh", "-c", command],
+                    ns.User(),
+                    ns.Mount(),
+                    root,
+                    env={"PATH": "/usr/bin:/bin"},
+                    check=True,
+                )
                 said = answer.deleted(root.upper, lower)
             if said != wanted:
                 yield f"after `{command}` your answer is {said or '{}'}, but it is {wanted or '{}'}{why}"

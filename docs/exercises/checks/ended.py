@@ -15,9 +15,17 @@ def check(answer: ModuleType) -> Iterator[str]:
             (["/bin/true"], "exit 0", ""),
             (["/bin/sh", "-c", "exit 3"], "exit 3", ""),
             (["/bin/sh", "-c", "kill -9 $$"], "signal 9", ""),
-            (["/bin/sh", "-c", "exit 137"], "exit 137", ": a shell says 137 for signal 9 too, a Process does not"),
+            (
+                ["/bin/sh", "-c", "exit 137"],
+                "exit 137",
+                ": a shell says 137 for signal 9 too, a Process does not",
+            ),
             ([f"{directory}/nothing"], "no program", ""),
-            ([str(script)], "no interpreter", ": the file is there; both failures are ENOENT, so look whether it is"),
+            (
+                [str(script)],
+                "no interpreter",
+                ": the file is there; both failures are ENOENT, so look whether it is",
+            ),
         ):
             said = answer.ended(argv)
             if said != wanted:

@@ -8,7 +8,14 @@ import containerkit as ck
 from containerkit import ns
 from containerkit.namespace import KINDS
 
-MEANING = {"user": "who one is", "mnt": "what is where", "pid": "who else is there", "uts": "what one is called", "ipc": "what is shared", "net": "whom one can reach"}
+MEANING = {
+    "user": "who one is",
+    "mnt": "what is where",
+    "pid": "who else is there",
+    "uts": "what one is called",
+    "ipc": "what is shared",
+    "net": "whom one can reach",
+}
 
 
 def names(pid: int | str) -> dict[str, str]:
@@ -17,7 +24,10 @@ def names(pid: int | str) -> dict[str, str]:
 
 def check(answer: ModuleType) -> Iterator[str]:
     open_files = len(os.listdir("/proc/self/fd"))
-    for parts in ([ns.User(), ns.Mount(), ns.Pid(), ns.Uts("kubia"), ns.Ipc()], [ns.User(), ns.Net()]):
+    for parts in (
+        [ns.User(), ns.Mount(), ns.Pid(), ns.Uts("kubia"), ns.Ipc()],
+        [ns.User(), ns.Net()],
+    ):
         with ck.plan(*parts, run=["sleep", "60"]).spawn() as container:
             yield from _compare(answer, container.pid)
     if len(os.listdir("/proc/self/fd")) > open_files:
@@ -26,7 +36,14 @@ def check(answer: ModuleType) -> Iterator[str]:
 
 def _compare(answer: ModuleType, pid: int) -> Iterator[str]:
     wanted = names(pid)
-    result = answer.enter(pid, ["/bin/sh", "-c", f"for kind in {' '.join(KINDS)}; do readlink /proc/self/ns/$kind; done"])
+    result = answer.enter(
+        pid,
+        [
+            "/bin/sh",
+            "-c",
+            f"for kind in {' '.join(KINDS)}; do readlink /proc/self/ns/$kind; done",
+        ],
+    )
     if not isinstance(result, ck.Result):
         yield f"enter() returned {result!r}: return what ck.run() returns"
         return

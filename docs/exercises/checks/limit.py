@@ -23,7 +23,11 @@ def check(answer: ModuleType) -> Iterator[str]:
         yield "steps() yields no step"
         return
     yield from (f"the step `{step}` is the parent's: it would limit this Python" for step in steps if step.side is not ck.Side.CHILD)
-    yield from (f"the step `{step}` is in phase {step.phase.name}: what is given up comes in DROP" for step in steps if step.phase is not ck.Phase.DROP)
+    yield from (
+        f"the step `{step}` is in phase {step.phase.name}: what is given up comes in DROP"
+        for step in steps
+        if step.phase is not ck.Phase.DROP
+    )
     yield from (f"the step `{step}` has no reason: say why" for step in steps if not step.why.strip())
     soft, hard = ck.run(["sh", "-c", "ulimit -Sn; ulimit -Hn"], part, check=True).text.split()
     if soft != "64":

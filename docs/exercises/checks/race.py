@@ -15,7 +15,7 @@ def check(answer: ModuleType) -> Iterator[str]:
     if winner != 1:
         yield f"`sleep 0.2` at index 1 ends first, but your answer is {winner!r}"
     if seconds > 1.5:
-        yield f"it took {seconds:.0f} s: you waited for a loser; a pidfd is readable when its process has ended, so select() can wait for all of them"
+        yield f"it took {seconds:.0f} s: you waited for a loser; a pidfd is readable when its process has ended: select() can wait for all"
     gc.collect()
     if left := [child for child in psutil.Process().children() if child.name() == "sleep"]:
         yield f"still there: {len(left)} of them; leaving `with plan.spawn() as process` kills what runs and collects what ended"

@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 import containerkit as ck
 
+NOFILE = ck.syscalls.Shown(resource.RLIMIT_NOFILE, "NOFILE")
+
 
 @dataclass(frozen=True)
 class Files:
     count: int
 
     def steps(self) -> Iterable[ck.Step]:
-        call = ck.syscalls.prlimit64(ck.syscalls.Shown(resource.RLIMIT_NOFILE, "NOFILE"), self.count, self.count)
-        yield ck.Step.child(ck.Phase.DROP, call, why=f"at most {self.count} open files", hint={1: "only root may raise a hard limit"})
+        call = ck.syscalls.prlimit64(NOFILE, self.count, self.count)
+        hint = {1: "only root may raise a hard limit"}
+        yield ck.Step.child(ck.Phase.DROP, call, why="so many open files and no more", hint=hint)

@@ -1,0 +1,48 @@
+"""What the book and the README promise of their scripts, and that the scripts run for an ordinary user too."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import scripts
+
+REPO = Path(__file__).resolve().parent.parent
+README = REPO / "README.md"
+
+
+def block(language: str) -> str:
+    """The first block of a language in the README."""
+    found = re.search(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+    assert found
+    return found[1]
+
+
+def without_numbers(text: str) -> str:
+    """Pids, and how many calls a plan takes on this kernel."""
+    return re.sub(r" *\d+", "N", text).strip()
+
+
+def test_the_example_in_the_readme_is_a_script_of_the_book() -> None:
+    assert block("python") == (scripts.DOCS / "scripts/readme.py").read_text()
+
+
+def test_the_example_prints_what_the_readme_says() -> None:
+    ran = scripts.run(scripts.DOCS / "scripts/readme.py")
+    assert ran.exit_code == 0, ran.output
+    assert without_numbers(ran.output) == without_numbers(block("text"))
+
+
+def test_the_readme_names_files_that_are_there() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", README.read_text())
+    assert links
+    assert [link for link in links if not (REPO / link).exists()] == []
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("script", scripts.all_scripts(), ids=lambda script: script.stem)
+def test_script_runs_for_an_ordinary_user(script: Path, as_user) -> None:  # type: ignore[no-untyped-def]
+    done = as_user.run(sys.executable, script)
+    assert scripts.as_expected(script, scripts.Ran(done.stdout + done.stderr, done.returncode)), done.stdout + done.stderr
