@@ -192,8 +192,10 @@ int ck_start(struct ck_child *child, uint64_t flags, int cgroup)
 		pid = legacy_clone(child, flags);
 	child->end = ck_ticks();
 	ck_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (uint64_t)(uintptr_t)&child->program->sigmask, 0, 8, 0, 0);
-	if (pid < 0)
+	if (pid < 0) {
 		child->alive = 0;
+		child->pidfd = -1; /* the kernel may have written the number of a descriptor that it took back */
+	}
 	return (int)pid;
 }
 
