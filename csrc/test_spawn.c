@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * test_spawn.c - the loop and what is around it, on either processor.
+ *
+ * qemu-user knows no CLONE_PIDFD and turns CLONE_VM into a fork, so the images lie in shared memory and the flags
+ * are those that mean the same there.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "spawn.h"
+#include "walk.h"
+
+#define ROOM 8192
+#define NO_SUCH_CALL 9999
+
+static int failures;
+#define CHECK(condition) ((condition) ? (void)0 : (failures++, (void)printf("line %d: %s\n", __LINE__, #condition)))
+
+struct image {
+	struct ck_program head;
+	struct ck_step step[16];
+	struct ck_trace trace[16];
+	uint32_t relocs[4];
+	char text[256];
+};
+
+static struct image fresh(uint32_t count, uint32_t autopsy)
+{
+	struct image image;
+
+	memset(&image, 0, sizeof(image));
+	image.head.size = sizeof(image);
+	image.head.steps = offsetof(struct image, step);
+	image.head.traces = offsetof(struct image, trace);
+	image.head.relocs = offsetof(struct image, relocs);
+	image.head.count = count;
+	image.head.autopsy = autopsy;
+	image.head.autopsy_from = count ? count - 1 : 0;
+	image.head.failed = image.head.init = -1;
+	for (int i = 0; i < 16; i++) {
+		image.step[i].nr = SYS_getppid;
+		image.step[i].at_most = INT64_MAX;
+		image.step[i].save = -1;
+	}
+	return image;
+}
+
+static enum ck_end walk(struct image *image, int32_t *last)
+{
+	*last = -1;
+	return ck_walk(&image->head, last);
+}
+
+static void test_order_and_end(void)
+{
+	struct image image = fresh(3, 0);
+	int32_t last;
+
+	CHECK(walk(&image, &last) == CK_DONE);
+	CHECK(last == 2 && image.head.next == 3 && image.head.failed == -1);
+	for (int i = 0; i < 3; i++)
+		CHECK(image.trace[i].result == getppid() && image.trace[i].begin && image.trace[i].end >= image.trace[i].begin);
+	CHECK(image.trace[3].begin == 0);
+}
+
+static void test_slots(void)
+{
+	struct image image = fresh(3, 0);
+	int32_t last;
+
+	image.step[0].nr = SYS_dup;		/* dup(1) -> slot 5 */
+	image.step[0].arg[0] = 1;
+	image.step[0].save = 5;
+	image.step[1].nr = SYS_fcntl;		/* fcntl(slot 5, F_GETFD) */
+	image.step[1].arg[0] = 5;
+	image.step[1].arg[1] = F_GETFD;
+	image.step[1].slots = 1;
+	image.step[2].nr = SYS_close;
+	image.step[2].arg[0] = 5;
+	image.step[2].slots = 1;
+	CHECK(walk(&image, &last) == CK_DONE);
+	CHECK(image.head.slot[5] > 2 && image.trace[0].result == image.head.slot[5]);
+	CHECK(fcntl((int)image.head.slot[5], F_GETFD) == -1);
+	image.head.next = 1;			/* the same again on a closed one: a failure of step 1 */
+	CHECK(walk(&image, &last) == CK_FAILED);
+	CHECK(image.head.failed == 1 && image.trace[1].result == -EBADF);
+}
+
+static void test_tolerated(void)
+{
+	struct image image = fresh(2, 0);
+	int32_t last;
+
+	image.step[0].nr = SYS_close;
+	image.step[0].arg[0] = (uint64_t)-1;
+	image.step[0].tolerated = (uint64_t)1 << EBADF;
+	CHECK(walk(&image, &last) == CK_DONE);
+	image = fresh(2, 0);
+	image.step[0].nr = SYS_close;
+	image.step[0].arg[0] = (uint64_t)-1;
+	image.step[0].tolerated = ~((uint64_t)1 << EBADF);
+	CHECK(walk(&image, &last) == CK_FAILED);
+	CHECK(image.head.failed == 0 && image.trace[1].begin == 0);
+}
+
+static void test_limits_of_a_result(void)
+{
+	struct image image = fresh(2, 0);
+	int32_t last;
+
+	image.step[0].at_least = INT64_MAX;
+	CHECK(walk(&image, &last) == CK_FAILED);
+	CHECK(image.head.failed == 0);
+	image = fresh(2, 0);
+	image.step[0].at_most = 0;		/* getppid() is above it */
+	CHECK(walk(&image, &last) == CK_LEFT);
+	CHECK(last == 0 && image.head.failed == -1 && image.trace[1].begin == 0);
+}
+
+static void test_autopsy(void)
+{
+	struct image image = fresh(2, 2);
+	int32_t last;
+
+	image.step[1].nr = NO_SUCH_CALL;
+	image.step[2].nr = NO_SUCH_CALL;	/* what an autopsy finds is no failure */
+	CHECK(walk(&image, &last) == CK_FAILED);
+	CHECK(image.head.failed == 1 && image.trace[2].result == -ENOSYS && image.trace[3].result == getppid());
+	image = fresh(2, 2);
+	image.step[0].nr = NO_SUCH_CALL;	/* before autopsy_from there is none */
+	CHECK(walk(&image, &last) == CK_FAILED);
+	CHECK(image.trace[2].begin == 0 && image.trace[3].begin == 0);
+}
+
+static void test_relocation(void)
+{
+	struct image image = fresh(1, 0);
+	struct ck_child *child;
+	char *name;
+
+	image.step[0].arg[1] = offsetof(struct image, text);
+	image.relocs[0] = offsetof(struct image, step) + offsetof(struct ck_step, arg) + 8;
+	image.head.reloc_count = 1;
+	strcpy(image.text, "moved");
+	child = ck_load((const char *)&image, sizeof(image), -1);
+	name = (char *)(uintptr_t)((struct image *)child->program)->step[0].arg[1];
+	CHECK(name == ((struct image *)child->program)->text && strcmp(name, "moved") == 0);
+	ck_relocate(child->program);		/* a second time nothing moves */
+	CHECK((char *)(uintptr_t)((struct image *)child->program)->step[0].arg[1] == name);
+	ck_unload(child);
+}
+
+static void test_numbers_and_clock(void)
+{
+	uint64_t a[2], b[2];
+
+	CHECK(ck_number("close") == SYS_close && ck_number("execve") == SYS_execve && ck_number("nothing") == -1);
+	ck_clock_pair(&a[0], &a[1]);
+	usleep(2000);
+	ck_clock_pair(&b[0], &b[1]);
+	CHECK(b[0] > a[0] && b[1] >= a[1] + 1000000 && ck_clock() >= b[0]);
+}
+
+static void test_call_leaves_errno_alone(void)
+{
+	struct ck_trace trace;
+
+	errno = 77;
+	CHECK(ck_call(&trace, SYS_close, (uint64_t)-1, 0, 0, 0, 0, 0) == -EBADF);
+	CHECK(errno == 77 && trace.result == -EBADF && trace.begin);
+}
+
+/* A child that runs an image in shared memory, made by a clone that both the kernel and qemu-user understand. */
+static int run_child(struct image *image, const char *path, struct image *after)
+{
+	int memfd = memfd_create("image", 0), status;
+	struct ck_child *child;
+	sigset_t before, now;
+	int pid;
+
+	if (memfd < 0 || ftruncate(memfd, sizeof(*image)))
+		return -1;
+	child = ck_load((const char *)image, sizeof(*image), memfd);
+	if (path)
+		((struct image *)child->program)->step[0].arg[0] = (uint64_t)(uintptr_t)path;
+	sigprocmask(SIG_SETMASK, NULL, &before);
+	pid = ck_start(child, CLONE_VM | CLONE_VFORK, -1);
+	sigprocmask(SIG_SETMASK, NULL, &now);
+	CHECK(memcmp(&before, &now, 8) == 0);
+	CHECK(pid > 0);
+	if (pid <= 0 || waitpid(pid, &status, 0) != pid)
+		return -1;
+	memcpy(after, child->program, sizeof(*after));
+	ck_unload(child);
+	close(memfd);
+	return status;
+}
+
+static void test_child(void)
+{
+	struct image image = fresh(2, 0), after;
+	int status;
+
+	image.step[1].nr = SYS_exit_group;
+	image.step[1].arg[0] = 42;
+	status = run_child(&image, NULL, &after);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 42);
+	CHECK(after.trace[0].result == getpid() && after.head.started && after.trace[1].begin && !after.trace[1].end);
+	image = fresh(2, 0);
+	image.step[1].nr = NO_SUCH_CALL;
+	status = run_child(&image, NULL, &after);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 127 && after.head.failed == 1 && after.trace[1].result == -ENOSYS);
+	image = fresh(1, 0);
+	image.step[0].at_most = 0;
+	status = run_child(&image, NULL, &after);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0 && after.head.failed == -1);
+}
+
+/* ck-helper FD SIZE: goes on where the plan stopped; as pid 1 it passes signals on and ends as the program did. */
+static int run_helper(const char *helper, struct image *image, struct image *after)
+{
+	char fd[16], size[16];
+	int memfd = memfd_create("image", 0), status;
+	struct image *shared;
+	pid_t pid;
+
+	if (memfd < 0 || ftruncate(memfd, sizeof(*image)))
+		return -1;
+	shared = mmap(NULL, sizeof(*image), PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+	memcpy(shared, image, sizeof(*image));
+	snprintf(fd, sizeof(fd), "%d", memfd);
+	snprintf(size, sizeof(size), "%zu", sizeof(*image));
+	pid = fork();
+	if (!pid) {
+		sigset_t all;
+
+		sigfillset(&all);			/* as ck_start() leaves it: SIGCHLD would be lost otherwise */
+		sigprocmask(SIG_SETMASK, &all, NULL);
+#if defined(__aarch64__)
+		execlp("qemu-aarch64", "qemu-aarch64", helper, fd, size, (char *)NULL);
+#endif
+		execl(helper, "ck-helper", fd, size, (char *)NULL);
+		_exit(99);
+	}
+	if (waitpid(pid, &status, 0) != pid)
+		return -1;
+	memcpy(after, shared, sizeof(*after));
+	munmap(shared, sizeof(*image));
+	close(memfd);
+	return status;
+}
+
+static void test_helper(const char *helper)
+{
+	struct image image = fresh(3, 0), after;
+	int status;
+
+	image.step[2].nr = SYS_exit_group;
+	image.step[2].arg[0] = 33;
+	status = run_helper(helper, &image, &after);	/* step 0 is its own mmap: it only notes the time */
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 33);
+	CHECK(after.trace[0].begin && after.trace[1].result > 0 && after.trace[2].begin);
+
+	image = fresh(3, 0);
+	image.step[2].nr = NO_SUCH_CALL;
+	status = run_helper(helper, &image, &after);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 127 && after.head.failed == 2);
+
+	image = fresh(3, 0);				/* clone; the parent stays, the child exits with 9 */
+	image.head.init = 1;
+	image.step[1].nr = SYS_clone;
+	image.step[1].arg[0] = CLONE_PARENT_SETTID | SIGCHLD;
+	image.step[1].at_most = 0;
+	image.step[1].arg[2] = offsetof(struct ck_program, payload);
+	image.relocs[0] = offsetof(struct image, step) + sizeof(struct ck_step) + offsetof(struct ck_step, arg) + 16;
+	image.head.reloc_count = 1;
+	image.step[2].nr = SYS_exit_group;
+	image.step[2].arg[0] = 9;
+	status = run_helper(helper, &image, &after);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 9);
+	CHECK(after.head.payload > 0 && after.head.failed == -1);
+}
+
+int main(int argc, char **argv)
+{
+	test_order_and_end();
+	test_slots();
+	test_tolerated();
+	test_limits_of_a_result();
+	test_autopsy();
+	test_relocation();
+	test_numbers_and_clock();
+	test_call_leaves_errno_alone();
+	test_child();
+	if (argc > 1)
+		test_helper(argv[1]);
+	if (failures)
+		printf("%d checks failed\n", failures);
+	else
+		printf("all passed\n");
+	return failures != 0;
+}
