@@ -15,7 +15,7 @@ from containerkit import Plan
 from containerkit.errors import ContainerKitError
 from containerkit.program import number
 from containerkit.step import Side, Step
-from containerkit.syscalls import Arg, Bytes, Call, Fd, Field, Shown, Slot, Space, Strings
+from containerkit.syscalls import Arg, Bytes, Call, Fd, Field, Late, Shown, Slot, Space, Strings
 
 from .ground import FLAGS, HERE, Ground, compile_c
 from .measure import Contender
@@ -99,17 +99,19 @@ class Source:
             self.passed[name] = _fileno(source)
         return self.slots.setdefault(name, f"slot_{len(self.slots)}")
 
-    def _memory(self, arg: bytes | Bytes | Space | Strings) -> str:
+    def _memory(self, arg: bytes | Bytes | Late | Space | Strings) -> str:
         name = f"data_{len(self.data)}"
         match arg:
             case bytes():
                 self.data.append(_array(name, arg + b"\0"))
-            case Bytes() if not any(isinstance(w, Field) for _, w in arg.words):
+            case Bytes() if all(isinstance(word, Fd) for _, word in arg.words):
                 data = bytearray(arg.data)
                 for offset, word in arg.words:
                     assert isinstance(word, Fd)
                     data[offset : offset + 4] = self.numbers[word].to_bytes(4, "little")
                 self.data.append(_array(name, bytes(data)))
+            case Late():
+                return self._memory(arg.make())
             case Space():
                 self.data.append(f"static char {name}[{arg.size}];")
             case Strings() if not arg.deferred:

@@ -19,7 +19,7 @@ def draw(table: Table, out: Path) -> str:
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(figsize=(8, 4.2 if table.lines else 1.2 + 0.3 * len(_shown(table))), layout="constrained")
     (_curves if table.lines else _bars)(table, axes)
-    axes.set_title(table.title, loc="left", fontsize=11, color=INK)
+    figure.suptitle(table.title, x=0.01, ha="left", fontsize=11, color=INK)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(out / f"{table.name}.svg", metadata={"Date": None})
     pyplot.close(figure)
@@ -44,13 +44,17 @@ def _shown(table: Table, most: int = 30) -> dict[str, Sample]:
     return {name: sample for name, sample in table.rows.items() if name in dearest}
 
 
+def _label(name: str, limit: int = 56) -> str:
+    return name if len(name) <= limit else name[: limit - 3] + "..."
+
+
 def _bars(table: Table, axes: Any) -> None:
     rows = _shown(table)
     names, samples = list(rows), list(rows.values())
     colours = [OURS if "containerkit" in name or not table.base else OTHERS for name in names]
     medians = [s.median for s in samples]
     spread = [[max(0.0, s.median - s.p10) for s in samples], [max(0.0, s.p90 - s.median) for s in samples]]
-    axes.barh(names, medians, color=colours, xerr=spread, error_kw={"elinewidth": 1, "ecolor": INK})
+    axes.barh([_label(name) for name in names], medians, color=colours, xerr=spread, error_kw={"elinewidth": 1, "ecolor": INK})
     axes.invert_yaxis()
     if max(medians) > 20 * (sorted(medians)[len(medians) // 2] or 1):
         axes.set_xscale("log")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 
 from containerkit import Plan
 from containerkit.step import Step
@@ -13,6 +14,7 @@ from .measure import Budget, Sample
 from .spawning import overlay
 from .table import Table
 
+PLACES = "HERE is a temporary directory in memory, CHANGES the overlay's directory for changes."
 NOTE = "The clone ends when the child's first instruction runs. The exec ends when the caller knows of it, which includes the way back."
 
 
@@ -22,8 +24,9 @@ def benchmark(ground: Ground, budget: Budget) -> list[Table]:
         plan = plans.full(root)
         plans.run(plan)
         runs = [_spawned(plan) for _ in range(max(2, min(300, budget.rounds)))]
+        names = {str(root.upper.parent): "CHANGES", str(ground.directory): "HERE"}
     steps = plan.timeline.steps
-    return [_each(steps, runs), _by_call(steps, runs)]
+    return [_each(steps, runs, names), _by_call(steps, runs)]
 
 
 def _spawned(plan: Plan) -> list[float]:
@@ -33,9 +36,9 @@ def _spawned(plan: Plan) -> list[float]:
     return [entry.microseconds for entry in process.trace]
 
 
-def _each(steps: tuple[Step, ...], runs: list[list[float]]) -> Table:
-    rows = {f"{i:3} {_short(step)}": Sample(tuple(run[i - 1] for run in runs)) for i, step in enumerate(steps, 1)}
-    return Table("steps", f"Each of the {len(steps)} steps of a container", rows, notes=[NOTE])
+def _each(steps: tuple[Step, ...], runs: list[list[float]], names: Mapping[str, str]) -> Table:
+    rows = {f"{i:3} {_short(step, names)}": Sample(tuple(run[i - 1] for run in runs)) for i, step in enumerate(steps, 1)}
+    return Table("steps", f"Each of the {len(steps)} steps of a container", rows, notes=[NOTE, PLACES])
 
 
 def _by_call(steps: tuple[Step, ...], runs: list[list[float]]) -> Table:
@@ -52,6 +55,8 @@ def _by_call(steps: tuple[Step, ...], runs: list[list[float]]) -> Table:
     return Table("steps-by-call", "The same steps, added up by system call", rows, base="all steps", notes=[NOTE, note])
 
 
-def _short(step: Step, limit: int = 76) -> str:
+def _short(step: Step, names: Mapping[str, str], limit: int = 76) -> str:
     text = str(step)
+    for path, name in names.items():
+        text = text.replace(path, name)
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -25,7 +25,7 @@ def benchmark(ground: Ground, budget: Budget) -> list[Table]:
         "subprocess.run": lambda: subprocess.run(argv, check=True, env={}),
         "containerkit, container": lambda: plans.run(container),
     }
-    slice_seconds = 0.02 if budget == QUICK else 0.2
+    slice_seconds = 0.02 if budget == QUICK else 0.1
     few = Budget(budget.seconds, budget.rounds, turn=1, warm_up=1)
     runs = {_row(name, n): _turn(run, n, slice_seconds) for name, run in ways.items() for n in COUNTS}
     rows = in_turn(runs, few)
