@@ -21,6 +21,7 @@ AT_FDCWD = -100
 SHOWN = 40  # characters of one word of an argv
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
+ATIME = 0x70
 
 
 class CLONE(IntFlag):
@@ -543,6 +544,7 @@ def move_mount(source: FdArg, at: FdArg, path: PathArg = "") -> Call:
 def mount_setattr(at: FdArg, attr: int, *, recursive: bool = False, userns: Fd | None = None) -> Call:
     """Add attributes to a mount, and with `recursive` to every mount below it.  :see: mount_setattr(2)"""
     words = [f"set={_show(ATTR(attr))}"] + ([f"userns={userns}"] if userns else [])
-    data = int(flags(ATTR, attr)).to_bytes(8, "little") + bytes(24)
+    cleared = ATIME if attr & ATIME else 0  # one of several ways to keep access times: the kernel wants the others named
+    data = int(flags(ATTR, attr)).to_bytes(8, "little") + cleared.to_bytes(8, "little") + bytes(16)
     how = Shown(AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0), "EMPTY_PATH|RECURSIVE" if recursive else "EMPTY_PATH")
     return Call("mount_setattr", (at, b"", how, Bytes(data, "{" + ", ".join(words) + "}", ((24, userns),) if userns else ()), 32))
