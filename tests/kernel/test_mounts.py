@@ -1,0 +1,139 @@
+"""Mounts: what the program finds where."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import again
+
+import containerkit as ck
+from containerkit import mounts, ns
+
+BASE = [ns.User(), ns.Mount(), ns.Pid(), ns.Net(), ns.Ipc()]
+
+
+def sh(script: str, *parts: Any) -> list[str]:
+    plan = ck.plan(*BASE, *parts, run=["/bin/sh", "-c", script], env={"PATH": "/bin:/usr/bin"})
+    with plan.spawn(stdout=ck.PIPE, stderr=ck.STDOUT) as process:
+        return process.communicate(timeout=20)[0].decode().splitlines()
+
+
+def table(*parts: Any) -> dict[str, tuple[str, str]]:
+    """Mount point -> filesystem and options, as the inside sees them."""
+    rows = [line.split() for line in sh("while read l; do echo $l; done < /proc/self/mountinfo", *parts)]
+    return {r[4]: (r[r.index("-") + 1], r[5]) for r in rows}
+
+
+def test_a_root_of_ones_own(rootdir: Path) -> None:
+    assert sh("ls /; pwd", mounts.Root(rootdir)) == [*sorted(os.listdir(rootdir)), "/"]
+    assert list(table(mounts.Root(rootdir))) == ["/", "/proc"]
+
+
+@pytest.mark.parametrize("place", ["/", "/etc"])
+def test_a_read_only_root(place: str, rootdir: Path) -> None:
+    for name in ("proc", "etc"):
+        (rootdir / name).mkdir(exist_ok=True)
+    assert "Read-only file system" in sh(f"touch {place}/x", mounts.Root(rootdir, readonly=True))[0]
+
+
+def test_binds(tmp_path: Path, rootdir: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    out = sh("cat /a/b/c/file; echo; cat /one; touch /a/b/c/new; touch /ro/x", mounts.Root(rootdir), mounts.Bind(tmp_path, "/a/b/c"),
+             mounts.Bind(tmp_path / "file", "/one"), mounts.Bind(tmp_path, "/ro", readonly=True, options=["noexec"]))  # fmt: skip
+    assert out[0] == "text"
+    assert out[1].startswith("text")
+    assert "Read-only" in out[1]
+    assert (tmp_path / "new").exists()
+
+
+def test_options_are_those_asked_for(rootdir: Path, tmp_path: Path) -> None:
+    seen = table(
+        mounts.Root(rootdir),
+        mounts.Tmpfs("/t", options=["nosuid", "nodev", "noexec", "ro"]),
+        mounts.Bind(tmp_path, "/b", options=["nosuid"]),
+        mounts.Sysfs(),
+        mounts.Mqueue("/q"),
+    )
+    assert seen["/t"] == ("tmpfs", "ro,nosuid,nodev,noexec,relatime")
+    assert {"nosuid", "rw"} <= set(seen["/b"][1].split(","))
+    assert seen["/sys"] == ("sysfs", "ro,nosuid,nodev,noexec,relatime")
+    assert seen["/q"] == ("mqueue", "rw,nosuid,nodev,noexec,relatime")
+    assert seen["/proc"] == ("proc", "rw,nosuid,nodev,noexec,relatime")
+
+
+def test_a_tree_is_bound_with_what_is_below_it_and_all_of_it_read_only(rootdir: Path) -> None:
+    seen = table(mounts.Root(rootdir), mounts.Bind("/dev", "/d", readonly=True))
+    below = {p: o for p, (_, o) in seen.items() if p.startswith("/d/") or p == "/d"}
+    assert len(below) > 1
+    assert all("ro" in o.split(",") for o in below.values())
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_devices(root: bool, rootdir: Path) -> None:
+    parts = [mounts.Dev(), *([mounts.Root(rootdir)] if root else [])]
+    out = sh(
+        "stat -c '%F %t:%T' /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty; echo x > /dev/null; cat /dev/null; readlink /dev/fd /dev/stdin /dev/ptmx; echo y > /dev/shm/y && cat /dev/shm/y; ls /dev/pts",
+        *parts,
+    )
+    assert out[:6] == [f"character special file {n}" for n in ("1:3", "1:5", "1:7", "1:8", "1:9", "5:0")]
+    assert out[6:] == ["/proc/self/fd", "/proc/self/fd/0", "pts/ptmx", "y", "ptmx"]
+
+
+@pytest.mark.root
+def test_devices_made_where_that_is_allowed(rootdir: Path) -> None:
+    plan = ck.plan(ns.Mount(), mounts.Root(rootdir), mounts.Dev(mknod=True), run=["/bin/stat", "-c", "%F %t:%T", "/dev/null"])
+    assert plan.run().stdout == b"character special file 1:3\n"
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_what_is_masked_reads_as_empty(root: bool, rootdir: Path, tmp_path: Path) -> None:
+    parts = [
+        mounts.Masked(["/proc/version", "/proc/sys/kernel", "/nowhere/at/all", "/etc/hostname/x"]),
+        *([mounts.Root(rootdir)] if root else []),
+    ]
+    out = sh("stat -c %F /proc/version; ls /proc/sys/kernel; cat /proc/version; touch /proc/sys/kernel/x; ls /nowhere", *parts)
+    assert out[0] == "character special file"
+    assert "Read-only" in out[1]
+    assert "No such file" in out[2]
+    assert len(out) == 3
+
+
+def test_what_is_frozen_cannot_be_changed(rootdir: Path) -> None:
+    out = sh("echo x > /proc/sys/kernel/ns_last_pid || true; cat /proc/sys/kernel/ostype", mounts.Root(rootdir), mounts.ReadOnly())
+    assert "Read-only" in out[0] or "cannot create" in out[0]
+    assert out[-1] == "Linux"
+    assert table(mounts.Root(rootdir), mounts.ReadOnly())["/proc/sys"][1].startswith("ro")
+
+
+def test_deeper_mounts_come_later(rootdir: Path, tmp_path: Path) -> None:
+    (tmp_path / "f").touch()
+    for parts in ([mounts.Bind(tmp_path, "/tmp/a/b"), mounts.Tmpfs("/tmp")], [mounts.Tmpfs("/tmp"), mounts.Bind(tmp_path, "/tmp/a/b")]):
+        assert sh("ls /tmp/a/b", mounts.Root(rootdir), *parts) == ["f"]
+
+
+@pytest.mark.root
+def test_files_shown_with_other_ids(rootdir: Path, tmp_path: Path) -> None:
+    ranges = [(0, 100000, 1000)]
+    with (
+        ck.plan(ns.User(uids=ranges, gids=ranges), run=["/bin/sleep", "1000"]).spawn() as holder,
+        ck.Namespace.of(holder.pid, "user") as user,
+    ):
+        (tmp_path / "mine").touch()
+        plan = ck.plan(ns.Mount(), mounts.Root(rootdir), mounts.Bind(tmp_path, "/m", idmap=user), run=["/bin/stat", "-c", "%u", "/m/mine"])
+        assert plan.run().stdout == b"100000\n"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("recursive", [True, False])
+def test_access_times_can_be_left_alone(recursive: bool, rootdir: Path, tmp_path: Path) -> None:
+    bind = mounts.Bind(tmp_path, "/b", options=["noatime"], recursive=recursive)
+    plan = ck.plan(ns.Mount(), mounts.Root(rootdir), mounts.Proc(), bind, run=["/bin/cat", "/proc/self/mountinfo"])
+    assert [line.split()[5] for line in plan.run().text.splitlines() if line.split()[4] == "/b"] == ["rw,noatime"]
+
+
+@pytest.mark.root
+def test_the_same_as_an_ordinary_user(as_user: Any) -> None:
+    again(as_user, __file__)
