@@ -63,7 +63,19 @@ def until(condition: Callable[[], Any], seconds: float = 3.0) -> Any:
 
 def again(user: Any, file: str, *more: str) -> None:
     """Runs the tests of a file that do not need root once more, as the ordinary user."""
-    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", f"--rootdir={REPO}", file, "-m", "not root and not unprivileged", *more]
+    argv = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        f"--rootdir={REPO}",
+        file,
+        "-m",
+        "not root and not unprivileged",
+        *more,
+    ]
     done = user.popen(*argv, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     out, _ = done.communicate(timeout=110)
     passed = re.search(r"(\d+) passed", out)

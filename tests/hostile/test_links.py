@@ -14,7 +14,17 @@ import containerkit as ck
 from containerkit import kernel, mounts, ns
 
 pytestmark = pytest.mark.hostile
-TARGETS = ["{outside}", "../outside", "../../../../../../..{outside}", "/proc/1/root{outside}", "/proc/self/root{outside}", "/nowhere", ".", "..", "/proc/self/cwd"]
+TARGETS = [
+    "{outside}",
+    "../outside",
+    "../../../../../../..{outside}",
+    "/proc/1/root{outside}",
+    "/proc/self/root{outside}",
+    "/nowhere",
+    ".",
+    "..",
+    "/proc/self/cwd",
+]
 OLD = ["fsopen", "open_tree", "move_mount", "mount_setattr"]
 
 
@@ -36,9 +46,23 @@ def test_a_link_in_place_of_a_directory(name: str, target: str, old: bool, tmp_p
     os.link(tmp_path / "true", root / "bin/true")
     (root / name).symlink_to(target.format(outside=outside))
     before, table = tree(outside), Path("/proc/self/mountinfo").read_text()
-    parts = [ns.User(), ns.Mount(), ns.Pid(), ns.Net(), mounts.Root(root), mounts.Dev(), mounts.Sysfs(), mounts.Tmpfs("/tmp/a"), mounts.Masked(["/etc", "/tmp"])]
+    parts = [
+        ns.User(),
+        ns.Mount(),
+        ns.Pid(),
+        ns.Net(),
+        mounts.Root(root),
+        mounts.Dev(),
+        mounts.Sysfs(),
+        mounts.Tmpfs("/tmp/a"),
+        mounts.Masked(["/etc", "/tmp"]),
+    ]
     parts += [mounts.Bind("/etc/hostname", "/etc/name")]
-    with kernel.assume_missing(*(OLD if old else [])), contextlib.suppress(ck.StepError), ck.plan(*parts, run=["/bin/true"]).spawn() as process:
+    with (
+        kernel.assume_missing(*(OLD if old else [])),
+        contextlib.suppress(ck.StepError),
+        ck.plan(*parts, run=["/bin/true"]).spawn() as process,
+    ):
         process.wait()
     assert tree(outside) == before
     assert Path("/proc/self/mountinfo").read_text() == table
@@ -54,7 +78,14 @@ def test_a_link_in_place_of_a_device_or_file(target: str, tmp_path: Path) -> Non
         (root / "dev" / name).symlink_to(target.format(outside=outside) + "/file")
     (root / "etc/name").symlink_to(target.format(outside=outside) + "/new")
     before = tree(outside)
-    parts = [ns.User(), ns.Mount(), ns.Pid(), mounts.Root(root), mounts.Bind("/etc/hostname", "/etc/name"), mounts.Masked(["/etc/name", "/dev/null"])]
+    parts = [
+        ns.User(),
+        ns.Mount(),
+        ns.Pid(),
+        mounts.Root(root),
+        mounts.Bind("/etc/hostname", "/etc/name"),
+        mounts.Masked(["/etc/name", "/dev/null"]),
+    ]
     for more in ([], [mounts.Dev()], [mounts.Devpts()]):
         with contextlib.suppress(ck.StepError), ck.plan(*parts, *more, run=["/bin/true"]).spawn() as process:
             process.wait()

@@ -89,7 +89,10 @@ def test_each_step_of_the_parent_made_to_fail_is_named(name: str, rootdir: Path)
 def test_what_the_parent_did_is_undone_when_the_child_fails(tmp_path: Path) -> None:
     class Directory:
         def steps(self) -> Iterator[Step]:
-            made, gone = ck.syscalls.mkdirat(-100, str(tmp_path / "made")), ck.syscalls.Call("unlinkat", (-100, bytes(tmp_path / "made"), 0x200))
+            made, gone = (
+                ck.syscalls.mkdirat(-100, str(tmp_path / "made")),
+                ck.syscalls.Call("unlinkat", (-100, bytes(tmp_path / "made"), 0x200)),
+            )
             yield Step.parent(Phase.PREPARE, made, why="a directory", undo=gone)
 
     with ck.plan(Directory(), run=["/bin/true"]).spawn() as process:

@@ -46,7 +46,13 @@ except ck.StepError as error:
 
 
 def parts(rootdir: Path) -> list[Any]:
-    places = [mounts.Root(rootdir), mounts.Dev(), mounts.Tmpfs("/tmp", size="1M"), mounts.Bind("/etc/hostname", "/etc/name"), mounts.Bind("/etc", "/x", readonly=True, recursive=False)]
+    places = [
+        mounts.Root(rootdir),
+        mounts.Dev(),
+        mounts.Tmpfs("/tmp", size="1M"),
+        mounts.Bind("/etc/hostname", "/etc/name"),
+        mounts.Bind("/etc", "/x", readonly=True, recursive=False),
+    ]
     return [ns.User(), ns.Mount(), ns.Pid(), ns.Uts("old"), *places]
 
 
@@ -80,7 +86,14 @@ def test_what_has_no_older_way_is_refused(tmp_path: Path) -> None:
 
 def sandboxed(hidden: list[str], plan: str) -> Any:
     source = OLD_SANDBOX.replace("{hidden}", repr(hidden))
-    done = subprocess.run([sys.executable, "-c", source, plan], capture_output=True, text=True, check=False, timeout=30, env={"PYTHONPATH": str(REPO), "PATH": "/usr/bin:/bin"})
+    done = subprocess.run(
+        [sys.executable, "-c", source, plan],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        env={"PYTHONPATH": str(REPO), "PATH": "/usr/bin:/bin"},
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

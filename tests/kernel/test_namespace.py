@@ -22,7 +22,18 @@ SLEEP = ["/bin/sleep", "1000"]
 
 @pytest.fixture
 def box(rootdir: Path) -> Iterator[ck.Process]:
-    parts = [ns.User(), ns.Mount(), ns.Pid(), ns.Net(), ns.Ipc(), ns.Uts("boxed"), ns.Cgroup(), ns.Time(1000), mounts.Root(rootdir), mounts.Tmpfs("/tmp")]
+    parts = [
+        ns.User(),
+        ns.Mount(),
+        ns.Pid(),
+        ns.Net(),
+        ns.Ipc(),
+        ns.Uts("boxed"),
+        ns.Cgroup(),
+        ns.Time(1000),
+        mounts.Root(rootdir),
+        mounts.Tmpfs("/tmp"),
+    ]
     with ck.plan(*parts, run=SLEEP).spawn() as process:
         yield process
 
@@ -45,7 +56,12 @@ def test_what_a_namespace_is(kind: str, box: ck.Process) -> None:
 
 
 def test_owners_and_parents(box: ck.Process) -> None:
-    with Namespace.of(box.pid, "user") as user, Namespace.of(0, "user") as mine, Namespace.of(box.pid, "pid") as pid, Namespace.of(0, "pid") as host:
+    with (
+        Namespace.of(box.pid, "user") as user,
+        Namespace.of(0, "user") as mine,
+        Namespace.of(box.pid, "pid") as pid,
+        Namespace.of(0, "pid") as host,
+    ):
         for kind in ("net", "mnt", "uts", "ipc", "pid", "cgroup", "time"):
             with Namespace.of(box.pid, kind) as other, other.owner as owner:
                 assert owner == user
@@ -75,7 +91,11 @@ def test_what_is_no_namespace(tmp_path: Path) -> None:
 def test_everything_of_a_container_is_joined(box: ck.Process, rootdir: Path) -> None:
     """What docker exec does: one plan, all namespaces."""
     spaces = [Namespace.of(box.pid, kind) for kind in KINDS]
-    show = ["/bin/sh", "-c", "hostname; id -u; echo $$; touch /tmp/made; ls /; for n in user mnt pid net ipc uts cgroup time; do readlink /proc/self/ns/$n; done"]
+    show = [
+        "/bin/sh",
+        "-c",
+        "hostname; id -u; echo $$; touch /tmp/made; ls /; for n in user mnt pid net ipc uts cgroup time; do readlink /proc/self/ns/$n; done",
+    ]
     try:
         with ck.plan(*spaces, run=show, env={"PATH": "/bin:/usr/bin"}).spawn(stdout=ck.PIPE) as process:
             hostname, uid, pid, *rest = process.communicate()[0].decode().split()

@@ -16,7 +16,16 @@ from containerkit import mounts, ns
 from containerkit.namespace import KINDS
 
 ROOT = os.geteuid() == 0
-ALL = {"user": ns.User(), "mnt": ns.Mount(), "pid": ns.Pid(), "net": ns.Net(), "ipc": ns.Ipc(), "uts": ns.Uts(), "cgroup": ns.Cgroup(), "time": ns.Time()}
+ALL = {
+    "user": ns.User(),
+    "mnt": ns.Mount(),
+    "pid": ns.Pid(),
+    "net": ns.Net(),
+    "ipc": ns.Ipc(),
+    "uts": ns.Uts(),
+    "cgroup": ns.Cgroup(),
+    "time": ns.Time(),
+}
 
 
 def sh(script: str, *parts: Any, **options: Any) -> list[str]:
@@ -46,7 +55,11 @@ def test_ones_own_ids_become_others(uid: int, gid: int) -> None:
 @pytest.mark.parametrize("share", [True, False])
 def test_ranges_mapped_directly(share: bool) -> None:
     ranges = [(0, 100000, 1000), (5000, 200000, 10)]
-    out = sh("id -u; id -g; id -G; cat /proc/self/setgroups; cat /proc/self/uid_map", ns.User(uid=5003, gid=2, uids=ranges, gids=ranges), share_memory=share)
+    out = sh(
+        "id -u; id -g; id -G; cat /proc/self/setgroups; cat /proc/self/uid_map",
+        ns.User(uid=5003, gid=2, uids=ranges, gids=ranges),
+        share_memory=share,
+    )
     assert out[:4] == ["5003", "2", "2", "allow"]
     assert [tuple(map(int, line.split())) for line in out[4:]] == ranges
 
@@ -75,11 +88,16 @@ def test_a_new_network_has_a_loopback() -> None:
     show = "cat /proc/net/dev"
     parts = [ns.User(), ns.Net(), ns.Mount(), ns.Pid()]
     assert [line.split(":")[0].strip() for line in sh(show, *parts)[2:]] == ["lo"]
-    with ck.plan(*parts, run=["/bin/sleep", "1000"]).spawn() as up, ck.plan(ns.User(), ns.Net(loopback=False), run=["/bin/sleep", "1000"]).spawn() as down:
+    with (
+        ck.plan(*parts, run=["/bin/sleep", "1000"]).spawn() as up,
+        ck.plan(ns.User(), ns.Net(loopback=False), run=["/bin/sleep", "1000"]).spawn() as down,
+    ):
         states = []
         for process in (up, down):
             with ck.Namespace.of(process.pid, "user") as user, ck.Namespace.of(process.pid, "net") as net:
-                code = "import socket; s=socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(); socket.create_connection(s.getsockname(), 2)"
+                code = (
+                    "import socket; s=socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(); socket.create_connection(s.getsockname(), 2)"
+                )
                 with ck.plan(user, net, run=["/usr/bin/python3", "-c", code]).spawn(stderr=ck.DEVNULL) as probe:
                     states.append(probe.wait() == 0)
     assert states == [True, False]

@@ -32,7 +32,10 @@ def python(source: str, *parts: Any, **options: Any) -> bytes:
         return process.communicate(timeout=20)[0]
 
 
-@pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 3", 3), ("exit 255", 255), ("kill -TERM $$", -15), ("kill -KILL $$", -9), ("kill -SEGV $$", -11)])
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [("exit 0", 0), ("exit 3", 3), ("exit 255", 255), ("kill -TERM $$", -15), ("kill -KILL $$", -9), ("kill -SEGV $$", -11)],
+)
 def test_returncode_is_that_of_subprocess(script: str, code: int) -> None:
     with spawn(f"ulimit -c 0; {script}") as process:
         assert process.wait() == process.returncode == process.poll() == code
@@ -98,7 +101,10 @@ def test_streams(tmp_path: Path) -> None:
     with spawn("cat; echo x; echo y >&2", stdin=ck.DEVNULL, stdout=ck.PIPE, stderr=ck.DEVNULL) as process:
         assert process.communicate() == (b"x\n", b"")
     reader, writer = os.pipe()
-    with open(tmp_path / "in") as source, spawn("echo through >&7; readlink /proc/self/fd/9", stdout=ck.PIPE, fds={7: writer, 9: source}) as process:
+    with (
+        open(tmp_path / "in") as source,
+        spawn("echo through >&7; readlink /proc/self/fd/9", stdout=ck.PIPE, fds={7: writer, 9: source}) as process,
+    ):
         os.close(writer)
         assert process.communicate()[0] == bytes(tmp_path / "in") + b"\n"
     assert os.read(reader, 100) == b"through\n"
@@ -234,7 +240,9 @@ def test_process_1_gets_no_signal_it_does_not_handle() -> None:
 
 
 def test_when_process_1_ends_all_do() -> None:
-    with spawn("sleep 1000 & echo $!; exit 0", ns.User(), ns.Mount(), ns.Pid(), stdout=ck.PIPE, env={"PATH": os.environ["PATH"]}) as process:
+    with spawn(
+        "sleep 1000 & echo $!; exit 0", ns.User(), ns.Mount(), ns.Pid(), stdout=ck.PIPE, env={"PATH": os.environ["PATH"]}
+    ) as process:
         assert process.communicate(timeout=5)[0].strip().isdigit()
 
 

@@ -144,7 +144,12 @@ def texts(draw: st.DrawFn, root: str) -> tuple[list[str], list[str]]:
     if draw(st.booleans()):
         chosen += ["ns.Mount()" if draw(st.booleans()) else "ns.Mount(propagation='slave')"]
         places = ["mounts.Tmpfs('/tmp', size='1M')", "mounts.Tmpfs('/run/a/b')", "mounts.Bind('/etc', '/mnt', readonly=True)"]
-        places += ["mounts.Bind('/etc/hostname', '/srv/name/it')", "mounts.Dev()", "mounts.Masked()", "mounts.ReadOnly(['/etc', '/nowhere'])"]
+        places += [
+            "mounts.Bind('/etc/hostname', '/srv/name/it')",
+            "mounts.Dev()",
+            "mounts.Masked()",
+            "mounts.ReadOnly(['/etc', '/nowhere'])",
+        ]
         places += ["mounts.Sysfs()"] if any("Net" in t for t in chosen) else []
         places += ["mounts.Mqueue('/mnt2')"] if any("Ipc" in t for t in chosen) else []
         chosen += [f"mounts.Root({root!r})"] + draw(st.lists(st.sampled_from(places), unique=True))
