@@ -26,8 +26,8 @@ pygments_style = "friendly"
 default_role = "py:obj"  # `Plan` in a docstring leads to Plan
 manpages_url = "https://man7.org/linux/man-pages/man{section}/{page}.{section}.html"
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
+autodoc_typehints = "signature"
+python_maximum_signature_line_length = 160
 
 # The package whose public objects must all be in the API reference: see _ext/shown.py.
 shown_package = "containerkit"

@@ -34,7 +34,7 @@ def drawings(docstring: list[str]) -> Iterator[str]:
     for number, line in enumerate(docstring):
         begins = line.startswith("    ") and not inside and (number == 0 or not docstring[number - 1].strip())
         if begins and not docstring[max(number - 2, 0)].startswith(("-", "*", ":")):
-            yield from ("::", "")
+            yield from (".. code-block:: text", "")
             inside = True
         inside = inside and (not line.strip() or line.startswith(" "))
         yield line

@@ -48,9 +48,8 @@ class Wait:
     """Gives the attacker a moment."""
 
     def steps(self):
-        moment = Call(
-            "ppoll", (None, 0, Bytes(struct.pack("qq", 0, 300_000_000), "0.3s"), None, 0)
-        )
+        short = Bytes(struct.pack("qq", 0, 300_000_000), "0.3s")
+        moment = Call("ppoll", (None, 0, short, None, 0))
         yield ck.Step.child(ck.Phase.INSIDE, moment, why="wait a moment")
 
 

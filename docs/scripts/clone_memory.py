@@ -13,9 +13,8 @@ class Wait:
     """A step that takes a moment, so that there is time to look."""
 
     def steps(self):
-        moment = Call(
-            "ppoll", (None, 0, Bytes(struct.pack("qq", 0, 300_000_000), "0.3s"), None, 0)
-        )
+        short = Bytes(struct.pack("qq", 0, 300_000_000), "0.3s")
+        moment = Call("ppoll", (None, 0, short, None, 0))
         yield ck.Step.child(ck.Phase.INSIDE, moment, why="wait a moment")
 
 
@@ -26,18 +25,12 @@ def look() -> None:
     ours, theirs = (
         set(Path(f"/proc/{who}/maps").read_text().split("\n")) for who in ("self", child.pid)
     )
-    print(
-        "before exec:",
-        len(theirs),
-        "memory areas,",
-        len(ours & theirs),
-        "of them as in this Python",
-    )
+    print("before exec:", len(theirs), "areas of memory,", len(ours & theirs), "of them as here")
     print("             its command line is still", child.cmdline()[-1].rpartition("/")[2])
 
 
 looker = threading.Thread(target=look)
 looker.start()
 areas = ck.run(["sh", "-c", "grep -c . /proc/self/maps"], Wait()).text.strip()
-print("after exec: ", areas, "memory areas, all of them its own")
+print("after exec: ", areas, "areas of memory, all of them its own")
 looker.join()
