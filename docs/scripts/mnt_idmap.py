@@ -1,4 +1,5 @@
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -6,7 +7,8 @@ import containerkit as ck
 from containerkit import mounts, ns
 
 if os.geteuid() != 0:
-    raise SystemExit(print("only root may map the ids of a file system"))
+    print("only root may map the ids of a file system")
+    sys.exit()
 
 
 def show(directory: str, **more) -> str:
