@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
     setting.enter()
     options.out.mkdir(parents=True, exist_ok=True)
-    tables, failures = [], 0
+    tables, failures, load = [], 0, os.getloadavg()[0]
     with prepared() as ground:
         for name in options.names or NAMES:
             try:
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for table in made:
                 print(table, end="\n\n", flush=True)
             tables += made
-    _write(tables, options.out, plots=options.plots)
+    _write(tables, options.out, load, plots=options.plots)
     return 1 if failures else 0
 
 
@@ -52,7 +52,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _write(tables: Sequence[Table], out: Path, *, plots: bool) -> None:
+def _write(tables: Sequence[Table], out: Path, load: float, *, plots: bool) -> None:
     """A record for machines, a page for readers, and a plot for each table."""
     (out / "results.json").write_text(json.dumps([table.to_json() for table in tables], indent=1) + "\n")
     pictures = {}
@@ -62,6 +62,8 @@ def _write(tables: Sequence[Table], out: Path, *, plots: bool) -> None:
         print(error, file=sys.stderr)
     sections = [table.markdown(pictures.get(table.name, "")) for table in tables]
     head = f"Made by `python -m benchmarks` on {machine.line()}.\n"
+    head += f"Others kept {load:.1f} processors busy when it began"
+    head += ": too many for numbers to rely on.\n" if load > 0.5 else ".\n"
     (out / "results.md").write_text("\n".join(["# Results", "", head, *sections]))
     print(f"written: {os.fspath(out)}/results.md, results.json" + (f", {len(pictures)} plots" if pictures else ""))
 
