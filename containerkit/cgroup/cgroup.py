@@ -121,6 +121,8 @@ class Cgroup(Live):
         """Where its directories will be.  Reads, makes nothing."""
         found = system()
         wanted = [main_hierarchy(os.geteuid()), *(found.controlled_by(c) for c in sorted(self._wanted()))]
+        if "cpu" in self._controllers and wanted[0].version == 1:
+            wanted.append(found.controlled_by("cpuacct"))  # v1 counts CPU time apart from limiting it
         if isinstance(self.parent, Cgroup):
             wanted = [*self.parent._made(), *wanted]
         return {hierarchy: place_of(hierarchy, self.parent, self.name) for hierarchy in dict.fromkeys(wanted)}

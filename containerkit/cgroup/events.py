@@ -1,7 +1,7 @@
 """What happens to a group, as it happens: an iterator, and an async one.
 
-The kernel wakes us: on v2, and for v1's pids, by inotify(7) on the events files; for v1's memory by an eventfd(2) that
-cgroup.event_control registers.  Nothing is polled.
+The kernel wakes us: on v2 by inotify(7) on the events files, for v1's memory by an eventfd(2) that cgroup.event_control
+registers.  Nothing is polled.  What the kernel counts and does not tell (v1's pids.events) is no event here.
 """
 
 from __future__ import annotations
@@ -142,6 +142,8 @@ class Events:
 
     def _compare(self, source: Source) -> bool:
         before, now = self._known[source.path], source.values()
+        if not now and before.get("populated"):
+            now = {"populated": 0}  # removed, so there is nobody any more
         changed = [(name, value) for name, value in now.items() if before.get(name) != value]
         self._known[source.path] = now or before
         for name, value in changed:

@@ -23,9 +23,9 @@ SCOPE = "systemd-run --user --scope -p Delegate=yes COMMAND, or ask root for a c
 OTHER_NAMES = {"blkio": "io"}  # v1 name -> the word of the vocabulary
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Hierarchy:
-    """One mounted hierarchy.
+    """One mounted hierarchy.  The same one is the same object, however often it is looked for.
 
     :ivar version: 1 or 2
     :ivar controllers: what it controls, by the v2 names; ``name=systemd`` for one that controls nothing
@@ -175,11 +175,14 @@ def _mounts(lines: Iterable[str], places: dict[str, str]) -> Iterator[Hierarchy]
         if kind == "cgroup2":
             with contextlib.suppress(OSError):
                 controllers = frozenset(read_file(f"{mount}/cgroup.controllers").split())
-                yield Hierarchy(2, controllers, mount, root, places.get("", "/"))
+                yield _the(2, controllers, mount, root, places.get("", "/"))
             continue
         names = [name for name in options.split(",") if name in places]
         if names:
-            yield Hierarchy(1, frozenset(OTHER_NAMES.get(n, n) for n in names), mount, root, places[names[0]])
+            yield _the(1, frozenset(OTHER_NAMES.get(n, n) for n in names), mount, root, places[names[0]])
+
+
+_the = cache(Hierarchy)
 
 
 def _unescaped(text: str) -> str:

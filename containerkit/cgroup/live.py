@@ -198,7 +198,7 @@ class Live:
             elif hierarchy.version == 1 and "memory" in hierarchy.controllers:
                 source = Source(f"{path}/memory.oom_control", {"oom_kill": "oom_kill"}, oom=True)
                 yield from (("oom", source), ("oom_kill", source))
-            if os.path.exists(pids):
+            if hierarchy.version == 2 and os.path.exists(pids):
                 yield "pids", Source(pids, {"max": "pids"})
             if os.path.exists(events):
                 yield from (("populated", Source(events)), ("frozen", Source(events)))

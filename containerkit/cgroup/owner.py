@@ -23,20 +23,21 @@ from ..errors import CgroupError
 __all__ = ["PREFIX", "Owner", "abandoned", "living"]
 
 PREFIX = "containerkit."
-FIRST, LAST = 1 << 20, (1 << 32) - 1  # bytes to lock: behind the text of the file
+FIRST = 1 << 20  # byte to lock, the first: behind the text of the file
 
 
 def register() -> int:
-    """Opens the file; makes it where it is the first time.  :raises CgroupError: its directory is somebody else's"""
-    directory = _directory()
-    if not os.path.isdir(directory):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(directory, 0o700)
-    status = os.lstat(directory)
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
-        raise CgroupError(1, "the directory of the register of groups must belong to this user alone", directory)
-    fd = os.open(f"{directory}/cgroups", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    if not os.fstat(fd).st_size:
+    """Opens the file; makes it where it is the first time.  It stays: a file of a few lines.
+
+    :raises CgroupError: somebody else owns it
+    """
+    path = _place()
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        os.close(fd)
+        raise CgroupError(1, "the register of groups must belong to this user alone", path)
+    if not status.st_size:
         fcntl.flock(fd, fcntl.LOCK_EX)
         if not os.fstat(fd).st_size:
             os.write(fd, f"{secrets.token_hex(4)}\n".encode())
@@ -44,12 +45,16 @@ def register() -> int:
     return fd
 
 
-def _directory() -> str:
-    """For root in /run; for others in their own runtime directory, or one in TMPDIR."""
+def _place() -> str:
+    """For root in /run; for others in their own runtime directory, or in the one for temporary files."""
     if os.geteuid() == 0:
-        return "/run/containerkit"
+        return "/run/containerkit.cgroups"
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return os.path.join(runtime, "containerkit") if runtime else os.path.join(tempfile.gettempdir(), f"containerkit-{os.geteuid()}")
+    return (
+        os.path.join(runtime, "containerkit.cgroups")
+        if runtime
+        else os.path.join(tempfile.gettempdir(), f".containerkit.cgroups.{os.geteuid()}")
+    )
 
 
 def _content(fd: int) -> tuple[str, set[str]]:
@@ -65,6 +70,10 @@ def _locked(fd: int, byte: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _any_byte() -> int:
+    return max(FIRST, int.from_bytes(os.urandom(4)))
 
 
 class Owner:
@@ -101,9 +110,9 @@ class Owner:
     def _open(self) -> None:
         self._fd = register()
         tag, self._homes = _content(self._fd)
-        byte = secrets.randbelow(LAST - FIRST) + FIRST
+        byte = _any_byte()
         while not _locked(self._fd, byte):
-            byte = secrets.randbelow(LAST - FIRST) + FIRST
+            byte = _any_byte()
         self.mark = f"{PREFIX}{tag}-{byte:08x}-{os.getpid()}."
 
     def _close(self) -> None:

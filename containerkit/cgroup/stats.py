@@ -11,15 +11,15 @@ __all__ = ["CpuStat", "IoStat", "MemoryStat", "PidsStat", "Stat", "flat", "neste
 
 @dataclass(frozen=True, slots=True)
 class CpuStat:
-    """:ivar usage_seconds, user_seconds, system_seconds: CPU time used
+    """:ivar usage_seconds, user_seconds, system_seconds: CPU time used; None where nobody counts it (v1 without cpuacct)
     :ivar periods, throttled: periods with a quota, and those in which it ran out
     :ivar throttled_seconds: time spent waiting for the next period, of all CPUs
     :ivar bursts, burst_seconds: periods that used saved-up quota, and how much of it
     """
 
-    usage_seconds: float
-    user_seconds: float
-    system_seconds: float
+    usage_seconds: float | None
+    user_seconds: float | None
+    system_seconds: float | None
     periods: int
     throttled: int
     throttled_seconds: float
@@ -101,11 +101,10 @@ def _pairs(words: list[str]) -> Iterator[tuple[str, int]]:
 def cpu(text: str) -> CpuStat:
     """cpu.stat, in microseconds."""
     found = flat(text)
-    seconds = {key: found.get(f"{key}_usec", 0) / 1e6 for key in ("usage", "user", "system", "throttled", "burst")}
-    return CpuStat(
-        seconds["usage"], seconds["user"], seconds["system"], found.get("nr_periods", 0), found.get("nr_throttled", 0),
-        seconds["throttled"], found.get("nr_bursts", 0), seconds["burst"],
-    )  # fmt: skip
+    usage, user, system = (found[key] / 1e6 if key in found else None for key in ("usage_usec", "user_usec", "system_usec"))
+    throttled, burst = (found.get(key, 0) / 1e6 for key in ("throttled_usec", "burst_usec"))
+    periods, throttles, bursts = (found.get(f"nr_{key}", 0) for key in ("periods", "throttled", "bursts"))
+    return CpuStat(usage, user, system, periods, throttles, throttled, bursts, burst)
 
 
 def io(text: str) -> dict[str, IoStat]:

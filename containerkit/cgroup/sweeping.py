@@ -52,6 +52,7 @@ def make_room(leaf: str = "leaf") -> str:
 
     For who runs in a delegated cgroup, as ``systemd-run --user --scope -p Delegate=yes`` gives one.
     :return: the leaf's directory
+    :raises CgroupError: the kernel does not let one of them be moved
     """
     v2 = system().v2
     if v2 is None:
@@ -61,7 +62,10 @@ def make_room(leaf: str = "leaf") -> str:
     os.makedirs(path, exist_ok=True)
     while inside := processes(own, recursive=False):
         for pid in inside:
-            with contextlib.suppress(CgroupError):  # it may have ended
+            try:
                 put(path, "cgroup.procs", str(pid))
+            except CgroupError as error:
+                if error.errno != 3:  # ESRCH: it has ended
+                    raise
     forget()
     return path

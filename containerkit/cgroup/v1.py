@@ -191,7 +191,7 @@ def _swap(path: str, limits: Mapping[str, Any]) -> list[Write]:
     swap = limits.get("memory_swap_max")
     if swap is None:
         return []
-    memory = limits.get("memory_max", _number(path, "memory.limit_in_bytes"))
+    memory = limits["memory_max"] if "memory_max" in limits else _number(path, "memory.limit_in_bytes")
     if swap == MAX:
         return [("memory.memsw.limit_in_bytes", "-1")]
     if memory == MAX or memory >= UNLIMITED:

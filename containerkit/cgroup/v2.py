@@ -65,14 +65,12 @@ class V2:
         self.prepare(above, lacking)
 
     def _enable(self, parent: str, missing: set[str]) -> None:
-        try:
-            put(parent, "cgroup.subtree_control", " ".join(f"+{name}" for name in sorted(missing)))
-        except CgroupError as error:
-            inside = processes(parent, recursive=False)
-            if error.errno != 16 or not inside:
-                raise
+        """The kernel takes some controllers in a group that holds processes, and then no process in its children: refused here."""
+        names, inside = ", ".join(sorted(missing)), processes(parent, recursive=False)
+        if inside and os.path.exists(f"{parent}/cgroup.type"):  # the real root has none, and is exempt
             rule = f"it holds {len(inside)} processes itself (no-internal-process rule)"
-            raise CgroupError(16, f"cannot pass {', '.join(sorted(missing))} on to children: {rule}; {ROOM}", parent) from None
+            raise CgroupError(16, f"cannot pass {names} on to children: {rule}; {ROOM}", parent)
+        put(parent, "cgroup.subtree_control", " ".join(f"+{name}" for name in sorted(missing)))
 
     def made(self, path: str) -> None:
         pass
