@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import scripts
+
+import containerkit as ck
+from containerkit.syscalls import Bytes, Call
 
 REPO = Path(__file__).resolve().parent.parent
 README = REPO / "README.md"
@@ -46,3 +51,20 @@ def test_the_readme_names_files_that_are_there() -> None:
 def test_script_runs_for_an_ordinary_user(script: Path, as_user) -> None:  # type: ignore[no-untyped-def]
     done = as_user.run(sys.executable, script)
     assert scripts.as_expected(script, scripts.Ran(done.stdout + done.stderr, done.returncode)), done.stdout + done.stderr
+
+
+def test_a_part_may_wait_in_a_plan_that_dies_with_its_parent() -> None:
+    """The chapters' Wait: its ppoll was once taken for the check on the caller."""
+    wait = Call("ppoll", (None, 0, Bytes(bytes(16), "0s"), None, 0))
+    plain = ck.plan(run=["true"], die_with_parent=True)
+    made = ck.plan(Waiting(wait), run=["true"], die_with_parent=True)
+    assert [str(step) for step in plain.child_steps if step.call.name == "ppoll"] == ["ppoll([3: POLLIN], 1, 0s, NULL, 0)"]
+    assert next(str(step) for step in made.child_steps if step.call.name == "ppoll") == str(wait)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    call: Call
+
+    def steps(self) -> Iterable[ck.Step]:
+        yield ck.Step.child(ck.Phase.INSIDE, self.call, why="wait a moment")

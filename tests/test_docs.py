@@ -131,3 +131,17 @@ def test_a_page_cannot_show_a_script_that_is_not_there(book: Path) -> None:
     show(book, "gone.py", "")
     (book / "scripts/gone.py").unlink()
     assert "no such script: scripts/gone.py" in build(book).stderr
+
+
+def test_a_docstring_may_be_written_plainly(book: Path) -> None:
+    text = (
+        '"Words.\\n\\n    a  -->  b\\n"\n__all__ = ["f"]\ndef f() -> None:\n    "Does nothing.  :raises OSError: never  :see: mount(2)"\n'
+    )
+    (book / "sample/shown.py").write_text(text)
+    conf = book / "conf.py"
+    conf.write_text(conf.read_text().replace('"runs"', '"plain", "runs"'))
+    assert build(book).stderr == ""
+    page = (book / "out/index.txt").read_text()
+    assert "a  -->  b" in page
+    assert "Raises:" in page
+    assert "See:" in page
