@@ -51,10 +51,16 @@ def descriptors(inputs: Mapping[int, Fd], options: Options) -> list[Step]:
     return steps + [Step.child(Phase.CLONE, syscalls.close_range(*gap), why=why) for gap in gaps]
 
 
+_HELPER_WHYS = {
+    "join": "leave the caller's memory before joining others",
+    "init": "pid 1 is an image of its own",
+    "hide": "/proc/self/exe is the caller's program no longer: the root may hold a link to it",
+}
+
+
 def become_helper(kind: str, *, guarded: bool = True) -> list[Step]:
     """`guarded` where others are.  In new namespaces nobody is, and a user's own files in /proc would be out of its reach."""
-    phase = Phase.CLONE if kind == "join" else Phase.EXEC
-    why = "leave the caller's memory before joining others" if kind == "join" else "pid 1 is an image of its own"
+    phase, why = Phase.CLONE if kind == "join" else Phase.EXEC, _HELPER_WHYS[kind]
     argv = Strings((b"ck-helper", b"IMAGE", b"SIZE"), deferred=True)
     run = Call("execveat", (HELPER, b"", argv, Strings(()), Shown(AT_EMPTY_PATH, "EMPTY_PATH")))
     own = syscalls.Call("mmap", (0, Shown(0, "SIZE"), Shown(3, "READ|WRITE"), Shown(1, "SHARED"), IMAGE, 0))
@@ -93,15 +99,30 @@ def working_directory(options: Options) -> list[Step]:
     ]
 
 
-def execute(last: Sequence[Step], options: Options, *, apart: bool) -> list[Step]:
-    """From here to the program.  `last` are the parts' own steps of the phase; `apart`: the child is the helper's image already."""
+def exposed() -> bool:
+    """Whether who executes /proc/self/exe as this process could go on to overwrite the file.
+
+    Until its exec a child that shares our memory *is* our program there, so a root whose program, or whose program's
+    interpreter, is a link to /proc/self/exe would run the host's own file (CVE-2019-5736).
+    """
+    return os.access("/proc/self/exe", os.W_OK, effective_ids=True)
+
+
+def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: bool) -> list[Step]:
+    """From here to the program.
+
+    :param last: the parts' own steps of the phase
+    :param apart: the child is the helper's image already
+    :param foreign: the program comes out of a root of its own, which somebody else may have made
+    """
     reset = [Step.child(Phase.EXEC, _default_action(n), why=f"{n.name}, which Python ignores, acts as usual again")
              for n in (signal.SIGPIPE, signal.SIGXFSZ)]  # fmt: skip
     inits = [s for s in last if s.helper == "init"]
     steps = [*(s for s in last if s.helper != "init"), *reset]
-    if inits and not apart:
-        steps += become_helper("init")
-    if inits or apart:
+    helped = inits or (foreign and exposed())
+    if helped and not apart:
+        steps += become_helper("init" if inits else "hide")
+    if helped or apart:
         first = max({2, *options.redirected, *options.passed}) + 1
         call = syscalls.close_range(first, flag=syscalls.CLOSE_RANGE.CLOEXEC)
         steps.append(Step.child(Phase.EXEC, call, why="the program gets none of the plan's own descriptors"))
