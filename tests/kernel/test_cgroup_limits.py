@@ -176,7 +176,7 @@ def test_pids_max_stops_a_fork_bomb_and_kill_leaves_nobody() -> None:
 
 
 def test_a_program_that_cannot_live_with_pids_max_was_stopped_by_it() -> None:
-    result = ck.run(["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 5 & done; wait"], ck.Cgroup("few", pids_max=4), env=ENV)
+    result = ck.run(["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 60 >/dev/null 2>&1 & done; wait"], ck.Cgroup("few", pids_max=4), env=ENV)
     assert result.exit_code
     assert result.stopped_by == "pids"
 

@@ -1,0 +1,103 @@
+"""The verb top: the living groups of this user, and what they use, again and again."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..cgroup import Cgroup, Stat
+from ..errors import Unavailable
+
+COLUMNS = ("group", "processes", "cpu", "throttled", "memory", "peak", "limit", "refused forks", "oom kills")
+
+
+def add_verbs(verbs: Any) -> None:
+    """Adds the verb to the command line."""
+    verb = verbs.add_parser("top", help="what the living groups use")
+    verb.add_argument("-d", "--delay", type=float, default=1.0, metavar="SECONDS", help="between two looks; 1 unless given")
+    verb.add_argument("-n", "--number", type=int, default=0, metavar="N", help="end after so many looks; never unless given")
+    verb.set_defaults(verb=_top)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One group at one moment."""
+
+    name: str
+    processes: int
+    stat: Stat
+    limit: str
+    at: float
+
+    @classmethod
+    def at_group(cls, group: Cgroup) -> Look:
+        """:raises Unavailable, OSError: the group is gone"""
+        stat = group.stat()
+        limit = group.read("memory.max") if stat.memory else ""
+        return cls(group.name, len(group.procs(recursive=True)), stat, limit, time.monotonic())
+
+
+def looks() -> dict[str, Look]:
+    """Every living group, by its directory.  One that goes meanwhile is left out."""
+    found = {}
+    for group in Cgroup.groups():
+        try:
+            found[group.path] = Look.at_group(group)
+        except (OSError, Unavailable):
+            continue
+    return found
+
+
+def row(now: Look, before: Look | None) -> tuple[str, ...]:
+    """The cells of one group; shares of a CPU are of the time since the look before."""
+    memory, pids = now.stat.memory, now.stat.pids
+    limit = now.limit if not now.limit.isdecimal() else size(int(now.limit))
+    cells = (size(memory.current), size(memory.peak), limit, str(memory.events.get("oom_kill", 0))) if memory else ("", "", "", "")
+    return now.name, str(now.processes), *_cpu(now, before), *cells[:3], str(pids.refused) if pids else "", cells[3]
+
+
+def _cpu(now: Look, before: Look | None) -> Iterator[str]:
+    for name in ("usage_seconds", "throttled_seconds"):
+        new, old = getattr(now.stat.cpu, name, None), getattr(before.stat.cpu, name, None) if before else None
+        yield f"{100 * (new - old) / (now.at - before.at):.0f}%" if before and new is not None and old is not None else ""
+
+
+def size(number: int | None) -> str:
+    """Bytes, for people."""
+    if number is None:
+        return ""
+    value, unit = float(number), 0
+    while value >= 1024 and unit < 4:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.0f}{'BKMGT'[unit]}" if value >= 10 or not unit else f"{value:.1f}{'BKMGT'[unit]}"
+
+
+def _top(options: argparse.Namespace) -> int:
+    try:
+        from rich.live import Live
+    except ImportError as error:
+        raise Unavailable("the verb top", probed=str(error), remedy="pip install containerkit[top]") from error
+    before: dict[str, Look] = {}
+    with Live(auto_refresh=False) as live:
+        count = 0
+        while True:
+            now, count = looks(), count + 1
+            live.update(_table(row(look, before.get(path)) for path, look in sorted(now.items())), refresh=True)
+            if count == options.number:
+                return 0
+            before = now
+            time.sleep(options.delay)
+
+
+def _table(rows: Iterable[tuple[str, ...]]) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column == "group" else "right")
+    for cells in rows:
+        table.add_row(*cells)
+    return table

@@ -1,0 +1,54 @@
+"""What `containerkit top` shows."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+import pytest
+
+import containerkit as ck
+from containerkit.cgroup import CpuStat, MemoryStat, PidsStat, Stat
+from containerkit.cli import top
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [(None, ""), (0, "0B"), (1023, "1023B"), (1024, "1.0K"), (64 << 20, "64M"), (3 << 29, "1.5G"), (1 << 52, "4096T")]
+)
+def test_sizes_are_for_people(number: int | None, shown: str) -> None:
+    assert top.size(number) == shown
+
+
+def look(at: float, used: float | None) -> top.Look:
+    cpu = CpuStat(used, None, None, 0, 0, 0.25 * at, 0, 0.0)
+    memory = MemoryStat(1 << 20, 2 << 20, None, {"oom_kill": 3})
+    return top.Look("web", 4, Stat(cpu, memory, None, PidsStat(4, None, 7)), "max", at)
+
+
+def test_shares_are_of_the_time_between_two_looks() -> None:
+    assert top.row(look(2.0, 1.5), look(1.0, 1.0)) == ("web", "4", "50%", "25%", "1.0M", "2.0M", "max", "7", "3")
+    assert top.row(look(2.0, 1.5), None)[2:4] == ("", "")
+    assert top.row(look(2.0, None), look(1.0, None))[2:4] == ("", "25%")
+
+
+def test_what_nobody_counts_is_empty() -> None:
+    bare = top.Look("bare", 0, Stat(None, None, None, None), "", 0.0)
+    assert top.row(bare, bare) == ("bare", "0", *[""] * 7)
+
+
+def test_without_rich_it_says_what_to_install() -> None:
+    source = "import sys; sys.modules['rich'] = sys.modules['rich.live'] = None\n"
+    source += "import argparse, containerkit as ck\nfrom containerkit.cli import top\n"
+    source += "try: top._top(argparse.Namespace(delay=0, number=1))\nexcept ck.Unavailable as e: print(e.remedy)"
+    assert subprocess.run([sys.executable, "-c", source], capture_output=True, text=True).stdout == "pip install containerkit[top]\n"
+
+
+@pytest.mark.root
+def test_living_groups_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("rich", reason="needs rich: pip install containerkit[top]")
+    with ck.Cgroup("shown", memory_max="64M"):
+        assert top._top(argparse.Namespace(delay=0.01, number=2)) == 0
+    said = capsys.readouterr().out
+    assert "shown" in said
+    assert "64M" in said
