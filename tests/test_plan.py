@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases and scripts read better on one line
 """Folding: order, contradictions, and what a plan shows.  Nothing here makes a process."""
 
 from __future__ import annotations

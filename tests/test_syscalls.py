@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases and scripts read better on one line
 """Calls as values: how they print, and what they refuse."""
 
 from __future__ import annotations

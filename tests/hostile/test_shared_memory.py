@@ -160,7 +160,7 @@ def test_the_attacker_is_able(attacker: ck.Process) -> None:
         guard = next(i for i, s in enumerate(program.child_steps) if "SET_DUMPABLE" in str(s))
         open_to_all = with_number(program, guard, number("setsid"))
 
-        def reached() -> bool:
+        def reached(open_to_all: Any = open_to_all) -> bool:
             with contextlib.suppress(ck.StepError), spawn(open_to_all, (ck.DEVNULL,) * 3, {}) as process:
                 process.wait()  # where it was not killed on its way
             return False

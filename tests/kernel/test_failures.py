@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases and scripts read better on one line
 """Every step made to fail, and the parent killed at every step: the error names the step, and nothing is left.
 
 Each hint a failure gives here is provoked by the thing it explains.
@@ -30,7 +31,7 @@ RANGES = [(0, os.geteuid(), 1)] if not ROOT else [(0, 0, 65536)]
 
 def plans(rootdir: Path) -> dict[str, ck.Plan]:
     inside = [ns.User(), ns.Mount(), ns.Pid(), ns.Net(), ns.Ipc(), ns.Uts("lesson", "domain"), ns.Cgroup()]
-    places = [mounts.Root(rootdir), mounts.Dev(), mounts.Bind("/etc/hostname", "/srv/name"), mounts.Masked(), mounts.ReadOnly()]
+    places = [mounts.Root(rootdir), mounts.Dev(), mounts.Bind("/etc/hostname", "/srv/host/name"), mounts.Masked(), mounts.ReadOnly()]
     run: dict[str, Any] = {"run": ["/bin/sleep", "1000"], "die_with_parent": True}
     made = {
         "plain": ck.plan(**run),

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases and scripts read better on one line
 """Mounts: what the program finds where."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases and scripts read better on one line
 """Live namespaces: what they are, who is in them, joining, pinning."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of cases and scripts read better on one line
 """A Process: waiting, talking, signals, streams, terminals, and what of the caller's stays as it was."""
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def test_the_context_kills_and_closes() -> None:
 def test_a_process_that_was_never_closed_warns() -> None:
     process = spawn("exit 0")
     process.wait()
-    with pytest.warns(ResourceWarning, match="never closed"):
+    with pytest.warns(ResourceWarning, match="never closed"):  # noqa: PT031
         del process
         gc.collect()
 
@@ -94,7 +95,7 @@ def test_a_program_that_does_not_read_is_no_error() -> None:
 
 def test_streams(tmp_path: Path) -> None:
     (tmp_path / "in").write_text("from a file")
-    with open(tmp_path / "in") as source, open(tmp_path / "out", "w") as target:
+    with open(tmp_path / "in") as source, open(tmp_path / "out", "w") as target:  # noqa: SIM117
         with spawn("cat; echo aside >&2", stdin=source, stdout=target, stderr=ck.STDOUT) as process:
             assert process.wait() == 0
     assert (tmp_path / "out").read_text() == "from a fileaside\n"
@@ -115,7 +116,7 @@ def test_streams_that_stand_in_each_others_way(tmp_path: Path) -> None:
     """What becomes 1 is 0 here, what becomes 0 is high, what becomes 3 is 4 and the other way round."""
     a, b = (os.open(tmp_path / n, os.O_RDWR | os.O_CREAT) for n in "ab")
     numbers = {a: b, b: a} if min(a, b) > 2 else {}
-    with spawn("for n in $0 $1; do :; done; readlink /proc/self/fd/%d /proc/self/fd/%d" % (a, b), stdout=ck.PIPE, fds=numbers) as process:
+    with spawn(f"readlink /proc/self/fd/{a} /proc/self/fd/{b}", stdout=ck.PIPE, fds=numbers) as process:
         out = process.communicate()[0].split()
     assert out == [bytes(tmp_path / "b"), bytes(tmp_path / "a")]
     os.close(a)

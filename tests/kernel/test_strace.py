@@ -137,7 +137,7 @@ def strace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Strace]:
 @st.composite
 def texts(draw: st.DrawFn, root: str) -> tuple[list[str], list[str]]:
     """Parts and options of a plan that the kernel takes, as Python."""
-    users = ["ns.User()"] + (["ns.User(uids=[(0, 0, 900)], gids=[(0, 0, 900)])", ""] if ROOT else [])
+    users = ["ns.User()", *(["ns.User(uids=[(0, 0, 900)], gids=[(0, 0, 900)])", ""] if ROOT else [])]
     user, pid = draw(st.sampled_from(users)), draw(st.sampled_from(["", "ns.Pid()", "ns.Pid(init=True)", "ns.Pid(proc=False)"]))
     kinds = ["ns.Net()", "ns.Net(loopback=False)", "ns.Ipc()", "ns.Uts('lesson')", "ns.Uts()", "ns.Cgroup()", "ns.Time(5.5)"]
     chosen = [user, pid, *draw(st.lists(st.sampled_from(kinds), unique_by=lambda t: t[:5]))]
@@ -152,7 +152,7 @@ def texts(draw: st.DrawFn, root: str) -> tuple[list[str], list[str]]:
         ]
         places += ["mounts.Sysfs()"] if any("Net" in t for t in chosen) else []
         places += ["mounts.Mqueue('/mnt2')"] if any("Ipc" in t for t in chosen) else []
-        chosen += [f"mounts.Root({root!r})"] + draw(st.lists(st.sampled_from(places), unique=True))
+        chosen += [f"mounts.Root({root!r})", *draw(st.lists(st.sampled_from(places), unique=True))]
     # a program whose /proc is of another pid namespace cannot list the mounts: only ns.Pid(proc=True) or none shows them
     return [t for t in chosen if t], draw(st.lists(st.sampled_from(OPTIONS), unique=True))
 
@@ -183,7 +183,7 @@ def test_strace_of_the_child_is_the_printed_plan(data: st.DataObject, strace: St
     seen = child(processes, plan.child_steps)
     assert [name(s) for s in seen] == [s.call.name for s in plan.child_steps][: len(seen)]
     assert name(seen[-1]) == "execve"
-    assert [(str(s), l) for s, l in zip(plan.child_steps, seen, strict=False) if not agrees(s, l)] == []
+    assert [(str(s), line) for s, line in zip(plan.child_steps, seen, strict=False) if not agrees(s, line)] == []
     # the same parts in another order: a legal plan with the same outcome
     shuffled = random.Random(line).sample(parts, len(parts))
     other, _, code = strace.spawn(text(shuffled, options))
