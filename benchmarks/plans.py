@@ -23,9 +23,9 @@ def kinds(*, net: bool = True) -> dict[str, Part]:
     return made | ({"net": ns.Net()} if net else {})
 
 
-def full(root: Part, *, net: bool = True) -> Plan:
+def full(root: Part, *, net: bool = True, hide: bool | None = None) -> Plan:
     """A whole container: every namespace but time, a root that is pivoted to, /proc and a minimal /dev."""
-    return ck.plan(*kinds(net=net).values(), root, mounts.Dev(), run=[PROGRAM])
+    return ck.plan(*kinds(net=net).values(), root, mounts.Dev(), run=[PROGRAM], hide_executable=hide)
 
 
 def bound(ground: Ground, *, net: bool = True) -> Plan:

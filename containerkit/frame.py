@@ -30,6 +30,7 @@ class Options:
     die_with_parent: bool = False
     new_session: bool = True
     share_memory: bool = True
+    hide_executable: bool | None = None
     redirected: frozenset[int] = frozenset()
     passed: frozenset[int] = frozenset()
     terminal: bool = False
@@ -119,7 +120,8 @@ def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: boo
              for n in (signal.SIGPIPE, signal.SIGXFSZ)]  # fmt: skip
     inits = [s for s in last if s.helper == "init"]
     steps = [*(s for s in last if s.helper != "init"), *reset]
-    helped = inits or (foreign and exposed())
+    hide = foreign and exposed() if options.hide_executable is None else options.hide_executable
+    helped = hide or inits
     if helped and not apart:
         steps += become_helper("init" if inits else "hide")
     if helped or apart:

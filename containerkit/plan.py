@@ -17,7 +17,7 @@ from .frame import Options
 from .stdio import PTY, Stream, check
 from .step import Part, Side, Step
 from .syscalls import text
-from .timeline import Timeline, flatten, fold
+from .timeline import Timeline, flatten, fold, settle
 
 if TYPE_CHECKING:
     from .process import Process
@@ -37,6 +37,7 @@ def plan(
     die_with_parent: bool = False,
     new_session: bool = True,
     share_memory: bool = True,
+    hide_executable: bool | None = None,
 ) -> Plan:
     """Folds parts into a plan.  Their order does not matter, except among those of one phase.
 
@@ -47,11 +48,12 @@ def plan(
     :param die_with_parent: kill the program when the thread that spawned it ends
     :param new_session: lead a session of its own, so that no terminal of the caller's is within reach
     :param share_memory: False makes the child an image of its own before anything else happens; slower
+    :param hide_executable: execute the program from another image than the caller's, so that no link to /proc/self/exe in
+        its root leads to the caller's own executable; done unless said where there is a root and the file could be written
     :raises PlanError: the parts contradict each other, before anything is touched
     """
-    options = Options(
-        _argv(run), _environment(env), None if cwd is None else os.fsdecode(text(cwd)), die_with_parent, new_session, share_memory
-    )
+    place = None if cwd is None else os.fsdecode(text(cwd))
+    options = Options(_argv(run), _environment(env), place, die_with_parent, new_session, share_memory, hide_executable)
     return Plan(parts, options)
 
 
@@ -90,11 +92,15 @@ class Plan:
     @cached_property
     def timeline(self) -> Timeline:
         """The folded steps.  :raises PlanError: a contradiction"""
-        return fold(self._steps, self._options)
+        return fold(self._settled, self._options)
 
     @cached_property
     def _steps(self) -> tuple[Step, ...]:
         return tuple(flatten(self.parts))
+
+    @cached_property
+    def _settled(self) -> list[Step]:
+        return settle(self._steps)
 
     @cached_property
     def _options(self) -> Options:
@@ -178,7 +184,7 @@ class Plan:
             raise PlanError("nothing to run: give the plan run=[...]")
         redirected = frozenset(n for n, s in enumerate(streams) if s is not None)
         options = replace(self._options, redirected=redirected, passed=passed, terminal=PTY in streams)
-        return compile_timeline(self.timeline if options == self._options else fold(self._steps, options))
+        return compile_timeline(self.timeline if options == self._options else fold(self._settled, options))
 
     def run(self, *, timeout: float | None = None, input: bytes | None = None, check: bool = False) -> Result:
         """Spawns, waits, and says how it went.  See `containerkit.run`."""

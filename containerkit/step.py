@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from enum import Enum, IntEnum
+from functools import cache
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from .syscalls import Call, Slot, Tool
@@ -101,11 +102,21 @@ class Step:
         return self.hint if isinstance(self.hint, str) else self.hint.get(errno, "")
 
     def with_(self, **changes: Any) -> Step:
-        """The same step, changed."""
-        return replace(self, **_frozen(changes))
+        """The same step, changed.  A plan of a hundred steps does this twice a step, so it is not dataclasses.replace."""
+        made, values = object.__new__(Step), _frozen(changes)
+        for name, member in _members():
+            member.__set__(made, values.pop(name) if name in values else member.__get__(self))
+        if values:
+            raise TypeError(f"a step has no {', '.join(values)}")
+        return made
 
     def __str__(self) -> str:
         return str(self.call) + (f" -> {self.save}" if self.save else "")
+
+
+@cache
+def _members() -> tuple[tuple[str, Any], ...]:
+    return tuple((field.name, Step.__dict__[field.name]) for field in fields(Step))
 
 
 def _frozen(values: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,8 @@ def flatten(parts: Iterable[Part]) -> list[Step]:
     for part in parts:
         if not isinstance(part, Part) or isinstance(part, type):
             raise PlanError(f"{part!r} is not a part: it has no steps()" + (", did you forget the ()?" if isinstance(part, type) else ""))
-        steps += [step if step.part else step.with_(part=part_name(part)) for step in part.steps()]
+        name = part_name(part)
+        steps += [step if step.part else step.with_(part=name) for step in part.steps()]
     return steps
 
 
@@ -89,11 +90,14 @@ def _present(steps: Iterable[Step]) -> set[str]:
     return {s.claims for s in steps} | {f"new {s.claims}" for s in steps if not s.joins}
 
 
-def fold(steps: Iterable[Step], options: Options) -> Timeline:
-    """The timeline of a plan's flattened steps.  Touches nothing and needs no privilege.  Raises PlanError for a contradiction."""
-    steps = settle(steps)
-    made = [s for s in steps if s.phase is Phase.CLONE and s.call.name == "clone3"]
-    others = [s for s in steps if s not in made]
+def fold(steps: Sequence[Step], options: Options) -> Timeline:
+    """The timeline of a plan's settled steps.  Touches nothing and needs no privilege.  Raises PlanError for a contradiction."""
+    made: list[Step] = []
+    others: list[Step] = []
+    for step in steps:
+        if step.phase < Phase.CLONE and step.side is Side.CHILD:
+            raise PlanError(f"{step.part} asks the child for {step}, but in phase prepare there is no child yet")
+        (made if step.phase is Phase.CLONE and step.call.name == "clone3" else others).append(step)
     apart = not options.share_memory or any(s.helper == "join" for s in others)
     _check_pid_one(made, others)
     timeline = _Fold(options, made, apart)
@@ -113,8 +117,8 @@ class _Fold:
         self.options, self.made, self.apart = options, made, apart
 
     def fold(self, steps: list[Step]) -> Timeline:
-        before = [s for s in steps if s.side is Side.PARENT and s.phase < Phase.CLONE]
-        rest = [s for s in steps if s not in before]
+        count = sum(s.phase < Phase.CLONE and s.side is Side.PARENT for s in steps)
+        before, rest = steps[:count], steps[count:]
         joins = sorted((s for s in rest if s.joins), key=lambda s: s.joins != CLONE.NEWUSER)
         body = [s for s in rest if not s.joins and s.phase < Phase.EXEC]
         last = [s for s in rest if not s.joins and s.phase is Phase.EXEC]
@@ -187,11 +191,15 @@ class _Fold:
 
 def _wanted(step: Step, saved: set[Slot]) -> list[Fd]:
     """What a child's step uses of the caller's: descriptors, and results that the parent's steps saved."""
-    wanted = []
+    wanted: list[Fd] = []
     for arg in step.call.args:
-        wanted += [arg] if isinstance(arg, Fd) else []
-        wanted += [Fd(arg.name)] if isinstance(arg, Slot) and arg in saved else []
-        wanted += [w for _, w in arg.words if isinstance(w, Fd)] if isinstance(arg, Bytes) else []
+        match arg:
+            case Fd():
+                wanted.append(arg)
+            case Slot() if arg in saved:
+                wanted.append(Fd(arg.name))
+            case Bytes(words=words) if words:
+                wanted += [word for _, word in words if isinstance(word, Fd)]
     return wanted
 
 
