@@ -113,7 +113,7 @@ def test_no_module_imports_itself_by_a_detour() -> None:
 def make_package(root: Path, files: dict[str, str]) -> Path:
     """A package of the given files, and an empty `__init__.py`."""
     package = root / "containerkit"
-    for name, text in ({"__init__.py": "", "errors.py": "", "ns.py": "", "mounts.py": "", "run.py": ""} | files).items():
+    for name, text in ({"__init__.py": "", "errors.py": "", "ns.py": "", "mounts.py": "", "sandbox.py": ""} | files).items():
         target = package / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
@@ -127,10 +127,10 @@ def make_package(root: Path, files: dict[str, str]) -> Path:
         ("ns.py", "from . import mounts", "ns (primitive) imports mounts (primitive)"),
         ("ns.py", "import containerkit.mounts", "ns (primitive) imports mounts (primitive)"),
         ("ns.py", "from containerkit import mounts", "ns (primitive) imports mounts (primitive)"),
-        ("ns.py", "def f():\n    from .run import run", "ns (primitive) imports run (whole)"),
+        ("ns.py", "def f():\n    from .sandbox import sandbox", "ns (primitive) imports sandbox (whole)"),
         ("step.py", "from .ns import User", "step (core) imports ns (primitive)"),
-        ("run.py", "from . import Plan", "run (whole) imports __init__ (root)"),
-        ("run.py", "from .cli import main", "run (whole) imports cli (command)"),
+        ("sandbox.py", "from . import Plan", "sandbox (whole) imports __init__ (root)"),
+        ("sandbox.py", "from .cli import main", "sandbox (whole) imports cli (command)"),
         ("net/link.py", "from ..mounts import Bind", "net (primitive) imports mounts (primitive)"),
         ("ns.py", "import numpy", "ns needs numpy, which is an extra: import it in a function and raise Unavailable"),
     ],
@@ -146,7 +146,7 @@ def test_a_forbidden_import_is_found(tmp_path: Path, name: str, text: str, fault
         ("ns.py", "import os, psutil\nfrom .errors import PlanError"),
         ("ns.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .mounts import Bind"),
         ("net/link.py", "from .. import errors\nfrom . import address\nfrom .address import Address"),
-        ("run.py", "from . import leaks, mounts, ns"),
+        ("sandbox.py", "from . import leaks, mounts, ns"),
         ("cli/__init__.py", "import containerkit as ck\nfrom .. import run"),
         ("rootfs.py", "def f():\n    import elftools"),
     ],

@@ -57,19 +57,6 @@ def test_nothing() -> None:
     found.check()
 
 
-def test_it_is_cheap() -> None:
-    """Every kernel test runs under it.  The fastest of some runs: others share the processor."""
-
-    def once() -> float:
-        begin = time.perf_counter()
-        with leaks():
-            pass
-        return time.perf_counter() - begin
-
-    processes = sum(name.isdecimal() for name in os.listdir("/proc"))
-    assert min(once() for _ in range(5)) < max(0.010, processes * 0.0001)
-
-
 def test_looking_before_the_end_is_an_error() -> None:
     with leaks() as found:
         for look in (bool, list, str, len, Found.check):
