@@ -96,7 +96,8 @@ def _parts(options: argparse.Namespace, root: LayerFS) -> Iterator[Part]:
     if "pid" not in options.share and not options.privileged:
         yield mounts.ReadOnly()
     if not options.privileged:
-        yield from (Capabilities.default(), NoNewPrivileges(), Seccomp.default())
+        confined: list[Part] = [Capabilities.default(), NoNewPrivileges(), Seccomp.default()]
+        yield from confined
     yield from map(_volume, options.volume)
     yield from (mounts.Tmpfs(target) for target in options.tmpfs)
 
