@@ -96,6 +96,7 @@ class Cgroup(Live):
     def _own(self) -> None:
         """What lies below another group has its owner."""
         if not isinstance(self.parent, Cgroup):
+            sweeping.sweep_once()
             owner.hold()
             self._owned = True
 

@@ -137,7 +137,7 @@ class Events:
             elif watch in self._watched:
                 found[watch] = self._watched[watch]
             elif mask & IN_DELETE and name == os.fsencode(os.path.basename(self._group)):
-                self._ended = True
+                self._ended, found = True, dict(self._watched)  # the kernel may drop what it has not told yet
         yield from found.values()
 
     def _compare(self, source: Source) -> bool:

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import cache
 
-from ..errors import CgroupError
+from ..errors import CgroupError, Unavailable
 from .hierarchy import Hierarchy, system
 from .owner import abandoned, living
 from .places import forget, hierarchy_of, remove_tree, world_of
 from .world import processes, put
 
-__all__ = ["found", "make_room", "sweep"]
+__all__ = ["found", "make_room", "sweep", "sweep_once"]
 
 
 def sweep() -> list[str]:
     """Kills and removes the groups of owners that ended without doing so.  Returns the directories."""
     swept: list[str] = []
     for path in abandoned():
-        with contextlib.suppress(CgroupError):
+        with contextlib.suppress(CgroupError, Unavailable, TimeoutError):
             _end(path)
             swept.append(path)
     return swept
+
+
+@cache
+def sweep_once() -> None:
+    """A process sweeps before its first group.  What cannot be swept is left to who asks for it."""
+    with contextlib.suppress(OSError):
+        sweep()
 
 
 def _end(path: str) -> None:

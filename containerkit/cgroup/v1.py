@@ -6,10 +6,8 @@ What v1 cannot say is `Unavailable`, with the reason.  Nothing is dropped in sil
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
-import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -17,8 +15,9 @@ from typing import Any
 from ..errors import CgroupError, Unavailable
 from .hierarchy import Hierarchy, read_file
 from .values import MAX
-from .world import Deadline, Write, processes, put
+from .world import Deadline, Write, end_all, processes, put
 
+PATIENCE = 10.0  # seconds for the kernel to freeze, thaw and end
 UNLIMITED = 1 << 62  # v1 prints "no limit" as the largest multiple of a page
 MOST_BFQ = 1000
 IO_FILES = {"rbps": "read_bps", "wbps": "write_bps", "riops": "read_iops", "wiops": "write_iops"}
@@ -95,17 +94,14 @@ class V1:
             pause = min(0.01, pause * 2)
 
     def kill(self, path: str) -> None:
-        """Frozen, nobody can fork away; SIGKILL waits until the thaw."""
-        freezer = "freezer" in self.hierarchy.controllers
-        while found := processes(path):
+        """Frozen, nobody can fork away; SIGKILL waits until the thaw.  Whoever was moved in meanwhile is taken in the next round."""
+        freezer, deadline = "freezer" in self.hierarchy.controllers, Deadline(PATIENCE)
+        while processes(path) and not deadline.over:
             if freezer:
-                self.freeze(path, True, 10)
-                found = processes(path)
-            for pid in found:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                self.freeze(path, True, PATIENCE)
+            end_all(path)
             if freezer:
-                self.freeze(path, False, 10)
+                self.freeze(path, False, PATIENCE)
             self.wait_empty(path, 0.05)
 
     def wait_empty(self, path: str, timeout: float | None) -> bool:

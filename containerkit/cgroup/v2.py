@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from ..errors import CgroupError, Unavailable
 from . import devices_bpf
 from .hierarchy import Hierarchy, read_file
 from .limits import WORDS
-from .world import Deadline, Write, processes, put
+from .world import Deadline, Write, end_all, processes, put
 
 #: Controllers that are no entry of cgroup.controllers: every v2 group has them.
 BUILT_IN = frozenset({"devices", "freezer", "cpuacct"})
@@ -94,9 +93,7 @@ class V2:
             put(path, "cgroup.kill", "1")
         except Unavailable:  # before Linux 5.14
             self.freeze(path, True, None)
-            for pid in processes(path):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            end_all(path)
             with contextlib.suppress(FileNotFoundError, CgroupError):
                 put(path, "cgroup.freeze", "0")
 

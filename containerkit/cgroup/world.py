@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
@@ -10,7 +12,7 @@ from typing import Any, Protocol
 from ..errors import CgroupError, Unavailable
 from .hierarchy import Hierarchy, read_file
 
-__all__ = ["Deadline", "World", "Write", "processes", "put", "refusal", "tree"]
+__all__ = ["Deadline", "World", "Write", "end_all", "processes", "put", "refusal", "tree"]
 
 Write = tuple[str, str]
 """A file's name and what is written to it."""
@@ -141,3 +143,11 @@ def processes(path: str, name: str = "cgroup.procs", *, recursive: bool = True) 
             if error.errno not in (2, 19):
                 raise
     return found
+
+
+def end_all(path: str) -> None:
+    """Sends SIGKILL to each process of the tree.  One that our pid namespace cannot see is listed as 0, and cannot be reached."""
+    for pid in processes(path):
+        if pid > 0:  # kill(0) means our own process group
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

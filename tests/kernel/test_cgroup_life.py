@@ -18,6 +18,7 @@ from support import until
 import containerkit as ck
 from containerkit import cgroup, kernel, ns
 from containerkit.cgroup.events import Event
+from containerkit.cgroup.world import processes
 
 pytestmark = pytest.mark.root
 ENV = {"PATH": os.environ["PATH"]}
@@ -277,7 +278,6 @@ for n in range(int(sys.argv[1])):
     group = ck.Cgroup(f"g{n}", pids_max=5).make()
     if n % 20 == 0:
         process = ck.plan(group, run=["/bin/sleep", "600"]).spawn()
-        process.__del__ = None
     if n % 3 == 0 and n % 20:
         group.close()
     print(n, flush=True)
@@ -285,30 +285,36 @@ print("done", flush=True)
 """
 
 
-def left() -> list[str]:
-    return [e for h in cgroup.system().hierarchies for e in os.listdir(h.mount) if e.startswith("containerkit.")]
+def left(owners: set[int]) -> set[str]:
+    """The groups that bear the mark of one of these processes."""
+    entries = {entry for h in cgroup.system().hierarchies for entry in os.listdir(h.mount) if entry.startswith("containerkit.")}
+    return {entry for entry in entries if int(entry.split(".")[1].rpartition("-")[2]) in owners}
 
 
 def test_a_thousand_groups_and_sigkill_in_between_leave_nothing_after_the_next_sweep() -> None:
-    ck.Cgroup.sweep()
-    made, dice = 0, random.Random(5)
+    made, dice, owners = 0, random.Random(5), set[int]()
     while made < 1000:
         count = dice.randrange(20, 250)
         with subprocess.Popen([sys.executable, "-W", "ignore", "-c", FACTORY, "400"], stdout=subprocess.PIPE, text=True) as factory:
             assert factory.stdout is not None
+            owners.add(factory.pid)
             for _, line in zip(range(count), factory.stdout, strict=False):
                 made += line.strip().isdecimal()
             time.sleep(dice.random() / 500)
             factory.kill()
-    assert len(left()) > 100
-    living = ck.Cgroup("living").make()
-    swept = ck.Cgroup.sweep()
-    assert len(swept) > 100
-    assert {entry.rpartition(".")[2] for entry in left()} == {"living"}
-    living.close()
-    assert left() == []
-    assert subprocess.run(["pgrep", "-x", "-f", "/bin/sleep 600"]).returncode == 1
-    assert ck.Cgroup.sweep() == []
+        assert left({*owners} - {factory.pid}) == set()  # each swept what the one before had left
+    assert len(left(owners)) > 9
+    inside = [pid for h in cgroup.system().hierarchies for e in left(owners) for pid in processes(f"{h.mount}/{e}")]
+    assert any(inside)
+    with ck.Cgroup("living") as living:
+        ck.Cgroup.sweep()
+        assert all(map(os.path.isdir, living.paths))
+    assert left(owners) == set()
+    assert not any(map(runs, inside))
+
+
+def runs(pid: int) -> bool:
+    return os.path.exists(f"/proc/{pid}/exe") and state(pid) not in "ZX"
 
 
 def test_the_groups_of_the_living_can_be_listed_by_others() -> None:

@@ -176,7 +176,9 @@ def test_pids_max_stops_a_fork_bomb_and_kill_leaves_nobody() -> None:
 
 
 def test_a_program_that_cannot_live_with_pids_max_was_stopped_by_it() -> None:
-    result = ck.run(["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 60 >/dev/null 2>&1 & done; wait"], ck.Cgroup("few", pids_max=4), env=ENV)
+    result = ck.run(
+        ["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 60 >/dev/null 2>&1 & done; wait"], ck.Cgroup("few", pids_max=4), env=ENV
+    )
     assert result.exit_code
     assert result.stopped_by == "pids"
 
@@ -261,14 +263,15 @@ def test_every_device_may_be_allowed() -> None:
 # What cannot be -------------------------------------------------------------------------------------------------
 
 
-def groups() -> list[str]:
-    return [entry for h in cgroup.system().hierarchies for entry in os.listdir(h.mount) if entry.startswith("containerkit.")]
+def ours() -> list[str]:
+    """The directories of this process's groups."""
+    return [entry for h in cgroup.system().hierarchies for entry in os.listdir(h.mount) if f"-{os.getpid()}." in entry]
 
 
 def test_what_the_kernel_refuses_leaves_nothing_behind() -> None:
     with pytest.raises(ck.CgroupError, match="no such disk"):
         ck.Cgroup("refused", pids_max=3, io_max={"777:0": {"rbps": 1 << 20}}).make()
-    assert groups() == []
+    assert ours() == []
 
 
 def test_two_groups_in_a_plan_contradict_each_other() -> None:
@@ -281,4 +284,4 @@ def test_a_group_that_was_not_entered_is_printed_but_not_spawned() -> None:
     assert "cgroup" in str(plan)
     with pytest.raises(ck.PlanError, match="enter it first"):
         plan.spawn()
-    assert groups() == []
+    assert ours() == []
