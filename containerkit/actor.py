@@ -85,10 +85,19 @@ class Actor:
             case int():
                 return int(arg)
             case bytes() | Bytes():
-                data = (arg + b"\0" if isinstance(arg, bytes) else arg.data).replace(b"{pid}", b"%d" % self.pid)
+                data = (arg + b"\0" if isinstance(arg, bytes) else self._filled(arg)).replace(b"{pid}", b"%d" % self.pid)
                 alive.append(self.ffi.from_buffer(data))
                 return int(self.ffi.cast("uintptr_t", alive[-1]))
         raise ContainerKitError(f"the parent cannot pass {arg}")
+
+    @staticmethod
+    def _filled(memory: Bytes) -> bytes:
+        data = bytearray(memory.data)
+        for offset, word in memory.words:
+            if not isinstance(word, Fd) or word.source is None:
+                raise ContainerKitError(f"the parent cannot pass {memory}")
+            data[offset : offset + 4] = fileno(word.source).to_bytes(4, "little")
+        return bytes(data)
 
     def perform(self, steps: Sequence[Step]) -> None:
         """Makes steps one after the other.  :raises StepError: one failed; what was opened is closed, nothing is undone"""

@@ -63,15 +63,19 @@ class Root:
     def steps(self) -> Iterable[Step]:
         path, why = vfs.outside(self.path), "the directory that becomes the root"
         attr, userns = ATTR.RDONLY if self.readonly else ATTR(0), _id_map(self.idmap)
-        if kernel.has("open_tree"):
+        if userns:
+            first, *rest = vfs.idmapped(path, why, attr, True, userns, phase=Phase.ROOTFS, save=ROOT)
+            yield first.with_(claims="root")
+            yield from (*rest, vfs.root_at(path))
+        elif kernel.has("open_tree"):
             yield vfs.clone_tree(path, why, recursive=True, phase=Phase.ROOTFS, save=ROOT, claims="root")
-            yield from vfs.set_attributes(ROOT, attr, True, userns, phase=Phase.ROOTFS)
+            yield from vfs.set_attributes(ROOT, attr, True, phase=Phase.ROOTFS)
             yield vfs.root_at(path)
         else:
             bind = syscalls.mount(path, path, None, MS.BIND | MS.REC)
             yield vfs.step(Phase.ROOTFS, bind, why, claims="root", hint=vfs.SOURCE_HINTS)
             yield vfs.step(Phase.ROOTFS, syscalls.openat(path, O.PATH | O.DIRECTORY | O.CLOEXEC), "take hold of it", save=ROOT)
-            yield from vfs.set_attributes(ROOT, attr, True, userns, phase=Phase.ROOTFS)
+            yield from vfs.set_attributes(ROOT, attr, True, phase=Phase.ROOTFS)
         yield from vfs.enter_root()
 
 

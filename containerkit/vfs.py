@@ -13,8 +13,8 @@ from typing import Any
 
 from . import kernel, syscalls
 from .errors import PlanError
-from .step import Phase, Step
-from .syscalls import AT_FDCWD, ATTR, MNT, MS, OPEN_TREE, RESOLVE, O, Slot
+from .step import Phase, Side, Step
+from .syscalls import AT_FDCWD, ATTR, MNT, MS, OPEN_TREE, RESOLVE, Call, O, Slot
 from .timeline import ROOT
 
 NEEDS = frozenset({"new mnt namespace"})
@@ -147,8 +147,11 @@ def bind(
     if (attr and recursive) or userns:
         kernel.require("mount_setattr", "attributes for every mount of a tree, or an idmapped mount")
     if kernel.has("open_tree"):
-        yield clone_tree(source, why, recursive=recursive, phase=Phase.MOUNTS, **more)
-        yield from set_attributes(MOUNT, attr, recursive, userns, **more)
+        if userns:
+            yield from idmapped(source, why, attr, recursive, userns, phase=Phase.MOUNTS, save=MOUNT)
+        else:
+            yield clone_tree(source, why, recursive=recursive, phase=Phase.MOUNTS, **more)
+            yield from set_attributes(MOUNT, attr, recursive, **more)
         yield from attach(target, directory=directory, **more)
     else:
         yield from _at_target(target, directory, more)
@@ -169,19 +172,29 @@ def change(target: str, attr: int, *, directory: bool = True, **more: Any) -> It
     yield step(Phase.MOUNTS, syscalls.close(CLASSIC_FD), "the place is done with", **more)
 
 
-def set_attributes(
-    mount: Slot, attr: int, recursive: bool, userns: syscalls.Fd | None = None, phase: Phase = Phase.MOUNTS, **more: Any
-) -> Iterator[Step]:
+def set_attributes(mount: Slot, attr: int, recursive: bool, phase: Phase = Phase.MOUNTS, **more: Any) -> Iterator[Step]:
     """Attributes of a mount that is attached nowhere yet."""
-    if userns:
-        kernel.require("mount_setattr", "an idmapped mount")
-        hint = {22: "this filesystem cannot be idmapped, or it is already", 1: "mapping ids needs CAP_SYS_ADMIN over the filesystem"}
-        call = syscalls.mount_setattr(mount, attr | ATTR.IDMAP, recursive=recursive, userns=userns)
-        yield step(phase, call, "its ids are shown as the user namespace maps them", hint=hint, **more)
-    elif attr:
+    if attr:
         kernel.require("mount_setattr", "attributes for a whole tree of mounts")
         why = ", ".join(k for k, v in OPTIONS.items() if attr & v) + (", and every mount below it" if recursive else "")
         yield step(phase, syscalls.mount_setattr(mount, attr, recursive=recursive), why, **more)
+
+
+def idmapped(source: str, why: str, attr: int, recursive: bool, userns: syscalls.Fd, *, phase: Phase, save: Slot) -> Iterator[Step]:
+    """A copy of the mount at `source` with its ids translated -> `save`.
+
+    The parent makes it and hands it on: it takes power over the filesystem, which nobody in a new user namespace has.
+    :see: mount_setattr(2), "ID-mapped mounts"
+    """
+    kernel.require("mount_setattr", "an idmapped mount")
+    theirs = Slot(f"{save.name} of {source}")
+    made = clone_tree(source, why, recursive=recursive, phase=Phase.PREPARE, save=theirs)
+    yield made.with_(side=Side.PARENT)
+    hint = {22: "this filesystem cannot be idmapped, or it is already", 1: "mapping ids needs CAP_SYS_ADMIN over the filesystem"}
+    call = syscalls.mount_setattr(theirs, attr | ATTR.IDMAP, recursive=recursive, userns=userns)
+    yield Step.parent(Phase.PREPARE, call, why="its ids are shown as the user namespace maps them", hint=hint)
+    yield step(phase, Call("dup", (theirs,)), "the parent's mount", save=save)
+    yield step(phase, syscalls.close(theirs), "under one name only")
 
 
 def detached(

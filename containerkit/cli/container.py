@@ -90,7 +90,8 @@ def _parts(options: argparse.Namespace, root: LayerFS) -> Iterator[Part]:
         "uts": ns.Uts(options.hostname), "cgroup": ns.Cgroup(),
     }  # fmt: skip
     yield from (part for kind, part in kinds.items() if kind not in options.share)
-    yield from (ns.Mount(), root, mounts.Dev(), *([] if options.privileged else [mounts.Masked()]))
+    seen: list[Part] = [ns.Mount(), root, mounts.Dev()]
+    yield from seen + ([] if options.privileged else [mounts.Masked()])
     if options.network == "none":
         yield from (ns.Net(), mounts.Sysfs())
     if "pid" not in options.share and not options.privileged:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +139,27 @@ def test_access_times_can_be_left_alone(recursive: bool, rootdir: Path, tmp_path
 @pytest.mark.root
 def test_the_same_as_an_ordinary_user(as_user: Any) -> None:
     again(as_user, __file__)
+
+
+@pytest.mark.root
+def test_an_idmapped_root_belongs_to_the_containers_root(rootdir: Path, tmp_path: Path) -> None:
+    """A range of ids, and a root whose files stay root's on the disk and are root's inside."""
+    root, ranges = tmp_path / "root", [(0, 100000, 65536)]
+    shutil.copytree(rootdir, root, symlinks=True)
+    tmp_path.chmod(0o755)
+    many = ns.User(uids=ranges, gids=ranges)
+    with ck.plan(many, run=["/bin/sleep", "100"]).spawn() as holder, ck.Namespace.of(holder.pid, "user") as ids:
+        parts = (many, ns.Mount(), ns.Pid(), mounts.Root(root, idmap=ids), mounts.Bind(tmp_path, "/mnt", idmap=ids))
+        result = ck.run(["/bin/sh", "-c", "touch /made /mnt/too; stat -c %u / /made /mnt/too"], *parts)
+        assert result.text.split() == ["0", "0", "0"], result.stderr
+        plain = ck.run(["/bin/sh", "-c", "touch /other"], many, ns.Mount(), ns.Pid(), mounts.Root(root))
+        assert b"denied" in plain.stderr
+    assert ((root / "made").stat().st_uid, (tmp_path / "too").stat().st_uid) == (0, 0)
+
+
+@pytest.mark.root
+def test_a_foreign_root_is_recognised_however_it_is_mounted(rootdir: Path) -> None:
+    """Whoever could overwrite the caller's own executable runs the program from the helper's image."""
+    with ck.plan(ns.User(), run=["/bin/sleep", "100"]).spawn() as holder, ck.Namespace.of(holder.pid, "user") as ids:
+        for part in (mounts.Root(rootdir), mounts.Root(rootdir, idmap=ids), ck.LayerFS(rootdir, readonly=True)):
+            assert "execveat" in {s.call.name for s in ck.plan(ns.User(), ns.Mount(), part, run=["/bin/true"]).child_steps}
