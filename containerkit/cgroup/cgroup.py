@@ -21,7 +21,7 @@ from .hierarchy import Hierarchy, system
 from .limits import WORDS, Limits, parse
 from .live import Live
 from .owner import PREFIX
-from .places import main_hierarchy, names_of, owner, place_of, remove_tree, world_of
+from .places import likely_main, main_hierarchy, names_of, owner, place_of, remove_tree, world_of
 from .watch import Counts, Watch
 from .world import processes
 
@@ -120,13 +120,17 @@ class Cgroup(Live):
 
     def _planned(self) -> dict[Hierarchy, str]:
         """Where its directories will be.  Reads, makes nothing."""
+        hierarchies = self._hierarchies(main_hierarchy(os.geteuid()))
+        return {hierarchy: place_of(hierarchy, self.parent, self.name) for hierarchy in hierarchies}
+
+    def _hierarchies(self, main: Hierarchy) -> Iterable[Hierarchy]:
         found = system()
-        wanted = [main_hierarchy(os.geteuid()), *(found.controlled_by(c) for c in sorted(self._wanted()))]
-        if "cpu" in self._controllers and wanted[0].version == 1:
+        wanted = [main, *(found.controlled_by(c) for c in sorted(self._wanted()))]
+        if "cpu" in self._controllers and main.version == 1:
             wanted.append(found.controlled_by("cpuacct"))  # v1 counts CPU time apart from limiting it
         if isinstance(self.parent, Cgroup):
             wanted = [*self.parent._made(), *wanted]
-        return {hierarchy: place_of(hierarchy, self.parent, self.name) for hierarchy in dict.fromkeys(wanted)}
+        return dict.fromkeys(wanted)
 
     def _wanted(self) -> frozenset[str]:
         return self._controllers | {WORDS[name].controller for name in self.limits}
@@ -173,14 +177,20 @@ class Cgroup(Live):
     # --- as a part -----------------------------------------------------------------------------------------------
 
     def steps(self) -> Iterable[Step]:
-        """As a part: the child begins inside it."""
-        return joining.steps(self, list(self._paths or self._planned()))
+        """As a part: the child begins inside it.  What is printed before it is made is what a user would get who may make it."""
+        return joining.steps(self, list(self._paths or self._hierarchies(likely_main(os.geteuid()))))
 
-    def opened(self, hierarchy: Hierarchy, name: str, how: int) -> int:
-        """A descriptor of one of its files, or of its directory, kept until the group is closed."""
+    def opened(self, hierarchy: Hierarchy, name: str, how: int, known: frozenset[Hierarchy]) -> int:
+        """A descriptor of one of its files, or of its directory, kept until the group is closed.
+
+        :param known: the hierarchies that the plan enters
+        :raises PlanError: not made yet, or its limits have reached another hierarchy since the plan was made
+        """
+        if not self._made().keys() <= known:
+            raise PlanError(f"the cgroup {self.name} has got limits in another hierarchy since this plan was made: make the plan again")
         key = (hierarchy, name)
         if key not in self._fds:
-            self._fds[key] = os.open(os.path.join(self._made()[hierarchy], name), how | os.O_CLOEXEC)
+            self._fds[key] = os.open(os.path.join(self._paths[hierarchy], name), how | os.O_CLOEXEC)
         return self._fds[key]
 
     def watch(self) -> Watch:

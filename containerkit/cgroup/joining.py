@@ -35,9 +35,10 @@ class Door:
 
     group: Cgroup
     hierarchy: Hierarchy
+    known: frozenset[Hierarchy]
 
     def fileno(self) -> int:
-        return self.group.opened(self.hierarchy, "cgroup.procs", os.O_WRONLY)
+        return self.group.opened(self.hierarchy, "cgroup.procs", os.O_WRONLY, self.known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +47,28 @@ class Place:
 
     group: Cgroup
     hierarchy: Hierarchy
+    known: frozenset[Hierarchy]
 
     def fileno(self) -> int:
-        return self.group.opened(self.hierarchy, "", os.O_RDONLY | os.O_DIRECTORY)
+        return self.group.opened(self.hierarchy, "", os.O_RDONLY | os.O_DIRECTORY, self.known)
 
 
 def steps(group: Cgroup, hierarchies: Sequence[Hierarchy]) -> Iterator[Step]:
     """Into v2 with the clone itself; into every other hierarchy before all else."""
-    rest = list(hierarchies)
+    rest, known = list(hierarchies), frozenset(hierarchies)
     if rest[0].version == 2 and kernel.has("clone3"):
-        call = syscalls.clone3(CLONE.INTO_CGROUP, Fd("cgroup", Place(group, rest.pop(0))))
+        call = syscalls.clone3(CLONE.INTO_CGROUP, Fd("cgroup", Place(group, rest.pop(0), known)))
         yield Step.parent(Phase.CLONE, call, why=f"the cgroup {group.name}", claims="cgroup")
     for hierarchy in rest:
-        yield from _enter(group, hierarchy, claims="cgroup" if hierarchy is hierarchies[0] else "")
+        yield from _enter(Door(group, hierarchy, known), claims="cgroup" if hierarchy is hierarchies[0] else "")
     yield _begin_namespace()
 
 
-def _enter(group: Cgroup, hierarchy: Hierarchy, claims: str) -> Iterator[Step]:
-    label = min(hierarchy.controllers, default="v2")
-    door, why = Fd(f"cgroup.{label}", Door(group, hierarchy)), f"join {group.name} in the hierarchy of {label}"
-    enter = syscalls.write(door, b"0")
-    yield Step.child(Phase.IDENTITY, enter, why=why, at_least=1, hint=HINTS, order=BEFORE_ALL, claims=claims)
-    yield Step.child(Phase.IDENTITY, syscalls.close(door), why="and let it go", order=BEFORE_ALL)
+def _enter(door: Door, claims: str) -> Iterator[Step]:
+    label = min(door.hierarchy.controllers, default="v2") if door.hierarchy.version == 1 else "v2"
+    fd, why = Fd(f"cgroup.{label}", door), f"join {door.group.name} in the hierarchy of {label}"
+    yield Step.child(Phase.IDENTITY, syscalls.write(fd, b"0"), why=why, at_least=1, hint=HINTS, order=BEFORE_ALL, claims=claims)
+    yield Step.child(Phase.IDENTITY, syscalls.close(fd), why="and let it go", order=BEFORE_ALL)
 
 
 def _begin_namespace() -> Step:

@@ -62,6 +62,17 @@ def main_hierarchy(user: int) -> Hierarchy:
     raise refused
 
 
+def likely_main(user: int) -> Hierarchy:
+    """The same, to print a plan with, also for who may not make groups.  :raises Unavailable: no hierarchy at all"""
+    try:
+        return main_hierarchy(user)
+    except Unavailable:
+        found = system()
+        if not found.hierarchies:
+            raise
+        return found.v2 or found.hierarchies[0]
+
+
 def place_of(hierarchy: Hierarchy, parent: Cgroup | str | None, name: str) -> str:
     """The directory of a group in a hierarchy.  One that has no other group above it carries its owner's mark."""
     if isinstance(parent, str):

@@ -52,6 +52,23 @@ def test_the_program_begins_inside_in_every_hierarchy(parts: tuple[ck.Part, ...]
             assert process.pid in group.procs()
 
 
+def test_a_plan_older_than_a_limit_is_refused_and_not_run_without_it() -> None:
+    with ck.Cgroup("grown") as group:
+        plan = ck.plan(group, run=["true"], env=ENV)
+        assert plan.run().exit_code == 0
+        group.set(pids_max=5)
+        if MODE == "v2":
+            assert plan.run().exit_code == 0
+            return
+        with pytest.raises(ck.PlanError, match="make the plan again"):
+            plan.run()
+
+
+def test_an_ordinary_user_may_print_what_only_others_may_run(as_user) -> None:  # type: ignore[no-untyped-def]
+    said = as_user("import containerkit as ck; print(ck.plan(ck.Cgroup('mine', pids_max=5), run=['true']))")
+    assert "cgroup" in said
+
+
 def test_without_clone3_the_child_joins_by_itself() -> None:
     with ck.Cgroup("older", pids_max=9) as group, kernel.assume_missing("clone3"):
         plan = ck.plan(group, run=SLEEP, env=ENV)
