@@ -166,7 +166,7 @@ class LayerFS:
             )
         if self._state:
             yield self._take(self._state)
-        yield from self._root_steps(str(self.lowers[-1]))
+        yield from self._root_steps()
         yield from vfs.enter_root()
 
     def _take(self, state: _State) -> Step:
@@ -187,14 +187,14 @@ class LayerFS:
         upper = [("upperdir", str(self._state.upper)), ("workdir", str(self._state.work))] if self._state else []
         return [*upper, *([("userxattr", None)] if self.xattrs == "user" else [])]
 
-    def _root_steps(self, place: str) -> Iterator[Step]:
-        """Mounts the layers -> %root, attached at `place`; in a child that is the topmost layer's own directory."""
+    def _root_steps(self, place: str = "") -> Iterator[Step]:
+        """Mounts the layers -> %root, attached at `place`; in a child that makes no difference."""
         if self.readonly and len(self.lowers) == 1:
-            yield from self._single(place)
+            yield from self._single(place or "/")
         elif self._fits_new_api():
-            yield from self._new_api(place)
+            yield from self._new_api(place or "/")
         else:
-            yield from self._classic(place)
+            yield from self._classic(place or str(self.lowers[-1]))
 
     def _single(self, place: str) -> Iterator[Step]:
         """An overlay wants two layers; one alone, read-only, is the directory itself."""

@@ -66,11 +66,11 @@ class Root:
         if userns:
             first, *rest = vfs.idmapped(path, why, attr, True, userns, phase=Phase.ROOTFS, save=ROOT)
             yield first.with_(claims="root")
-            yield from (*rest, vfs.root_at(path))
+            yield from (*rest, vfs.root_at())
         elif kernel.has("open_tree"):
             yield vfs.clone_tree(path, why, recursive=True, phase=Phase.ROOTFS, save=ROOT, claims="root")
             yield from vfs.set_attributes(ROOT, attr, True, phase=Phase.ROOTFS)
-            yield vfs.root_at(path)
+            yield vfs.root_at()
         else:
             bind = syscalls.mount(path, path, None, MS.BIND | MS.REC)
             yield vfs.step(Phase.ROOTFS, bind, why, claims="root", hint=vfs.SOURCE_HINTS)
@@ -248,6 +248,8 @@ class Dev:
         yield vfs.find("dev")
         for name, target in LINKS.items():
             yield vfs.step(Phase.MOUNTS, syscalls.symlinkat(target, vfs.TARGET, name), f"/dev/{name}")
+        for name in ("pts", "shm", "mqueue"):
+            yield vfs.step(Phase.MOUNTS, syscalls.mkdirat(vfs.TARGET, name), f"a place for /dev/{name}")
         yield from self._made() if self.mknod else self._bound()
         yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.TARGET), "%target is done with")
 

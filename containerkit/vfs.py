@@ -100,7 +100,11 @@ def find(target: str, *, directory: bool = True, at: Slot = ROOT, **more: Any) -
 
 
 def make_directory(target: str, mode: int = 0o755, **more: Any) -> Iterator[Step]:
-    """Makes `target` and what is missing on the way to it, inside the root; what is there stays as it is."""
+    """Makes `target` and what is missing on the way to it, inside a root of its own; what is there stays as it is.
+
+    Without one nothing is made: it would be made on the host.
+    """
+    more["only_with"] = "root"
     words = [word for word in target.split("/") if word != "."]
     for depth, word in enumerate(words):
         why = f"make /{'/'.join(words[: depth + 1])}, unless it is there"
@@ -112,7 +116,8 @@ def make_directory(target: str, mode: int = 0o755, **more: Any) -> Iterator[Step
 
 
 def make_file(target: str, **more: Any) -> Iterator[Step]:
-    """Makes an empty file to mount on, inside the root, unless something is there."""
+    """Makes an empty file to mount on, inside a root of its own, unless something is there."""
+    more["only_with"] = "root"
     parent, _, name = target.rpartition("/")
     if parent:
         yield from make_directory(parent, **more)
@@ -243,11 +248,13 @@ def classic_data(options: Iterable[tuple[str, str | None]]) -> str:
 # --- the root ----------------------------------------------------------------------------------------------------
 
 
-def root_at(path: str) -> Step:
-    """Attaches the detached %root at `path`: a root has to be somewhere before it can be the root.  No other process sees it there."""
-    return step(
-        Phase.ROOTFS, syscalls.move_mount(ROOT, AT_FDCWD, path), "in this mount namespace only", hint={2: "the directory was removed"}
-    )
+def root_at(path: str = "/") -> Step:
+    """Attaches the detached %root: a root has to be somewhere before it can be the root.
+
+    On "/" it covers the old root, but nobody is led there: absolute paths still begin below it.  No directory of the
+    host's is covered, and none has to be reachable for the child, who may be somebody else by now.
+    """
+    return step(Phase.ROOTFS, syscalls.move_mount(ROOT, AT_FDCWD, path), "in this mount namespace only")
 
 
 def enter_root() -> Iterator[Step]:
