@@ -131,7 +131,7 @@ def _built_in() -> frozenset[str]:
     return frozenset(os.path.realpath(f"{prefix}/{name}") for prefix in ("", "/usr") for name in names)
 
 
-def from_programs(programs: Iterable[str], dest: StrPath | None = None, *, extra_files: Iterable[StrPath] = ()) -> Path:
+def from_programs(programs: Iterable[StrPath], dest: StrPath | None = None, *, extra_files: Iterable[StrPath] = ()) -> Path:
     """Make a root directory from programs of this host.
 
     A program is a name to look up in PATH or an absolute path.  With it come the interpreter of a `#!` script, the
@@ -149,11 +149,11 @@ def from_programs(programs: Iterable[str], dest: StrPath | None = None, *, extra
     :raises Unavailable: pyelftools is not installed
     :see: ld.so(8), execve(2), hier(7)
     """
-    if isinstance(programs, str):
+    if isinstance(programs, str | os.PathLike):
         raise PlanError(f"programs is a list of names, not one string: [{programs!r}]")
     gathering = _Gathering()
     for name in programs:
-        gathering.program(name)
+        gathering.program(os.fspath(name))
     for path in (os.fspath(item) for item in extra_files):
         if not os.path.isabs(path):
             raise PlanError(f"extra file {path!r} is not an absolute path")
