@@ -31,7 +31,8 @@ IN_CLOEXEC = os.O_CLOEXEC | os.O_NONBLOCK
 @dataclass(frozen=True, slots=True)
 class Event:
     """:ivar name: "oom", "oom_kill", "max", "high", "low", "pids", "populated", "frozen", ...
-    :ivar value: how often it has happened since the group was made; for "populated" and "frozen" the state, 0 or 1
+    :ivar value: how often it has happened since the group was made; for "populated" and "frozen" the state, 0 or 1.  Two changes
+        that follow each other within milliseconds may be told as one
     """
 
     name: str
@@ -145,6 +146,8 @@ class Events:
         if not now and before.get("populated"):
             now = {"populated": 0}  # removed, so there is nobody any more
         changed = [(name, value) for name, value in now.items() if before.get(name) != value]
+        if not changed and "populated" in now:
+            changed = [("populated", now["populated"])]  # there and back again before we looked
         self._known[source.path] = now or before
         for name, value in changed:
             self._put(name, value)

@@ -7,7 +7,6 @@ What v1 cannot say is `Unavailable`, with the reason.  Nothing is dropped in sil
 from __future__ import annotations
 
 import os
-import select
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from ..errors import CgroupError, Unavailable
 from .hierarchy import Hierarchy, read_file
 from .values import MAX
-from .world import Deadline, Write, end_all, processes, put
+from .world import Deadline, Write, await_ends, end_all, processes, put
 
 PATIENCE = 10.0  # seconds for the kernel to freeze, thaw and end
 UNLIMITED = 1 << 62  # v1 prints "no limit" as the largest multiple of a page
@@ -109,24 +108,9 @@ class V1:
         while found := processes(path):
             if deadline.over:
                 return False
-            _await_ends(found, deadline)
+            if not await_ends(found, deadline):
+                time.sleep(0.0002)  # just ended and still listed, or nobody that our pid namespace can see
         return True
-
-
-def _await_ends(pids: Iterable[int], deadline: Deadline) -> None:
-    """Waits for the end of each, by pidfd.  :see: pidfd_open(2)"""
-    for pid in pids:
-        try:
-            fd = os.pidfd_open(pid)
-        except OSError:  # it has ended, or is a process that our pid namespace cannot see
-            time.sleep(0.0002)
-            continue
-        try:
-            poller = select.poll()
-            poller.register(fd, select.POLLIN)
-            poller.poll(deadline.milliseconds)
-        finally:
-            os.close(fd)
 
 
 def shares(weight: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 from ..errors import CgroupError, Unavailable
 from .hierarchy import Hierarchy, read_file
 
-__all__ = ["Deadline", "World", "Write", "end_all", "processes", "put", "refusal", "tree"]
+__all__ = ["Deadline", "World", "Write", "await_ends", "end_all", "processes", "put", "refusal", "tree"]
 
 Write = tuple[str, str]
 """A file's name and what is written to it."""
@@ -151,3 +152,21 @@ def end_all(path: str) -> None:
         if pid > 0:  # kill(0) means our own process group
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def await_ends(pids: Iterable[int], deadline: Deadline) -> bool:
+    """Waits for the end of each; whether there was one to wait for.  :see: pidfd_open(2)"""
+    waited = False
+    for pid in pids:
+        try:
+            fd = os.pidfd_open(pid)
+        except (OSError, ValueError):  # ended and reaped, or not to be seen from here
+            continue
+        try:
+            poller = select.poll()
+            poller.register(fd, select.POLLIN)
+            waited = True
+            poller.poll(deadline.milliseconds)
+        finally:
+            os.close(fd)
+    return waited
