@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import ContainerKitError
-from . import container, machine
+from . import container, machine, top
 
 __all__ = ["main"]
 
@@ -18,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     container.add_verbs(verbs)
     machine.add_verbs(verbs)
+    top.add_verbs(verbs)
     options = parser.parse_args(argv)
     try:
         return int(options.verb(options))

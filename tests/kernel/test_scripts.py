@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 import containerkit as ck
 from containerkit import ns
 
@@ -17,12 +19,14 @@ def test_1_look_before_you_leap() -> None:
     assert "execve('/bin/sh', ['sh'], [])" in printed
 
 
+@pytest.mark.root  # an ordinary user needs a delegated cgroup
 def test_3_assemble_it_yourself(rootdir: Path) -> None:
     with (
         ck.LayerFS(rootdir) as root,
+        ck.Cgroup("lesson", memory_max="64M", pids_max=32, cpu_max=0.5) as group,
     ):
         plan = ck.plan(
-            ns.User(), ns.Mount(), ns.Pid(), ns.Net(), ns.Ipc(), ns.Uts("lesson"), root,
+            ns.User(), ns.Mount(), ns.Pid(), ns.Net(), ns.Ipc(), ns.Uts("lesson"), root, group,
             ck.Capabilities.none(), ck.NoNewPrivileges(), ck.Seccomp.default(),
             run=["sh", "-c", "hostname; touch /new"],
         )  # fmt: skip
@@ -30,6 +34,7 @@ def test_3_assemble_it_yourself(rootdir: Path) -> None:
             assert process.stdout
             assert process.stdout.read() == b"lesson\n"
             assert process.wait() == 0
+            assert int(group.read("memory.peak")) > 0
         for entry in process.trace:
             assert f"{entry.microseconds:8.1f} us  {entry.step}"
         assert [str(change) for change in root.changes()] == ["added    /new"]
