@@ -2,7 +2,7 @@
 
 A target is a path inside the new root, resolved there by openat2 with RESOLVE_IN_ROOT: whatever links an image holds,
 a mount cannot land outside.  The new mount calls work on descriptors, so nothing is resolved twice.  Where a sandbox
-hides them, mount(2) does the same at /proc/self/fd/63, which is the target just found.
+hides them, mount(2) does the same at /proc/self/fd/61, which is the target just found.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .timeline import ROOT
 
 NEEDS = frozenset({"new mnt namespace"})
 MOUNT, TARGET, FS = Slot("mount"), Slot("target"), Slot("fs")
-CLASSIC_FD = 63
+CLASSIC_FD = 61
 CLASSIC_TARGET = f"/proc/self/fd/{CLASSIC_FD}"
 TARGET_HINTS = {
     2: "the root has no such place: make it in the image, or let the part make it",

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,21 @@ def test_deeper_mounts_come_later(rootdir: Path, tmp_path: Path) -> None:
     (tmp_path / "f").touch()
     for parts in ([mounts.Bind(tmp_path, "/tmp/a/b"), mounts.Tmpfs("/tmp")], [mounts.Tmpfs("/tmp"), mounts.Bind(tmp_path, "/tmp/a/b")]):
         assert sh("ls /tmp/a/b", mounts.Root(rootdir), *parts) == ["f"]
+
+
+@pytest.mark.parametrize("limit", range(58, 65))
+def test_with_few_descriptors_nothing_stays_unmasked(limit: int, rootdir: Path) -> None:
+    script = f"""
+import resource, containerkit as ck
+from containerkit import mounts, ns
+resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))
+parts = ns.User(), ns.Mount(), ns.Pid(), mounts.Root({str(rootdir)!r}), mounts.Masked(["/proc/version"])
+try:
+    print(ck.run(["/bin/cat", "/proc/version"], *parts).stdout)
+except ck.StepError:
+    print(b"")
+"""
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout == "b''\n"
 
 
 @pytest.mark.root
