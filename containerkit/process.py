@@ -11,6 +11,7 @@ import selectors
 import signal
 import struct
 import subprocess
+import threading
 import time
 import warnings
 from collections.abc import Callable, Generator
@@ -23,7 +24,7 @@ from .program import extension, number
 from .stdio import set_size
 from .trace import Trace
 
-P_PIDFD, WEXITED, WNOHANG, EINTR = 3, 4, 1, 4
+P_PIDFD, WEXITED, WNOHANG = 3, 4, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Process:
         self.stdin, self.stdout, self.stderr = ours.get(0), ours.get(1), ours.get(2)
         self.pid, self.pidfd, self.trace, self.terminal = pid, pidfd, trace, terminal
         self._undo, self._exact_memory = undo, exact_memory
+        self._reaping = threading.RLock()  # a signal handler of the caller's may poll while its thread does
         self._own_peak = 0 if exact_memory else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     # --- waiting -------------------------------------------------------------------------------------------------
@@ -75,7 +77,8 @@ class Process:
     def poll(self) -> int | None:
         """The return code, or None while it runs.  Does not wait."""
         if self.returncode is None:
-            self._reap(options=WEXITED | WNOHANG)
+            with self._reaping:
+                self._reap()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
@@ -85,11 +88,10 @@ class Process:
         :raises subprocess.TimeoutExpired: it still runs
         :see: waitid(2), pidfd_open(2)
         """
-        if timeout is not None and self.poll() is None and not _readable(self.pidfd, timeout):
-            raise subprocess.TimeoutExpired("the program", timeout)
-        while self.returncode is None:
-            self._reap(options=WEXITED)  # a signal handler of the caller's may run between two tries
-        return self.returncode
+        while (code := self.poll()) is None:  # only the collecting is locked, so that others may wait, or kill it, meanwhile
+            if not _readable(self.pidfd, timeout) and timeout is not None:
+                raise subprocess.TimeoutExpired("the program", timeout)
+        return code
 
     def __await__(self) -> Generator[Any, None, int]:
         """``await process``: the return code, without blocking the event loop."""
@@ -98,21 +100,24 @@ class Process:
     async def _wait_in_loop(self) -> int:
         loop = asyncio.get_running_loop()
         if self.poll() is None:
-            ended = asyncio.Event()
-            loop.add_reader(self.pidfd, ended.set)
+            ended, own = asyncio.Event(), os.dup(self.pidfd)  # a loop calls back one reader of a descriptor: others may await too
+            loop.add_reader(own, ended.set)
             try:
                 await ended.wait()
             finally:
-                loop.remove_reader(self.pidfd)
+                loop.remove_reader(own)
+                os.close(own)
         return self.wait()
 
-    def _reap(self, options: int) -> None:
+    def _reap(self) -> None:
         """Collects the process, if it has ended, with what it used; the pidfd stays open until close()."""
         ffi, lib = extension().ffi, extension().lib
         info, used, trace = ffi.new("char[128]"), ffi.new("char[144]"), ffi.new("struct ck_trace *")
         address = [int(ffi.cast("uintptr_t", memory)) for memory in (info, used)]
-        result = lib.ck_call(trace, number("waitid"), P_PIDFD, self.pidfd, address[0], options, address[1], 0)
-        if result < 0 and result != -EINTR:
+        result = lib.ck_call(trace, number("waitid"), P_PIDFD, self.pidfd, address[0], WEXITED | WNOHANG, address[1], 0)
+        if self.returncode is not None:
+            return
+        if result < 0:
             raise ChildProcessError(-result, f"process {self.pid} was waited for by somebody else")
         code, pid, status = struct.unpack_from("8xi4xi4xi", ffi.buffer(info))
         if result == 0 and pid:
@@ -213,10 +218,10 @@ def run_undo(undo: list[Callable[[], None]]) -> None:
         raise failures[0]
 
 
-def _readable(fd: int, seconds: float) -> bool:
+def _readable(fd: int, seconds: float | None) -> bool:
     poller = select.poll()
     poller.register(fd, select.POLLIN)
-    return bool(poller.poll(max(0.0, seconds) * 1000))
+    return bool(poller.poll(None if seconds is None else max(0.0, seconds) * 1000))
 
 
 class _Talk:

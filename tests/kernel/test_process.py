@@ -136,6 +136,31 @@ def test_many_at_once_in_asyncio() -> None:
     assert time.monotonic() - begin < 3
 
 
+def test_several_threads_may_wait_for_one_process() -> None:
+    with spawn("sleep 0.2; exit 3") as process:
+        codes: list[int] = []
+        threads = [threading.Thread(target=lambda: codes.append(process.wait())) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        while process.poll() is None:
+            process.signal(0)
+        for thread in threads:
+            thread.join()
+    assert codes == [3] * 8
+
+
+def test_several_tasks_may_await_one_process() -> None:
+    async def everyone() -> list[int]:
+        with spawn("sleep 0.2; exit 3") as process:
+
+            async def one() -> int:
+                return await process
+
+            return await asyncio.wait_for(asyncio.gather(one(), one()), 5)
+
+    assert asyncio.run(everyone()) == [3, 3]
+
+
 def test_a_terminal() -> None:
     script = "[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo tty; echo hi > /dev/tty; trap 'echo interrupted; exit 5' INT; echo set; while :; do sleep 0.05; done"
     with spawn(script, stdin=ck.PTY, stdout=ck.PTY, stderr=ck.PTY, env={"PATH": os.environ["PATH"]}) as process:
