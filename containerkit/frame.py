@@ -119,6 +119,9 @@ def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: boo
     reset = [Step.child(Phase.EXEC, _default_action(n), why=f"{n.name}, which Python ignores, acts as usual again")
              for n in (signal.SIGPIPE, signal.SIGXFSZ)]  # fmt: skip
     inits = [s for s in last if s.helper == "init"]
+    if inits:
+        why = "a caller may ignore its children's ends, but an init has to hear of them"
+        reset.append(Step.child(Phase.EXEC, _default_action(signal.SIGCHLD), why=why))
     steps = [*(s for s in last if s.helper != "init"), *reset]
     hide = foreign and exposed() if options.hide_executable is None else options.hide_executable
     helped = hide or inits

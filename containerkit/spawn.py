@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,8 +32,8 @@ ADDED_BY_CK_START = int(CLONE.CLEAR_SIGHAND | CLONE.INTO_CGROUP)
 def spawn(program: Program, streams: tuple[Stream, Stream, Stream], passed: Mapping[int, Stream]) -> Process:
     """Runs a program.  Raises StepError for the step that failed, Unavailable for what this kernel lacks."""
     opened = open_streams(streams)
-    given = {NAMES[n]: fd for n, fd in opened.child.items()} | {f"fd{n}": fileno(s) for n, s in passed.items()}
     try:
+        given = {NAMES[n]: fd for n, fd in opened.child.items()} | {f"fd{n}": fileno(s) for n, s in passed.items()}
         return _Spawn(program).run(opened, given)
     except BaseException:
         opened.close()
@@ -124,7 +125,7 @@ class _Spawn:
     def _say(self) -> None:
         assert self.inputs.ours
         with contextlib.suppress(BrokenPipeError):
-            self.inputs.ours.send(b".")
+            self.inputs.ours.send(b".", socket.MSG_NOSIGNAL)
 
     def _parent_step(self, place: int) -> None:
         step = self.steps[place]
@@ -157,7 +158,8 @@ class _Spawn:
         """The helper cloned the caller's child proper: wait for the helper, go on with that one."""
         forked = self.child.program.forked
         if forked > 0 and forked != self.parent.pid:
-            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+            with contextlib.suppress(ChildProcessError):  # the caller ignores SIGCHLD, and the kernel collected it
+                os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
             helper, self.pidfd, self.child.pidfd, self.parent.pid = self.pidfd, -1, -1, forked
             os.close(helper)
             self.pidfd = os.pidfd_open(forked)

@@ -254,6 +254,20 @@ def test_an_init_ends_as_its_program(script: str, code: int) -> None:
         assert process.wait(5) == code
 
 
+def test_a_caller_that_ignores_its_children() -> None:
+    """The kernel then collects them itself, and an init that ignored its own would never hear of the program's end."""
+    script = """
+import os, select, signal, containerkit as ck
+from containerkit import ns
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for parts, apart in ((ns.Pid(init=True),), False), ((), True), ((ns.Pid(init=True),), True):
+    with ck.plan(ns.User(), *parts, run=["/bin/true"], share_memory=not apart).spawn() as process:
+        print(bool(select.select([process.pidfd], [], [], 5)[0]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["True"] * 3, done.stderr
+
+
 def test_process_1_gets_no_signal_it_does_not_handle() -> None:
     with spawn("echo ready; read x", ns.User(), ns.Mount(), ns.Pid(), stdin=ck.PIPE, stdout=ck.PIPE) as process:
         assert process.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,32 @@ def test_a_fork_in_another_thread_does_not_hold_a_spawn_up() -> None:
         with ck.plan(ns.User(), run=["/bin/true"], share_memory=False).spawn() as process:
             assert process.wait(5) == 0
         other.kill()
+
+
+def test_a_closed_file_leaves_no_pipe_open(tmp_path: Path) -> None:
+    with open(tmp_path / "file", "w") as file:
+        pass
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(ValueError, match="closed"):
+        ck.plan(run=["/bin/true"]).spawn(stdin=ck.PIPE, stdout=ck.PIPE, fds={3: file})
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_child_killed_at_a_handshake_does_not_kill_a_caller_who_minds_sigpipe() -> None:
+    script = """
+import signal, containerkit as ck
+from containerkit.syscalls import Tool
+class Killer:
+    def steps(self):
+        yield ck.Step.parent(ck.Phase.IDENTITY, Tool(("kill", "-9", "{pid}")), why="end it")
+        yield ck.Step.parent(ck.Phase.IDENTITY, Tool(("sleep", "0.1")), why="until it has ended")
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+try:
+    ck.plan(Killer(), run=["/bin/true"]).spawn()
+except ck.StepError:
+    print("StepError")
+"""
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False).stdout == "StepError\n"
 
 
 @pytest.mark.root
