@@ -85,8 +85,11 @@ def step(phase: Phase, call: syscalls.Call, why: str, **more: Any) -> Step:
 def placed(target: str, steps: Iterable[Step]) -> Iterator[Step]:
     """Steps that mount something at `target`: after those that mount above it, and nobody else may mount there."""
     depth = 0 if target == "." else target.count("/") + 1
-    for i, made in enumerate(steps):
-        yield made.with_(order=depth, claims="" if i else f"mount at /{target.lstrip('.')}")
+    claims = f"mount at /{target.lstrip('.')}"
+    for made in steps:
+        stays = made.only_with != "root"  # what is left out of a plan without a root claims nothing
+        yield made.with_(order=depth, claims=claims if stays else "")
+        claims = "" if stays else claims
 
 
 # --- places ------------------------------------------------------------------------------------------------------
