@@ -36,6 +36,7 @@ HOSTS_FD = 62
 NULL_FD = 63  # the highest: where RLIMIT_NOFILE denies one of them, it is this one, whose failure nothing tolerates
 PROC_NULL = f"/proc/self/fd/{NULL_FD}"
 EARLY, LATE = -1, 1000  # before every mount, and after every one, however deep
+LAST = LATE + 2  # after what is masked, by any part, and what is frozen
 ENOENT, EBADF, ENOTDIR = 2, 9, 20
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"}
@@ -64,7 +65,7 @@ class Root:
         path, why = vfs.outside(self.path), "the directory that becomes the root"
         attr, userns = ATTR.RDONLY if self.readonly else ATTR(0), _id_map(self.idmap)
         if userns:
-            first, *rest = vfs.idmapped(path, why, attr, True, userns, phase=Phase.ROOTFS, save=ROOT)
+            first, *rest = vfs.idmapped(path, why, attr, True, userns, phase=Phase.ROOTFS, save=ROOT, theirs=Slot(f"{path} for /"))
             yield first.with_(claims="root")
             yield from (*rest, vfs.root_at())
         elif kernel.has("open_tree"):
@@ -315,7 +316,8 @@ class Masked:
         yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.MOUNT), "it is there", order=LATE)
         for path in map(vfs.inside, self.paths):
             yield from self._hide(path)
-        yield vfs.step(Phase.MOUNTS, syscalls.close(NULL_FD), "the null device is done with", order=LATE)
+        done = syscalls.close(NULL_FD)
+        yield vfs.step(Phase.MOUNTS, done, "the null device is done with, here or in another part", order=LAST, tolerates={EBADF})
 
     def _hide(self, path: str) -> Iterator[Step]:
         """Of two mounts one fits: a file takes no directory, a directory no file, and the kernel says ENOTDIR.

@@ -8,6 +8,7 @@ change of side.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -174,7 +175,10 @@ class _Fold:
         stdio = {0: Fd("stdin"), 1: Fd("stdout"), 2: Fd("stderr")}
         inputs = {n: f for n, f in stdio.items() if n in self.options.redirected}
         inputs |= {n: Fd(f"fd{n}") for n in sorted(self.options.passed) if n > 2}
-        number = max({2, *inputs}) + 1
+        fixed = _fixed(steps)
+        if taken := fixed & inputs.keys():
+            raise PlanError(f"a step of this plan uses descriptor {min(taken)} itself: give the program another number")
+        numbers = (n for n in itertools.count(max({2, *inputs}) + 1) if n not in fixed)
         saved: set[Slot] = set()
         for step in steps:
             if step.side is Side.PARENT:
@@ -182,11 +186,16 @@ class _Fold:
                 continue
             for source in _wanted(step, saved):
                 if source not in inputs.values():
-                    inputs[number] = source
-                    number += 1
+                    inputs[next(numbers)] = source
         if IMAGE in inputs.values() and SYNC not in inputs.values():
-            inputs[number] = SYNC  # the helper's exec must not look like the program's: its end of this stays open
+            inputs[next(numbers)] = SYNC  # the helper's exec must not look like the program's: its end of this stays open
         return inputs
+
+
+def _fixed(steps: Sequence[Step]) -> set[int]:
+    """The numbers of descriptors that the child's steps choose for themselves."""
+    calls = (step.call for step in steps if step.side is Side.CHILD and step.call.name == "dup3")
+    return {number for call in calls if isinstance(number := call.args[1], int)}
 
 
 def _wanted(step: Step, saved: set[Slot]) -> list[Fd]:

@@ -156,7 +156,8 @@ def bind(
         kernel.require("mount_setattr", "attributes for every mount of a tree, or an idmapped mount")
     if kernel.has("open_tree"):
         if userns:
-            yield from idmapped(source, why, attr, recursive, userns, phase=Phase.MOUNTS, save=MOUNT)
+            theirs = Slot(f"{source} for /{target}")
+            yield from idmapped(source, why, attr, recursive, userns, phase=Phase.MOUNTS, save=MOUNT, theirs=theirs)
         else:
             yield clone_tree(source, why, recursive=recursive, phase=Phase.MOUNTS, **more)
             yield from set_attributes(MOUNT, attr, recursive, **more)
@@ -188,14 +189,15 @@ def set_attributes(mount: Slot, attr: int, recursive: bool, phase: Phase = Phase
         yield step(phase, syscalls.mount_setattr(mount, attr, recursive=recursive), why, **more)
 
 
-def idmapped(source: str, why: str, attr: int, recursive: bool, userns: syscalls.Fd, *, phase: Phase, save: Slot) -> Iterator[Step]:
-    """A copy of the mount at `source` with its ids translated -> `save`.
+def idmapped(
+    source: str, why: str, attr: int, recursive: bool, userns: syscalls.Fd, *, phase: Phase, save: Slot, theirs: Slot
+) -> Iterator[Step]:
+    """A copy of the mount at `source` with its ids translated -> `save`; `theirs` is its name in the parent, in use once.
 
     The parent makes it and hands it on: it takes power over the filesystem, which nobody in a new user namespace has.
     :see: mount_setattr(2), "ID-mapped mounts"
     """
     kernel.require("mount_setattr", "an idmapped mount")
-    theirs = Slot(f"{save.name} of {source}")
     made = clone_tree(source, why, recursive=recursive, phase=Phase.PREPARE, save=theirs)
     yield made.with_(side=Side.PARENT)
     hint = {22: "this filesystem cannot be idmapped, or it is already", 1: "mapping ids needs CAP_SYS_ADMIN over the filesystem"}

@@ -105,6 +105,26 @@ def test_what_is_masked_reads_as_empty(root: bool, rootdir: Path, tmp_path: Path
     assert len(out) == 3
 
 
+def test_several_parts_may_mask(rootdir: Path) -> None:
+    parts = mounts.Root(rootdir), mounts.Masked(["/proc/version"]), mounts.Masked(["/proc/cmdline"])
+    assert sh("stat -c %F /proc/version /proc/cmdline", *parts) == ["character special file"] * 2
+
+
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("number", [58, 59, 60, 61, 62, 63, 64])
+def test_a_programs_descriptors_and_the_plans_own_do_not_meet(number: int, apart: bool, rootdir: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    parts, run = [*BASE, mounts.Root(rootdir), mounts.Masked()], ["/bin/cat", f"/proc/self/fd/{number}"]
+    with open(tmp_path / "file") as file:
+        plan = ck.plan(*parts, run=run, share_memory=not apart)
+        if number in (61, 63):
+            with pytest.raises(ck.PlanError, match=f"descriptor {number}"):
+                plan.spawn(fds={number: file})
+            return
+        with plan.spawn(fds={number: file}, stdout=ck.PIPE) as process:
+            assert process.communicate()[0] == b"mine"
+
+
 def test_what_is_frozen_cannot_be_changed(rootdir: Path) -> None:
     out = sh("echo x > /proc/sys/kernel/ns_last_pid || true; cat /proc/sys/kernel/ostype", mounts.Root(rootdir), mounts.ReadOnly())
     assert "Read-only" in out[0] or "cannot create" in out[0]
@@ -143,6 +163,11 @@ def test_files_shown_with_other_ids(rootdir: Path, tmp_path: Path) -> None:
         (tmp_path / "mine").touch()
         plan = ck.plan(ns.Mount(), mounts.Root(rootdir), mounts.Bind(tmp_path, "/m", idmap=user), run=["/bin/stat", "-c", "%u", "/m/mine"])
         assert plan.run().stdout == b"100000\n"
+        before = os.listdir("/proc/self/fd")
+        twice = [mounts.Bind(tmp_path, target, idmap=user) for target in ("/m", "/n")]
+        plan = ck.plan(ns.Mount(), mounts.Root(rootdir), *twice, run=["/bin/stat", "-c", "%u", "/m/mine", "/n/mine"])
+        assert plan.run().stdout == b"100000\n" * 2
+        assert os.listdir("/proc/self/fd") == before
 
 
 @pytest.mark.root
