@@ -47,7 +47,7 @@ class Scratch:
         """Removes the directory.  :raises LayerError: something in it cannot be removed"""
         if self._lock >= 0:
             try:
-                remove(self.path)
+                _remove_scratch(self.path)
             finally:
                 self.let_go()
 
@@ -69,7 +69,7 @@ def sweep(base: str | os.PathLike[str] | None = None) -> list[Path]:
     for entry in os.scandir(base or tempfile.gettempdir()):
         if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False) and _abandoned(entry):
             with contextlib.suppress(LayerError):
-                remove(Path(entry.path))
+                _remove_scratch(Path(entry.path))
                 swept.append(Path(entry.path))
     return swept
 
@@ -84,7 +84,7 @@ def _abandoned(entry: os.DirEntry[str]) -> bool:
     try:
         lock = os.open(os.path.join(entry.path, "lock"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
-        return time.time() - status.st_mtime > GRACE
+        return time.time() - status.st_mtime > GRACE and set(os.listdir(entry.path)) <= {"locking"}
     except OSError:
         return False
     try:
@@ -94,6 +94,15 @@ def _abandoned(entry: os.DirEntry[str]) -> bool:
     finally:
         os.close(lock)
     return True
+
+
+def _remove_scratch(path: Path) -> None:
+    """The lock goes last: what is left by a removal that was cut short is still known as scratch."""
+    with contextlib.suppress(FileNotFoundError):  # another sweeper was faster
+        for name in os.listdir(path):
+            if name != "lock":
+                remove(path / name)
+    remove(path)
 
 
 def remove(path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import containerkit as ck
 from containerkit import ns
 from containerkit.changes import Change, changes, is_whiteout, usage
+from containerkit.scratch import Scratch, sweep
 
 
 @pytest.fixture
@@ -129,6 +130,32 @@ def test_usage_counts_a_file_once(tmp_path: Path) -> None:
     os.link(tmp_path / "a", tmp_path / "b")
     found = usage(tmp_path)
     assert (found.bytes, found.entries) == ((tmp_path / "a").stat().st_blocks * 512, 2)
+
+
+def test_a_sweep_takes_only_what_is_scratch(tmp_path: Path) -> None:
+    """A source tree, or the kept changes of a LayerFS, may bear such a name too; a lock that was never taken leaves it empty."""
+    for name, content in ("containerkit-0.1", "setup.py"), ("containerkit-half", "locking"), ("containerkit-layer-x", "lock"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / content).touch()
+        os.utime(tmp_path / name, (1, 1))
+    assert {path.name for path in sweep(tmp_path)} == {"containerkit-half", "containerkit-layer-x"}
+    assert (tmp_path / "containerkit-0.1" / "setup.py").exists()
+
+
+def test_a_removal_that_was_cut_short_is_swept_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = Scratch("layer", tmp_path)
+    for name in "abcdef":
+        (scratch.path / name).mkdir()
+
+    def cut(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "rmdir", cut)
+    with pytest.raises(KeyboardInterrupt):
+        scratch.close()
+    monkeypatch.undo()
+    assert scratch.path.exists()
+    assert sweep(tmp_path) == [scratch.path]
 
 
 def test_null_is_no_whiteout() -> None:
