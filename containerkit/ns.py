@@ -9,7 +9,6 @@ To join one that exists put a `Namespace` in the plan.
 
 from __future__ import annotations
 
-import itertools
 import os
 import socket as socket_module
 import struct
@@ -18,7 +17,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import _idmaps as idmaps
 from . import kernel, scratch, syscalls, vfs
+from ._idmaps import Range
 from .errors import ContainerKitError, PlanError, Unavailable
 from .plan import plan
 from .stdio import DEVNULL
@@ -27,11 +28,8 @@ from .syscalls import ATTR, CLONE, MS, Bytes, Call, Field, O, Slot, Tool
 
 __all__ = ["Cgroup", "Ipc", "Mount", "Net", "Pid", "Time", "User", "Uts", "subids"]
 
-Range = tuple[int, int, int]
 FILE = Slot("file")
 PARENTS_FILE = Slot("map")  # a name that both sides save would pass the parent's descriptor on to the child
-CAP_SETGID, CAP_SETUID = 6, 7
-LIMIT = 340  # extents the kernel takes in one map
 
 
 def _made(kind: str, flag: CLONE, why: str) -> Step:
@@ -72,7 +70,7 @@ class User:
         for name, inside, ranges in (("uid", self.uid, self.uids), ("gid", self.gid, self.gids)):
             if not 0 <= inside < 2**32 - 1:
                 raise PlanError(f"not a {name}: {inside}")
-            _check(name, ranges)
+            idmaps.check(name, ranges)
             if ranges and not any(first <= inside < first + count for first, _, count in ranges):
                 raise PlanError(f"no range holds {name} {inside}")
 
@@ -81,7 +79,7 @@ class User:
         if not self.uids:
             yield from self._single()
         else:
-            yield from self._direct() if _may_map() else self._by_tool()
+            yield from self._direct() if idmaps.may_map() else self._by_tool()
             yield from self._become()
 
     def _single(self) -> Iterator[Step]:
@@ -109,32 +107,9 @@ class User:
 
     def _become(self) -> Iterator[Step]:
         """The caller's ids may not be those asked for.  Changing them changes who may trace the memory: not the caller's, then."""
-        moved = _outside(self.uids, self.uid) != os.geteuid() or _outside(self.gids, self.gid) != os.getegid()
+        moved = idmaps.outside_of(self.uids, self.uid) != os.geteuid() or idmaps.outside_of(self.gids, self.gid) != os.getegid()
         for call in (syscalls.setgroups(()), syscalls.setresgid(self.gid), syscalls.setresuid(self.uid)):
             yield Step.child(Phase.IDENTITY, call, why="be who was asked for", helper="join" if moved else "")
-
-
-def _check(name: str, ranges: Sequence[Range]) -> None:
-    if len(ranges) > LIMIT:
-        raise PlanError(f"the kernel takes {LIMIT} ranges of {name}s, not {len(ranges)}")
-    for numbers in ranges:
-        if len(numbers) != 3 or min(numbers) < 0 or numbers[2] == 0 or max(numbers[0], numbers[1]) + numbers[2] >= 2**32:
-            raise PlanError(f"a range of {name}s is (inside, outside, count): {numbers!r}")
-    for column in (0, 1):
-        spans = sorted((r[column], r[column] + r[2]) for r in ranges)
-        if any(a[1] > b[0] for a, b in itertools.pairwise(spans)):
-            raise PlanError(f"ranges of {name}s overlap {'outside' if column else 'inside'}: {list(ranges)}")
-
-
-def _outside(ranges: Sequence[Range], inside: int) -> int:
-    return next(outside + inside - first for first, outside, count in ranges if first <= inside < first + count)
-
-
-def _may_map() -> bool:
-    """Whether the caller has CAP_SETUID and CAP_SETGID."""
-    with open("/proc/thread-self/status") as status:
-        effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
-    return bool(effective >> CAP_SETUID & 1 and effective >> CAP_SETGID & 1)
 
 
 def subids(size: int = 65536) -> User:
@@ -147,7 +122,7 @@ def subids(size: int = 65536) -> User:
     maps = []
     for name, own in (("uid", os.geteuid()), ("gid", os.getegid())):
         ranges, next_id = [(0, own, 1)], 1
-        for first, count in _subordinate(f"/etc/sub{name}"):
+        for first, count in idmaps.subordinate(f"/etc/sub{name}"):
             count = min(count, size - next_id)
             if count > 0:
                 ranges.append((next_id, first, count))
@@ -171,21 +146,6 @@ def _remove_with_subids(path: Path) -> bool:
 
 
 scratch.fallbacks.append(_remove_with_subids)
-
-
-def _subordinate(path: str) -> list[tuple[int, int]]:
-    import pwd
-
-    try:
-        names = {pwd.getpwuid(os.geteuid()).pw_name, str(os.geteuid())}
-    except KeyError:
-        names = {str(os.geteuid())}
-    try:
-        with open(path) as file:
-            fields = [line.strip().split(":") for line in file if line.strip() and not line.startswith("#")]
-    except FileNotFoundError:
-        return []
-    return [(int(f[1]), int(f[2])) for f in fields if len(f) == 3 and f[0] in names]
 
 
 @dataclass(frozen=True, slots=True)
