@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +29,7 @@ from .errors import LayerError, PlanError, Unavailable
 from .process import run_undo
 from .scratch import Scratch
 from .step import Phase, Side, Step
-from .syscalls import ATTR, MNT, MS, Call, O, Slot
+from .syscalls import ATTR, MNT, MS, Bytes, Call, O
 from .timeline import ROOT
 
 __all__ = ["LayerFS"]
@@ -55,7 +57,8 @@ class _State:
 
     :ivar upper: takes the changes
     :ivar work: where the kernel prepares a change before it shows; on the same filesystem, and empty in between
-    :ivar in_use: a file that exists while a child has the overlay mounted: two of them on one upper lose data
+    :ivar in_use: a link that exists while a child has the overlay mounted: two of them on one upper lose data.  It names its
+        owner, so that one left by a killed owner is told from a living one's
     """
 
     directory: Path
@@ -71,6 +74,22 @@ class _State:
     @property
     def in_use(self) -> Path:
         return self.directory / IN_USE
+
+    def is_taken(self, by: str = "") -> bool:
+        try:
+            return os.readlink(self.in_use) == by or not by
+        except FileNotFoundError:
+            return False
+
+    def free_if_abandoned(self) -> None:
+        """After an owner that was killed, unless its child lives on and has the overlay mounted."""
+        with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as stack:
+            lock = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, lock)
+            fcntl.flock(lock, fcntl.LOCK_EX)  # nobody judges an old link, and then takes away a newer one
+            owner = os.readlink(self.in_use)
+            if owner != _identity(owner.split()[0]) and not _mounted_anywhere(self.upper):
+                os.unlink(self.in_use)
 
 
 class LayerFS:
@@ -118,6 +137,7 @@ class LayerFS:
             state.directory.mkdir(mode=0o700, exist_ok=True)
         for path in (state.upper, state.work):
             path.mkdir(exist_ok=True)
+        state.free_if_abandoned()
         os.chmod(state.upper, os.stat(self.lowers[-1]).st_mode & 0o7777)
         self._check_attributes(state.upper)
         return state
@@ -142,7 +162,7 @@ class LayerFS:
 
     def close(self) -> None:
         """Removes the temporary directories; a kept one stays.  :raises LayerError: a child still has it mounted"""
-        if self._state and self._state.in_use.exists():
+        if self._state and self._state.is_taken(by=_identity("self")):
             raise LayerError(f"{self!r} is still mounted by a process that was not closed")
         self._state = None
         for scratch in filter(None, [self._scratch, *self._owned]):
@@ -170,18 +190,16 @@ class LayerFS:
         yield from vfs.enter_root()
 
     def _take(self, state: _State) -> Step:
-        """Only one child at a time has it mounted.  The file goes when the process is closed."""
-        path = str(state.in_use)
+        """Only one child at a time has it mounted.  The link goes when the process is closed."""
+        path, owner = str(state.in_use), Bytes(_identity("self").encode() + b"\0", "{this process}")
         taken, mark = (
-            syscalls.openat(path, O.CREAT | O.EXCL | O.CLOEXEC, 0o600),
+            Call("symlinkat", (owner, syscalls.AT_FDCWD, os.fsencode(path)), "symlink(2)"),
             Call("unlinkat", (syscalls.AT_FDCWD, os.fsencode(path), 0), "unlink(2)"),
         )
         hint = {
             17: "another process has this LayerFS mounted: join its mount namespace instead, or make another LayerFS over the same layers"
         }
-        return Step.parent(
-            Phase.PREPARE, taken, why="nobody else may mount these changes meanwhile", undo=mark, save=Slot("taken"), hint=hint
-        )
+        return Step.parent(Phase.PREPARE, taken, why="nobody else may mount these changes meanwhile", undo=mark, hint=hint)
 
     def _options(self) -> list[tuple[str, str | None]]:
         upper = [("upperdir", str(self._state.upper)), ("workdir", str(self._state.work))] if self._state else []
@@ -246,7 +264,7 @@ class LayerFS:
         """
         upper = self.upper
         assert self._state
-        if self._state.in_use.exists():
+        if self._state.is_taken():
             raise LayerError("still mounted: close the process first, so that the layer does not change any more")
         scratch = None if directory else Scratch("frozen", self._parent or (upper.parent.parent if self._scratch else None))
         frozen = Path(directory).resolve() if directory else scratch.path / "layer"  # type: ignore[union-attr]
@@ -302,6 +320,28 @@ def _lowers(lowers: Iterable[str | os.PathLike[str] | LayerFS]) -> Iterator[Path
         if found.count(path) > 1:
             raise PlanError(f"{path} is named twice: a layer is in an overlay once")
     return iter(found)
+
+
+def _identity(pid: str) -> str:
+    """A process and the moment it began, for numbers come again: "" for one that has ended.  :see: proc_pid_stat(5)"""
+    try:
+        number, _, rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").partition(" ")
+    except OSError:
+        return ""
+    state, *fields = rest.rpartition(")")[2].split()
+    return "" if state in "ZX" else f"{number} {fields[18]}"
+
+
+def _mounted_anywhere(upper: Path) -> bool:
+    """Whether a process that the caller may look at has an overlay with these changes.  :see: proc_pid_mountinfo(5)"""
+    wanted = f"upperdir={upper}"
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            table = Path(f"/proc/{name}/mountinfo").read_text(errors="surrogateescape")
+            shown = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), table)
+            if re.search(re.escape(wanted) + r"(,|$)", shown, re.MULTILINE):
+                return True
+    return False
 
 
 def _move(upper: Path, frozen: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import until
 
 import containerkit as ck
 from containerkit import mounts, ns
@@ -229,6 +232,33 @@ time.sleep(100)
         owner.send_signal(signal.SIGKILL)
     with ck.LayerFS(rootdir, scratch=tmp_path):
         assert not before[0].exists()
+
+
+@pytest.mark.parametrize("survives", [True, False])
+def test_a_killed_owner_blocks_kept_changes_no_longer_than_they_are_mounted(survives: bool, rootdir: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "with space, and comma"
+    script = f"""
+import containerkit as ck, os, signal, sys
+from containerkit import ns
+root = ck.LayerFS({str(rootdir)!r}, directory={str(kept)!r}).__enter__()
+plan = ck.plan(ns.User(), ns.Mount(), ns.Pid(), root, run=["/bin/sleep", "1000"], die_with_parent={not survives})
+print(plan.spawn().pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as owner:
+        assert owner.stdout
+        child = int(owner.stdout.readline())
+    with contextlib.ExitStack() as stack:
+        if survives:
+            with ck.LayerFS(rootdir, directory=kept) as root, pytest.raises(ck.StepError, match="another process"):
+                sh(root, "true")
+            pidfd = os.pidfd_open(child)
+            stack.callback(os.close, pidfd)
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            assert select.select([pidfd], [], [], 5)[0]
+        assert until(lambda: not os.path.exists(f"/proc/{child}/exe"))
+        with ck.LayerFS(rootdir, directory=kept) as root:
+            sh(root, "true")
 
 
 def test_two_that_start_at_once_do_not_sweep_each_other(rootdir: Path, tmp_path: Path) -> None:
