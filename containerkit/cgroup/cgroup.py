@@ -23,7 +23,7 @@ from .live import Live
 from .owner import PREFIX
 from .places import likely_main, main_hierarchy, names_of, owner, place_of, remove_tree, world_of
 from .watch import Counts, Watch
-from .world import Deadline, await_ends, processes
+from .world import Deadline, Write, await_ends, processes
 
 __all__ = ["Cgroup"]
 
@@ -80,14 +80,13 @@ class Cgroup(Live):
         """
         if not self._paths:
             limits = self._by_hierarchy(self.limits)
-            for hierarchy, mine in limits.items():
-                world_of(hierarchy).writes(mine)
+            writes = {hierarchy: world_of(hierarchy).writes(mine) for hierarchy, mine in limits.items()}
             self._own()
             try:
                 planned = self._planned()
                 self._note(planned.values())
                 for hierarchy, path in planned.items():
-                    self._make_in(hierarchy, path, limits.get(hierarchy, {}))
+                    self._make_in(hierarchy, path, limits.get(hierarchy, {}), writes.get(hierarchy, []))
             except BaseException:
                 self.close()
                 raise
@@ -104,7 +103,7 @@ class Cgroup(Live):
         if self._owned:
             owner.note({path.rpartition("/")[0] for path in paths})
 
-    def _make_in(self, hierarchy: Hierarchy, path: str, limits: dict[str, Any]) -> None:
+    def _make_in(self, hierarchy: Hierarchy, path: str, limits: dict[str, Any], writes: list[Write]) -> None:
         world = world_of(hierarchy)
         world.prepare(path.rpartition("/")[0], self._controllers_in(hierarchy, limits))
         try:
@@ -116,7 +115,8 @@ class Cgroup(Live):
             ) from None
         self._paths[hierarchy] = path
         world.made(path)
-        world.apply(path, limits)
+        if limits:
+            world.apply(path, limits, writes)
 
     def _planned(self) -> dict[Hierarchy, str]:
         """Where its directories will be.  Reads, makes nothing."""
@@ -152,24 +152,24 @@ class Cgroup(Live):
         if "memory_max" in new and "memory_swap_max" in self.limits:
             new.setdefault("memory_swap_max", self.limits["memory_swap_max"])  # v1 keeps only their sum
         todo = self._by_hierarchy(new)
-        for hierarchy, mine in todo.items():
-            world_of(hierarchy).writes(mine)
+        writes = {hierarchy: world_of(hierarchy).writes(mine) for hierarchy, mine in todo.items()}
         for hierarchy, mine in todo.items():
             if hierarchy in made:
                 world_of(hierarchy).prepare(os.path.dirname(made[hierarchy]), self._controllers_in(hierarchy, mine))
-                world_of(hierarchy).apply(made[hierarchy], mine)
+                world_of(hierarchy).apply(made[hierarchy], mine, writes[hierarchy])
             else:
-                self._extend(hierarchy, mine)
-        self.limits = {name: (self.limits | new)[name] for name in WORDS if name in self.limits | new}
+                self._extend(hierarchy, mine, writes[hierarchy])
+        both = self.limits | new
+        self.limits = {name: both[name] for name in WORDS if name in both}
 
     def place_in(self, hierarchy: Hierarchy) -> str:
         """Its directory in a hierarchy; made there, with the processes it has already, when it has none."""
-        return self._made().get(hierarchy) or self._extend(hierarchy, {})
+        return self._made().get(hierarchy) or self._extend(hierarchy, {}, [])
 
-    def _extend(self, hierarchy: Hierarchy, limits: dict[str, Any]) -> str:
+    def _extend(self, hierarchy: Hierarchy, limits: dict[str, Any], writes: list[Write]) -> str:
         path = place_of(hierarchy, self.parent, self.name)
         self._note([path])
-        self._make_in(hierarchy, path, limits)
+        self._make_in(hierarchy, path, limits, writes)
         for pid in self.procs():
             self._move_in(path, pid)
         return path
@@ -246,13 +246,15 @@ class Cgroup(Live):
         inside = {path: processes(path) for path in self.paths}
         if any(os.getpid() in found for found in inside.values()):
             raise CgroupError(16, "this process is in the group itself: move it out first", self.path)
+        deadline, gone = Deadline(timeout), set[int]()
         for hierarchy, path in self._paths.items():
-            if inside[path]:
-                world_of(hierarchy).kill(path)
-        deadline = Deadline(timeout)
-        await_ends({pid for found in inside.values() for pid in found}, deadline)  # v2 tells at most every 10 ms that a group is empty
-        if not self.wait_empty(deadline.left):
-            raise CgroupError(16, f"still not ended after {timeout} s: {self.procs(recursive=True)}", self.path)
+            world, found = world_of(hierarchy), set(inside[path]) - gone  # mostly the same processes in all of them
+            if found:
+                world.kill(path)
+                await_ends(found, deadline)  # v2 tells at most every 10 ms that a group is empty
+            if (found or path == self.path) and not world.wait_empty(path, deadline.left):
+                raise CgroupError(16, f"still not ended after {timeout} s: {processes(path)}", path)
+            gone |= found - {0}  # 0 is anybody whom our pid namespace cannot see
 
     def remove(self, timeout: float | None = None) -> None:
         """Waits until it is empty, then removes its directories and those below.

@@ -49,9 +49,8 @@ class V1:
     def writes(self, limits: Mapping[str, Any]) -> list[Write]:
         return [write for name, value in limits.items() if name != "memory_swap_max" for write in _lines(name, value)]
 
-    def apply(self, path: str, limits: Mapping[str, Any]) -> None:
-        todo = self.writes(limits)
-        for name, text in [*todo, *_swap(path, limits)] if self._lowers(path, limits) else [*_swap(path, limits), *todo]:
+    def apply(self, path: str, limits: Mapping[str, Any], writes: list[Write]) -> None:
+        for name, text in [*writes, *_swap(path, limits)] if self._lowers(path, limits) else [*_swap(path, limits), *writes]:
             put(path, name, text)
 
     def _lowers(self, path: str, limits: Mapping[str, Any]) -> bool:

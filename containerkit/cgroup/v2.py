@@ -37,8 +37,8 @@ class V2:
         """One line a write: the kernel takes no more of the keyed files."""
         return [write for name, value in limits.items() if name != "devices" for write in _lines(name, value)]
 
-    def apply(self, path: str, limits: Mapping[str, Any]) -> None:
-        for name, text in self.writes(limits):
+    def apply(self, path: str, limits: Mapping[str, Any], writes: list[Write]) -> None:
+        for name, text in writes:
             put(path, name, text)
         if "devices" in limits:
             self._filters[path] = devices_bpf.attach(path, limits["devices"], self._filters.get(path))

@@ -18,11 +18,12 @@ MAX: Literal["max"] = "max"
 Size = int | Literal["max"]
 UNITS = {unit: 1 << (10 * power) for power, unit in enumerate("BKMGTPE")}
 LARGEST = (1 << 63) - 1
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([BKMGTPE]?)(?:iB|B)?", re.IGNORECASE)
 
 
 def size(value: Any) -> Size:
     """Bytes: an int, "64M" (powers of 1024), or "max"."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([BKMGTPE]?)(?:iB|B)?", value.strip(), re.IGNORECASE) if isinstance(value, str) else None
+    found = SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if found:
         value = int(float(found[1]) * UNITS[found[2].upper() or "B"]) if "." in found[1] else int(found[1]) * UNITS[found[2].upper() or "B"]
     return count(value, what='a size in bytes, as 67108864, "64M" or "max"')

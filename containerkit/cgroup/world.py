@@ -7,7 +7,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from ..errors import CgroupError, Unavailable
@@ -15,6 +15,7 @@ from .hierarchy import Hierarchy, read_file
 
 __all__ = ["Deadline", "World", "Write", "await_ends", "end_all", "processes", "put", "refusal", "tree"]
 
+LEAF = 2  # links of a directory without directories: the kernel counts them in a group as on a disk
 Write = tuple[str, str]
 """A file's name and what is written to it."""
 
@@ -52,8 +53,8 @@ class World(Protocol):
         """What a new group needs before anything can be in it."""
         ...
 
-    def apply(self, path: str, limits: Mapping[str, Any]) -> None:
-        """Writes limits."""
+    def apply(self, path: str, limits: Mapping[str, Any], writes: list[Write]) -> None:
+        """Writes limits.  `writes` is what `writes()` has said of them."""
         ...
 
     def read(self, path: str, name: str) -> str:
@@ -122,16 +123,16 @@ def refusal(error: OSError, path: str, name: str, text: str) -> CgroupError | Un
     return CgroupError(error.errno, f"cannot write {text!r}: {error.strerror}" + (f"; {hint}" if hint else ""), f"{path}/{name}")
 
 
-def tree(path: str) -> Iterator[str]:
+def tree(path: str) -> list[str]:
     """The directories of a group and of all below it, the deepest first."""
     try:
+        if os.stat(path).st_nlink == LEAF:
+            return [path]
         with os.scandir(path) as entries:
             below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
-        return
-    for child in below:
-        yield from tree(child)
-    yield path
+        return []
+    return [*(directory for child in below for directory in tree(child)), path]
 
 
 def processes(path: str, name: str = "cgroup.procs", *, recursive: bool = True) -> list[int]:
