@@ -9,10 +9,16 @@
 #ifndef CK_WALK_H
 #define CK_WALK_H
 
+#include <asm-generic/errno-base.h>
+#include <asm/unistd.h>
+
 #include "raw.h"
 #include "spawn.h"
 
 #define CK_QUIET __attribute__((no_sanitize("address", "undefined"), no_stack_protector))
+
+/* openat2(2) gives up a path with ".." in it when anything is mounted or renamed meanwhile, by anybody, and wants to be called again. */
+#define CK_TRIES 1000
 
 enum ck_end {
 	CK_DONE,	/* every step made; none of them was an exec */
@@ -25,12 +31,16 @@ static inline CK_QUIET int64_t ck_make(struct ck_program *p, uint32_t i)
 	const struct ck_step *s = (const struct ck_step *)((char *)p + p->steps) + i;
 	struct ck_trace *t = (struct ck_trace *)((char *)p + p->traces) + i;
 	uint64_t a[6];
-	int64_t result;
+	int64_t result = 0;
 
 	for (int k = 0; k < 6; k++)
 		a[k] = s->slots >> k & 1 ? (uint64_t)p->slot[s->arg[k] % CK_SLOTS] : s->arg[k];
 	t->begin = ck_ticks();
-	result = ck_syscall(s->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+	for (int tries = 0; tries < CK_TRIES; tries++) {
+		result = ck_syscall(s->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+		if (result != -EAGAIN || s->nr != __NR_openat2)
+			break;
+	}
 	t->end = ck_ticks();
 	t->result = result;
 	if (s->save >= 0)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,22 @@ def test_a_programs_descriptors_and_the_plans_own_do_not_meet(number: int, apart
             return
         with plan.spawn(fds={number: file}, stdout=ck.PIPE) as process:
             assert process.communicate()[0] == b"mine"
+
+
+def test_mounts_elsewhere_do_not_disturb_a_search_that_climbs(rootdir: Path, tmp_path: Path) -> None:
+    """The kernel gives up a search through ".." with EAGAIN when something is mounted meanwhile: it has to be asked again."""
+    root = tmp_path / "root"
+    shutil.copytree(rootdir, root, symlinks=True)
+    (root / "there").mkdir()
+    (root / "var" / "link").symlink_to("../there/../there/../there")
+    tmpfs = [mounts.Tmpfs(f"/var/link/{n}") for n in range(10)]
+    plan = ck.plan(ns.User(), ns.Mount(), mounts.Root(root), mounts.Tmpfs("/there"), *tmpfs, run=["/bin/true"])
+
+    def spawn_some() -> list[int]:
+        return [plan.run().exit_code for _ in range(15)]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum((f.result() for f in [pool.submit(spawn_some) for _ in range(8)]), []) == [0] * 120
 
 
 def test_what_is_frozen_cannot_be_changed(rootdir: Path) -> None:
