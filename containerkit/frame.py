@@ -106,7 +106,7 @@ def exposed() -> bool:
     Until its exec a child that shares our memory *is* our program there, so a root whose program, or whose program's
     interpreter, is a link to /proc/self/exe would run the host's own file (CVE-2019-5736).
     """
-    return os.access("/proc/self/exe", os.W_OK, effective_ids=True)
+    return not os.path.lexists("/proc/self/exe") or os.access("/proc/self/exe", os.W_OK, effective_ids=True)
 
 
 def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: bool) -> list[Step]:

@@ -16,6 +16,7 @@ from support import TRUE, again, compiled, until, with_number
 
 import containerkit as ck
 from containerkit import mounts, ns
+from containerkit.frame import exposed
 from containerkit.program import number
 from containerkit.spawn import spawn
 
@@ -255,6 +256,16 @@ def _inside(root: Path) -> list[int]:
         except OSError:
             continue
     return found
+
+
+@pytest.mark.root
+def test_a_caller_without_a_proc_counts_as_exposed(tmp_path: Path) -> None:
+    """It cannot look, and its container may have a proc in which its program shows."""
+    pid = os.fork()
+    if not pid:
+        os.chroot(tmp_path)
+        os._exit(exposed())
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
 
 @pytest.mark.root
