@@ -233,8 +233,13 @@ class Namespace:
 
 
 def _become_root() -> Iterable[Step]:
-    """Whoever joins a user namespace has its capabilities, but no name in it: become its root."""
+    """Whoever joins a user namespace has its capabilities, but no name in it: become its root.
+
+    The caller's groups stay where the namespace denies setgroups(2), as one does that a user without privilege made.
+    """
     hint = {22: "0 is not mapped in this user namespace", 1: "0 is mapped, but not for the caller"}
+    why = "none of the caller's groups, which may reach files in there"
+    yield Step.child(Phase.IDENTITY, syscalls.setgroups(()), why=why, helper="join", tolerates={1})
     for call in (syscalls.setresgid(0), syscalls.setresuid(0)):
         yield Step.child(Phase.IDENTITY, call, why="be root there", hint=hint, helper="join", tolerates={22})
 

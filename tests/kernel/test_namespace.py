@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,6 +196,20 @@ def test_pinning_wants_privilege(tmp_path: Path, box: ck.Process) -> None:
     with Namespace.of(box.pid, "net") as net, pytest.raises(PermissionError):
         net.pin(tmp_path / "pin")
     assert not (tmp_path / "pin").exists()
+
+
+@pytest.mark.root
+def test_who_joins_a_user_namespace_leaves_the_callers_groups() -> None:
+    ranges = [(0, 100000, 1000)]
+    script = """
+import os, sys, containerkit as ck
+os.setgroups([0, 4, 27])
+with ck.Namespace.of(int(sys.argv[1]), "user") as user:
+    print(ck.run(["/bin/sh", "-c", "while read a; do case $a in Groups*) echo $a;; esac; done < /proc/self/status"], user).text)
+"""
+    with ck.plan(ns.User(uids=ranges, gids=ranges), run=["/bin/sleep", "1000"]).spawn() as holder:
+        out = subprocess.run([sys.executable, "-c", script, str(holder.pid)], capture_output=True, check=True, text=True).stdout
+    assert out.split() == ["Groups:"]
 
 
 @pytest.mark.root
