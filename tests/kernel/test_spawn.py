@@ -119,6 +119,21 @@ def test_a_closed_file_leaves_no_pipe_open(tmp_path: Path) -> None:
     assert os.listdir("/proc/self/fd") == before
 
 
+def test_a_limit_on_file_sizes_leaves_no_memfd_open() -> None:
+    script = """
+import os, resource, containerkit as ck
+plan = ck.plan(run=["/bin/true"], share_memory=False)
+plan.program()
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+before = os.listdir("/proc/self/fd")
+try:
+    plan.spawn()
+except OSError as error:
+    print(error.errno, os.listdir("/proc/self/fd") == before)
+"""
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False).stdout == "27 True\n"
+
+
 def test_a_child_killed_at_a_handshake_does_not_kill_a_caller_who_minds_sigpipe() -> None:
     script = """
 import signal, containerkit as ck
