@@ -163,6 +163,7 @@ class _Spawn:
             helper, self.pidfd, self.child.pidfd, self.parent.pid = self.pidfd, -1, -1, forked
             os.close(helper)
             self.pidfd = os.pidfd_open(forked)
+            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # raises for who is no child of ours
 
     def _fail_in_child(self, index: int, trace: list[Raw]) -> None:
         """Of several tries to find the program, the one that got furthest has the most to say."""

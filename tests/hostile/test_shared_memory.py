@@ -19,6 +19,7 @@ from containerkit import mounts, ns
 from containerkit.frame import exposed
 from containerkit.program import number
 from containerkit.spawn import spawn
+from containerkit.syscalls import Call, Fd, Field
 
 pytestmark = pytest.mark.hostile
 CANARY = ctypes.create_string_buffer(b"the host's secret, which nobody inside may read")
@@ -256,6 +257,23 @@ def _inside(root: Path) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def test_no_process_but_a_child_is_taken_for_the_program() -> None:
+    """The number lies in memory that a container's root may have reached as its process 1 began."""
+
+    class Forger:
+        def steps(self) -> Iterator[ck.Step]:
+            forge = Call("read", (Fd("forged", reader), Field("forked"), 4))
+            yield ck.Step.child(ck.Phase.INSIDE, forge, why="write another process's number there")
+
+    reader, writer = os.pipe()
+    os.write(writer, os.getppid().to_bytes(4, "little"))
+    with pytest.raises(ChildProcessError):
+        ck.plan(Forger(), run=["/bin/true"], share_memory=False).spawn()
+    os.wait()  # the true one: its number was lost with the forgery
+    os.close(reader)
+    os.close(writer)
 
 
 @pytest.mark.root

@@ -261,7 +261,7 @@ import os, select, signal, containerkit as ck
 from containerkit import ns
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for parts, apart in ((ns.Pid(init=True),), False), ((), True), ((ns.Pid(init=True),), True):
-    with ck.plan(ns.User(), *parts, run=["/bin/true"], share_memory=not apart).spawn() as process:
+    with ck.plan(ns.User(), *parts, run=["/bin/sleep", "0.1"], share_memory=not apart).spawn() as process:
         print(bool(select.select([process.pidfd], [], [], 5)[0]))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
