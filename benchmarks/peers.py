@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
 
 from . import plans
@@ -20,6 +20,7 @@ from .table import Table, Target
 
 KINDS = ("user", "mount", "pid", "network", "ipc", "uts", "cgroup")
 OURS = "containerkit"
+NAME = f"ck-bench-{os.getpid()}-"
 NULL: dict[str, str] = {}
 _names = count()
 
@@ -76,25 +77,26 @@ def _bwrap(ground: Ground, program: str) -> Callable[[], object]:
 
 
 def _crun(ground: Ground, program: str) -> Callable[[], object]:
-    return _oci(ground, program, "--cgroup-manager=disabled")
+    return oci(ground, program, "--cgroup-manager=disabled")
 
 
 def _runc(ground: Ground, program: str) -> Callable[[], object]:
-    return _oci(ground, program)
+    return oci(ground, program)
 
 
-def _oci(ground: Ground, program: str, *options: str) -> Callable[[], object]:
-    bundle, state = _bundle(ground), ground.directory / f"state-{os.path.basename(program)}"
+def oci(ground: Ground, program: str, *options: str, resources: Mapping[str, object] | None = None) -> Callable[[], object]:
+    """crun or runc, with limits when there are `resources`."""
+    bundle, state = _bundle(ground, resources), ground.directory / f"state-{os.path.basename(program)}"
 
     def run() -> None:
-        started(program, "--root", str(state), *options, "run", "--bundle", bundle, f"ck-bench-{os.getpid()}-{next(_names)}")()
+        started(program, "--root", str(state), *options, "run", "--bundle", bundle, f"{NAME}{next(_names)}")()
 
     return run
 
 
-def _bundle(ground: Ground) -> str:
-    """An OCI bundle with the namespaces and mounts of the plan, no seccomp filter, no limits."""
-    directory = ground.directory / "bundle"
+def _bundle(ground: Ground, resources: Mapping[str, object] | None) -> str:
+    """An OCI bundle with the namespaces and mounts of the plan, no seccomp filter, no limits unless given."""
+    directory = ground.directory / ("bundle-limited" if resources else "bundle")
     directory.mkdir(exist_ok=True)
     mounts = [_mount(*m) for m in (
         ("/proc", "proc", "nosuid", "nodev", "noexec"),
@@ -104,14 +106,15 @@ def _bundle(ground: Ground) -> str:
     )]  # fmt: skip
     process = {"user": {"uid": 0, "gid": 0}, "args": [plans.PROGRAM], "env": [], "cwd": "/", "noNewPrivileges": False, "capabilities": {}}
     ids = [{"containerID": 0, "hostID": os.geteuid(), "size": 1}]
-    linux = {"namespaces": [{"type": kind} for kind in KINDS], "uidMappings": ids, "gidMappings": [ids[0] | {"hostID": os.getegid()}]}
+    linux: dict[str, object] = {"namespaces": [{"type": kind} for kind in KINDS]}
+    linux |= {"uidMappings": ids, "gidMappings": [ids[0] | {"hostID": os.getegid()}]}
     config = {
         "ociVersion": "1.0.2",
         "root": {"path": str(ground.root)},
         "hostname": "lesson",
         "process": process,
         "mounts": mounts,
-        "linux": linux,
+        "linux": linux | ({"resources": resources} if resources else {}),
     }
     (directory / "config.json").write_text(json.dumps(config))
     return str(directory)

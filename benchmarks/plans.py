@@ -23,14 +23,14 @@ def kinds(*, net: bool = True) -> dict[str, Part]:
     return made | ({"net": ns.Net()} if net else {})
 
 
-def full(root: Part, *, net: bool = True, hide: bool | None = None) -> Plan:
+def full(root: Part, *parts: Part, net: bool = True, hide: bool | None = None) -> Plan:
     """A whole container: every namespace but time, a root that is pivoted to, /proc and a minimal /dev."""
-    return ck.plan(*kinds(net=net).values(), root, mounts.Dev(), run=[PROGRAM], hide_executable=hide)
+    return ck.plan(*kinds(net=net).values(), root, mounts.Dev(), *parts, run=[PROGRAM], hide_executable=hide)
 
 
-def bound(ground: Ground, *, net: bool = True) -> Plan:
+def bound(ground: Ground, *parts: Part, net: bool = True) -> Plan:
     """The same on a directory as it is, without an overlay."""
-    return full(mounts.Root(ground.root), net=net)
+    return full(mounts.Root(ground.root), *parts, net=net)
 
 
 def bare(ground: Ground, *parts: Part) -> Plan:

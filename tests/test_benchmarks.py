@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler"),
 ]
 REPO = Path(__file__).resolve().parent.parent
-NAMES = ["steps", "kinds", "spawning", "peers", "memory", "threads", "bindings", "overlays"]
+NAMES = ["steps", "kinds", "spawning", "peers", "memory", "threads", "bindings", "overlays", "cgroups"]
 
 
 def run(*words: str | Path, out: Path) -> subprocess.CompletedProcess[str]:
