@@ -88,5 +88,5 @@ aarch64: $(STAMP) ## the C parts for the other processor, run under qemu
 
 .PHONY: clean
 clean: ## everything that make made
-	rm -rf build $(VENV) containerkit/libexec containerkit/_spawn*.so *.egg-info docs/scripts/*.out
+	rm -rf build $(VENV) containerkit/libexec containerkit/_spawn*.so *.egg-info docs/scripts/*.out docs/scripts/*.svg
 	find . -name __pycache__ -prune -exec rm -rf {} +

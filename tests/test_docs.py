@@ -127,6 +127,26 @@ def test_nothing_is_run_when_told_so(book: Path) -> None:
     assert "without running this script" in (book / "out/index.txt").read_text()
 
 
+def test_a_plot_is_shown_below_what_was_printed_and_goes_when_none_is_drawn(book: Path) -> None:
+    show(book, "draws.py", "open('plot.svg', 'w').write('<svg/>')\n")
+    page = book / "index.md"
+    page.write_text(page.read_text().replace("draws.py\n", "draws.py\n:alt: a nice curve\n"))
+    assert build(book).stderr == ""
+    assert "[image: a nice curve]" in (book / "out/index.txt").read_text()
+    (book / "scripts/draws.py").write_text("pass\n")
+    assert build(book).stderr == ""
+    assert "image" not in (book / "out/index.txt").read_text()
+
+
+def test_a_script_that_wants_v2_runs_where_there_is_nothing_else(book: Path) -> None:
+    """In a guest, unless this machine is pure v2, or cannot have one."""
+    show(book, "mode.py", "print(1000 + 234)\n")
+    page = book / "index.md"
+    page.write_text(page.read_text().replace("mode.py\n", 'mode.py\n:v2: "6.12"\n'))
+    assert build(book).stderr == ""
+    assert "1234" in (book / "out/index.txt").read_text()
+
+
 def test_a_page_cannot_show_a_script_that_is_not_there(book: Path) -> None:
     show(book, "gone.py", "")
     (book / "scripts/gone.py").unlink()

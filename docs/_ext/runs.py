@@ -1,7 +1,11 @@
 """The directive `{ck-run} scripts/NAME.py`: shows the script, runs it, and shows what it printed.
 
 The output on a page is never typed by hand: building the book runs the script and keeps what it printed beside it, in
-scripts/NAME.out.  With CK_DOCS_RUN=0 nothing is run, and a page shows the output of the last time, if there is one.
+scripts/NAME.out.  A script that leaves a plot.svg has it shown below, kept as scripts/NAME.svg; `:alt:` says in words what
+is to be seen there.  `:v2:` is for a script that wants pure cgroup v2: on a machine in another mode it runs in a virtual
+machine with the kernel named there, where one can be had.
+
+With CK_DOCS_RUN=0 nothing is run, and a page shows the output of the last time, if there is one.
 A script that ends another way than its name says is a warning, so that `sphinx-build -W` fails.
 """
 
@@ -11,9 +15,12 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
+import guests
 import scripts
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -35,6 +42,7 @@ class CkRun(SphinxDirective):
     """A real file of docs/scripts, and its real output."""
 
     required_arguments = 1
+    option_spec: ClassVar = {"alt": directives.unchanged, "v2": directives.unchanged_required}
 
     def run(self) -> list[nodes.Node]:
         """The script, a line that says what follows, and the output."""
@@ -53,14 +61,18 @@ class CkRun(SphinxDirective):
         elif record.exists():
             yield nodes.paragraph("", FAILED if scripts.must_fail(script) else PRINTED)
             yield literal(record.read_text(), "text")
+            if (plot := script.with_suffix(".svg")).exists():
+                yield nodes.image(uri=str(plot.relative_to(self.env.srcdir)), alt=self.options.get("alt", "a plot"))
         else:
             yield nodes.paragraph("", NOT_RUN)
 
     def fresh(self, script: Path, record: Path) -> bool:
         """Run the script and keep what it printed; False where it failed for lack of privilege."""
-        record.unlink(missing_ok=True)
+        plot = record.with_suffix(".svg")
+        for old in (record, plot):
+            old.unlink(missing_ok=True)
         try:
-            ran = scripts.run(script)
+            ran = guests.run(script, self.options["v2"]) if "v2" in self.options else scripts.run(script)
         except subprocess.TimeoutExpired as late:
             logger.warning("%s did not end in %s s", script.name, late.timeout, location=self.get_location())
             return True
@@ -69,6 +81,8 @@ class CkRun(SphinxDirective):
                 return False
             logger.warning("%s ended with %d:\n%s", script.name, ran.exit_code, ran.output, location=self.get_location())
         record.write_text(ran.output)
+        if ran.plot:
+            plot.write_text(ran.plot)
         return True
 
 

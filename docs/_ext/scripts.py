@@ -20,10 +20,11 @@ SHOWN = re.compile(r"^(?:`{3,}|:{3,}) *\{ck-run\} +(\S+)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Ran:
-    """What a script printed (both streams, in order) and its exit code; below 0 for a signal."""
+    """What a script printed (both streams, in order), its exit code, below 0 for a signal, and the plot.svg it drew, or ""."""
 
     output: str
     exit_code: int
+    plot: str = ""
 
 
 def all_scripts(docs: Path = DOCS) -> list[Path]:
@@ -62,7 +63,9 @@ def run(script: Path, *, timeout: float = 60) -> Ran:
             timeout=timeout,
             check=False,
         )
-    return Ran(done.stdout.decode(errors="replace"), done.returncode)
+        plot = Path(empty, "plot.svg")
+        drawn = plot.read_text() if plot.exists() else ""
+    return Ran(done.stdout.decode(errors="replace"), done.returncode, drawn)
 
 
 def as_expected(script: Path, ran: Ran) -> bool:
