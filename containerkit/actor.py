@@ -20,7 +20,7 @@ WORD = 0xFFFFFFFFFFFFFFFF
 class Actor:
     """This process making steps: its slots, its trace, and its way back.
 
-    :ivar pid: the child's, once there is one: ``{pid}`` in a path or in a tool's argument
+    :ivar pid: the child's, once there is one: ``/proc/{pid}/`` in a path, ``{pid}`` in a tool's argument
     :ivar slots: name -> descriptor that a step opened and none closed yet
     :ivar trace: the step's place -> what it returned, and when
     :ivar undo: the ways back, in the order they came
@@ -85,7 +85,7 @@ class Actor:
             case int():
                 return int(arg)
             case bytes() | Bytes():
-                data = (arg + b"\0" if isinstance(arg, bytes) else self._filled(arg)).replace(b"{pid}", b"%d" % self.pid)
+                data = (arg + b"\0" if isinstance(arg, bytes) else self._filled(arg)).replace(b"/proc/{pid}/", b"/proc/%d/" % self.pid)
                 alive.append(self.ffi.from_buffer(data))
                 return int(self.ffi.cast("uintptr_t", alive[-1]))
         raise ContainerKitError(f"the parent cannot pass {arg}")

@@ -12,12 +12,13 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from ctypes import CDLL, get_errno
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from . import syscalls
 from .errors import PlanError, Unavailable
-from .step import Phase, Step
+from .step import Part, Phase, Step
 from .syscalls import CLONE, MNT, Fd
 
 __all__ = ["KINDS", "Namespace"]
@@ -163,8 +164,14 @@ class Namespace:
 
     # --- using it ------------------------------------------------------------------------------------------------
 
-    def steps(self) -> Iterable[Step]:
-        """As a part, it is joined."""
+    def become(self, uid: int, gid: int) -> Part:
+        """As a part: this user namespace is joined, as another user than its root.  :raises PlanError: it is of another kind"""
+        if self.kind != "user":
+            raise PlanError(f"one is somebody in a user namespace, not in a {self.kind} namespace")
+        return _As(self, uid, gid)
+
+    def steps(self, uid: int = 0, gid: int = 0) -> Iterable[Step]:
+        """As a part, it is joined; a user namespace as its root, see `become`."""
         flag = KINDS[self.kind]
         hint = {1: "joining needs CAP_SYS_ADMIN over it: join the user namespace that owns it in the same plan",
                 22: "the caller's kernel or thread cannot join this one"}  # fmt: skip
@@ -173,7 +180,7 @@ class Namespace:
         more = {"joins": int(flag), "claims": f"{self.kind} namespace", "helper": helper, "hint": hint, "part": f"Namespace {self.kind}"}
         yield Step.child(Phase.IDENTITY, syscalls.setns(Fd(name, self), flag), why=f"join the {name}", **more)
         if self.kind == "user":
-            yield from _become_root()
+            yield from _become(uid, gid)
 
     def call(self, function: Callable[[], T]) -> T:
         """Runs a Python function inside, in a thread of its own, and returns what it returns.
@@ -232,16 +239,31 @@ class Namespace:
         return f"<Namespace {self.kind}:[{self.inode}]>" if self._fd >= 0 else f"<Namespace {self.kind}, closed>"
 
 
-def _become_root() -> Iterable[Step]:
-    """Whoever joins a user namespace has its capabilities, but no name in it: become its root.
+@dataclass(frozen=True, slots=True)
+class _As:
+    """A user namespace joined as one of its users."""
+
+    namespace: Namespace
+    uid: int
+    gid: int
+
+    def steps(self) -> Iterable[Step]:
+        return self.namespace.steps(self.uid, self.gid)
+
+
+def _become(uid: int, gid: int) -> Iterable[Step]:
+    """Whoever joins a user namespace has its capabilities, but the ids it had outside: those must not stay.
 
     The caller's groups stay where the namespace denies setgroups(2), as one does that a user without privilege made.
     """
-    hint = {22: "0 is not mapped in this user namespace", 1: "0 is mapped, but not for the caller"}
     why = "none of the caller's groups, which may reach files in there"
     yield Step.child(Phase.IDENTITY, syscalls.setgroups(()), why=why, helper="join", tolerates={1})
-    for call in (syscalls.setresgid(0), syscalls.setresuid(0)):
-        yield Step.child(Phase.IDENTITY, call, why="be root there", hint=hint, helper="join", tolerates={22})
+    for call, number in ((syscalls.setresgid(gid), gid), (syscalls.setresuid(uid), uid)):
+        hint = {
+            22: f"{number} is not mapped in this user namespace: join it with become(uid, gid)",
+            1: f"{number} is not the caller's to become",
+        }
+        yield Step.child(Phase.IDENTITY, call, why="be who was asked for there", hint=hint, helper="join")
 
 
 _LIBC = CDLL(None, use_errno=True)

@@ -293,5 +293,5 @@ class Time:
 
     @staticmethod
     def _split(seconds: float) -> str:
-        whole = int(seconds // 1)
-        return f"{whole} {round((seconds - whole) * 1e9) % 1_000_000_000}"
+        whole, rest = divmod(round(seconds * 1e9), 1_000_000_000)
+        return f"{whole} {rest}"

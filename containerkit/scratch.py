@@ -9,19 +9,18 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import stat
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from .errors import LayerError
 
 __all__ = ["Scratch", "remove", "sweep"]
 
 PREFIX = "containerkit-"
+DEEP = 100  # directories
 GRACE = 60.0  # seconds in which a directory without a lock may still be in the making
 
 #: Ways to remove what belongs to ids that only a user namespace of the caller's reaches.  Each returns whether it could.
@@ -108,31 +107,73 @@ def _remove_scratch(path: Path) -> None:
 def remove(path: Path) -> None:
     """Removes a tree, also one whose directories deny it.  What is gone already is no failure.
 
+    Whoever may still write in there can rename a directory and put a link in its place.  So nothing is reached by a path:
+    each directory is opened without following links, below one that is open already.
+
     :raises LayerError: something is still mounted there, or belongs to somebody else
     """
-    failures: list[OSError] = []
+    try:
+        _remove_at(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if os.path.lexists(path) and not any(fallback(path) for fallback in fallbacks):
+            raise LayerError(error.errno, f"cannot remove {path}: {error.strerror}", error.filename) from error
 
-    def again(function: Callable[..., Any], name: str, info: Any) -> None:
-        error = info[1]
-        if isinstance(error, FileNotFoundError):
+
+def _remove_at(path: Path) -> None:
+    parent = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISDIR(os.stat(path.name, dir_fd=parent, follow_symlinks=False).st_mode):
+            os.unlink(path.name, dir_fd=parent)
             return
+        top = _open(parent, path.name)
         try:
-            _open_up(path, Path(name).parent)
-            _open_up(path, Path(name))
-            shutil.rmtree(name) if os.path.isdir(name) and not os.path.islink(name) else os.unlink(name)
-        except OSError as error:
-            failures.append(error)
-
-    shutil.rmtree(path, onerror=again)
-    if failures and os.path.lexists(path) and not any(fallback(path) for fallback in fallbacks):
-        first = failures[0]
-        raise LayerError(first.errno, f"cannot remove {path}: {first.strerror}", first.filename)
+            while _empty(top, top, 0):
+                pass
+        finally:
+            os.close(top)
+        os.rmdir(path.name, dir_fd=parent)
+    finally:
+        os.close(parent)
 
 
-def _open_up(top: Path, directory: Path) -> None:
-    """A directory that denies its owner: overlayfs makes such ones, and programs do."""
-    if directory.is_relative_to(top):
-        with contextlib.suppress(OSError):
-            mode = os.lstat(directory).st_mode
-            if stat.S_ISDIR(mode):
-                os.chmod(directory, stat.S_IMODE(mode) | 0o700)
+def _empty(directory: int, top: int, depth: int) -> bool:
+    """Removes what is in an open directory.  Returns whether something was put into the topmost one, to be done next.
+
+    A tree may be deeper than we may have files open: from a certain depth on its directories are moved up.
+    """
+    moved = False
+    for name in os.listdir(directory):
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+                os.unlink(name, dir_fd=directory)
+            elif depth >= DEEP:
+                os.rename(name, f"deep-{os.urandom(8).hex()}", src_dir_fd=directory, dst_dir_fd=top)
+                moved = True
+            else:
+                moved |= _remove_directory(directory, name, top, depth)
+    return moved
+
+
+def _remove_directory(parent: int, name: str, top: int, depth: int) -> bool:
+    inner = _open(parent, name)
+    try:
+        moved = _empty(inner, top, depth + 1)
+    finally:
+        os.close(inner)
+    os.rmdir(name, dir_fd=parent)
+    return moved
+
+
+def _open(parent: int, name: str) -> int:
+    """Opens a directory for reading and changing, even one that denies its owner: overlayfs makes such ones."""
+    flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(name, os.O_PATH | flags, dir_fd=parent)
+    try:
+        mode = stat.S_IMODE(os.fstat(handle).st_mode)
+        if mode & 0o700 != 0o700:
+            os.chmod(f"/proc/self/fd/{handle}", mode | 0o700)
+        return os.open(".", os.O_RDONLY | flags, dir_fd=handle)
+    finally:
+        os.close(handle)

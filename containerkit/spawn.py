@@ -204,7 +204,7 @@ class _Spawn:
         run_undo(self.parent.undo)
 
     def _end(self, pidfd: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # of another user by now: it ends at its next handshake
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         self.lib.ck_await_release(self.child, -1)
         with contextlib.suppress(ChildProcessError):

@@ -215,3 +215,18 @@ with ck.Namespace.of(int(sys.argv[1]), "user") as user:
 @pytest.mark.root
 def test_the_same_as_an_ordinary_user(as_user: Any) -> None:
     again(as_user, __file__)
+
+
+def test_joined_as_somebody_else() -> None:
+    """Where 0 is not mapped there is no root to become, and the caller's own ids must not stay."""
+    with ck.plan(ns.User(uid=1234, gid=1234), run=["sleep", "100"]).spawn() as process, ck.Namespace.of(process.pid, "user") as user:
+        with pytest.raises(ck.StepError, match=r"join it with become"):
+            ck.run(["id", "-u"], user)
+        assert ck.run(["id", "-u"], user.become(1234, 1234)).text == "1234\n"
+    with pytest.raises(ck.PlanError, match="in a user namespace"):
+        ck.Namespace.of(0, "net").become(0, 0)
+
+
+def test_fractions_of_a_second_are_not_lost() -> None:
+    assert ns.Time._split(0.9999999999) == "1 0"
+    assert ns.Time._split(-0.5) == "-1 500000000"
