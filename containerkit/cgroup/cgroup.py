@@ -239,10 +239,13 @@ class Cgroup(Live):
     # --- life and death ------------------------------------------------------------------------------------------
 
     def kill(self, timeout: float | None = PATIENCE) -> None:
-        """Kills everything in it and below, and waits until nobody is left.
+        """Kills everything in it and below, and waits until nobody is left.  It is thawed then, and can be used again.
 
         :raises CgroupError: the caller itself is inside, or something does not end
         """
+        self._kill(timeout, last=False)
+
+    def _kill(self, timeout: float | None, last: bool) -> None:
         inside = {path: processes(path) for path in self.paths}
         if any(os.getpid() in found for found in inside.values()):
             raise CgroupError(16, "this process is in the group itself: move it out first", self.path)
@@ -250,7 +253,7 @@ class Cgroup(Live):
         for hierarchy, path in self._paths.items():
             world, found = world_of(hierarchy), set(inside[path]) - gone  # mostly the same processes in all of them
             if found:
-                world.kill(path)
+                world.kill(path, last=last)
                 await_ends(found, deadline)  # v2 tells at most every 10 ms that a group is empty
             if (found or path == self.path) and not world.wait_empty(path, deadline.left):
                 raise CgroupError(16, f"still not ended after {timeout} s: {processes(path)}", path)
@@ -296,7 +299,7 @@ class Cgroup(Live):
         if os.getpid() != self._maker:
             return
         if not self._removed_at_once():
-            self.kill()
+            self._kill(PATIENCE, last=True)
         self.remove(PATIENCE)
 
     def __enter__(self) -> Cgroup:

@@ -37,7 +37,7 @@ def _end(path: str) -> None:
     if hierarchy is None:
         raise CgroupError(2, "its hierarchy is not mounted here", path)
     if processes(path):
-        world_of(hierarchy).kill(path)
+        world_of(hierarchy).kill(path, last=True)
         world_of(hierarchy).wait_empty(path, 10)
     remove_tree(path)
 

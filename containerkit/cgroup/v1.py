@@ -91,7 +91,7 @@ class V1:
             time.sleep(pause)
             pause = min(0.01, pause * 2)
 
-    def kill(self, path: str) -> None:
+    def kill(self, path: str, *, last: bool = False) -> None:
         """Frozen, nobody can fork away; SIGKILL waits until the thaw.  Whoever was moved in meanwhile is taken in the next round."""
         freezer, deadline = "freezer" in self.hierarchy.controllers, Deadline(PATIENCE)
         while processes(path) and not deadline.over:

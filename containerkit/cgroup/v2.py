@@ -15,10 +15,11 @@ from ..errors import CgroupError, Unavailable
 from . import devices_bpf
 from .hierarchy import Hierarchy, read_file
 from .limits import WORDS
-from .world import Deadline, Write, end_all, processes, put
+from .world import Deadline, Write, await_ends, end_all, processes, put
 
 #: Controllers that are no entry of cgroup.controllers: every v2 group has them.
 BUILT_IN = frozenset({"devices", "freezer", "cpuacct"})
+PATIENCE, LONG, SOON = 10.0, 1.0, 0.05  # seconds for a kill: in all, to stop everybody, and to see the killed go
 ROOM = "move them first: ck.Cgroup.make_room() puts them into a leaf of their own"
 
 
@@ -88,13 +89,31 @@ class V2:
         if not await_value(path, "frozen", int(frozen), timeout):
             raise TimeoutError(f"{path} is not {'frozen' if frozen else 'thawed'} after {timeout} s")
 
-    def kill(self, path: str) -> None:
+    def kill(self, path: str, *, last: bool = False) -> None:
+        """With cgroup.kill the last time, and where a signal does not reach somebody; else one by one.
+
+        Linux 6.18 kills whoever is cloned into a group that cgroup.kill was ever written to: clone3 compares the count of such
+        kills in the caller's own group with that of the new one.
+        """
+        at_once, deadline = last, Deadline(PATIENCE)
+        while (found := processes(path)) and not deadline.over:
+            if at_once and _killed_at_once(path):
+                return
+            at_once = not self._kill_each(path)
+            await_ends(found, Deadline(SOON))
+
+    def _kill_each(self, path: str) -> bool:
+        """Stopped, nobody can fork away.  One that does not stop is killed too, and what it forks in the next round.
+
+        :return: whether all could be sent the signal
+        """
+        put(path, "cgroup.freeze", "1")
         try:
-            put(path, "cgroup.kill", "1")
-        except Unavailable:  # before Linux 5.14
-            self.freeze(path, True, None)
-            end_all(path)
-            with contextlib.suppress(FileNotFoundError, CgroupError):
+            with contextlib.suppress(FileNotFoundError):
+                await_value(path, "frozen", 1, LONG)
+            return end_all(path)
+        finally:
+            with contextlib.suppress(CgroupError):  # removed meanwhile
                 put(path, "cgroup.freeze", "0")
 
     def wait_empty(self, path: str, timeout: float | None) -> bool:
@@ -102,6 +121,15 @@ class V2:
             return await_value(path, "populated", 0, timeout)
         except FileNotFoundError:
             return True
+
+
+def _killed_at_once(path: str) -> bool:
+    """Whether there is a cgroup.kill: since Linux 5.14."""
+    try:
+        put(path, "cgroup.kill", "1")
+    except Unavailable:
+        return False
+    return True
 
 
 def await_value(path: str, key: str, value: int, timeout: float | None) -> bool:

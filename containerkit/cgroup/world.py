@@ -65,8 +65,11 @@ class World(Protocol):
         """Stops or continues everything in the tree, and waits until that is so."""
         ...
 
-    def kill(self, path: str) -> None:
-        """Sends SIGKILL to everything in the tree, with nobody able to fork away from it."""
+    def kill(self, path: str, *, last: bool = False) -> None:
+        """Sends SIGKILL to everything in the tree, with nobody able to fork away from it.  It is thawed then.
+
+        :param last: nobody will be put into it any more
+        """
         ...
 
     def wait_empty(self, path: str, timeout: float | None) -> bool:
@@ -147,12 +150,21 @@ def processes(path: str, name: str = "cgroup.procs", *, recursive: bool = True) 
     return found
 
 
-def end_all(path: str) -> None:
-    """Sends SIGKILL to each process of the tree.  One that our pid namespace cannot see is listed as 0, and cannot be reached."""
-    for pid in processes(path):
-        if pid > 0:  # kill(0) means our own process group
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+def end_all(path: str) -> bool:
+    """Sends SIGKILL to each process of the tree.  False when one cannot be reached: it is not ours to signal, or we cannot see it."""
+    return all([_ended(pid) for pid in processes(path)])
+
+
+def _ended(pid: int) -> bool:
+    """One that our pid namespace cannot see is listed as 0, and kill(0) means our own process group."""
+    try:
+        if pid > 0:
+            os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        return False
+    return pid > 0
 
 
 def await_ends(pids: Iterable[int], deadline: Deadline) -> bool:

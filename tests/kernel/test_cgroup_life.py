@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,16 @@ def paths_of(pid: int) -> list[str]:
 
 def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
+@contextlib.contextmanager
+def only_effective(uid: int) -> Iterator[None]:
+    """Without root's rights for as long as the `with` lasts."""
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 # Joining --------------------------------------------------------------------------------------------------------
@@ -141,6 +153,37 @@ def test_kill_takes_those_below_and_leaves_nobody() -> None:
             group.kill()
             assert group.procs(recursive=True) == []
             assert process.wait(5) == -signal.SIGKILL
+
+
+def test_a_group_can_be_used_again_after_a_kill() -> None:
+    with ck.Cgroup("again") as group:
+        below = group.child("below")
+        for inside in (group, below, group):
+            with ck.plan(inside, run=SLEEP, env=ENV).spawn() as process:
+                group.kill()
+                assert process.wait(5) == -signal.SIGKILL
+            assert ck.run(["true"], group, env=ENV).exit_code == 0
+            assert ck.run(["true"], below, env=ENV).exit_code == 0
+
+
+def test_a_kill_leaves_nobody_of_those_who_fork_all_the_time() -> None:
+    fork = "while :; do sleep 60 & sleep 60 & (true); done"
+    with ck.Cgroup("forks", pids_max=2000) as group, ck.plan(group, run=["sh", "-c", fork], env=ENV).spawn() as process:
+        assert until(lambda: len(group.procs()) > 20)
+        group.kill()
+        assert group.procs() == []
+        assert process.wait(5) == -signal.SIGKILL
+        assert ck.run(["true"], group, env=ENV).exit_code == 0
+
+
+@needs_v2
+def test_who_may_not_be_sent_a_signal_is_killed_with_the_group(as_user) -> None:  # type: ignore[no-untyped-def]
+    with ck.Cgroup("other") as group, ck.plan(group, run=SLEEP, env=ENV).spawn() as process:
+        for name in ("freeze", "kill"):
+            os.chown(f"{group.path}/cgroup.{name}", as_user.entry.pw_uid, -1)
+        with only_effective(as_user.entry.pw_uid):
+            group.kill()
+        assert process.wait(5) == -signal.SIGKILL
 
 
 def test_a_group_does_not_kill_its_owner() -> None:

@@ -13,6 +13,8 @@ from kernel.test_cgroup_life import (  # noqa: F401
     test_a_cgroup_namespace_begins_at_the_group,
     test_a_fork_of_the_owner_leaves_its_groups_alone,
     test_a_frozen_group_can_be_killed,
+    test_a_group_can_be_used_again_after_a_kill,
+    test_a_kill_leaves_nobody_of_those_who_fork_all_the_time,
     test_a_refused_fork_is_an_event_where_the_kernel_tells,
     test_an_oom_kill_is_an_event,
     test_children_are_walked_moved_into_and_removed_with_their_parent,
