@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
@@ -152,7 +151,8 @@ def processes(path: str, name: str = "cgroup.procs", *, recursive: bool = True) 
 
 def end_all(path: str) -> bool:
     """Sends SIGKILL to each process of the tree.  False when one cannot be reached: it is not ours to signal, or we cannot see it."""
-    return all([_ended(pid) for pid in processes(path)])
+    missed = [pid for pid in processes(path) if not _ended(pid)]
+    return not missed
 
 
 def _ended(pid: int) -> bool:
