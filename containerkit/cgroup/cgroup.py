@@ -109,10 +109,9 @@ class Cgroup(Live):
         try:
             os.mkdir(path)
         except OSError as error:
-            exists = error.errno == 17
-            raise CgroupError(
-                error.errno, "this group exists already" if exists else f"cannot make the group: {error.strerror}", path
-            ) from None
+            if error.errno == 17:
+                raise CgroupError(17, "this group exists already", path) from None
+            raise joining.refused(error, "cannot make the group") from None
         self._paths[hierarchy] = path
         world.made(path)
         if limits:
@@ -185,12 +184,16 @@ class Cgroup(Live):
 
         :param known: the hierarchies that the plan enters
         :raises PlanError: not made yet, or its limits have reached another hierarchy since the plan was made
+        :raises CgroupError: this process may not put anybody into it, or it is gone
         """
         if not self._made().keys() <= known:
             raise PlanError(f"the cgroup {self.name} has got limits in another hierarchy since this plan was made: make the plan again")
         key = (hierarchy, name)
         if key not in self._fds:
-            self._fds[key] = os.open(os.path.join(self._paths[hierarchy], name), how | os.O_CLOEXEC)
+            try:
+                self._fds[key] = os.open(os.path.join(self._paths[hierarchy], name), how | os.O_CLOEXEC)
+            except OSError as error:
+                raise joining.refused(error, "cannot enter the group") from None
         return self._fds[key]
 
     def watch(self) -> Watch:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .. import kernel, syscalls
+from ..errors import CgroupError
 from ..step import Phase, Step
 from ..syscalls import CLONE, Call, Fd
 from .hierarchy import Hierarchy
@@ -24,6 +26,12 @@ HINTS = {
     19: "the group was removed meanwhile",
     28: "the group's cpuset has no CPUs or no memory nodes",
 }
+
+
+def refused(error: OSError, doing: str) -> CgroupError:
+    """What the kernel's refusal to open or to make something of a group means."""
+    hint = DELEGATE if error.errno in (errno.EPERM, errno.EACCES, errno.EROFS) else ""
+    return CgroupError(error.errno, f"{doing}: {error.strerror}" + (f"; {hint}" if hint else ""), error.filename)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,10 +29,14 @@ FIRST = 1 << 20  # byte to lock, the first: behind the text of the file
 def register() -> int:
     """Opens the file; makes it where it is the first time.  It stays: a file of a few lines.
 
-    :raises CgroupError: somebody else owns it
+    :raises CgroupError: somebody else owns it, or its directory
     """
     path = _place()
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        why = f"cannot open the register of groups: {error.strerror}; /run, or XDG_RUNTIME_DIR, must be this user's to write"
+        raise CgroupError(error.errno, why, path) from None
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
         os.close(fd)

@@ -392,6 +392,31 @@ def test_an_ordinary_user_without_a_delegated_cgroup_is_told_what_is_missing(as_
     assert "systemd-run --user --scope -p Delegate=yes" in said
 
 
+def test_who_may_not_enter_the_group_s_v1_part_is_told_why(as_user) -> None:  # type: ignore[no-untyped-def]
+    if cgroup.system().controlled_by("pids").version == 2:
+        pytest.skip("needs pids on v1")
+    with ck.Cgroup("closed", pids_max=5) as group, only_effective(as_user.entry.pw_uid):
+        with pytest.raises(ck.CgroupError, match="begin inside a delegated one") as raised:
+            ck.run(["true"], group, env=ENV)
+        assert (raised.value.errno, raised.value.filename) == (13, group.paths[1] + "/cgroup.procs")
+
+
+def test_who_may_not_make_a_group_is_told_why(as_user) -> None:  # type: ignore[no-untyped-def]
+    with (
+        ck.Cgroup("closed") as group,
+        only_effective(as_user.entry.pw_uid),
+        pytest.raises(ck.CgroupError, match=r"cannot make the group: .*begin inside a delegated one"),
+    ):
+        group.child("below")
+
+
+def test_a_runtime_directory_of_somebody_else_is_told_by_name(as_user, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    source = f"import os\nos.environ['XDG_RUNTIME_DIR'] = {str(tmp_path)!r}\nimport containerkit as ck\n"
+    said = as_user(source + "try: ck.Cgroup('mine').make()\nexcept ck.CgroupError as e: print(e)")
+    assert "XDG_RUNTIME_DIR" in said
+    assert f"{tmp_path}/containerkit.cgroups" in said
+
+
 DELEGATED = """
 import containerkit as ck, os
 input()
