@@ -250,6 +250,7 @@ def _names(steps: Iterable[Step]) -> str:
 _CLONE_HINTS = {
     1: "making these namespaces needs CAP_SYS_ADMIN, or a user namespace made along with them (ns.User()); "
        "where ns.User() is asked for, user namespaces are switched off for this user: see containerkit doctor",
+    13: "the cgroup is not delegated to this user, or not together with the one it is in: begin inside a delegated one",
     11: "no more processes for this user, or in this cgroup (RLIMIT_NPROC, pids.max, kernel.pid_max)",
     22: "this kernel does not know one of the flags",
     28: "a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces",

@@ -417,6 +417,16 @@ def test_a_runtime_directory_of_somebody_else_is_told_by_name(as_user, tmp_path:
     assert f"{tmp_path}/containerkit.cgroups" in said
 
 
+@needs_v2
+def test_a_clone_into_a_group_that_is_not_delegated_has_a_hint(as_user) -> None:  # type: ignore[no-untyped-def]
+    with (
+        ck.Cgroup("closed") as group,
+        only_effective(as_user.entry.pw_uid),
+        pytest.raises(ck.StepError, match="not delegated"),
+    ):
+        ck.run(["true"], group, env=ENV)
+
+
 DELEGATED = """
 import containerkit as ck, os
 input()
