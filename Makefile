@@ -70,6 +70,7 @@ warnings: $(STAMP)
 
 .PHONY: docs
 docs: $(STAMP) ## the book, with every script in it run
+	tools/need --optional $(GUESTS)
 	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs build/docs
 	@echo "open build/docs/index.html"
 

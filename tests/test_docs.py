@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -42,6 +45,22 @@ def test_there_are_scripts() -> None:
 
 def test_every_script_is_shown_and_every_shown_script_is_there() -> None:
     assert sorted(scripts.shown_scripts()) == scripts.all_scripts()
+
+
+def imported(script: Path) -> set[str]:
+    """The packages that a script names itself."""
+    nodes = list(ast.walk(ast.parse(script.read_text())))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return {name.partition(".")[0] for name in names}
+
+
+def test_the_docs_extra_brings_what_the_scripts_import() -> None:
+    project = tomllib.loads((scripts.DOCS.parent / "pyproject.toml").read_text())["project"]
+    brought = {re.split(r"[<>=]", wanted)[0] for wanted in [*project["dependencies"], *project["optional-dependencies"]["docs"]]}
+    wanted = set[str]().union(*map(imported, scripts.all_scripts())) - sys.stdlib_module_names - {"containerkit"}
+    assert wanted
+    assert wanted <= brought
 
 
 @pytest.fixture
