@@ -160,10 +160,9 @@ class _Spawn:
         if forked > 0 and forked != self.parent.pid:
             with contextlib.suppress(ChildProcessError):  # the caller ignores SIGCHLD, and the kernel collected it
                 os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-            helper, self.pidfd, self.child.pidfd, self.parent.pid = self.pidfd, -1, -1, forked
+            helper, self.pidfd, self.child.pidfd = self.pidfd, -1, -1
             os.close(helper)
-            self.pidfd = os.pidfd_open(forked)
-            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # raises for who is no child of ours
+            self.pidfd, self.parent.pid = _child_of_ours(forked), forked
 
     def _fail_in_child(self, index: int, trace: list[Raw]) -> None:
         """Of several tries to find the program, the one that got furthest has the most to say."""
@@ -235,3 +234,14 @@ class _Spawn:
     def trace(self) -> Trace:
         """What was made so far."""
         return Trace(self.steps, self.parent.trace, self._child_trace() if self.child else b"")
+
+
+def _child_of_ours(pid: int) -> int:
+    """A pidfd of a child.  Raises ChildProcessError for anybody else, whom no failure later on may then kill."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        os.close(pidfd)
+        raise
+    return pidfd

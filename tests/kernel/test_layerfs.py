@@ -192,7 +192,7 @@ def test_mounted_read_only_on_the_host(rootdir: Path, base: Path, tmp_path: Path
     with ck.LayerFS(rootdir, base, readonly=True).mounted(tmp_path / "at") as path:
         assert path == tmp_path / "at"
         with pytest.raises(OSError, match="Read-only"):
-            (path / "x").touch()
+            (path / "never-there-before").touch()
 
 
 @pytest.mark.unprivileged
