@@ -398,7 +398,8 @@ def test_who_may_not_enter_the_group_s_v1_part_is_told_why(as_user) -> None:  # 
     with ck.Cgroup("closed", pids_max=5) as group, only_effective(as_user.entry.pw_uid):
         with pytest.raises(ck.CgroupError, match="begin inside a delegated one") as raised:
             ck.run(["true"], group, env=ENV)
-        assert (raised.value.errno, raised.value.filename) == (13, group.paths[1] + "/cgroup.procs")
+        assert raised.value.errno == 13
+        assert raised.value.filename in [f"{path}/cgroup.procs" for path in group.paths]
 
 
 def test_who_may_not_make_a_group_is_told_why(as_user) -> None:  # type: ignore[no-untyped-def]
