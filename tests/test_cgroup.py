@@ -35,12 +35,15 @@ def test_sizes(given: Any, bytes_: Any) -> None:
 WRONG = [
     ("memory_max", "64X"), ("memory_max", -1), ("memory_max", 1.5), ("memory_max", True), ("memory_max", "1e6"), ("memory_max", 1 << 63),
     ("memory_max", "-5M"), ("memory_max", ""), ("cpu_max", 0), ("cpu_max", -1.0), ("cpu_max", float("nan")), ("cpu_max", "half"),
-    ("cpu_max", (100, 100_000)), ("cpu_max", (5000, 2_000_000)), ("cpu_max", True), ("cpu_max", 0.0001), ("cpu_weight", 0), ("cpu_weight", 10_001),
+    ("cpu_max", (100, 100_000)), ("cpu_max", (5000, 2_000_000)), ("cpu_max", True), ("cpu_max", 0.0001), ("cpu_weight", 0),
+    ("cpu_weight", 10_001),
     ("cpu_idle", 2), ("cpuset_cpus", ""), ("cpuset_cpus", "3-1"), ("cpuset_cpus", "0-"), ("cpuset_cpus", [99_999]), ("cpuset_cpus", "a"),
-    ("cpuset_mems", "4000"), ("pids_max", -1), ("pids_max", "many"), ("io_max", {"8:0": {}}), ("io_max", {"8:0": {"speed": 1}}), ("io_max", {}),
+    ("cpuset_mems", "4000"), ("pids_max", -1), ("pids_max", "many"), ("io_max", {"8:0": {}}), ("io_max", {"8:0": {"speed": 1}}),
+    ("io_max", {}),
     ("io_max", {"8:0": {"rbps": 0}}), ("io_max", {"/no/such/path": {"rbps": 1}}), ("io_max", {"/proc": {"rbps": 1}}), ("io_weight", 0),
     ("io_weight", {"8:0": 10_001}), ("hugetlb", {"2 MB": 1}), ("hugetlb", 5), ("rdma", {"mlx\n": {"hca_handle": 1}}), ("misc", {"": 1}),
-    ("devices", "c 1:3 rwm"), ("devices", ["c 1:3 x"]), ("devices", ["d 1:3 r"]), ("devices", ["/etc/passwd"]), ("devices", ["/dev/nosuch r"]),
+    ("devices", "c 1:3 rwm"), ("devices", ["c 1:3 x"]), ("devices", ["d 1:3 r"]), ("devices", ["/etc/passwd"]),
+    ("devices", ["/dev/nosuch r"]),
     ("devices", [3]), ("memory_maxx", 1),
 ]  # fmt: skip
 
@@ -182,8 +185,10 @@ def test_each_word_in_both_worlds(limits: dict[str, Any], new: list[tuple[str, s
     assert world(1).writes(parse(limits)) == old
 
 
-@pytest.mark.parametrize("limits", [{"memory_high": 1}, {"memory_low": 1}, {"memory_min": 1}, {"memory_oom_group": True}, {"io_latency": {"8:0": 5}},
-                                    {"io_weight": 5000}])  # fmt: skip
+@pytest.mark.parametrize(
+    "limits",
+    [{"memory_high": 1}, {"memory_low": 1}, {"memory_min": 1}, {"memory_oom_group": True}, {"io_latency": {"8:0": 5}}, {"io_weight": 5000}],
+)
 def test_what_v1_cannot_say_is_unavailable_and_says_why(limits: dict[str, Any]) -> None:
     with pytest.raises(ck.Unavailable) as caught:
         world(1).writes(parse(limits))
