@@ -3,7 +3,6 @@
     Blobs                  the protocol: open(descriptor), has(digest)
     MemoryBlobs()          in memory          .add(data, media_type) -> Descriptor
     FileBlobs(directory)   blobs/sha256/...   .add(...), and .writer() for streams
-    Joined(known, *others)                    many places as one
     read(blobs, descriptor)                   a small blob as bytes
 
 What `open` gives checks size and digest while it is read: whoever reads to the end has read the right bytes.
@@ -24,7 +23,7 @@ from .digest import CHUNK, Digest, Readable, Verifier
 from .documents import LIMIT
 from .errors import LimitExceeded, Mismatch, Missing
 
-__all__ = ["BlobWriter", "Blobs", "FileBlobs", "Joined", "MemoryBlobs", "read"]
+__all__ = ["BlobWriter", "Blobs", "FileBlobs", "MemoryBlobs", "read"]
 
 StrPath = str | os.PathLike[str]
 
@@ -85,30 +84,6 @@ class MemoryBlobs:
 
     def __len__(self) -> int:
         return len(self._blobs)
-
-
-class Joined:
-    """Many places as one: blobs of which each has a place of its own, then places that are asked in turn.
-
-    :param known: digest -> where that blob is
-    :param others: asked in this order for all else
-    """
-
-    def __init__(self, known: Mapping[Digest, Blobs], *others: Blobs) -> None:
-        self._known, self._others = dict(known), others
-
-    def open(self, descriptor: Descriptor, /) -> io.BufferedIOBase:
-        if place := self._place(descriptor.digest):
-            return place.open(descriptor)
-        raise Missing(f"there is no blob {descriptor.digest}")
-
-    def has(self, digest: Digest, /) -> bool:
-        return self._place(digest) is not None
-
-    def _place(self, digest: Digest) -> Blobs | None:
-        if digest in self._known:
-            return self._known[digest]
-        return next((blobs for blobs in self._others if blobs.has(digest)), None)
 
 
 class FileBlobs:
