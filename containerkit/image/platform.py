@@ -51,7 +51,7 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """``linux/arm64/v8``, ``linux/arm64`` or ``arm64``; uname's spellings are understood (x86_64, aarch64).
+        """``linux/arm64/v8``, ``arm64/v8``, ``linux/arm64`` or ``arm64``; uname's spellings are understood (x86_64, aarch64).
 
         :raises InvalidDocument: another form
         """
@@ -59,6 +59,8 @@ class Platform:
         if len(words) == 1:
             known = words[0] in ("linux", "windows", "darwin", "freebsd", *_SYSTEMS)
             words = [words[0], cls.here().architecture] if known else ["linux", words[0]]
+        elif words[0] in _DEFAULTS:
+            words = ["linux", *words]
         if len(words) > 3 or not all(words):
             raise InvalidDocument(f"not a platform: {text!r} (expected os/architecture or os/architecture/variant)")
         system, architecture, *variant = words
