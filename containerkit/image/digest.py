@@ -128,10 +128,10 @@ class Verifier(io.BufferedIOBase):
 
     def read1(self, size: int | None = -1, /) -> bytes:
         """What one read of the stream gives, CHUNK bytes at most."""
-        if self.closed:
-            raise ValueError("read of a closed file")
         if self._fault:
             raise self._fault
+        if self.closed:
+            raise ValueError("read of a closed file")
         wanted = CHUNK if size is None or size < 0 else min(size, CHUNK)
         if self._done or not wanted:
             return b""
