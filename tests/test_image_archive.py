@@ -16,11 +16,11 @@ from sample_images import INDEX, Sample, base, descriptor, dumps, index_of, layo
 from containerkit.image import archive
 from containerkit.image.archive import Archive
 from containerkit.image.blobs import read
-from containerkit.image.catalog import named as with_name
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.errors import Escape, ImageError, InvalidDocument, InvalidImage, Mismatch, Missing, Unsupported
 from containerkit.image.layout import Layout
 from containerkit.image.manifest import Manifest
+from containerkit.image.source import named as with_name
 
 PLAIN = Sample(base(), tar_of({"one": b"1"}), compress=False, Cmd=["sh"])
 PACKED = Sample(base(), tar_of({"one": b"1"}), Cmd=["sh"])

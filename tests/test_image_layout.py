@@ -29,7 +29,6 @@ from sample_images import (
 
 from containerkit.image import layout
 from containerkit.image.blobs import read
-from containerkit.image.catalog import named as with_name
 from containerkit.image.descriptor import Descriptor, Platform
 from containerkit.image.errors import (
     ImageError,
@@ -41,6 +40,7 @@ from containerkit.image.errors import (
     Unsupported,
 )
 from containerkit.image.layout import Layout
+from containerkit.image.source import named as with_name
 
 ONE, TWO = Sample(base(), tar_of({"one": b"1"}), Cmd=["sh"]), Sample(base(), tar_of({"two": b"2"}))
 

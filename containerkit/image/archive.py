@@ -23,7 +23,6 @@ from ._content import Found, below, manifests, reach
 from ._tarball import Tarball
 from ._tarring import tar_file, tar_stream
 from .blobs import Blobs, MemoryBlobs, read
-from .catalog import IMAGE_NAME, Catalog, name_of, named
 from .config import ImageConfig
 from .descriptor import Descriptor
 from .digest import CHUNK, Digest
@@ -32,6 +31,7 @@ from .errors import InvalidDocument, InvalidImage, Unsupported
 from .layout import INDEX_JSON, OCI_LAYOUT, Items, TarBlobs, index_of, marker
 from .manifest import Manifest
 from .reference import Reference
+from .source import IMAGE_NAME, Source, name_of, named
 from .sources import Sources
 
 __all__ = ["Archive", "write"]
@@ -54,7 +54,7 @@ class _Item:
         return cls(fields.text("Config"), fields.texts("Layers"), fields.texts("RepoTags"))
 
 
-class Archive(Catalog):
+class Archive(Source):
     """A docker-archive that is there."""
 
     def __init__(self, tarball: Tarball) -> None:
@@ -156,7 +156,7 @@ def write(path: StrPath | BinaryIO, items: Items) -> None:
     Manifests, configs and layers keep their bytes.  Docker before 23 loads gzip and plain layers only.
 
     :param path: a file, which appears whole, or an open one that need not be seekable
-    :param items: images, not indexes, with their names as annotations (see `catalog.named`), and where their blobs are
+    :param items: images, not indexes, with their names as annotations (see `source.named`), and where their blobs are
     :raises Unsupported: an index, or an artifact;  :raises ImageError: something is missing, or not what its digest says
     """
     items = list(items)

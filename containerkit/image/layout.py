@@ -24,11 +24,11 @@ from ._disk import locked
 from ._tarball import Tarball
 from ._tarring import tar_file
 from .blobs import Blobs, FileBlobs
-from .catalog import Catalog, name_of
 from .descriptor import Descriptor
 from .digest import Digest, Verifier
 from .documents import LIMIT, Fields, dump, parse
 from .errors import InvalidDocument, LimitExceeded, Mismatch, Missing, Unsupported
+from .source import Source, name_of
 
 __all__ = ["Layout", "TarBlobs", "write"]
 
@@ -61,7 +61,7 @@ class TarBlobs:
         return Verifier(self.tarball.open(self._place(descriptor.digest)), descriptor.digest, descriptor.size)
 
 
-class Layout(Catalog):
+class Layout(Source):
     """An OCI image layout that is there.
 
     :ivar index: the bytes of its index.json

@@ -1,8 +1,8 @@
 """Where images are found by name: a layout, an archive, a store.
 
-    catalog.entries              descriptors with names, as its index has them
-    catalog.find("app:1")        the one of that name
-    catalog.manifest("app:1")    the image in it for this machine, or for another platform
+    source.entries              descriptors with names, as its index has them
+    source.find("app:1")        the one of that name
+    source.manifest("app:1")    the image in it for this machine, or for another platform
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .errors import InvalidReference, Missing
 from .manifest import Manifest
 from .reference import Reference
 
-__all__ = ["IMAGE_NAME", "REF_NAME", "Catalog", "name_of", "named"]
+__all__ = ["IMAGE_NAME", "REF_NAME", "Source", "name_of", "named"]
 
 REF_NAME = "org.opencontainers.image.ref.name"
 IMAGE_NAME = "io.containerd.image.name"  # the full name, where REF_NAME is only the tag
@@ -35,7 +35,7 @@ def named(entry: Descriptor, name: str) -> Descriptor:
     return entry.with_(annotations=rest | ({REF_NAME: name} if name else {}))
 
 
-class Catalog:
+class Source:
     """Images by name.
 
     :ivar entries: what its index names, in order; one thing with two names is there twice
