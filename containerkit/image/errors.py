@@ -6,6 +6,7 @@ ImageError
 ├── InvalidDocument   (also ValueError)    a manifest, index or config that cannot be read
 ├── InvalidLayer      (also ValueError)    a layer that is no tar, or one that lies
 │   └── Escape                             it reaches for something outside its directory
+├── CannotUnpack     (also OSError)       the kernel refuses to make an entry of a layer; has its `name`
 ├── InvalidImage      (also ValueError)    its parts do not fit together; has all `mismatches`
 ├── Unsupported                            understood, and not done: schema 1, an unknown compression
 ├── LimitExceeded                          larger, deeper or longer than allowed; says which limit
@@ -20,8 +21,8 @@ from collections.abc import Iterable
 from ..errors import ImageError
 
 __all__ = [
-    "Escape", "ImageError", "InvalidDigest", "InvalidDocument", "InvalidImage", "InvalidLayer", "InvalidReference", "LimitExceeded",
-    "Mismatch", "Missing", "Unsupported",
+    "CannotUnpack", "Escape", "ImageError", "InvalidDigest", "InvalidDocument", "InvalidImage", "InvalidLayer", "InvalidReference",
+    "LimitExceeded", "Mismatch", "Missing", "Unsupported",
 ]  # fmt: skip
 
 
@@ -43,6 +44,17 @@ class InvalidLayer(ImageError, ValueError):
 
 class Escape(InvalidLayer):
     """An entry of a layer that reaches for something outside the directory it is unpacked into."""
+
+
+class CannotUnpack(ImageError, OSError):
+    """The kernel refuses to make an entry of a layer.
+
+    :ivar name: the entry's
+    """
+
+    def __init__(self, errno: int, name: bytes, text: str) -> None:
+        OSError.__init__(self, errno, f"cannot unpack {name[:200]!r}: {text}")
+        self.name = name
 
 
 class Unsupported(ImageError):
