@@ -82,9 +82,6 @@ class MemoryBlobs:
     def __iter__(self) -> Iterator[Digest]:
         return iter(self._blobs)
 
-    def __len__(self) -> int:
-        return len(self._blobs)
-
 
 class FileBlobs:
     """Blobs as files, in the way of an OCI image layout: ``DIRECTORY/blobs/sha256/HEX``.

@@ -125,7 +125,7 @@ def media_type_of(document: Mapping[str, Any], said: str, what: str) -> str:
     _one_meaning(document, what)
     found = own or said or (media.OCI_MANIFEST if what == "manifest" else media.OCI_INDEX)
     if media.kind(found) != what:
-        raise InvalidDocument(f"{what}.mediaType: {found!r} is not the type of a {what}")
+        raise InvalidDocument(f"{what}.mediaType: {found!r} is not the type of {_a(what)}")
     return found
 
 
@@ -134,4 +134,8 @@ def _one_meaning(document: Mapping[str, Any], what: str) -> None:
     names = {name.lower() for name in document}
     wrong = names & ({"manifests", "fslayers", "history"} if what == "manifest" else {"config", "layers", "fslayers", "history"})
     if wrong:
-        raise InvalidDocument(f"{what}.{min(wrong)}: a {what} has none; this can be read as two different things")
+        raise InvalidDocument(f"{what}.{min(wrong)}: {_a(what)} has none; this can be read as two different things")
+
+
+def _a(what: str) -> str:
+    return f"an {what}" if what[0] in "aeiou" else f"a {what}"
