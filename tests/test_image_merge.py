@@ -58,12 +58,13 @@ PATHS = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=3).map("
 
 
 @st.composite
-def layers(draw: st.DrawFn) -> Layer:
+def layers(draw: st.DrawFn) -> list[tuple[Entry, bytes]]:
     """A layer that makes sense: nothing is below a file, whiteouts come first, a link's target is there."""
     made: dict[str, str] = {}
     for path in draw(st.lists(PATHS, max_size=6, unique=True)):
         parents = ["/".join(path.split("/")[:length]) for length in range(1, path.count("/") + 1)]
         if all(made.get(parent, "directory") == "directory" for parent in parents):
+            made |= dict.fromkeys(parents, "directory")
             below = any(other.startswith(f"{path}/") for other in made)
             made[path] = "directory" if below else draw(st.sampled_from(["file", "directory", "symlink", "hardlink"]))
     entries = [(Entry(name), b"") for name in draw(whiteouts(made))]
@@ -75,7 +76,7 @@ def layers(draw: st.DrawFn) -> Layer:
         data = draw(st.binary(max_size=3)) if kind == "file" else b""
         mode = 0o777 if kind == "symlink" else draw(st.sampled_from([0o755, 0o700, 0o1750]))
         entries.append((Entry(path.encode(), kind, mode, linkname=link.encode(), mtime=draw(st.integers(0, 9)) * 10**9), data))
-    return layer_of(*entries)
+    return entries
 
 
 @st.composite
@@ -92,8 +93,8 @@ def whiteouts(draw: st.DrawFn, made: dict[str, str]) -> list[bytes]:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(layers(), min_size=1, max_size=4))
-def test_squashed_and_flattened_look_the_same(stack: list[Layer]) -> None:
-    image = image_of(*stack)
+def test_squashed_and_flattened_look_the_same(stack: list[list[tuple[Entry, bytes]]]) -> None:
+    image = image_of(*(layer_of(*entries) for entries in stack))
     expected = tree(image)
     flat = image.flatten(compression="none")
     flat.validate()
@@ -102,8 +103,18 @@ def test_squashed_and_flattened_look_the_same(stack: list[Layer]) -> None:
     for keep in range(1, len(stack)):
         squashed = image.squash(keep, compression="none")
         squashed.validate()
-        assert squashed.layers[:keep] == image.layers[:keep]
+        assert squashed.manifest.layers[:keep] == image.manifest.layers[:keep]
         assert tree(squashed) == expected
+
+
+def test_a_directory_that_has_no_entry_takes_the_place_of_what_was_there() -> None:
+    """As it does when the layers are laid over each other as directories: no link of a lower layer is followed."""
+    image = image_of(layer_of((Entry(b"d", "symlink", linkname=b"e"), b""), (Entry(b"e", "directory"), b"")), layer_of((Entry(b"d/f"), b"1")))
+    assert [(entry.name, entry.kind) for entry in image.flatten().layers[0].entries()] == [
+        (b"d", "directory"),
+        (b"e", "directory"),
+        (b"d/f", "file"),
+    ]
 
 
 def test_what_is_hidden_is_gone_and_history_stays() -> None:
