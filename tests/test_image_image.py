@@ -85,6 +85,12 @@ def test_an_image_is_opened_and_saved(tmp_path: Path, form: str) -> None:
         Image.open(write_tar(tmp_path / "d.tar", {"x": b""}))
 
 
+def test_an_image_is_extracted(tmp_path: Path, image: Image) -> None:
+    image.extract(tmp_path / "root")
+    found = sorted(str(path.relative_to(tmp_path / "root")) for path in (tmp_path / "root").rglob("*"))
+    assert found == ["app.js", "big", "etc", "etc/name"]
+
+
 def test_chain_ids_are_those_of_the_specification() -> None:
     one, two, three = (Digest.of(data) for data in (b"1", b"2", b"3"))
     second = Digest.of(f"{one} {two}".encode())
@@ -231,6 +237,20 @@ def test_an_index_has_an_end() -> None:
         old.match()
 
 
+def test_an_index_is_checked_with_all_it_leads_to() -> None:
+    images = [Image.scratch(name).append(layer_of(BASE)) for name in ("amd64", "arm64")]
+    Index.of(images).validate()
+    wrong = images[1].descriptor.with_(platform=Platform("linux", "s390x"))
+    gone = Image.scratch("riscv64").descriptor
+    index = Index((images[0].descriptor, wrong, gone), source=Index.of(images).blobs)
+    with pytest.raises(InvalidImage) as caught:
+        index.validate()
+    first, second = caught.value.mismatches
+    assert "the config says linux/arm64, whoever points at it linux/s390x" in first
+    assert second.startswith("linux/riscv64")
+    assert "no blob" in second
+
+
 # everything against everything
 
 
@@ -356,6 +376,12 @@ def test_the_picture_reads_no_large_layers_and_shows_damaged_ones(image: Image) 
     blob = sample.layers[0]
     broken = Image(loaded(sample).manifest, sample.config, MemoryBlobs({Digest.of(blob): blob[:-1]}))
     assert "cannot be read: " in broken.picture()
+
+
+def test_a_look_is_no_way_to_fill_the_memory(image: Image) -> None:
+    bomb = image.append(layer_of(tar_of({"zeros": bytes(80 << 20)})))
+    assert "cannot be read: " in str(bomb)
+    assert "zeros" in bomb.picture()
 
 
 def test_the_picture_drives_no_terminal_and_no_browser(image: Image) -> None:

@@ -184,6 +184,17 @@ class Image:
         if found := mismatches(self, layers=layers):
             raise InvalidImage(found)
 
+    def extract(self, directory: StrPath, **options: Any) -> None:
+        """Unpack it into one plain directory: what its programs would see.
+
+        :param directory: is made if it is not there
+        :param options: of `Layer.unpack_into`: ids, xattrs, limits, skip
+        :raises ImageError: a layer cannot be unpacked; what was is left there
+        """
+        os.makedirs(directory, exist_ok=True)
+        for layer in self.layers:
+            layer.unpack_into(directory, whiteouts="plain", **options)
+
     def append(self, *layers: Layer, history: Iterable[History] | History | str = ()) -> Image:
         """With more layers on top.  See `mutate.append`."""
         return mutate.append(self, *layers, history=history)

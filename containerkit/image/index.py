@@ -21,11 +21,12 @@ from .config import ImageConfig
 from .descriptor import Descriptor
 from .digest import Digest
 from .documents import Fields, dump, parse
-from .errors import InvalidDocument, LimitExceeded, Missing
+from .errors import ImageError, InvalidDocument, InvalidImage, LimitExceeded, Missing
 from .image import Image
 from .manifest import Manifest, media_type_of
 from .platform import Platform
 from .sources import Sources
+from .validate import mismatches
 
 __all__ = ["Index"]
 
@@ -189,6 +190,22 @@ class Index:
             image = Image.load(self.source, each)
             if not image.manifest.is_artifact:
                 yield image
+
+    def validate(self, *, layers: bool = True) -> None:
+        """Check all images it leads to, against what is said about them too.
+
+        :param layers: read the layers too, decompressed
+        :raises InvalidImage: something does not fit; its `mismatches` are all there are
+        """
+        if found := [text for each in self.leaves() for text in self._mismatches(each, layers)]:
+            raise InvalidImage(found)
+
+    def _mismatches(self, descriptor: Descriptor, layers: bool) -> list[str]:
+        try:
+            found = mismatches(Image.load(self.source, descriptor), said=descriptor, layers=layers)
+        except ImageError as error:
+            found = (str(error),)
+        return [f"{descriptor.platform or 'manifest'} {descriptor.digest.short}: {text}" for text in found]
 
     def _asked(self, descriptor: Descriptor) -> Platform | None:
         """What the config says; None for an artifact, and for one that is not here."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from .digest import Digest
 from .errors import ImageError
 from .history import matched
+from .limits import Limits
 
 if TYPE_CHECKING:
     from .image import Image
@@ -60,7 +61,7 @@ def rows(image: Image, limit: int | None = SMALL) -> list[Row]:
             continue
         descriptor = descriptors[place]
         read = bool(layers) and (limit is None or descriptor.size <= limit)
-        found.append(Row(descriptor.size, words, _adds(layers[place]) if read else "", descriptor.digest))
+        found.append(Row(descriptor.size, words, _adds(layers[place], limit) if read else "", descriptor.digest))
     return found[::-1]
 
 
@@ -135,24 +136,24 @@ def _short(words: str) -> str:
     return words if len(words) <= WIDEST else words[: WIDEST - 1] + "…"
 
 
-def _adds(layer: Layer) -> str:
-    """Each layer is read once, however often it is shown."""
+def _adds(layer: Layer, limit: int | None) -> str:
+    """Each layer is read once, however often it is shown.  One that grows far beyond its size is not read to its end."""
     if layer.diff_id not in _KNOWN:
         if len(_KNOWN) >= MOST_KNOWN:
             _KNOWN.clear()
         try:
-            _KNOWN[layer.diff_id] = tell(layer)
+            _KNOWN[layer.diff_id] = tell(layer, None if limit is None else Limits(bytes=16 * limit))
         except (ImageError, OSError) as error:
             return printable(f"cannot be read: {error}".splitlines()[0])
     return _KNOWN[layer.diff_id]
 
 
-def tell(layer: Layer) -> str:
+def tell(layer: Layer, limits: Limits | None = None) -> str:
     """What is in a layer: ``3 files, 2 removed: usr 1.2 MB, etc 310 B``."""
     places: Counter[bytes] = Counter()
     files = removed = 0
     only = b""
-    for entry in layer.entries():
+    for entry in layer.entries(limits):
         parts = [part for part in entry.name.split(b"/") if part not in (b"", b".")]
         if not parts or entry.kind == "directory":
             continue

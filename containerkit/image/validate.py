@@ -16,11 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from . import media
-from .blobs import Blobs
 from .compression import Decompressed
 from .config import ImageConfig
 from .descriptor import Descriptor
-from .digest import CHUNK, Digest
+from .digest import CHUNK, Digest, Readable
 from .errors import ImageError
 from .limits import Limits
 from .manifest import Manifest
@@ -156,45 +155,41 @@ def _blobs(image: Image, limits: Limits) -> list[str]:
 
 def _layer(image: Image, limits: Limits, place: int, descriptor: Descriptor, diff_id: Digest | None) -> list[str]:
     where = f"layer {place} ({descriptor.digest.algorithm}:{descriptor.digest.short})"
-    blobs = image.source
-    if media.is_foreign(descriptor.media_type) and not blobs.has(descriptor.digest):
+    if media.is_foreign(descriptor.media_type) and not image.source.has(descriptor.digest):
         return []
-    found = list(_stored(where, blobs, descriptor))
-    if found or image.manifest.is_artifact or media.kind(descriptor.media_type) != "layer":
-        return found
-    return list(_unpacked(where, blobs, descriptor, diff_id, limits))
-
-
-def _stored(where: str, blobs: Blobs, descriptor: Descriptor) -> Iterator[str]:
-    """What is wrong with the bytes as they are stored: size and digest."""
+    is_tar = not image.manifest.is_artifact and media.kind(descriptor.media_type) == "layer"
     try:
-        with contextlib.closing(blobs.open(descriptor)) as stream:
-            while stream.read(CHUNK):
+        with contextlib.closing(image.source.open(descriptor)) as stream:
+            found = list(_unpacked(stream, descriptor, diff_id, limits)) if is_tar else []
+            while stream.read(CHUNK):  # what it says once it was wrong it says again: other bytes explain all else
                 pass
     except (ImageError, OSError) as error:
-        yield f"{where}: {error}"
+        found = [str(error)]
+    return [f"{where}: {text}" for text in found]
 
 
-def _unpacked(where: str, blobs: Blobs, descriptor: Descriptor, diff_id: Digest | None, limits: Limits) -> Iterator[str]:
+def _unpacked(stream: Readable, descriptor: Descriptor, diff_id: Digest | None, limits: Limits) -> Iterator[str]:
     """What is wrong with the bytes as they become: compression, digest, and whether they are a tar."""
     try:
-        with contextlib.closing(blobs.open(descriptor)) as stream:
-            hashed = _Hashed(Decompressed(stream, "", limits=limits), diff_id)
-            if (said := media.compression(descriptor.media_type)) != hashed.stream.compression:
-                yield f"{where}: its type says {said}, its bytes are {hashed.stream.compression}"
-            try:
-                reader = Reader(hashed, limits)
-                for _ in reader:
-                    pass
-            except ImageError as error:
-                yield f"{where}: {error}"
-            while hashed.read(CHUNK):
-                pass
-    except (ImageError, OSError) as error:
-        yield f"{where}: {error}"
+        hashed = _Hashed(Decompressed(stream, "", limits=limits), diff_id)
+        if (said := media.compression(descriptor.media_type)) != hashed.stream.compression:
+            yield f"its type says {said}, its bytes are {hashed.stream.compression}"
+        yield from _not_tar(hashed, limits)
+        while hashed.read(CHUNK):
+            pass
+    except ImageError as error:
+        yield str(error)
         return
     if diff_id and (found := Digest.finish(hashed.hasher)) != diff_id:
-        yield f"{where}: decompressed its digest is {found}, but the config's diff_id says {diff_id}"
+        yield f"decompressed its digest is {found}, but the config's diff_id says {diff_id}"
+
+
+def _not_tar(hashed: _Hashed, limits: Limits) -> Iterator[str]:
+    try:
+        for _ in Reader(hashed, limits):
+            pass
+    except ImageError as error:
+        yield str(error)
 
 
 class _Hashed:
