@@ -38,7 +38,7 @@ __all__ = ["Image", "chain_ids"]
 StrPath = str | os.PathLike[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Image:
     """Layers, and what to do with them.  Made by `open`, `load`, `of` and `scratch`; equal when the manifests' bytes are.
 
@@ -49,9 +49,9 @@ class Image:
     """
 
     manifest: Manifest
-    config_data: bytes = field(repr=False)
-    source: Blobs = field(repr=False, compare=False)
-    config: ImageConfig = field(init=False, repr=False, compare=False)
+    config_data: bytes
+    source: Blobs = field(compare=False)
+    config: ImageConfig = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         config = ImageConfig() if self.manifest.is_artifact else ImageConfig.parse(self.config_data)
@@ -231,6 +231,10 @@ class Image:
         from .picture import text
 
         return text(self, limit)
+
+    def __repr__(self) -> str:
+        """The picture without a look into the layers, so that showing a value reads nothing."""
+        return self.picture(0)
 
     def __str__(self) -> str:
         from .picture import SMALL

@@ -60,7 +60,7 @@ def rows(image: Image, limit: int | None = SMALL) -> list[Row]:
             found.append(Row(None, words))
             continue
         descriptor = descriptors[place]
-        read = bool(layers) and (limit is None or descriptor.size <= limit)
+        read = bool(layers) and (limit is None or 0 < descriptor.size <= limit)
         found.append(Row(descriptor.size, words, _adds(layers[place], limit) if read else "", descriptor.digest))
     return found[::-1]
 
