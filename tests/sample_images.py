@@ -115,3 +115,13 @@ def write_tar(path: Path, files: Mapping[str, bytes | str | None]) -> Path:
 def base(text: str = "base") -> bytes:
     """A small layer with a directory, a file and a link."""
     return tar_of({"etc": None, "etc/name": text.encode(), "etc/link": "name", "big": text.encode() * 30_000})
+
+
+def image_of(sample: Sample) -> Any:
+    """The sample as an Image, its blobs in memory."""
+    from containerkit.image.blobs import MemoryBlobs
+    from containerkit.image.descriptor import Descriptor
+    from containerkit.image.digest import Digest
+    from containerkit.image.image import Image
+
+    return Image.load(MemoryBlobs({Digest.of(blob): blob for blob in sample.blobs}), Descriptor.from_json(sample.descriptor))

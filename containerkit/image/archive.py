@@ -57,6 +57,8 @@ class _Item:
 class Archive(Source):
     """A docker-archive that is there."""
 
+    entries: tuple[Descriptor, ...] = ()
+
     def __init__(self, tarball: Tarball) -> None:
         self._tarball, self._made = tarball, MemoryBlobs()
         self._places: dict[Digest, str] = {}

@@ -68,6 +68,8 @@ class Layout(Source):
     :ivar marker: the bytes of its oci-layout
     """
 
+    entries: tuple[Descriptor, ...] = ()
+
     def __init__(self, blobs: Blobs, index: bytes, marker: bytes, tarball: Tarball | None = None) -> None:
         _check_marker(marker)
         self.blobs, self.index, self.marker, self._tarball = blobs, index, marker, tarball

@@ -1,8 +1,8 @@
 """Where images are found by name: a layout, an archive, a store.
 
-    source.entries              descriptors with names, as its index has them
-    source.find("app:1")        the one of that name
-    source.manifest("app:1")    the image in it for this machine, or for another platform
+source.entries              descriptors with names, as its index has them
+source.find("app:1")        the one of that name
+source.manifest("app:1")    the image in it for this machine, or for another platform
 """
 
 from __future__ import annotations
@@ -38,12 +38,15 @@ def named(entry: Descriptor, name: str) -> Descriptor:
 class Source:
     """Images by name.
 
-    :ivar entries: what its index names, in order; one thing with two names is there twice
     :ivar blobs: where their bytes are
     """
 
-    entries: tuple[Descriptor, ...]
     blobs: Blobs
+
+    @property
+    def entries(self) -> tuple[Descriptor, ...]:
+        """What its index names, in order; one thing with two names is there twice."""
+        raise NotImplementedError
 
     @property
     def names(self) -> tuple[str, ...]:
