@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -11,14 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from containerkit.image import media
+from containerkit.image.blobs import MemoryBlobs
 from containerkit.image.config import ImageConfig
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.digest import Digest
 from containerkit.image.errors import ImageError, InvalidDocument, LimitExceeded, Unsupported
 from containerkit.image.history import History, matched
+from containerkit.image.image import Image
 from containerkit.image.index import Index
 from containerkit.image.manifest import Manifest
 from containerkit.image.platform import Platform
+from containerkit.image.validate import mismatches
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 UNKNOWN = st.dictionaries(TEXTS.map("x-{}".format), st.integers() | TEXTS | st.lists(TEXTS, max_size=2) | st.none(), max_size=3)
@@ -211,3 +215,41 @@ def test_an_artifact_is_told_from_an_image() -> None:
     assert [each.is_artifact for each in (image, artifact, old)] == [False, True, True]
     assert (artifact.kind, old.kind) == ("text/spdx", "application/vnd.cncf.helm.config.v1+json")
     assert Manifest.parse(artifact.data) == artifact
+
+
+ODD = st.none() | st.booleans() | st.integers(-(1 << 70), 1 << 70) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS | st.just([])
+ODD |= st.just({}) | st.sampled_from(
+    [media.OCI_INDEX, media.DOCKER_SCHEMA1, "sha256:" + "0" * 64, "a/b", "\0", "../x", [[]], [{}], {"": None}]
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of every value in a document."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, below in inner for found in [(*path, key), *places(below, (*path, key))]]
+
+
+@pytest.mark.parametrize(("parse", "documents"), MEANS, ids=["manifest", "index", "config"])
+@given(draw=st.data())
+def test_a_document_with_odd_values_is_read_or_refused(parse: Any, documents: Any, draw: st.DataObject) -> None:
+    document = json.loads(json.dumps(draw.draw(documents)))
+    *above, last = draw.draw(st.sampled_from(places(document)))
+    target = document
+    for key in above:
+        target = target[key]
+    target[last] = draw.draw(ODD)
+    with contextlib.suppress(ImageError):
+        found = parse(json.dumps(document).encode())
+        assert parse(json.dumps(found.to_json()).encode()).to_json() == found.to_json()
+        if isinstance(found, Manifest):
+            mismatches(Image(found, b"{}", MemoryBlobs()))
+
+
+@pytest.mark.parametrize(("parse", "documents"), MEANS, ids=["manifest", "index", "config"])
+@given(draw=st.data())
+def test_damaged_bytes_are_read_or_refused(parse: Any, documents: Any, draw: st.DataObject) -> None:
+    data = bytearray(json.dumps(draw.draw(documents)).encode())
+    for _ in range(draw.draw(st.integers(1, 3))):
+        data[draw.draw(st.integers(0, len(data) - 1))] = draw.draw(st.integers(0, 255))
+    with contextlib.suppress(ImageError):
+        parse(bytes(data))
