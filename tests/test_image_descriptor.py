@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from containerkit.image import media
@@ -41,6 +41,7 @@ DESCRIPTORS = st.builds(
 RIGHT: dict[str, Any] = {"mediaType": "text/plain", "digest": str(Digest.of(b"hi")), "size": 2}
 
 
+@settings(deadline=None)
 @given(DESCRIPTORS)
 def test_json_and_back_with_what_is_not_known(descriptor: Descriptor) -> None:
     text = json.loads(json.dumps(descriptor.to_json()))

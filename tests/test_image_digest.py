@@ -9,7 +9,7 @@ import pickle
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from containerkit.image.digest import CHUNK, Digest, Verifier
@@ -18,6 +18,7 @@ from containerkit.image.errors import InvalidDigest, Mismatch
 A64 = "a" * 64
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["sha256", "sha512"]))
 def test_a_digest_is_its_text(data: bytes, algorithm: str) -> None:
     digest = Digest.of(data, algorithm)
@@ -49,6 +50,7 @@ def test_what_is_no_digest_is_refused(text: str, words: str) -> None:
         Digest(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=90))
 def test_any_text_is_a_digest_or_refused(text: str) -> None:
     with contextlib.suppress(InvalidDigest):
@@ -80,6 +82,7 @@ def read_in(verifier: Verifier, way: str) -> bytes:
 WAYS = st.sampled_from(["all", "read1", "pieces", "buffered"])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), st.integers(1, 70), WAYS, st.booleans())
 def test_the_right_bytes_pass(data: bytes, step: int, way: str, sized: bool) -> None:
     verifier = Verifier(Dribble(data, step), Digest.of(data), len(data) if sized else None)
@@ -87,6 +90,7 @@ def test_the_right_bytes_pass(data: bytes, step: int, way: str, sized: bool) -> 
     assert verifier.verified
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=60), st.integers(1, 70), WAYS, st.booleans(), st.data())
 def test_wrong_bytes_never_pass(data: bytes, step: int, way: str, sized: bool, draw: st.DataObject) -> None:
     place = draw.draw(st.integers(0, len(data) - 1))

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from containerkit.image.documents import DEPTH, LIMIT, Fields, dump, parse
@@ -19,11 +19,13 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(TEXTS, VALUES, max_size=4))
 def test_written_and_read(value: dict[str, Any]) -> None:
     assert parse(dump(value), "it") == value == parse(json.dumps(value, indent=3).encode(), "it")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40))
 def test_any_bytes_are_an_object_or_refused(data: bytes) -> None:
     with contextlib.suppress(ImageError):

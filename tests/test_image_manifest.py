@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from containerkit.image import media
@@ -89,6 +89,7 @@ MEANS: list[tuple[Callable[[bytes], Any], st.SearchStrategy[dict[str, Any]]]] = 
 
 
 @pytest.mark.parametrize(("parse", "documents"), MEANS, ids=["manifest", "index", "config"])
+@settings(deadline=None)
 @given(draw=st.data())
 def test_what_is_not_known_is_kept_and_nothing_is_lost(parse: Any, documents: Any, draw: st.DataObject) -> None:
     document = draw.draw(documents) | draw.draw(UNKNOWN)
@@ -98,6 +99,7 @@ def test_what_is_not_known_is_kept_and_nothing_is_lost(parse: Any, documents: An
 
 
 @pytest.mark.parametrize(("parse", "documents"), MEANS[:2], ids=["manifest", "index"])
+@settings(deadline=None)
 @given(draw=st.data())
 def test_bytes_are_kept_as_they_are(parse: Any, documents: Any, draw: st.DataObject) -> None:
     document = draw.draw(documents)
@@ -230,6 +232,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize(("parse", "documents"), MEANS, ids=["manifest", "index", "config"])
+@settings(deadline=None)
 @given(draw=st.data())
 def test_a_document_with_odd_values_is_read_or_refused(parse: Any, documents: Any, draw: st.DataObject) -> None:
     document = json.loads(json.dumps(draw.draw(documents)))
@@ -246,6 +249,7 @@ def test_a_document_with_odd_values_is_read_or_refused(parse: Any, documents: An
 
 
 @pytest.mark.parametrize(("parse", "documents"), MEANS, ids=["manifest", "index", "config"])
+@settings(deadline=None)
 @given(draw=st.data())
 def test_damaged_bytes_are_read_or_refused(parse: Any, documents: Any, draw: st.DataObject) -> None:
     data = bytearray(json.dumps(draw.draw(documents)).encode())

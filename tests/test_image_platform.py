@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from containerkit.image.errors import InvalidDocument
@@ -20,16 +20,19 @@ PLATFORMS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.builds(Platform, WORDS, WORDS, st.just("") | WORDS, st.just("") | WORDS, st.lists(WORDS, max_size=2).map(tuple)))
 def test_json_and_back(platform: Platform) -> None:
     assert Platform.from_json(platform.to_json()) == platform
 
 
+@settings(deadline=None)
 @given(PLATFORMS)
 def test_text_and_back(platform: Platform) -> None:
     assert Platform.parse(str(platform)) == platform
 
 
+@settings(deadline=None)
 @given(PLATFORMS, st.lists(PLATFORMS | st.none(), max_size=6))
 def test_the_best_is_one_that_runs_and_none_is_better(wanted: Platform, offered: list[Platform | None]) -> None:
     assert wanted.rank(wanted) == wanted.rank(wanted.normal) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from containerkit.image.digest import Digest
@@ -22,6 +22,7 @@ DIGESTS = st.binary(max_size=3).map(Digest.of)
 REFERENCES = st.builds(Reference, REGISTRIES | st.just("docker.io"), REPOSITORIES, TAGS | st.just(""), st.none() | DIGESTS)
 
 
+@settings(deadline=None)
 @given(REFERENCES)
 def test_text_and_back(reference: Reference) -> None:
     assert Reference.parse(str(reference)) == reference
@@ -29,6 +30,7 @@ def test_text_and_back(reference: Reference) -> None:
     assert len(reference.familiar) <= len(str(reference))
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="abAB01./:@-_[]\n é" + "sha256", max_size=40) | st.text(max_size=30))
 def test_any_text_is_a_reference_or_refused(text: str) -> None:
     try:
