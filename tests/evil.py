@@ -91,7 +91,7 @@ class Evil:
     name: str
     data: bytes = field(repr=False)
     error: type[ImageError] | None
-    plain: type[ImageError] | None | str = "the same"
+    plain: type[ImageError] | str | None = "the same"
 
     def expected(self, whiteouts: str) -> type[ImageError] | None:
         return self.error if whiteouts == "overlay" or isinstance(self.plain, str) else self.plain

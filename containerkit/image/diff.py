@@ -231,8 +231,9 @@ class _Difference(_Upper):
         self.waiting: list[tuple[bytes, Entry]] = []  # directories that are the same: written once something inside is not
 
     def run(self, old: int, new: int) -> None:
-        if self.described(old, b".", os.fstat(old)) != (entry := self.described(new, b".", os.fstat(new))):
-            self.writer.add(entry)
+        self.waiting.append((b"", entry := self.described(new, b".", os.fstat(new))))
+        if self.described(old, b".", os.fstat(old)) != entry:
+            self.flush()
         self.compare(old, new, b"")
 
     def compare(self, old: int | None, new: int, path: bytes) -> None:

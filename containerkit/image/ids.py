@@ -44,10 +44,12 @@ class Ids:
         return cls(((0, 0, 1),), ((0, 0, 1),), chown=False)
 
     def outside(self, uid: int, gid: int) -> tuple[int, int]:
-        """The owner on the filesystem.
+        """The owner on the filesystem; of no meaning where nothing is given away.
 
         :raises InvalidLayer: there is none for that id
         """
+        if not self.chown:
+            return 0, 0
         if self.uids is ALL and self.gids is ALL and 0 <= uid < ALL[0][2] and 0 <= gid < ALL[0][2]:
             return uid, gid
         return _through(self.uids, uid, "user"), _through(self.gids, gid, "group")

@@ -107,25 +107,28 @@ class Layer:
         :raises Missing: there is no such file in this layer, or it is none
         """
         limits = limits or Limits()
-        wanted = _root.split(os.fsencode(path), limits)
-        found: BinaryIO | None = None
-        links: dict[tuple[bytes, bytes], tuple[bytes, bytes]] = {}
-        for _ in range(2):
-            with self.uncompressed(limits) as tar:
-                reader = Reader(tar, limits)
-                for entry in reader:
-                    name = _root.split(entry.name, limits)
-                    if name == wanted and entry.kind == "file":
-                        found = _spool(reader, entry)
-                    elif name == wanted:
-                        found = None
-                        links = {name: _root.split(entry.linkname, limits)} if entry.kind == "hardlink" else {}
-                reader.drain()
-            if found or wanted not in links:
-                break
-            wanted = links[wanted]
-        if not found:
+        name = _root.split(os.fsencode(path), limits)
+        found = self._find(name, limits)
+        if isinstance(found, tuple):
+            found = self._find(found, limits)
+        if found is None or isinstance(found, tuple):
             raise Missing(f"there is no file {os.fsdecode(path)!r} in layer {self.diff_id.short}")
+        return found
+
+    def _find(self, wanted: tuple[bytes, bytes], limits: Limits) -> BinaryIO | tuple[bytes, bytes] | None:
+        """The last file of that name, or the name that a hard link gives instead."""
+        found: BinaryIO | tuple[bytes, bytes] | None = None
+        with contextlib.ExitStack() as files, self.uncompressed(limits) as tar:
+            reader = Reader(tar, limits)
+            for entry in reader:
+                if _root.split(entry.name, limits) != wanted:
+                    continue
+                files.close()
+                found = _root.split(entry.linkname, limits) if entry.kind == "hardlink" else None
+                if entry.kind == "file":
+                    found = files.enter_context(_spool(reader, entry))
+            reader.drain()
+            files.pop_all()
         return found
 
     def unpack(

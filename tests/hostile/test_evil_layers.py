@@ -94,5 +94,3 @@ def test_links_that_stay_inside_are_followed(tmp_path: Path) -> None:
 @pytest.mark.root
 def test_the_same_as_an_ordinary_user(as_user: Any) -> None:
     again(as_user, "tests/hostile/test_evil_layers.py", "-k", "(through or climbing or late or plain) and not ordinary_user")
-
-
