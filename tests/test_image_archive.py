@@ -182,10 +182,10 @@ def test_the_files_that_docker_reads(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "copy.tar") as tar:
         files = {m.name: tar.extractfile(m).read() for m in tar if m.isfile()}  # type: ignore[union-attr]
     layers = [blob_path(blob) for blob in PACKED.layers]
-    expected = {"Config": blob_path(PACKED.config), "RepoTags": ["app:1", "127.0.0.1:5000/app:2"], "Layers": layers}
+    expected = {"Config": blob_path(PACKED.config), "RepoTags": ["docker.io/library/app:1", "127.0.0.1:5000/app:2"], "Layers": layers}
     assert json.loads(files["manifest.json"]) == [expected]
     top = sha256(PACKED.layers[-1])[7:]
-    assert json.loads(files["repositories"]) == {"app": {"1": top}, "127.0.0.1:5000/app": {"2": top}}
+    assert json.loads(files["repositories"]) == {"docker.io/library/app": {"1": top}, "127.0.0.1:5000/app": {"2": top}}
     names = [entry["annotations"]["io.containerd.image.name"] for entry in json.loads(files["index.json"])["manifests"]]
     assert names == ["docker.io/library/app:1", "127.0.0.1:5000/app:2"]
 

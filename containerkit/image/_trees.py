@@ -107,7 +107,10 @@ class Trees:
 
 
 def difference(one: Path, other: Path) -> str:
-    """Where two trees differ first, and in what; "" when they are the same: names, kinds, modes, owners, times of files, attributes, content."""
+    """Where two trees differ first, and in what; "" when they are the same.
+
+    Looks at names, kinds, modes, owners, times of files, attributes and content.
+    """
     if what := _differs(one, other):
         return f"/ differs in {what}"
     return _below(one, other, "")

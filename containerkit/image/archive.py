@@ -187,7 +187,7 @@ def _images(items: Items) -> list[dict[str, object]]:
             raise Unsupported(f"a docker-archive holds images to run, not {manifest.kind}")
         layers = [_place(layer) for layer in manifest.layers]
         image = found.setdefault(entry.digest, {"Config": _place(manifest.config), "RepoTags": [], "Layers": layers})
-        if (name := _familiar(entry)) and name not in image["RepoTags"]:  # type: ignore[operator]
+        if (name := _full(entry)) and name not in image["RepoTags"]:  # type: ignore[operator]
             image["RepoTags"].append(name)  # type: ignore[attr-defined]
     return list(found.values())
 
@@ -196,9 +196,10 @@ def _place(descriptor: Descriptor) -> str:
     return f"blobs/{descriptor.digest.algorithm}/{descriptor.digest.hex}"
 
 
-def _familiar(entry: Descriptor) -> str:
+def _full(entry: Descriptor) -> str:
+    """The name in full: podman takes a short one for one of its own, docker for one of docker.io."""
     name = name_of(entry)
-    return Reference.parse(name).familiar if name else ""
+    return str(Reference.parse(name)) if name else ""
 
 
 def _described(entry: Descriptor) -> Descriptor:
