@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from sample_images import base, tar_of
-from support import REPO
+from support import REPO, again
 
 import containerkit as ck
 from containerkit import ns
@@ -188,3 +188,9 @@ def test_an_ordinary_users_store_is_at_home() -> None:
         store.put(Image.of(ImageConfig(), [Layer.from_tar(open_bytes(base()))]), "app")
         assert (store.layers("app")[0] / "big").stat().st_uid == os.getuid()
         assert store.fsck() == ()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("file", ["store", "layout", "archive"])
+def test_an_ordinary_user_has_the_same(as_user: object, file: str) -> None:
+    again(as_user, f"tests/test_image_{file}.py")
