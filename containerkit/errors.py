@@ -6,7 +6,8 @@
     ├── Unavailable                        this machine cannot do it; says what was probed and what would help
     ├── Failed                             a program run with check=True did not exit with 0
     ├── LayerError     (also OSError)      a layer is not in the state the call needs
-    └── CgroupError    (also OSError)      the kernel refuses something to a control group
+    ├── CgroupError    (also OSError)      the kernel refuses something to a control group
+    └── ImageError                         an image is not what it says it is; its kinds are drawn in image/errors.py
 
 Catch `ContainerKitError` to catch everything the library raises on purpose.
 """
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from .step import Step
     from .trace import Trace
 
-__all__ = ["CgroupError", "ContainerKitError", "Failed", "LayerError", "PlanError", "StepError", "Unavailable"]
+__all__ = ["CgroupError", "ContainerKitError", "Failed", "ImageError", "LayerError", "PlanError", "StepError", "Unavailable"]
 
 
 class ContainerKitError(Exception):
@@ -55,6 +56,10 @@ class LayerError(ContainerKitError, OSError):
 
 class CgroupError(ContainerKitError, OSError):
     """The kernel refuses something to a control group, or the group is not in the state the call needs."""
+
+
+class ImageError(ContainerKitError):
+    """An image, or a part of one, is not what it says it is, or cannot be had."""
 
 
 class Failed(ContainerKitError):

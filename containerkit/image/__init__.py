@@ -1,0 +1,25 @@
+"""Images: portable, layered, shared.  Nothing here knows of steps: what comes out is bytes and directories.
+
+    digest  reference  media  platform  descriptor     names and labels
+    blobs  sources                                     where bytes are, read only while they are being verified
+    documents  manifest  config  history               what JSON says, kept byte for byte
+    tar  compression  unpack  diff  layer              what is in a layer, and how it gets there
+    image  index                                       layers that belong together, and images that do
+    mutate  merge  validate  picture                   new images from old ones; what does not fit together; a look
+    layout  archive  files  store                      images in files
+
+:see: https://github.com/opencontainers/image-spec
+"""
+
+from .config import ImageConfig
+from .descriptor import Descriptor
+from .digest import Digest
+from .history import History
+from .image import Image
+from .index import Index
+from .layer import Layer
+from .manifest import Manifest
+from .platform import Platform
+from .reference import Reference
+
+__all__ = ["Descriptor", "Digest", "History", "Image", "ImageConfig", "Index", "Layer", "Manifest", "Platform", "Reference"]

@@ -1,0 +1,152 @@
+"""Looking through a store: is everything there, and is it what it is called?"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ._content import reach
+from ._disk import locked
+from ._trees import difference
+from .blobs import FileBlobs
+from .descriptor import Descriptor
+from .digest import CHUNK, Digest
+from .errors import ImageError
+from .layer import Layer
+from .source import name_of
+
+if TYPE_CHECKING:
+    from ._leases import Lease
+    from .store import Store
+
+__all__ = ["Problem", "problems"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in a store that is not as it should be.
+
+    :ivar what: "blob", "layer", "image" or "index"
+    :ivar name: which one
+    :ivar detail: what is wrong with it
+    :ivar repaired: what was done about it; "" for nothing
+    """
+
+    what: str
+    name: str
+    detail: str
+    repaired: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.name}: {self.detail}" + (f" ({self.repaired})" if self.repaired else "")
+
+
+def problems(store: Store, lease: Lease, *, repair: bool, layers: bool) -> Iterator[Problem]:
+    """Everything that is wrong, while nothing is collected."""
+    yield from _blobs(store, lease, repair)
+    yield from _images(store)
+    if layers:
+        yield from _layers(store, lease, repair)
+
+
+# Blobs ----------------------------------------------------------------------------------------------------------
+
+
+def _blobs(store: Store, lease: Lease, repair: bool) -> Iterator[Problem]:
+    for path in sorted((store.directory / "blobs").glob("*/*")):
+        with contextlib.suppress(FileNotFoundError):  # collected meanwhile
+            if detail := _wrong(path):
+                digest = f"{path.parent.name}:{path.name}"
+                yield Problem("blob", digest, detail, _put_aside(store, lease, path, digest) if repair else "")
+
+
+def _wrong(path: Path) -> str:
+    try:
+        digest = Digest(f"{path.parent.name}:{path.name}")
+    except ImageError:
+        return "its name is no digest"
+    if path.is_symlink() or not path.is_file():
+        return "it is not a file"
+    hasher = digest.hasher()
+    with open(path, "rb", buffering=0) as file:
+        while data := file.read(CHUNK):
+            hasher.update(data)
+    found = Digest.finish(hasher)
+    return "" if found == digest else f"its bytes are {found}"
+
+
+def _put_aside(store: Store, lease: Lease, path: Path, digest: str) -> str:
+    """Moved, not removed: it may be all that is left.  Not while somebody relies on it."""
+    with locked(store.directory / "locks" / "content"):
+        if digest in store.leases.pinned():
+            return ""
+        aside = store.directory / "damaged"
+        aside.mkdir(mode=0o700, exist_ok=True)
+        os.rename(path, aside / f"{path.name}-{lease.path.name}")
+        return "moved to damaged; put or pull the image again"
+
+
+# Images ---------------------------------------------------------------------------------------------------------
+
+
+def _images(store: Store) -> Iterator[Problem]:
+    try:
+        entries = store.catalogue.read()
+    except (ImageError, OSError) as error:
+        yield Problem("index", "index.json", str(error))
+        return
+    for entry in entries:
+        yield from _image(store.blobs, entry)
+
+
+def _image(blobs: FileBlobs, entry: Descriptor) -> Iterator[Problem]:
+    name = name_of(entry) or entry.digest
+    try:
+        for found in reach(blobs, entry):
+            if not blobs.has(found.descriptor.digest):
+                yield Problem("image", name, f"the blob {found.descriptor} is missing")
+            elif (size := os.stat(blobs.path(found.descriptor.digest)).st_size) != found.descriptor.size:
+                yield Problem("image", name, f"the blob {found.descriptor} has {size} bytes")
+    except (ImageError, OSError) as error:
+        yield Problem("image", name, str(error))
+
+
+# Layers ---------------------------------------------------------------------------------------------------------
+
+
+def _layers(store: Store, lease: Lease, repair: bool) -> Iterator[Problem]:
+    for path in store.trees.strangers():
+        yield Problem("layer", path.name, "its name is no digest", _remove(store, lease, path, "") if repair else "")
+    for chain in store.trees:
+        if detail := _wrong_layer(store, lease, chain):
+            place = store.trees.place(chain)
+            yield Problem("layer", chain, detail, _remove(store, lease, place, chain) if repair else "")
+
+
+def _wrong_layer(store: Store, lease: Lease, chain: Digest) -> str:
+    """Unpacks it once more and compares: nothing else says that it is right.  Without its blob it cannot be said."""
+    try:
+        label = store.trees.label(chain)
+        descriptor = Descriptor.from_json(label.get("blob"), "layer.json.blob")
+        layer = Layer(descriptor, Digest(str(label.get("diff_id"))), store.blobs)
+        if not store.blobs.has(descriptor.digest):
+            return ""
+        again = lease.place()
+        store.trees.unpack(layer, chain, again)
+        return difference(store.trees.path(chain), again / "diff")
+    except (ImageError, OSError) as error:
+        return str(error)
+
+
+def _remove(store: Store, lease: Lease, path: Path, chain: str) -> str:
+    """It is unpacked again when it is wanted.  Not while somebody has it mounted, or is about to."""
+    with locked(store.directory / "locks" / "content"):
+        if chain in store.leases.pinned():
+            return ""
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(path, lease.place())
+        return "removed; it is unpacked again when it is wanted"

@@ -1,0 +1,90 @@
+"""Bringing something into a store: what is on the way is nobody else's, what is there is kept, and it is named last."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+from ._content import opened, reach
+from ._disk import locked, sync_directory
+from ._leases import Lease
+from ._names import Names, give
+from .blobs import Blobs, FileBlobs
+from .descriptor import Descriptor
+from .digest import CHUNK, Digest, Readable, Verifier
+from .source import named
+
+__all__ = ["Session", "is_whole"]
+
+
+class Session:
+    """One addition to a store.  Everything it writes or finds stays for as long as it lasts, and for good once it is named.
+
+    :param root: the store's directory
+    """
+
+    def __init__(self, root: Path, lease: Lease, names: Names) -> None:
+        self._lease, self._names, self._content = lease, names, root / "locks" / "content"
+        self._blobs, self._pinned = FileBlobs(root), set[str]()
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Whether the blob is there.  It is from now on not collected, also one that is still to come."""
+        with locked(self._content, shared=True):  # gc looks at the pins while it holds this alone
+            self._lease.pin(descriptor.digest)
+            return is_whole(self._path(descriptor.digest), descriptor.size)
+
+    def add(self, descriptor: Descriptor, stream: Readable) -> None:
+        """Keeps a blob, verified, and on disk before it can be seen.
+
+        :raises Mismatch: it is not what the descriptor says; nothing is kept
+        """
+        if self.has(descriptor):
+            return
+        place, source = self._lease.place(), Verifier(stream, descriptor.digest, descriptor.size)
+        with open(place, "xb", buffering=0) as file:
+            while data := source.read1(CHUNK):
+                view = memoryview(data)
+                while view:
+                    view = view[file.write(view) :]
+            source.drain()
+            os.fchmod(file.fileno(), 0o644)
+            os.fsync(file.fileno())
+        path = self._path(descriptor.digest)
+        os.makedirs(path.parent, mode=0o700, exist_ok=True)
+        os.rename(place, path)
+
+    def copy(self, blobs: Blobs, root: Descriptor) -> None:
+        """Keeps all that a manifest or an index leads to, itself last.
+
+        :raises ImageError: something is missing, or not what its digest says
+        """
+        for found in reach(blobs, root):
+            if not self.has(found.descriptor):
+                with opened(blobs, found.descriptor) as stream:
+                    self.add(found.descriptor, stream)
+
+    def name(self, root: Descriptor, names: list[str]) -> None:
+        """Names what is there.  When this returns it is there for good."""
+        for directory in sorted(os.listdir(Path(self._blobs.directory, "blobs"))):
+            sync_directory(Path(self._blobs.directory, "blobs", directory))  # also what others renamed a moment ago
+        sync_directory(Path(self._blobs.directory, "blobs"))
+        with self._names.change() as entries:
+            give(entries, named(root, ""), names)
+
+    def _path(self, digest: Digest) -> Path:
+        return Path(self._blobs.path(digest))
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self._lease.close()
+
+
+def is_whole(path: Path, size: int) -> bool:
+    """Whether a blob is there with all its bytes, as far as can be told without reading it."""
+    try:
+        return os.lstat(path).st_size == size
+    except OSError:
+        return False

@@ -1,0 +1,161 @@
+"""Unpacked layers in a store: one directory for each chain of layers, made once, there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..changes import is_whiteout
+from ._disk import locked, rename, sync_filesystem
+from .digest import Digest
+from .documents import dump, parse
+from .errors import ImageError, Missing
+from .ids import Ids
+from .limits import Limits
+
+if TYPE_CHECKING:
+    from ._leases import Lease
+    from .layer import Layer
+
+__all__ = ["Trees", "difference"]
+
+TREE, LABEL = "diff", "layer.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """Unpacked layers.
+
+    :param root: the store's directory
+    :param xattrs: which attribute says "opaque", as `LayerFS` has it
+    :param ids: whose the files become
+    :param skip: what may be left out where it is refused
+    """
+
+    root: Path
+    xattrs: str
+    ids: Ids
+    skip: Collection[str] = ()
+    limits: Limits | None = None
+
+    def path(self, chain: Digest) -> Path:
+        """The directory for `LayerFS`, whether it is there or not."""
+        return self.place(chain) / TREE
+
+    def place(self, chain: Digest) -> Path:
+        """All that is kept about one layer."""
+        return self.root / "layers" / chain.algorithm / chain.hex
+
+    def make(self, layer: Layer, chain: Digest, lease: Lease) -> Path:
+        """Unpacks a layer, unless it is there.  Whoever else wants it meanwhile waits, and finds it.
+
+        :raises ImageError: it cannot be unpacked; nothing is there
+        """
+        place = self.place(chain)
+        with locked(self.root / "locks" / chain.hex[:2]):
+            if not place.is_dir():
+                new = lease.place()
+                self.unpack(layer, chain, new)
+                sync_filesystem(new)  # all its files at once: what has its name is on disk
+                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                rename(new, place)
+        return place / TREE
+
+    def unpack(self, layer: Layer, chain: Digest, place: Path) -> None:
+        """Unpacks a layer anywhere, with its label."""
+        place.mkdir(mode=0o700)
+        tree = place / TREE
+        tree.mkdir(mode=0o755)
+        os.chmod(tree, 0o755)
+        done = layer.unpack_into(tree, whiteouts="overlay", xattrs=self.xattrs, ids=self.ids, limits=self.limits, skip=self.skip)
+        skipped = [[os.fsdecode(s.name), s.what, s.detail] for s in done.skipped]
+        about = {"chain": chain, "diff_id": layer.diff_id, "blob": layer.descriptor.to_json(), "entries": done.entries, "skipped": skipped}
+        (place / LABEL).write_bytes(dump(about))
+
+    def label(self, chain: Digest) -> dict[str, object]:
+        """What was written down when the layer was unpacked.
+
+        :raises ImageError: nothing, or about another layer
+        """
+        try:
+            found = parse((self.place(chain) / LABEL).read_bytes(), LABEL)
+        except OSError as error:
+            raise Missing(f"the unpacked layer has no {LABEL}: {error.strerror}") from error
+        if found.get("chain") != chain:
+            raise ImageError(f"it says that it is the layer {found.get('chain')}")
+        return found
+
+    def __iter__(self) -> Iterator[Digest]:
+        """The chains that are there.  What has another name is passed over: see `strangers`."""
+        for path in self._all():
+            try:
+                yield Digest(f"{path.parent.name}:{path.name}")
+            except ImageError:
+                continue
+
+    def strangers(self) -> Iterator[Path]:
+        """What is among the layers and is none."""
+        known = {self.place(chain) for chain in self}
+        return (path for path in self._all() if path not in known)
+
+    def _all(self) -> list[Path]:
+        return sorted((self.root / "layers").glob("*/*"))
+
+
+def difference(one: Path, other: Path) -> str:
+    """Where two trees differ first, and in what; "" when they are the same.
+
+    Looks at names, kinds, modes, owners, times of files, attributes and content.
+    """
+    if what := _differs(one, other):
+        return f"/ differs in {what}"
+    return _below(one, other, "")
+
+
+def _below(one: Path, other: Path, path: str) -> str:
+    names, others = set(os.listdir(one)), set(os.listdir(other))
+    for name in sorted(names ^ others):
+        return f"{path}/{name} is {'too many' if name in names else 'missing'}"
+    for name in sorted(names):
+        here, there = one / name, other / name
+        if what := _differs(here, there):
+            return f"{path}/{name} differs in {what}"
+        if stat.S_ISDIR(os.lstat(here).st_mode) and (found := _below(here, there, f"{path}/{name}")):
+            return found
+    return ""
+
+
+def _differs(one: Path, other: Path) -> str:
+    left, right = os.lstat(one), os.lstat(other)
+    whats = ["st_mode", "st_uid", "st_gid", "st_rdev"]
+    if not stat.S_ISDIR(left.st_mode) and not is_whiteout(left):
+        whats.append("st_mtime_ns")  # the others may have the time of their making: a layer need not describe them
+    for what in whats:
+        if getattr(left, what) != getattr(right, what):
+            return what.removeprefix("st_")
+    if not stat.S_ISDIR(left.st_mode) and left.st_nlink != right.st_nlink:
+        return "links"
+    if _attributes(one) != _attributes(other):
+        return "attributes"
+    if stat.S_ISLNK(left.st_mode):
+        return "" if os.readlink(one) == os.readlink(other) else "target"
+    if stat.S_ISREG(left.st_mode) and (left.st_size != right.st_size or not _same_bytes(one, other)):
+        return "content"
+    return ""
+
+
+def _attributes(path: Path) -> dict[str, bytes]:
+    names = os.listxattr(path, follow_symlinks=False)
+    return {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
+
+
+def _same_bytes(one: Path, other: Path) -> bool:
+    with open(one, "rb") as left, open(other, "rb") as right:
+        while data := left.read(1 << 20):
+            if data != right.read(1 << 20):
+                return False
+    return True

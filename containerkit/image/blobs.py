@@ -1,0 +1,193 @@
+"""Blobs: bytes by digest, never trusted before they were verified.
+
+    Blobs                  the protocol: open(descriptor), has(digest)
+    MemoryBlobs()          in memory          .add(data, media_type) -> Descriptor
+    FileBlobs(directory)   blobs/sha256/...   .add(...), and .writer() for streams
+    read(blobs, descriptor)                   a small blob as bytes
+
+What `open` gives checks size and digest while it is read: whoever reads to the end has read the right bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO, Protocol, runtime_checkable
+
+from .descriptor import Descriptor
+from .digest import CHUNK, Digest, Readable, Verifier
+from .documents import LIMIT
+from .errors import LimitExceeded, Mismatch, Missing
+
+__all__ = ["BlobWriter", "Blobs", "FileBlobs", "MemoryBlobs", "read"]
+
+StrPath = str | os.PathLike[str]
+
+
+@runtime_checkable
+class Blobs(Protocol):
+    """Where blobs come from."""
+
+    def open(self, descriptor: Descriptor, /) -> io.BufferedIOBase:
+        """The blob's bytes, verified while they are read.  The caller closes it.
+
+        :raises Missing: not here;  :raises Mismatch: already known to be of another size
+        """
+
+    def has(self, digest: Digest, /) -> bool:
+        """Whether the blob is here, as far as can be told without reading it."""
+
+
+def read(blobs: Blobs, descriptor: Descriptor, *, limit: int = LIMIT) -> bytes:
+    """All bytes of a small blob, verified.
+
+    :param limit: how many bytes it may have
+    :raises LimitExceeded: more;  :raises Mismatch: not the bytes of `descriptor`;  :raises Missing: not there
+    """
+    if descriptor.size > limit:
+        raise LimitExceeded(f"blob {descriptor.digest.short}", limit)
+    if descriptor.data is not None:
+        return descriptor.data
+    with contextlib.closing(blobs.open(descriptor)) as stream:
+        return stream.read()
+
+
+class MemoryBlobs:
+    """Blobs in memory.
+
+    :param blobs: digest -> bytes to begin with; not verified until they are read
+    """
+
+    def __init__(self, blobs: Mapping[Digest, bytes] | None = None) -> None:
+        self._blobs = dict(blobs or {})
+
+    def add(self, data: bytes, media_type: str = "application/octet-stream") -> Descriptor:
+        """Keep `data`, and give its descriptor."""
+        descriptor = Descriptor.of(data, media_type)
+        self._blobs[descriptor.digest] = bytes(data)
+        return descriptor
+
+    def open(self, descriptor: Descriptor, /) -> io.BufferedIOBase:
+        if descriptor.digest not in self._blobs:
+            raise Missing(f"there is no blob {descriptor.digest}")
+        return Verifier(io.BytesIO(self._blobs[descriptor.digest]), descriptor.digest, descriptor.size)
+
+    def has(self, digest: Digest, /) -> bool:
+        return digest in self._blobs
+
+    def __iter__(self) -> Iterator[Digest]:
+        return iter(self._blobs)
+
+
+class FileBlobs:
+    """Blobs as files, in the way of an OCI image layout: ``DIRECTORY/blobs/sha256/HEX``.
+
+    :param directory: the one that has `blobs` in it; made with the first blob that is added
+    """
+
+    def __init__(self, directory: StrPath) -> None:
+        self.directory = os.fspath(directory)
+
+    def path(self, digest: Digest) -> str:
+        """Where the blob is, or would be."""
+        return os.path.join(self.directory, "blobs", digest.algorithm, digest.hex)
+
+    def has(self, digest: Digest, /) -> bool:
+        try:
+            return stat.S_ISREG(os.lstat(self.path(digest)).st_mode)
+        except OSError:
+            return False
+
+    def open(self, descriptor: Descriptor, /) -> io.BufferedIOBase:
+        file = _regular(self.path(descriptor.digest))
+        size = os.fstat(file.fileno()).st_size
+        if size != descriptor.size:
+            file.close()
+            raise Mismatch(f"size of blob {descriptor.digest.short}", f"{descriptor.size} bytes", f"{size} bytes")
+        return Verifier(file, descriptor.digest, descriptor.size)
+
+    def add(self, data: bytes, media_type: str = "application/octet-stream") -> Descriptor:
+        """Keep `data`, and give its descriptor."""
+        with self.writer() as writer:
+            writer.write(data)
+            return writer.commit(media_type)
+
+    @contextlib.contextmanager
+    def writer(self, algorithm: str = "sha256") -> Iterator[BlobWriter]:
+        """A blob being written.  Nothing is there before its `commit`, and nothing is left of one that never came."""
+        parent = os.path.join(self.directory, "blobs", algorithm)
+        os.makedirs(parent, exist_ok=True)
+        writer = BlobWriter(parent, algorithm)
+        try:
+            yield writer
+        finally:
+            writer.close()
+
+    def __iter__(self) -> Iterator[Digest]:
+        """What is there by its name.  A file whose name is no digest is passed over."""
+        for algorithm in ("sha256", "sha512"):
+            with contextlib.suppress(FileNotFoundError):
+                for name in sorted(os.listdir(os.path.join(self.directory, "blobs", algorithm))):
+                    with contextlib.suppress(ValueError):
+                        yield Digest(f"{algorithm}:{name}")
+
+
+class BlobWriter:
+    """A blob being written to a file; its digest is taken on the way."""
+
+    def __init__(self, parent: str, algorithm: str) -> None:
+        self._parent, self._hasher, self.size = parent, Digest.of(b"", algorithm).hasher(), 0
+        fd, self._path = tempfile.mkstemp(prefix=".part-", dir=parent)
+        self._file = os.fdopen(fd, "wb", buffering=0)
+
+    def write(self, data: bytes | memoryview) -> int:
+        view = memoryview(data)
+        self._hasher.update(view)
+        self.size += len(view)
+        while view:
+            view = view[self._file.write(view) :]
+        return len(data)
+
+    def copy(self, stream: Readable) -> None:
+        """Write all that `stream` gives."""
+        while data := stream.read(CHUNK):
+            self.write(data)
+
+    def commit(self, media_type: str = "application/octet-stream", *, expected: Descriptor | None = None, sync: bool = False) -> Descriptor:
+        """Put the blob in its place.
+
+        :param expected: what it has to be
+        :param sync: wait until the disk has it
+        :raises Mismatch: it is not what was expected; nothing is kept
+        """
+        digest = Digest.finish(self._hasher)
+        if expected and (expected.digest, expected.size) != (digest, self.size):
+            raise Mismatch("blob being written", f"{expected.digest} of {expected.size} bytes", f"{digest} of {self.size} bytes")
+        os.fchmod(self._file.fileno(), 0o644)
+        if sync:
+            os.fsync(self._file.fileno())
+        os.rename(self._path, os.path.join(self._parent, digest.hex))
+        return expected or Descriptor(media_type, digest, self.size)
+
+    def close(self) -> None:
+        self._file.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+
+
+def _regular(path: str) -> BinaryIO:
+    """A file that is one: a link could lead anywhere, and a fifo never ends."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise Missing(f"there is no blob {path}") from None
+    except OSError as error:
+        raise Missing(f"the blob {path} cannot be opened: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Missing(f"the blob {path} is not a file")
+    return os.fdopen(fd, "rb", buffering=0)

@@ -1,0 +1,129 @@
+"""A descriptor: what a blob is, how large, and the name its bytes give it.
+
+    Descriptor(media_type, digest, size)          Descriptor.of(b"...", media_type)
+
+:see: https://github.com/opencontainers/image-spec/blob/main/descriptor.md
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from . import media
+from .digest import Digest
+from .documents import Fields
+from .errors import InvalidDocument, Mismatch
+from .platform import Platform
+
+__all__ = ["Descriptor", "Platform"]
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """What a blob is, how large, and the name its bytes give it.
+
+    :param media_type: what the bytes are, as type/subtype
+    :param digest: of the bytes as they are stored
+    :param size: bytes
+    :param annotations: said about it by whoever points at it
+    :param platform: what machine it is for, in an index
+    :param artifact_type: what kind of artifact it is, in an index
+    :param urls: where else it can be fetched
+    :param data: the bytes themselves, where the descriptor carries them
+    :param extra: fields not known here, kept as they are
+    :raises InvalidDocument: a media type that is none, a negative size
+    :raises Mismatch: `data` is not what `digest` and `size` say
+    """
+
+    media_type: str
+    digest: Digest
+    size: int
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    platform: Platform | None = None
+    artifact_type: str = ""
+    urls: tuple[str, ...] = ()
+    data: bytes | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", Digest(self.digest))
+        object.__setattr__(self, "annotations", MappingProxyType(dict(self.annotations)))
+        object.__setattr__(self, "extra", MappingProxyType(dict(self.extra)))
+        if not media.well_formed(self.media_type):
+            raise InvalidDocument(f"descriptor of {self.digest.short}: {self.media_type!r} is not a media type")
+        if self.size < 0:
+            raise InvalidDocument(f"descriptor of {self.digest.short}: a size of {self.size}")
+        if self.data is not None:
+            self._check(self.data)
+
+    def _check(self, data: bytes) -> None:
+        if len(data) != self.size:
+            raise Mismatch(f"size of the data in the descriptor of {self.digest.short}", self.size, len(data))
+        if (found := Digest.of(data, self.digest.algorithm)) != self.digest:
+            raise Mismatch("digest of the data in a descriptor", self.digest, found)
+
+    @classmethod
+    def of(cls, data: bytes, media_type: str, *, algorithm: str = "sha256", **more: Any) -> Descriptor:
+        """The descriptor of `data`.  Other fields by name."""
+        return cls(media_type, Digest.of(data, algorithm), len(data), **more)
+
+    @classmethod
+    def empty(cls) -> Descriptor:
+        """The descriptor of ``{}``, for what an artifact has no use for."""
+        return replace(cls.of(media.EMPTY_DATA, media.EMPTY), data=media.EMPTY_DATA)
+
+    @classmethod
+    def from_json(cls, value: Any, where: str = "descriptor") -> Descriptor:
+        """From a JSON object.  Fields not known here are kept.
+
+        :param where: where in its document it is, for errors
+        :raises ImageError: not a descriptor; the kind says why
+        """
+        fields = Fields(value, where)
+        platform, encoded = fields.take("platform", dict, None), fields.text("data", "")
+        return cls(
+            media_type=fields.text("mediaType"),
+            digest=Digest(fields.text("digest")),
+            size=fields.number("size"),
+            annotations=fields.strings("annotations"),
+            platform=Platform.from_json(platform, f"{where}.platform") if platform else None,
+            artifact_type=fields.text("artifactType", ""),
+            urls=fields.texts("urls"),
+            data=_decoded(encoded, where) if encoded else None,
+            extra=fields.rest(),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object, in the order the specification has; what is empty is left out."""
+        found: dict[str, Any] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
+        optional: Mapping[str, Any] = {
+            "urls": list(self.urls),
+            "annotations": dict(self.annotations),
+            "data": base64.b64encode(self.data).decode() if self.data is not None else "",
+            "artifactType": self.artifact_type,
+            "platform": self.platform.to_json() if self.platform else None,
+        }
+        return found | {name: value for name, value in optional.items() if value} | dict(self.extra)
+
+    def with_(self, **changes: Any) -> Descriptor:
+        """The same with some fields changed."""
+        return replace(self, **changes)
+
+    def bare(self) -> Descriptor:
+        """Only what names the bytes: media type, digest and size."""
+        return Descriptor(self.media_type, self.digest, self.size)
+
+    def __str__(self) -> str:
+        return f"{self.digest.algorithm}:{self.digest.short} ({self.media_type}, {self.size} bytes)"
+
+
+def _decoded(text: str, where: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidDocument(f"{where}.data: not base64") from None

@@ -1,0 +1,258 @@
+"""An image: layers, and what to do with them.
+
+    image = Image.open("busybox.oci")             an OCI layout (directory or tar) or a docker-archive
+    image.layers, image.config, image.history
+    image = image.append(layer).with_config(cmd=["sh"])     a new image; the old one is as it was
+    image.validate()                              raises with everything that does not fit together
+    print(image)                                  a picture of its layers
+
+An image is its manifest's bytes and its config's bytes, as they were stored; its layers stay where they are until they
+are read.
+:see: https://github.com/opencontainers/image-spec
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from . import media, mutate
+from .blobs import Blobs, FileBlobs, MemoryBlobs, read
+from .config import ImageConfig
+from .descriptor import Descriptor
+from .digest import Digest
+from .errors import InvalidImage, Unsupported
+from .history import History
+from .layer import Layer
+from .manifest import Manifest
+from .platform import Platform
+from .sources import Sources
+
+if TYPE_CHECKING:
+    from .reference import Reference
+
+__all__ = ["Image", "chain_ids"]
+
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Image:
+    """Layers, and what to do with them.  Made by `open`, `load`, `of` and `scratch`; equal when the manifests' bytes are.
+
+    :param manifest: which config and layers; its `data` is what was stored
+    :param config_data: the bytes of the config, as they were stored
+    :param source: where the layers are
+    :ivar config: what `config_data` says
+    """
+
+    manifest: Manifest
+    config_data: bytes
+    source: Blobs = field(compare=False)
+    config: ImageConfig = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        config = ImageConfig() if self.manifest.is_artifact else ImageConfig.parse(self.config_data)
+        object.__setattr__(self, "config", config)
+
+    @classmethod
+    def open(cls, path: StrPath, reference: Reference | str | None = None, *, platform: Platform | str | None = None) -> Image:
+        """The image in an OCI layout (directory or tar) or a docker-archive.
+
+        :param reference: which one, where there are several
+        :param platform: for which machine, where there are several; this one's by default
+        :raises ImageError: there is none, or it cannot be read
+        """
+        from .files import open_image
+
+        return open_image(path, reference, platform=platform)
+
+    @classmethod
+    def load(cls, blobs: Blobs, descriptor: Descriptor) -> Image:
+        """The image whose manifest `descriptor` points at.  Manifest and config are read and verified, layers are not.
+
+        :raises ImageError: they cannot be read; the kind says why
+        """
+        media.refuse_schema1(descriptor.media_type)
+        manifest = Manifest.parse(read(blobs, descriptor), descriptor.media_type)
+        return cls(manifest, read(blobs, manifest.config), blobs)
+
+    @classmethod
+    def of(cls, config: ImageConfig, layers: Iterable[Layer] = (), *, like: Manifest | None = None, **fields: Any) -> Image:
+        """An image of these layers.  The config's diff_ids are taken from them.
+
+        :param like: a manifest that says whose media types to use, OCI's or docker's, and has the other fields
+        :param fields: fields of `Manifest`: annotations, artifact_type, subject
+        """
+        return mutate.assemble(cls, config, tuple(layers), like, fields)
+
+    @classmethod
+    def scratch(cls, platform: Platform | str | None = None) -> Image:
+        """An image without a layer."""
+        wanted = Platform.parse(platform) if isinstance(platform, str) else platform or Platform.here()
+        return cls.of(ImageConfig(platform=wanted))
+
+    def save(self, path: StrPath, reference: Reference | str = "", *, docker: bool = False, tar: bool | None = None) -> None:
+        """Write it to an OCI layout, byte for byte.
+
+        :param reference: its name there
+        :param docker: as a docker-archive rather than an OCI layout
+        :param tar: a tar or a directory; by the name's ending unless given
+        :raises ImageError: something is missing, or not what its digest says
+        """
+        from .files import save_image
+
+        save_image(self, path, reference, docker=docker, tar=tar)
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of the manifest, as they were stored."""
+        return self.manifest.data
+
+    @property
+    def digest(self) -> Digest:
+        """Of the manifest: what registries call the image by."""
+        return self.manifest.digest
+
+    @property
+    def id(self) -> Digest:
+        """Of the config: what docker calls the image by."""
+        return self.manifest.config.digest
+
+    @property
+    def media_type(self) -> str:
+        return self.manifest.media_type
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        return self.manifest.annotations
+
+    @property
+    def platform(self) -> Platform:
+        return self.config.platform
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """What an index says about this image."""
+        platform = None if self.manifest.is_artifact else self.platform
+        return Descriptor.of(self.data, self.media_type, platform=platform, artifact_type=self.manifest.artifact_type)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Bottom first.
+
+        :raises Unsupported: an artifact: its blobs are `manifest.layers`, to be opened from `blobs`
+        :raises InvalidImage: the config speaks of more layers than the manifest, or of fewer
+        """
+        if self.manifest.is_artifact:
+            raise Unsupported(f"an artifact of type {self.manifest.kind!r} has no layers to unpack")
+        descriptors, diff_ids = self.manifest.layers, self.config.diff_ids
+        if len(descriptors) != len(diff_ids):
+            raise InvalidImage([f"the manifest has {len(descriptors)} layers, the config {len(diff_ids)} diff_ids"])
+        return tuple(Layer(*pair, self.source) for pair in zip(descriptors, diff_ids, strict=True))
+
+    @property
+    def chain_ids(self) -> tuple[Digest, ...]:
+        """For each layer the name of all layers up to it: what an unpacked stack of them is kept by."""
+        return chain_ids(self.config.diff_ids)
+
+    @property
+    def history(self) -> tuple[History, ...]:
+        return self.config.history
+
+    @property
+    def size(self) -> int:
+        """Bytes of the layers as they are stored; one that is there twice counts once."""
+        return sum({layer.digest: layer.size for layer in self.manifest.layers}.values())
+
+    @property
+    def blobs(self) -> Blobs:
+        """Everything the image is made of, by digest: manifest, config and layers."""
+        own = MemoryBlobs({self.digest: self.data, self.id: self.config_data})
+        return Sources({self.digest: own, self.id: own}, self.source)
+
+    def validate(self, *, layers: bool = True) -> None:
+        """Check everything against everything.
+
+        :param layers: read the layers too, decompressed
+        :raises InvalidImage: something does not fit; its `mismatches` are all there are
+        """
+        from .validate import mismatches
+
+        if found := mismatches(self, layers=layers):
+            raise InvalidImage(found)
+
+    def extract(self, directory: StrPath, **options: Any) -> None:
+        """Unpack it into one plain directory: what its programs would see.
+
+        :param directory: is made if it is not there
+        :param options: of `Layer.unpack_into`: ids, xattrs, limits, skip
+        :raises ImageError: a layer cannot be unpacked; what was is left there
+        """
+        os.makedirs(directory, exist_ok=True)
+        for layer in self.layers:
+            layer.unpack_into(directory, whiteouts="plain", **options)
+
+    def append(self, *layers: Layer, history: Iterable[History] | History | str = ()) -> Image:
+        """With more layers on top.  See `mutate.append`."""
+        return mutate.append(self, *layers, history=history)
+
+    def with_config(self, **changes: Any) -> Image:
+        """With other fields of its `ImageConfig`: ``with_config(cmd=["sh"], env={"A": "b"})``.  See `mutate.with_config`."""
+        return mutate.with_config(self, **changes)
+
+    def with_annotations(self, annotations: Mapping[str, str | None]) -> Image:
+        """With more annotations; one that is None goes.  See `mutate.with_annotations`."""
+        return mutate.with_annotations(self, annotations)
+
+    def with_platform(self, platform: Platform | str) -> Image:
+        """Said to be for another machine.  See `mutate.with_platform`."""
+        return mutate.with_platform(self, platform)
+
+    def rebase(self, old: Image, new: Image) -> Image:
+        """With the layers of `new` where those of `old` were.  See `mutate.rebase`."""
+        return mutate.rebase(self, old, new)
+
+    def squash(self, keep: int = 0, *, blobs: FileBlobs | MemoryBlobs | None = None, compression: str = "gzip") -> Image:
+        """With all layers but the lowest `keep` made into one.  See `mutate.squash`."""
+        return mutate.squash(self, keep, blobs=blobs, compression=compression)
+
+    def flatten(self, *, blobs: FileBlobs | MemoryBlobs | None = None, compression: str = "gzip") -> Image:
+        """With one layer, and nothing in it that is not seen.  See `mutate.flatten`."""
+        return mutate.flatten(self, blobs=blobs, compression=compression)
+
+    def picture(self, limit: int | None = None) -> str:
+        """The layers with their sizes and what each adds.
+
+        :param limit: bytes; of larger layers only the history tells.  None reads all
+        """
+        from .picture import text
+
+        return text(self, limit)
+
+    def __repr__(self) -> str:
+        """The picture without a look into the layers, so that showing a value reads nothing."""
+        return self.picture(0)
+
+    def __str__(self) -> str:
+        from .picture import SMALL
+
+        return self.picture(SMALL)
+
+    def _repr_html_(self) -> str:
+        from .picture import SMALL, html
+
+        return html(self, SMALL)
+
+
+def chain_ids(diff_ids: Iterable[Digest]) -> tuple[Digest, ...]:
+    """The chain id of each layer: of the lowest its diff_id, of another the digest of the one below and its diff_id.
+
+    :see: https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid
+    """
+    found: list[Digest] = []
+    for diff_id in diff_ids:
+        found.append(Digest.of(f"{found[-1]} {diff_id}".encode()) if found else diff_id)
+    return tuple(found)

@@ -1,0 +1,128 @@
+"""A platform: what machine an image is for.
+
+    Platform.parse("linux/arm64/v8")      Platform.here()
+    wanted.best(offered)                  the place of the one to take
+
+:see: https://github.com/opencontainers/image-spec/blob/main/image-index.md
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .documents import Fields
+from .errors import InvalidDocument
+
+__all__ = ["Platform"]
+
+_ARCHITECTURES = {
+    "x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm/v7", "armel": "arm/v6", "i386": "386", "i486": "386",
+    "i586": "386", "i686": "386", "armv5l": "arm/v5", "armv6l": "arm/v6", "armv7l": "arm/v7", "armv8l": "arm/v7", "loongarch64": "loong64",
+}  # fmt: skip
+_SYSTEMS = {"macos": "darwin"}
+_DEFAULTS = {"arm64": "v8", "arm": "v7", "amd64": "v1"}  # what no variant means
+_WORD = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """An operating system and a processor, in Go's words.
+
+    :param os: "linux"
+    :param architecture: "amd64", "arm64"
+    :param variant: of the processor, "v8"; "" for the usual one
+    :raises InvalidDocument: empty, or with other than letters, digits and ``_.-``
+    """
+
+    os: str = "linux"
+    architecture: str = "amd64"
+    variant: str = ""
+    os_version: str = ""
+    os_features: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, value in (("os", self.os), ("architecture", self.architecture), ("variant", self.variant or "-")):
+            if not _WORD.fullmatch(value):
+                raise InvalidDocument(f"platform: {name} {value!r} is not a word")
+
+    @classmethod
+    def parse(cls, text: str) -> Platform:
+        """``linux/arm64/v8``, ``arm64/v8``, ``linux/arm64`` or ``arm64``; uname's spellings are understood (x86_64, aarch64).
+
+        :raises InvalidDocument: another form
+        """
+        words = text.strip().lower().split("/")
+        if len(words) == 1:
+            known = words[0] in ("linux", "windows", "darwin", "freebsd", *_SYSTEMS)
+            words = [words[0], cls.here().architecture] if known else ["linux", words[0]]
+        elif words[0] in _DEFAULTS:
+            words = ["linux", *words]
+        if len(words) > 3 or not all(words):
+            raise InvalidDocument(f"not a platform: {text!r} (expected os/architecture or os/architecture/variant)")
+        system, architecture, *variant = words
+        name, _, implied = _ARCHITECTURES.get(architecture, architecture).partition("/")
+        return cls(_SYSTEMS.get(system, system), name, variant[0] if variant else implied)
+
+    @classmethod
+    def here(cls) -> Platform:
+        """This machine's."""
+        return cls.parse(f"linux/{os.uname().machine}")
+
+    @classmethod
+    def from_json(cls, value: Any, where: str = "platform") -> Platform:
+        """From the platform object of a descriptor, or the top of a config.  Fields of other names are let be.
+
+        :raises InvalidDocument: a field is missing, or of another kind
+        """
+        fields = Fields(value, where)
+        return cls(
+            fields.text("os"), fields.text("architecture"), fields.text("variant", ""), fields.text("os.version", ""),
+            tuple(fields.texts("os.features")),
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """The platform object of a descriptor; what is empty is left out."""
+        found: dict[str, Any] = {"architecture": self.architecture, "os": self.os}
+        optional: Mapping[str, Any] = {"os.version": self.os_version, "os.features": list(self.os_features), "variant": self.variant}
+        return found | {name: value for name, value in optional.items() if value}
+
+    @property
+    def normal(self) -> Platform:
+        """With the variant that is meant where none is said left out: arm64/v8 is arm64."""
+        variant = "" if self.variant == _DEFAULTS.get(self.architecture) else self.variant
+        return Platform(self.os, self.architecture, variant, self.os_version, self.os_features)
+
+    def rank(self, offered: Platform) -> int | None:
+        """How well an image for `offered` runs on this platform: 0 best, None not at all.
+
+        A processor runs what was made for an older variant of it, never for a newer one or another one.
+        """
+        if (self.os, self.architecture) != (offered.os, offered.architecture):
+            return None
+        if self.os_version and offered.os_version and self.os_version != offered.os_version:
+            return None
+        mine, theirs = self._level(), offered._level()
+        if mine is None or theirs is None:
+            return 0 if self.normal.variant == offered.normal.variant else None
+        return mine - theirs if theirs <= mine else None
+
+    def match(self, offered: Platform) -> bool:
+        """Whether an image for `offered` runs on this platform."""
+        return self.rank(offered) is not None
+
+    def best(self, offered: Iterable[Platform | None]) -> int | None:
+        """The place of the platform to take among those `offered`, None where none runs.  The first of equals wins."""
+        ranks = [(self.rank(platform), place) for place, platform in enumerate(offered) if platform]
+        fitting = [(rank, place) for rank, place in ranks if rank is not None]
+        return min(fitting)[1] if fitting else None
+
+    def _level(self) -> int | None:
+        match = re.fullmatch(r"v(\d{1,3})", self.variant or _DEFAULTS.get(self.architecture, ""), re.ASCII)
+        return int(match[1]) if match else None
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, (self.os, self.architecture, self.variant)))

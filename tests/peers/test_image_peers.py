@@ -1,0 +1,264 @@
+"""Layouts, archives and the store, there and back: skopeo, umoci, podman and docker read ours, and we read theirs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sample_images import INDEX, REF_NAME, Sample, base, descriptor, image_of, index_of, layout_files, named, tar_of, write_directory
+from support import until
+
+from containerkit.image import archive, layout
+from containerkit.image.archive import Archive
+from containerkit.image.blobs import read
+from containerkit.image.descriptor import Platform
+from containerkit.image.image import Image
+from containerkit.image.layout import Layout
+from containerkit.image.source import named as with_name
+from containerkit.image.store import Store
+
+pytestmark = pytest.mark.peer
+
+HERE = Platform.here().architecture
+ONE = Sample(base(), tar_of({"one": b"1", "etc/.wh.name": b""}), arch=HERE, Cmd=["one"], Env=["A=b"])
+TWO = Sample(base(), tar_of({"two": b"2"}), arch=HERE, Cmd=["two"])
+
+
+def tool(name: str) -> str:
+    return shutil.which(name) or pytest.skip(f"needs {name}")
+
+
+def run(*command: str | Path, **options: object) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)  # type: ignore[call-overload]
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return str(done.stdout)
+
+
+def skopeo(*arguments: str) -> str:
+    return run(tool("skopeo"), "--insecure-policy", *arguments)
+
+
+def layers_of(image: Image) -> list[bytes]:
+    """The tars: compression is everybody's own."""
+    found = []
+    for layer in image.layers:
+        with layer.uncompressed() as tar:
+            pieces = []
+            while data := tar.read(1 << 20):
+                pieces.append(data)
+        found.append(b"".join(pieces))
+    return found
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Path:
+    """A layout with two images."""
+    items = [(with_name(image_of(s).descriptor, name), image_of(s).blobs) for name, s in (("app:1", ONE), ("app:2", TWO))]
+    layout.write(tmp_path / "ours", items)
+    layout.write(tmp_path / "ours.tar", items)
+    archive.write(tmp_path / "docker.tar", items)
+    return tmp_path
+
+
+# skopeo ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", ["oci:{}/ours:app:1", "oci-archive:{}/ours.tar:app:1", "docker-archive:{}/docker.tar:app:1"])
+def test_skopeo_reads_ours(ours: Path, source: str) -> None:
+    config = skopeo("inspect", "--config", "--raw", source.format(ours))
+    assert config.encode() == ONE.config
+    if source.startswith("oci"):
+        assert skopeo("inspect", "--raw", source.format(ours)).encode() == ONE.manifest
+
+
+@pytest.mark.parametrize("form", ["oci", "oci-archive", "docker-archive"])
+def test_we_read_what_skopeo_writes(ours: Path, form: str) -> None:
+    skopeo("copy", f"oci:{ours}/ours:app:1", f"{form}:{ours}/theirs:app:1")
+    image = Image.open(ours / "theirs", "app:1")
+    assert image.config_data == ONE.config
+    assert layers_of(image) == list(ONE.tars)
+    if form.startswith("oci"):
+        assert image.data == ONE.manifest
+
+
+def test_through_skopeo_and_back_the_store_has_each_byte_once(ours: Path) -> None:
+    skopeo("copy", f"oci-archive:{ours}/ours.tar:app:1", f"oci:{ours}/theirs:app:1")
+    store = Store(ours / "store")
+    for path in (ours / "ours", ours / "theirs"):
+        with Layout.open(path) as found:
+            store.add(found.find("app:1"), found.blobs, "app:1")
+    assert len(list(store.blobs)) == len(ONE.blobs)
+
+
+def test_skopeo_reads_the_store_itself(ours: Path) -> None:
+    store = Store(ours / "store")
+    store.put(image_of(ONE), "app:1")
+    store.put(image_of(TWO), "127.0.0.1:5000/team/app:2")
+    for sample, name in ((ONE, "docker.io/library/app:1"), (TWO, "127.0.0.1:5000/team/app:2")):
+        assert skopeo("inspect", "--raw", f"oci:{store.directory}:{name}").encode() == sample.manifest
+    skopeo("copy", f"oci:{store.directory}:docker.io/library/app:1", f"dir:{ours}/copy")
+    assert store.fsck() == ()
+
+
+def test_all_platforms_go_through_skopeo_unchanged(tmp_path: Path) -> None:
+    samples = [Sample(base(arch), arch=arch) for arch in ("amd64", "arm64", "s390x")]
+    inner = index_of(*(s.descriptor | {"platform": {"os": "linux", "architecture": s.arch}} for s in samples))
+    blobs = [inner, *(blob for s in samples for blob in s.blobs)]
+    source = write_directory(tmp_path / "hand", layout_files(index_of(named(descriptor(INDEX, inner), "many")), blobs))
+    with Layout.open(source) as found:
+        found.save(tmp_path / "ours.tar")
+    skopeo("copy", "--all", f"oci-archive:{tmp_path}/ours.tar:many", f"oci:{tmp_path}/theirs:many")
+    with Layout.open(tmp_path / "theirs") as theirs:
+        assert read(theirs.blobs, theirs.find("many")) == inner
+        for sample in samples:
+            assert theirs.manifest("many", Platform("linux", sample.arch)).digest == sample.digest
+
+
+def test_zstd_and_plain_layers_of_skopeo(ours: Path) -> None:
+    pytest.importorskip("zstandard", reason="needs zstandard: pip install containerkit[zstd]")
+    skopeo("copy", "--dest-compress", "--dest-compress-format", "zstd", f"docker-archive:{ours}/docker.tar:app:1", f"oci:{ours}/zstd:app:1")
+    assert layers_of(Image.open(ours / "zstd")) == list(ONE.tars)
+
+
+# umoci ----------------------------------------------------------------------------------------------------------
+
+
+def test_umoci_lists_and_unpacks_ours(ours: Path) -> None:
+    umoci = tool("umoci")
+    assert run(umoci, "list", "--layout", ours / "ours").split() == ["app:1", "app:2"]
+    root = [] if os.geteuid() == 0 else ["--rootless"]
+    run(umoci, "unpack", *root, "--image", f"{ours}/ours:app:1", ours / "bundle")
+    found = {str(p.relative_to(ours / "bundle/rootfs")) for p in (ours / "bundle/rootfs").rglob("*")}
+    assert found == {"etc", "etc/link", "big", "one"}
+
+
+def test_what_umoci_adds_we_read_and_what_it_had_stays(ours: Path) -> None:
+    umoci = tool("umoci")
+    run(umoci, "tag", "--image", f"{ours}/ours:app:1", "again")
+    run(umoci, "config", "--image", f"{ours}/ours:app:2", "--tag", "changed", "--config.cmd", "other")
+    with Layout.open(ours / "ours") as found:
+        assert set(found.names) == {"app:1", "app:2", "again", "changed"}
+        assert found.find("again").digest == ONE.digest
+        image = Image.load(found.blobs, found.manifest("changed"))
+    assert image.config.cmd == ("other",)
+    assert layers_of(image) == list(TWO.tars)
+    layout.write(ours / "ours", [(with_name(image.descriptor, "mine"), image.blobs)])
+    assert set(run(umoci, "list", "--layout", ours / "ours").split()) == {"app:1", "app:2", "again", "changed", "mine"}
+    entry = next(e for e in json.loads((ours / "ours/index.json").read_text())["manifests"] if e["annotations"][REF_NAME] == "mine")
+    assert entry["digest"] == image.digest
+
+
+# podman ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Podman:
+    """podman with a storage of its own."""
+
+    directory: Path
+
+    def __call__(self, *arguments: str | Path) -> str:
+        own = [f"--root={self.directory}/root", f"--runroot={self.directory}/run", f"--tmpdir={self.directory}/tmp", "--storage-driver=vfs"]
+        environment = os.environ | {"CONTAINERS_CONF": str(self.directory / "containers.conf")}
+        return run(tool("podman"), *own, "--cgroup-manager=cgroupfs", *arguments, env=environment)
+
+
+@pytest.fixture
+def podman() -> Iterator[Podman]:
+    tool("podman")
+    if os.geteuid() != 0:
+        pytest.skip("podman of an ordinary user keeps a process of its own running")
+    with tempfile.TemporaryDirectory(prefix="ck-podman-") as path:
+        Path(path, "containers.conf").write_text('[engine]\nevents_logger = "file"\nruntime = "runc"\ncgroup_manager = "cgroupfs"\n')
+        yield Podman(Path(path))
+
+
+@pytest.mark.parametrize("file", ["docker.tar", "ours.tar"])
+def test_podman_loads_ours(ours: Path, podman: Podman, file: str) -> None:
+    if file == "ours.tar":  # podman wants to be told which one
+        podman("pull", "-q", f"oci-archive:{ours}/{file}:app:1")
+        assert podman("image", "inspect", "--format", "{{.Id}}", image_of(ONE).id.hex).strip() == image_of(ONE).id.hex
+        return
+    podman("load", "-q", "-i", ours / file)
+    for sample, name in ((ONE, "docker.io/library/app:1"), (TWO, "docker.io/library/app:2")):
+        assert podman("image", "inspect", "--format", "{{.Id}}", name).strip() == image_of(sample).id.hex
+        diff_ids = json.loads(podman("image", "inspect", "--format", "{{json .RootFS.Layers}}", name))
+        assert diff_ids == sample.diff_ids
+
+
+@pytest.mark.parametrize("form", ["docker-archive", "oci-archive", "oci-dir"])
+def test_we_read_what_podman_saves(ours: Path, podman: Podman, form: str) -> None:
+    podman("load", "-q", "-i", ours / "docker.tar")
+    podman("save", "-q", f"--format={form}", "-o", ours / "theirs", "docker.io/library/app:1")
+    image = Image.open(ours / "theirs")
+    assert form != "docker-archive" or image.config_data == ONE.config  # an OCI config podman writes anew
+    assert (image.config.cmd, image.config.env) == (("one",), ("A=b",))
+    assert layers_of(image) == list(ONE.tars)
+
+
+def test_podman_saves_several_with_layers_in_common(ours: Path, podman: Podman) -> None:
+    podman("load", "-q", "-i", ours / "docker.tar")
+    podman("save", "-q", "-m", "-o", ours / "theirs", "docker.io/library/app:1", "docker.io/library/app:2")
+    with Archive.open(ours / "theirs") as found:
+        assert set(found.names) == {"docker.io/library/app:1", "docker.io/library/app:2"}
+        for sample, name in ((ONE, "app:1"), (TWO, "app:2")):
+            assert layers_of(Image.load(found.blobs, found.manifest(name))) == list(sample.tars)
+
+
+# docker ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Docker:
+    """A docker daemon with storage, network and mounts of its own."""
+
+    socket: Path
+
+    def __call__(self, *arguments: str | Path) -> str:
+        return run(tool("docker"), "-H", f"unix://{self.socket}", *arguments)
+
+
+@pytest.fixture(scope="module")
+def docker() -> Iterator[Docker]:
+    daemon, unshare = tool("dockerd"), tool("unshare")
+    tool("docker")
+    if os.geteuid() != 0:
+        pytest.skip("needs root to run a docker daemon")
+    with tempfile.TemporaryDirectory(prefix="ck-docker-") as path:
+        place = Path(path)
+        argv = [unshare, "-n", "-m", "--propagation", "private", daemon, "--storage-driver=vfs", "--iptables=false", "--bridge=none"]
+        argv += [f"--data-root={place}/data", f"--exec-root={place}/exec", f"--pidfile={place}/pid", f"--host=unix://{place}/socket"]
+        with open(place / "log", "wb") as log, subprocess.Popen(argv, stdout=log, stderr=log) as process:
+            answers = until(lambda: process.poll() is None and (place / "socket").exists(), 20)
+            try:
+                if not answers:
+                    pytest.skip(f"needs a docker daemon that starts: {(place / 'log').read_text()[-300:]}")
+                yield Docker(place / "socket")
+            finally:
+                process.terminate()
+                process.wait(30)
+
+
+def test_docker_loads_ours(ours: Path, docker: Docker) -> None:
+    docker("load", "-q", "-i", ours / "docker.tar")
+    for sample, name in ((ONE, "app:1"), (TWO, "app:2")):
+        assert docker("image", "inspect", "--format", "{{.Id}}", name).strip() == image_of(sample).id
+        assert json.loads(docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", name)) == sample.diff_ids
+
+
+def test_we_read_what_docker_saves(ours: Path, docker: Docker) -> None:
+    docker("load", "-q", "-i", ours / "docker.tar")
+    docker("save", "-o", ours / "theirs.tar", "app:1", "app:2")
+    with Archive.open(ours / "theirs.tar") as found:
+        assert set(found.names) == {"docker.io/library/app:1", "docker.io/library/app:2"}
+        for sample, name in ((ONE, "app:1"), (TWO, "app:2")):
+            image = Image.load(found.blobs, found.manifest(name))
+            assert image.config_data == sample.config
+            assert layers_of(image) == list(sample.tars)

@@ -1,0 +1,206 @@
+"""Compression: what others write is read, what is written others read, and damage is said so at every place."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from containerkit import errors
+from containerkit.image import _zstd, compression
+from containerkit.image.compression import Ahead, Compressor, Decompressed
+from containerkit.image.errors import ImageError, InvalidLayer, LimitExceeded, Mismatch, Unsupported
+from containerkit.image.limits import Limits
+
+DATA = b"".join(bytes([random.Random(n).randrange(97, 105)]) * (n % 50) for n in range(40_000))
+ENGINES = ["isal", "zlib"]
+
+
+def zstandard() -> Any:
+    return pytest.importorskip("zstandard", reason="needs zstandard: pip install containerkit[zstd]")
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both libraries that read and write gzip."""
+    if request.param == "zlib":
+        monkeypatch.setattr(compression, "_isal", lambda name: None)
+    else:
+        pytest.importorskip("isal", reason="needs isal: pip install containerkit[fast]")
+    return str(request.param)
+
+
+def compressed(data: bytes, kind: str, step: int = 1 << 20, level: int | None = None) -> bytes:
+    out: list[bytes] = []
+    seen = hashlib.sha256()
+    coder = Compressor(lambda block: out.append(bytes(block)), kind, level=level, seen=seen.update)
+    for at in range(0, len(data), step):
+        coder.feed(data[at : at + step])
+    coder.close()
+    assert seen.digest() == hashlib.sha256(data).digest()
+    return b"".join(out)
+
+
+def read(data: bytes, expected: str = "", limits: Limits | None = None, size: int = 1 << 20) -> bytes:
+    stream = Decompressed(io.BytesIO(data), expected, limits=limits)
+    return b"".join(iter(lambda: stream.read(size), b""))
+
+
+@pytest.mark.parametrize("size", [1, 100_000, 1 << 20])
+@pytest.mark.parametrize("level", [None, 3, 9])
+def test_gzip_comes_back(engine: str, level: int | None, size: int) -> None:
+    data = DATA[: 2000 * size]
+    packed = compressed(data, "gzip", 200_000, level)
+    assert gzip.decompress(packed) == read(packed, "gzip", size=size) == data
+    assert subprocess.run(["gzip", "-dc"], input=packed, stdout=subprocess.PIPE, check=True).stdout == data
+
+
+def test_gzip_is_the_same_twice_whatever_the_processors(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = compressed(DATA, "gzip", 100_000)
+    monkeypatch.setattr(compression._Gzip, "workers", 1)
+    assert compressed(DATA, "gzip", 100_000) == once
+
+
+@pytest.mark.usefixtures("engine")
+def test_gzip_of_many_members_and_zeros_at_the_end() -> None:
+    packed = b"".join(gzip.compress(DATA[at : at + 1000]) for at in range(0, 50_000, 1000))
+    assert read(packed + bytes(5000)) == DATA[:50_000]
+    with pytest.raises(LimitExceeded):
+        read(packed, limits=Limits(entries=10))
+    with pytest.raises(InvalidLayer):
+        read(packed + bytes(5000) + b"x")
+
+
+def damaged(packed: bytes) -> list[bytes]:
+    """Cut at every place of the end and some others; with each of some bits turned."""
+    chosen = random.Random(5)
+    cuts = [packed[:at] for at in {*range(len(packed) - 12, len(packed)), *range(7, 30), len(packed) // 2}]
+    flips = []
+    for _ in range(60):
+        at = chosen.randrange(len(packed))
+        flips.append(packed[:at] + bytes([packed[at] ^ 1 << chosen.randrange(8)]) + packed[at + 1 :])
+    return cuts + flips
+
+
+@pytest.mark.usefixtures("engine")
+def test_gzip_damaged_anywhere_is_said_so() -> None:
+    data = DATA[:20_000]
+    for broken in damaged(gzip.compress(data, mtime=0)):
+        try:
+            found = read(broken, "gzip")
+        except ImageError:
+            continue
+        assert found == data, "other bytes came, and nothing was said"
+
+
+def test_zstd_comes_back() -> None:
+    library = zstandard()
+    packed = compressed(DATA, "zstd", 100_000)
+    assert read(packed, "zstd") == library.ZstdDecompressor().decompressobj().decompress(packed) == DATA
+    assert compressed(DATA, "zstd", 100_000) == packed
+
+
+@pytest.mark.parametrize("options", [{}, {"write_checksum": True}, {"write_content_size": False}, {"level": 19}])
+@pytest.mark.parametrize("data", [b"", b"x", DATA, bytes(3_000_000)])
+def test_zstd_of_any_form(options: dict[str, Any], data: bytes) -> None:
+    packed = zstandard().ZstdCompressor(**options).compress(data)
+    skip = b"\x5a\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"12345"
+    assert read(skip + packed + skip + packed) == data + data
+
+
+def test_zstd_damaged_anywhere_is_said_so() -> None:
+    packed = zstandard().ZstdCompressor(write_checksum=True).compress(DATA[:20_000])
+    for broken in damaged(packed):
+        try:
+            found = read(broken, "zstd")
+        except ImageError:
+            continue
+        assert found == DATA[:20_000], "other bytes came, and nothing was said"
+    with pytest.raises(InvalidLayer):
+        read(packed + b"junk")
+
+
+def test_zstd_window_is_bounded() -> None:
+    zstandard()
+    frame = (0xFD2FB528).to_bytes(4, "little") + bytes([0x00, 0xA0]) + bytes(20)
+    with pytest.raises(LimitExceeded, match=r"Limits\.window"):
+        read(frame)
+
+
+def test_zstd_with_a_dictionary_is_refused() -> None:
+    frame = (0xFD2FB528).to_bytes(4, "little") + bytes([0x01, 0x00, 0x07]) + bytes(20)
+    zstandard()
+    with pytest.raises(Unsupported):
+        read(frame)
+
+
+def test_without_zstandard_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(errors.Unavailable, match=r"containerkit\[zstd\]"):
+        _zstd.library()
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("gzip", "none"), ("none", "gzip"), ("gzip", "zstd")])
+def test_the_type_must_agree_with_the_magic(kind: str, expected: str) -> None:
+    with pytest.raises(Mismatch):
+        read(compressed(DATA[:9000], kind), expected)
+
+
+@pytest.mark.usefixtures("engine")
+def test_ratio_and_memory_are_bounded() -> None:
+    packed = gzip.compress(bytes(30 << 20))
+    with pytest.raises(LimitExceeded, match=r"Limits\.ratio"):
+        read(packed, limits=Limits(ratio=100, ratio_from=1 << 20))
+    assert len(read(packed, limits=Limits(ratio=1100, ratio_from=1 << 20))) == 30 << 20
+    stream = Decompressed(io.BytesIO(packed))
+    assert len(stream.read()) == 30 << 20
+
+
+class Failing:
+    def __init__(self, after: int) -> None:
+        self._left = after
+
+    def read(self, size: int = -1, /) -> bytes:
+        if not self._left:
+            raise InvalidLayer("as told")
+        self._left -= 1
+        return b"x" * min(size, 1000)
+
+
+def test_ahead_gives_the_bytes_and_then_the_error() -> None:
+    with Ahead(Failing(30)) as ahead:
+        assert len(b"".join(ahead.read(700) for _ in range(60))) == 30_000
+        for _ in range(1):
+            with pytest.raises(InvalidLayer, match="as told"):
+                ahead.read(1)
+
+
+@pytest.mark.parametrize("use", [lambda ahead: None, lambda ahead: ahead.read(10), lambda ahead: ahead.read()])
+def test_ahead_leaves_no_thread(use: Callable[[Ahead], object]) -> None:
+    before = threading.active_count()
+    with Ahead(io.BytesIO(bytes(20 << 20))) as ahead:
+        use(ahead)
+    assert threading.active_count() == before
+
+
+def test_a_sink_that_fails_leaves_no_thread() -> None:
+    before = threading.active_count()
+
+    def write(block: object) -> None:
+        if len(block) > 20:  # type: ignore[arg-type]
+            raise OSError(28, "full")
+
+    coder = Compressor(write)
+    with pytest.raises(OSError, match="full"):
+        for _ in range(100):
+            coder.feed(DATA)
+    coder.abandon()
+    assert threading.active_count() == before
