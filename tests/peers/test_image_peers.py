@@ -1,4 +1,4 @@
-"""Layouts, archives and the store, there and back: skopeo, umoci, podman and docker read ours, and we read theirs."""
+"""Layouts, archives and the store, there and back: skopeo and umoci read ours, and we read theirs."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from sample_images import INDEX, REF_NAME, Sample, base, descriptor, image_of, index_of, layout_files, named, tar_of, write_directory
-from support import until
 
 from containerkit.image import archive, layout
-from containerkit.image.archive import Archive
 from containerkit.image.blobs import read
 from containerkit.image.descriptor import Platform
 from containerkit.image.image import Image
@@ -153,112 +148,3 @@ def test_what_umoci_adds_we_read_and_what_it_had_stays(ours: Path) -> None:
     assert set(run(umoci, "list", "--layout", ours / "ours").split()) == {"app:1", "app:2", "again", "changed", "mine"}
     entry = next(e for e in json.loads((ours / "ours/index.json").read_text())["manifests"] if e["annotations"][REF_NAME] == "mine")
     assert entry["digest"] == image.digest
-
-
-# podman ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Podman:
-    """podman with a storage of its own."""
-
-    directory: Path
-
-    def __call__(self, *arguments: str | Path) -> str:
-        own = [f"--root={self.directory}/root", f"--runroot={self.directory}/run", f"--tmpdir={self.directory}/tmp", "--storage-driver=vfs"]
-        environment = os.environ | {"CONTAINERS_CONF": str(self.directory / "containers.conf")}
-        return run(tool("podman"), *own, "--cgroup-manager=cgroupfs", *arguments, env=environment)
-
-
-@pytest.fixture
-def podman() -> Iterator[Podman]:
-    tool("podman")
-    if os.geteuid() != 0:
-        pytest.skip("podman of an ordinary user keeps a process of its own running")
-    with tempfile.TemporaryDirectory(prefix="ck-podman-") as path:
-        Path(path, "containers.conf").write_text('[engine]\nevents_logger = "file"\nruntime = "runc"\ncgroup_manager = "cgroupfs"\n')
-        yield Podman(Path(path))
-
-
-@pytest.mark.parametrize("file", ["docker.tar", "ours.tar"])
-def test_podman_loads_ours(ours: Path, podman: Podman, file: str) -> None:
-    if file == "ours.tar":  # podman wants to be told which one
-        podman("pull", "-q", f"oci-archive:{ours}/{file}:app:1")
-        assert podman("image", "inspect", "--format", "{{.Id}}", image_of(ONE).id.hex).strip() == image_of(ONE).id.hex
-        return
-    podman("load", "-q", "-i", ours / file)
-    for sample, name in ((ONE, "docker.io/library/app:1"), (TWO, "docker.io/library/app:2")):
-        assert podman("image", "inspect", "--format", "{{.Id}}", name).strip() == image_of(sample).id.hex
-        diff_ids = json.loads(podman("image", "inspect", "--format", "{{json .RootFS.Layers}}", name))
-        assert diff_ids == sample.diff_ids
-
-
-@pytest.mark.parametrize("form", ["docker-archive", "oci-archive", "oci-dir"])
-def test_we_read_what_podman_saves(ours: Path, podman: Podman, form: str) -> None:
-    podman("load", "-q", "-i", ours / "docker.tar")
-    podman("save", "-q", f"--format={form}", "-o", ours / "theirs", "docker.io/library/app:1")
-    image = Image.open(ours / "theirs")
-    assert form != "docker-archive" or image.config_data == ONE.config  # an OCI config podman writes anew
-    assert (image.config.cmd, image.config.env) == (("one",), ("A=b",))
-    assert layers_of(image) == list(ONE.tars)
-
-
-def test_podman_saves_several_with_layers_in_common(ours: Path, podman: Podman) -> None:
-    podman("load", "-q", "-i", ours / "docker.tar")
-    podman("save", "-q", "-m", "-o", ours / "theirs", "docker.io/library/app:1", "docker.io/library/app:2")
-    with Archive.open(ours / "theirs") as found:
-        assert set(found.names) == {"docker.io/library/app:1", "docker.io/library/app:2"}
-        for sample, name in ((ONE, "app:1"), (TWO, "app:2")):
-            assert layers_of(Image.load(found.blobs, found.manifest(name))) == list(sample.tars)
-
-
-# docker ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Docker:
-    """A docker daemon with storage, network and mounts of its own."""
-
-    socket: Path
-
-    def __call__(self, *arguments: str | Path) -> str:
-        return run(tool("docker"), "-H", f"unix://{self.socket}", *arguments)
-
-
-@pytest.fixture(scope="module")
-def docker() -> Iterator[Docker]:
-    daemon, unshare = tool("dockerd"), tool("unshare")
-    tool("docker")
-    if os.geteuid() != 0:
-        pytest.skip("needs root to run a docker daemon")
-    with tempfile.TemporaryDirectory(prefix="ck-docker-") as path:
-        place = Path(path)
-        argv = [unshare, "-n", "-m", "--propagation", "private", daemon, "--storage-driver=vfs", "--iptables=false", "--bridge=none"]
-        argv += [f"--data-root={place}/data", f"--exec-root={place}/exec", f"--pidfile={place}/pid", f"--host=unix://{place}/socket"]
-        with open(place / "log", "wb") as log, subprocess.Popen(argv, stdout=log, stderr=log) as process:
-            answers = until(lambda: process.poll() is None and (place / "socket").exists(), 20)
-            try:
-                if not answers:
-                    pytest.skip(f"needs a docker daemon that starts: {(place / 'log').read_text()[-300:]}")
-                yield Docker(place / "socket")
-            finally:
-                process.terminate()
-                process.wait(30)
-
-
-def test_docker_loads_ours(ours: Path, docker: Docker) -> None:
-    docker("load", "-q", "-i", ours / "docker.tar")
-    for sample, name in ((ONE, "app:1"), (TWO, "app:2")):
-        assert docker("image", "inspect", "--format", "{{.Id}}", name).strip() == image_of(sample).id
-        assert json.loads(docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", name)) == sample.diff_ids
-
-
-def test_we_read_what_docker_saves(ours: Path, docker: Docker) -> None:
-    docker("load", "-q", "-i", ours / "docker.tar")
-    docker("save", "-o", ours / "theirs.tar", "app:1", "app:2")
-    with Archive.open(ours / "theirs.tar") as found:
-        assert set(found.names) == {"docker.io/library/app:1", "docker.io/library/app:2"}
-        for sample, name in ((ONE, "app:1"), (TWO, "app:2")):
-            image = Image.load(found.blobs, found.manifest(name))
-            assert image.config_data == sample.config
-            assert layers_of(image) == list(sample.tars)
