@@ -21,7 +21,8 @@ END = bytes(1024)
 
 def header(
     name: bytes, kind: bytes = b"0", size: int | bytes = 0, *, link: bytes = b"", mode: int | bytes = 0o644, uid: int | bytes = 0,
-    mtime: int | bytes = 0, device: tuple[int, int] = (0, 0), prefix: bytes = b"", magic: bytes = b"ustar\x0000", checksum: int | None = None,
+    mtime: int | bytes = 0,
+    device: tuple[int, int] = (0, 0), prefix: bytes = b"", magic: bytes = b"ustar\x0000", checksum: int | None = None,
 ) -> bytes:  # fmt: skip
     """One header; every field may be wrong."""
 

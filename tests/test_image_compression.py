@@ -191,6 +191,11 @@ def test_ahead_leaves_no_thread(use: Callable[[Ahead], object]) -> None:
     assert threading.active_count() == before
 
 
+def coder_takes(coder: Compressor) -> None:
+    for _ in range(100):
+        coder.feed(DATA)
+
+
 def test_a_sink_that_fails_leaves_no_thread() -> None:
     before = threading.active_count()
 
@@ -200,7 +205,6 @@ def test_a_sink_that_fails_leaves_no_thread() -> None:
 
     coder = Compressor(write)
     with pytest.raises(OSError, match="full"):
-        for _ in range(100):
-            coder.feed(DATA)
+        coder_takes(coder)
     coder.abandon()
     assert threading.active_count() == before

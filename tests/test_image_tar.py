@@ -58,7 +58,8 @@ entries = st.builds(
         data if kind == "file" else b"",
     ),
     names, st.sampled_from(["file", "directory", "symlink", "hardlink", "char", "block", "fifo"]), names,
-    st.integers(0, (1 << 32) - 2), st.integers(-(1 << 60), 1 << 62), st.dictionaries(keys, st.binary(max_size=30)), st.binary(max_size=3000),
+    st.integers(0, (1 << 32) - 2), st.integers(-(1 << 60), 1 << 62),
+    st.dictionaries(keys, st.binary(max_size=30)), st.binary(max_size=3000),
 )  # fmt: skip
 
 

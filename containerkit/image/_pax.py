@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from .errors import InvalidLayer
@@ -18,6 +19,7 @@ SECOND = 1_000_000_000
 Records = list[tuple[bytes, bytes]]
 
 
+@lru_cache(maxsize=4096)  # modes, owners and times are the same again and again
 def number(field: bytes, what: str) -> int:
     """A number of a header: octal digits, or binary where the first bit is set.
 

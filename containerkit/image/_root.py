@@ -13,6 +13,7 @@ import shutil
 import stat
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from ..program import extension, number
@@ -105,16 +106,18 @@ def split(name: bytes, limits: Limits) -> tuple[bytes, bytes]:
     if path in (b"", b".") and name:
         return b"", b""
     parent, _, last = path.rpartition(b"/")
-    if last in (b"", b".", b"..") or (parent and not _clean(parent, limits)) or path.startswith(b"/"):
+    if last in (b"", b".", b"..") or (parent and not _clean(parent, limits.depth)) or path.startswith(b"/"):
         raise Escape(f"{name[:200]!r}: a name with an empty part, '.' or '..' in it")
     if len(last) > 255:
         raise InvalidLayer(f"{name[:200]!r}: a part of the name has more than 255 bytes")
     return parent, last
 
 
-def _clean(parent: bytes, limits: Limits) -> bool:
+@lru_cache(maxsize=1024)  # entries come directory by directory
+def _clean(parent: bytes, depth: int) -> bool:
     parts = parent.split(b"/")
-    limits.check("depth", len(parts), f"the way to {parent[:200]!r}", "directories")
+    if len(parts) > depth:
+        Limits(depth=depth).check("depth", len(parts), f"the way to {parent[:200]!r}", "directories")
     return not any(part in (b"", b".", b"..") for part in parts)
 
 

@@ -199,10 +199,7 @@ class _Unpacker:
             if entry.sparse is not None:
                 self.sparse(entry, fd)
             elif entry.stored:
-                for piece in self.reader.pieces():
-                    written = os.write(fd, piece)
-                    while written < len(piece):
-                        written += os.write(fd, piece[written:])
+                self.reader.write_to(fd)
             self.attributes(fd, entry)
         finally:
             os.close(fd)

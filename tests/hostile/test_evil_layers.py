@@ -54,8 +54,8 @@ def test_there_are_enough_of_them() -> None:
 def test_nothing_gets_out(name: str, whiteouts: Literal["overlay", "plain"], tmp_path: Path, outside: Path) -> None:
     evil = next(evil for evil in corpus(os.fsencode(outside)) if evil.name == name)
     target, cwd = tmp_path / "target", tmp_path / "cwd"
-    for directory in (target, cwd):
-        directory.mkdir()
+    target.mkdir()
+    cwd.mkdir()
     before = seen(outside), seen(cwd), sorted(os.listdir(tmp_path)), sorted(os.listdir(os.sep)), os.getcwd()
     fds = len(os.listdir("/proc/self/fd"))
     expected = evil.expected(whiteouts)
