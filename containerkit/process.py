@@ -88,10 +88,11 @@ class Process:
         :raises subprocess.TimeoutExpired: it still runs
         :see: waitid(2), pidfd_open(2)
         """
-        while (code := self.poll()) is None:  # only the collecting is locked, so that others may wait, or kill it, meanwhile
-            if not _readable(self.pidfd, timeout) and timeout is not None:
+        while self.returncode is None:  # only the collecting is locked, so that others may wait, or kill it, meanwhile
+            if self.pidfd >= 0 and not _readable(self.pidfd, timeout) and timeout is not None:
                 raise subprocess.TimeoutExpired("the program", timeout)
-        return code
+            self.poll()
+        return self.returncode
 
     def __await__(self) -> Generator[Any, None, int]:
         """``await process``: the return code, without blocking the event loop."""
