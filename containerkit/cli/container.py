@@ -14,6 +14,7 @@ from typing import Any
 from .. import mounts, ns, rootfs
 from ..capabilities import Capabilities
 from ..errors import PlanError
+from ..frame import DEFAULT_PATH
 from ..layerfs import LayerFS
 from ..plan import Plan, plan
 from ..privileges import NoNewPrivileges
@@ -24,7 +25,6 @@ from ..step import Part
 from . import terminal
 
 PROGRAMS = "sh,ls,cat,hostname,id,ps,mount,env,sleep,touch,rm,mkdir,stat,readlink,echo,true,false"
-HOST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def add_verbs(verbs: Any) -> None:
@@ -113,7 +113,7 @@ def _volume(text: str) -> mounts.Bind:
 
 def _environment(words: list[str]) -> dict[str, str]:
     """What docker gives, and what was asked for."""
-    found = {"PATH": HOST_PATH} | ({"TERM": os.environ["TERM"]} if "TERM" in os.environ else {})
+    found = {"PATH": DEFAULT_PATH} | ({"TERM": os.environ["TERM"]} if "TERM" in os.environ else {})
     for word in words:
         name, given, value = word.partition("=")
         if given or name in os.environ:
