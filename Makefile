@@ -10,6 +10,7 @@ STAMP := $(VENV)/.installed
 INPUTS := pyproject.toml setup.py tools/syscall_numbers.py $(wildcard csrc/*.c csrc/*.h csrc/*.py)
 
 PEERS := strace bubblewrap crun runc uidmap util-linux iproute2 procps skopeo umoci
+IMAGE_PEERS := docker-registry podman buildah docker.io nodejs mmdebstrap zstd isal
 CROSS := qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 GUESTS := qemu-system-x86 busybox-static kmod
 USER_FOR_TESTS := ckuser
@@ -40,6 +41,7 @@ demo: $(STAMP) ## a container from nothing, step by step
 .PHONY: testenv
 testenv: $(STAMP)
 	tools/need --optional $(PEERS) $(CROSS)
+	tools/need --optional $(IMAGE_PEERS)
 	tools/need --optional $(GUESTS)
 	tools/ordinary-user $(USER_FOR_TESTS)
 	mkdir -p build
@@ -76,7 +78,7 @@ docs: $(STAMP) ## the book, with every script in it run
 
 .PHONY: bench
 bench: $(STAMP) ## tables and plots of what everything costs
-	tools/need --optional $(PEERS)
+	tools/need --optional $(PEERS) $(IMAGE_PEERS)
 	$(BIN)/python -m benchmarks
 
 .PHONY: aarch64

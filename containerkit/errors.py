@@ -7,7 +7,10 @@
     ├── Failed                             a program run with check=True did not exit with 0
     ├── LayerError     (also OSError)      a layer is not in the state the call needs
     ├── CgroupError    (also OSError)      the kernel refuses something to a control group
-    └── ImageError                         an image is not what it says it is; its kinds are drawn in image/errors.py
+    ├── ImageError                         an image is not what it says it is; its kinds are drawn in image/errors.py
+    ├── RegistryError                      a registry refuses, fails, or lies; its kinds are drawn in registry/errors.py
+    └── BuildError                         an image cannot be built
+        └── DockerfileError (ValueError)   a Dockerfile cannot be read; knows the line and the column
 
 Catch `ContainerKitError` to catch everything the library raises on purpose.
 """
@@ -23,7 +26,10 @@ if TYPE_CHECKING:
     from .step import Step
     from .trace import Trace
 
-__all__ = ["CgroupError", "ContainerKitError", "Failed", "ImageError", "LayerError", "PlanError", "StepError", "Unavailable"]
+__all__ = [
+    "BuildError", "CgroupError", "ContainerKitError", "DockerfileError", "Failed", "ImageError", "LayerError", "PlanError",
+    "RegistryError", "StepError", "Unavailable",
+]  # fmt: skip
 
 
 class ContainerKitError(Exception):
@@ -60,6 +66,30 @@ class CgroupError(ContainerKitError, OSError):
 
 class ImageError(ContainerKitError):
     """An image, or a part of one, is not what it says it is, or cannot be had."""
+
+
+class RegistryError(ContainerKitError):
+    """A registry refuses, fails, cannot be reached, or does not keep to the specification."""
+
+
+class BuildError(ContainerKitError):
+    """An image cannot be built: a step failed, or what it needs is not there.  Nothing was named."""
+
+
+class DockerfileError(BuildError, ValueError):
+    """A Dockerfile cannot be read.  Raised before anything is built.
+
+    :param text: what is wrong, and what was expected
+    :ivar name: of the file
+    :ivar line, column: where, both from 1; a column counts characters
+    :ivar source: the line itself
+    """
+
+    def __init__(self, text: str, *, name: str = "Dockerfile", line: int = 1, column: int = 1, source: str = "") -> None:
+        self.text, self.name, self.line, self.column, self.source = text, name, line, column, source
+        shown = source.expandtabs(1)
+        picture = f"\n  {line} | {shown}\n  {' ' * len(str(line))} | {' ' * (column - 1)}^" if source else ""
+        super().__init__(f"{name}:{line}:{column}: {text}{picture}")
 
 
 class Failed(ContainerKitError):

@@ -1,4 +1,4 @@
-"""Imports go one way: core, then primitives, then whole containers, then the command line.  Primitives never meet."""
+"""Imports go one way: core, primitives, images, whole containers, the command line.  Primitives never meet."""
 
 from __future__ import annotations
 
@@ -15,22 +15,26 @@ PACKAGE = Path(__file__).resolve().parent.parent / "containerkit"
 CORE = {"errors", "syscalls", "step", "timeline", "program", "plan", "stdio", "trace", "process", "scratch", "_spawn"}
 CORE |= {"actor", "autopsy", "changes", "frame", "inputs", "kernel", "run", "spawn", "vfs"}
 WHOLE = {"rootfs", "sandbox", "doctor", "leaks"}
+IMAGE = {"image", "registry", "dockerfile", "build"}
+WITHOUT_STEPS = {"image", "registry", "dockerfile"}  # what they make is bytes and directories
 COMMAND = {"cli", "__main__"}
 DEPENDENCIES = {"cffi", "psutil"}
 ROOT = "__init__"
 
-RANKS = ["core", "private", "primitive", "whole", "root", "command"]
+RANKS = ["core", "private", "primitive", "image", "whole", "root", "command"]
 
 
 def rank(unit: str) -> str:
     """The layer of a module.  One that is not named above is a primitive, or private to the package if it begins with _."""
-    named = {"core": CORE, "whole": WHOLE, "command": COMMAND, "root": {ROOT}}
+    named = {"core": CORE, "image": IMAGE, "whole": WHOLE, "command": COMMAND, "root": {ROOT}}
     return next((layer for layer, units in named.items() if unit in units), "private" if unit.startswith("_") else "primitive")
 
 
 def allowed(importer: str, imported: str) -> bool:
     """Whether one module of the package may import another."""
     above, below = RANKS.index(rank(importer)), RANKS.index(rank(imported))
+    if importer in WITHOUT_STEPS and rank(imported) == "primitive":
+        return False
     return importer == imported or below < above or (below == above and rank(importer) != "primitive")
 
 
@@ -132,11 +136,13 @@ def make_package(root: Path, files: dict[str, str]) -> Path:
         ("sandbox.py", "from . import Plan", "sandbox (whole) imports __init__ (root)"),
         ("sandbox.py", "from .cli import main", "sandbox (whole) imports cli (command)"),
         ("net/link.py", "from ..mounts import Bind", "net (primitive) imports mounts (primitive)"),
+        ("image/layer.py", "from ..ns import User", "image (image) imports ns (primitive)"),
+        ("ns.py", "from .image import layer", "ns (primitive) imports image (image)"),
         ("ns.py", "import numpy", "ns needs numpy, which is an extra: import it in a function and raise Unavailable"),
     ],
 )
 def test_a_forbidden_import_is_found(tmp_path: Path, name: str, text: str, fault: str) -> None:
-    package = make_package(tmp_path, {"cli/__init__.py": "", "net/__init__.py": "", name: text})
+    package = make_package(tmp_path, {"cli/__init__.py": "", "net/__init__.py": "", "image/__init__.py": "", name: text})
     assert faults(package) == [fault]
 
 
@@ -148,11 +154,12 @@ def test_a_forbidden_import_is_found(tmp_path: Path, name: str, text: str, fault
         ("net/link.py", "from .. import errors\nfrom . import address\nfrom .address import Address"),
         ("sandbox.py", "from . import leaks, mounts, ns"),
         ("cli/__init__.py", "import containerkit as ck\nfrom .. import run"),
+        ("build/run.py", "from ..ns import User\nfrom ..image import layer"),
         ("rootfs.py", "def f():\n    import elftools"),
     ],
 )
 def test_an_allowed_import_is_no_fault(tmp_path: Path, name: str, text: str) -> None:
-    package = make_package(tmp_path, {"leaks.py": "", "net/__init__.py": "", "net/address.py": "", name: text})
+    package = make_package(tmp_path, {"leaks.py": "", "net/__init__.py": "", "net/address.py": "", "image/__init__.py": "", name: text})
     assert faults(package) == []
 
 
