@@ -3,6 +3,7 @@
     errors  syscalls  step  timeline  plan  program  spawn  process  trace     the core: from parts to a process
     ns  namespace  mounts  layerfs  cgroup                                     the parts that give it a place of its own
     capabilities  privileges  seccomp  rlimits                                 the parts that take privileges away
+    image  registry  dockerfile  build                                         what its root comes from
     run  sandbox  rootfs  doctor  leaks                                        what one does with them
     cli                                                                        the same from a shell
 
@@ -10,11 +11,26 @@ A `Step` is a system call with a reason.  A part is anything with ``steps()``.  
 A `Process` is what a plan becomes.  There is no other mechanism.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from . import kernel, mounts, ns, rootfs, syscalls
 from .capabilities import Capabilities
 from .cgroup import Cgroup
 from .doctor import doctor
-from .errors import CgroupError, ContainerKitError, Failed, LayerError, PlanError, StepError, Unavailable
+from .errors import (
+    BuildError,
+    CgroupError,
+    ContainerKitError,
+    DockerfileError,
+    Failed,
+    ImageError,
+    LayerError,
+    PlanError,
+    RegistryError,
+    StepError,
+    Unavailable,
+)
 from .layerfs import LayerFS
 from .leaks import leaks
 from .namespace import Namespace
@@ -29,18 +45,53 @@ from .stdio import DEVNULL, PIPE, PTY, STDOUT
 from .step import Part, Phase, Side, Step
 from .trace import Trace
 
+if TYPE_CHECKING:
+    from .image import Digest, Image, ImageConfig, Index, Layer, Reference
+    from .image.store import Store
+
 __version__ = "0.1.0"
+
+_LATER = dict.fromkeys(("Digest", "Image", "ImageConfig", "Index", "Layer", "Reference"), ".image") | {"Store": ".image.store"}
+
+
+if not TYPE_CHECKING:  # a checker must still find a name that is misspelt
+
+    def __getattr__(name: str) -> Any:
+        """Images are loaded when they are first named: who wants a namespace does not wait for them."""
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = globals()[name] = getattr(import_module(_LATER[name], __name__), name)
+        return found
+
+
+def _layer_of(upper: Any, blobs: Any = None, **options: Any) -> "Layer":
+    """What `LayerFS.diff` does; it is below images, and cannot import them."""
+    from .image.blobs import TemporaryBlobs
+    from .image.layer import Layer
+
+    return Layer.from_directory(upper, TemporaryBlobs() if blobs is None else blobs, upper=True, **options)
+
+
+LayerFS.layer_of = staticmethod(_layer_of)
 
 __all__ = [
     "DEVNULL",
     "PIPE",
     "PTY",
     "STDOUT",
+    "BuildError",
     "Capabilities",
     "Cgroup",
     "CgroupError",
     "ContainerKitError",
+    "Digest",
+    "DockerfileError",
     "Failed",
+    "Image",
+    "ImageConfig",
+    "ImageError",
+    "Index",
+    "Layer",
     "LayerError",
     "LayerFS",
     "Namespace",
@@ -50,12 +101,15 @@ __all__ = [
     "Plan",
     "PlanError",
     "Process",
+    "Reference",
+    "RegistryError",
     "Result",
     "Rlimits",
     "Seccomp",
     "Side",
     "Step",
     "StepError",
+    "Store",
     "Trace",
     "Unavailable",
     "Usage",

@@ -1,10 +1,12 @@
 """LayerFS: directories laid over each other, and one on top that takes the changes.
 
     with LayerFS(base, app) as root:            # app over base; changes go to a directory of its own
+                                                # LayerFS(image): the layers of an image
         ck.run(["sh", "-c", "touch /new"], ns.User(), ns.Mount(), root)
         for change in root.changes():           # added /new
             print(change)
-        layer = root.commit()                   # the changes, frozen, as the next layer
+        layer = root.diff()                     # the changes as a Layer, for image.append(layer)
+        root = root.commit()                    # the changes, frozen, as the next directory below
 
 It is an overlay(7) mounted in the child's mount namespace: the host never sees it.
 :see: https://docs.kernel.org/filesystems/overlayfs.html
@@ -17,12 +19,14 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import kernel, syscalls, vfs
+from ._lowers import Lower, Lowers
 from .actor import Actor
 from .changes import Change, Usage, changes, usage
 from .errors import LayerError, PlanError, Unavailable
@@ -32,9 +36,11 @@ from .step import Phase, Side, Step
 from .syscalls import ATTR, MNT, MS, Bytes, Call, O
 from .timeline import ROOT
 
+if TYPE_CHECKING:
+    from .image import Layer
+
 __all__ = ["LayerFS"]
 
-MAX_LOWERS = 500
 FSCONFIG_VALUE = 255  # bytes; fsconfig(2) takes no longer string
 HINTS = {
     1: "mounting an overlay needs CAP_SYS_ADMIN here: run as root, or ask for ns.User(); before Linux 5.11 only root can",
@@ -95,7 +101,9 @@ class _State:
 class LayerFS:
     """A root made of layers.  A part, once it is entered; a read-only one needs no entering.
 
-    :param lowers: directories, the lowest first, at most 500; another LayerFS stands for its own lowers
+    :param lowers: directories and images, the lowest first, at most 500 layers; another LayerFS stands for its own lowers.  An
+        image is unpacked when this is entered or its steps are asked for, unless its store has it unpacked, and nobody
+        collects it from there before this is closed
     :param readonly: no upper directory: nothing can be changed
     :param directory: keeps the changes here, after this object and for the next one; a temporary directory unless given
     :param scratch: where the temporary directory is made; the directory for temporary files unless given
@@ -104,13 +112,15 @@ class LayerFS:
     :raises PlanError: no layer, too many of them, or one that is no directory
     """
 
+    layer_of: ClassVar[Callable[..., Layer]]  # layers are made where images are, which is above: the package fills this in
+
     def __init__(
-        self, *lowers: str | os.PathLike[str] | LayerFS, readonly: bool = False, directory: str | os.PathLike[str] | None = None,
+        self, *lowers: Lower | LayerFS, readonly: bool = False, directory: str | os.PathLike[str] | None = None,
         scratch: str | os.PathLike[str] | None = None, xattrs: str | None = None,
     ) -> None:  # fmt: skip
-        self.lowers = tuple(_lowers(lowers))
-        self.readonly, self._directory, self._parent = readonly, directory, scratch
         self.xattrs = xattrs or ("user" if kernel.has("userxattr") else "trusted")
+        self._lowers = Lowers(_flat(lowers), self.xattrs)
+        self.readonly, self._directory, self._parent = readonly, directory, scratch
         self._scratch: Scratch | None = None
         self._state: _State | None = None
         self._owned: list[Scratch] = []
@@ -121,10 +131,16 @@ class LayerFS:
 
     # --- its directories -----------------------------------------------------------------------------------------
 
+    @property
+    def lowers(self) -> tuple[Path, ...]:
+        """The directories below, the lowest first.  :raises ImageError: an image cannot be unpacked"""
+        return self._lowers.paths
+
     def __enter__(self) -> LayerFS:
         if self._state:
             raise LayerError("this LayerFS was entered already")
         if not self.readonly:
+            self.lowers  # noqa: B018  # what cannot be unpacked fails before a directory is made
             self._state = self._make_state()
         return self
 
@@ -168,6 +184,7 @@ class LayerFS:
         for scratch in filter(None, [self._scratch, *self._owned]):
             scratch.close()
         self._scratch, self._owned = None, []
+        self._lowers.close()
 
     @property
     def upper(self) -> Path:
@@ -255,6 +272,18 @@ class LayerFS:
         """What the changes take: bytes on disk and entries."""
         return usage(self.upper)
 
+    def diff(self, blobs: Any = None, **options: Any) -> Layer:
+        """The changes as a layer of an image: ``image.append(root.diff())``.
+
+        :param blobs: where the layer is kept, a `FileBlobs` or `MemoryBlobs`; in a temporary file, gone with the layer, unless given
+        :param options: of `Layer.from_directory`: form, compression, level
+        :raises LayerError: a child still has it mounted
+        """
+        upper = self.upper
+        if self._state and self._state.is_taken():
+            raise LayerError("still mounted: close the process first, so that the layer does not change while it is written")
+        return self.layer_of(upper, blobs, **options)
+
     def commit(self, directory: str | os.PathLike[str] | None = None) -> LayerFS:
         """Freezes the changes as one more read-only layer.  This LayerFS is at its end; go on with the one returned.
 
@@ -269,7 +298,7 @@ class LayerFS:
         scratch = None if directory else Scratch("frozen", self._parent or (upper.parent.parent if self._scratch else None))
         frozen = Path(directory).resolve() if directory else scratch.path / "layer"  # type: ignore[union-attr]
         _move(upper, frozen)
-        following = LayerFS(*self.lowers, frozen, scratch=self._parent, xattrs=self.xattrs)
+        following = LayerFS(*self._lowers.sources, frozen, scratch=self._parent, xattrs=self.xattrs)
         following._owned, self._owned = [*self._owned, *([scratch] if scratch else [])], []
         self.close()
         return following
@@ -305,21 +334,12 @@ class LayerFS:
 
     def __repr__(self) -> str:
         state = "read-only" if self.readonly else str(self._state.upper) if self._state else "not entered"
-        return f"<LayerFS of {len(self.lowers)} layers, {state}>"
+        return f"<LayerFS of {self._lowers}, {state}>"
 
 
-def _lowers(lowers: Iterable[str | os.PathLike[str] | LayerFS]) -> Iterator[Path]:
-    found = []
+def _flat(lowers: Iterable[Lower | LayerFS]) -> Iterator[Lower]:
     for lower in lowers:
-        found += [*lower.lowers] if isinstance(lower, LayerFS) else [Path(os.path.abspath(os.fsdecode(syscalls.text(lower))))]
-    if not 0 < len(found) <= MAX_LOWERS:
-        raise PlanError(f"an overlay has 1 to {MAX_LOWERS} layers, not {len(found)}")
-    for path in found:
-        if not path.is_dir():
-            raise PlanError(f"a layer is a directory, and {path} is not")
-        if found.count(path) > 1:
-            raise PlanError(f"{path} is named twice: a layer is in an overlay once")
-    return iter(found)
+        yield from lower._lowers.sources if isinstance(lower, LayerFS) else [lower]
 
 
 def _identity(pid: str) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from . import mounts, ns
+from ._lowers import Lower
 from .capabilities import Capabilities
 from .layerfs import LayerFS
 from .plan import Plan, plan
@@ -15,16 +14,14 @@ from .step import Part
 __all__ = ["sandbox"]
 
 
-def sandbox(
-    root: str | os.PathLike[str] | LayerFS, *more: Part, hostname: str = "sandbox", network: bool = False, tmp: int | str = "64M"
-) -> Plan:
+def sandbox(root: Lower | LayerFS, *more: Part, hostname: str = "sandbox", network: bool = False, tmp: int | str = "64M") -> Plan:
     """A part that leaves a program nothing but its own processes, a root it cannot change, and some memory in /tmp.
 
     It is root in a user namespace that maps one id, without a single capability, behind a system call filter, without
     a network.  It is process 1, so that what it used is what is reported.  What this does not limit is how much it
     uses: put a `Cgroup` beside it, and give `run` a timeout.
 
-    :param root: a directory, which stays as it is; or an entered `LayerFS`, which takes the changes
+    :param root: a directory or an `Image`, which stay as they are; or an entered `LayerFS`, which takes the changes
     :param more: further parts
     :param hostname: what it is called
     :param network: True leaves it the caller's network

@@ -3,6 +3,7 @@
     Blobs                  the protocol: open(descriptor), has(digest)
     MemoryBlobs()          in memory          .add(data, media_type) -> Descriptor
     FileBlobs(directory)   blobs/sha256/...   .add(...), and .writer() for streams
+    TemporaryBlobs()       the same in a temporary directory
     read(blobs, descriptor)                   a small blob as bytes
 
 What `open` gives checks size and digest while it is read: whoever reads to the end has read the right bytes.
@@ -15,6 +16,7 @@ import io
 import os
 import stat
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO, Protocol, runtime_checkable
 
@@ -23,7 +25,7 @@ from .digest import CHUNK, Digest, Readable, Verifier
 from .documents import LIMIT
 from .errors import LimitExceeded, Mismatch, Missing
 
-__all__ = ["BlobWriter", "Blobs", "FileBlobs", "MemoryBlobs", "read"]
+__all__ = ["BlobWriter", "Blobs", "FileBlobs", "MemoryBlobs", "TemporaryBlobs", "read"]
 
 StrPath = str | os.PathLike[str]
 
@@ -134,6 +136,21 @@ class FileBlobs:
                 for name in sorted(os.listdir(os.path.join(self.directory, "blobs", algorithm))):
                     with contextlib.suppress(ValueError):
                         yield Digest(f"{algorithm}:{name}")
+
+
+class TemporaryBlobs(FileBlobs):
+    """Blobs as files that are gone with the last value that refers to them: for what is too large for memory."""
+
+    def __init__(self) -> None:
+        held = tempfile.TemporaryDirectory(prefix="containerkit-blobs-", ignore_cleanup_errors=True)
+        super().__init__(held.name)
+        weakref.finalize(self, _remove, os.getpid(), held)
+
+
+def _remove(pid: int, held: tempfile.TemporaryDirectory[str]) -> None:
+    """A forked child that ends does not remove what its parent has."""
+    if os.getpid() == pid:
+        held.cleanup()
 
 
 class BlobWriter:

@@ -13,9 +13,11 @@ are read.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import media, mutate
@@ -32,6 +34,7 @@ from .sources import Sources
 
 if TYPE_CHECKING:
     from .reference import Reference
+    from .store import Store
 
 __all__ = ["Image", "chain_ids"]
 
@@ -194,6 +197,19 @@ class Image:
         os.makedirs(directory, exist_ok=True)
         for layer in self.layers:
             layer.unpack_into(directory, whiteouts="plain", **options)
+
+    @contextlib.contextmanager
+    def hold(self, store: Store | None = None, *, xattrs: str | None = None) -> Iterator[tuple[Path, ...]]:
+        """Its layers unpacked in a store, which nobody collects before the `with` ends: what `LayerFS(image)` does.
+
+        :param store: where; unless given the one that the image was read from, or else the user's own
+        :param xattrs: which attributes say "opaque"
+        :raises Unsupported: the store has the other attributes;  :raises ImageError: a layer cannot be unpacked
+        """
+        from .store import Store
+
+        with (store or Store.of(self.source, xattrs) or Store(xattrs=xattrs)).hold(self) as layers:
+            yield layers
 
     def append(self, *layers: Layer, history: Iterable[History] | History | str = ()) -> Image:
         """With more layers on top.  See `mutate.append`."""

@@ -123,6 +123,12 @@ class Store(Source):
         self.catalogue, self.leases = Names(self.directory), Leases(self.directory)
         self.trees = Trees(self.directory, xattrs, ids or (Ids() if os.geteuid() == 0 else Ids(chown=False)), tuple(skip), limits)
 
+    @classmethod
+    def of(cls, blobs: Blobs, xattrs: str | None = None) -> Store | None:
+        """The store that these blobs are in; None where they are elsewhere.  :raises Unsupported: it has other attributes"""
+        inside = isinstance(blobs, FileBlobs) and os.path.exists(os.path.join(blobs.directory, "store.json"))
+        return cls(blobs.directory, xattrs=xattrs) if inside and isinstance(blobs, FileBlobs) else None
+
     def _make(self, xattrs: str | None) -> str:
         """Whoever comes first makes it.  Returns which attributes it has."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
