@@ -1,0 +1,109 @@
+"""What RUN --mount= can mount.
+
+:see: https://docs.docker.com/reference/dockerfile/#run---mount
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from .words import NOWHERE, Where
+
+__all__ = ["Bind", "Cache", "Mount", "Secret", "Ssh", "Tmpfs"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """One mount of one RUN.
+
+    :param target: where it appears; "" where a secret or socket has a place of its own
+    """
+
+    type: ClassVar[str] = ""
+    target: str = ""
+    where: Where = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bind(Mount):
+    """A directory or file of the context, a stage or an image.
+
+    :param source: in there
+    :param from_: a stage or an image; "" for the context
+    :param readonly: False lets RUN write; what it writes is thrown away
+    """
+
+    type: ClassVar[str] = "bind"
+    source: str = ""
+    from_: str = ""
+    readonly: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cache(Mount):
+    """A directory that stays from build to build, in no layer.
+
+    :param id: which one; "" for the one called as `target`
+    :param source, from_: what is in it at first
+    :param sharing: "shared" by many at once, "private" for each, or "locked" while in use
+    :param uid, gid, mode: of the directory when it is new; None for 0, 0 and 0o755
+    """
+
+    type: ClassVar[str] = "cache"
+    id: str = ""
+    source: str = ""
+    from_: str = ""
+    readonly: bool = False
+    sharing: str = "shared"
+    uid: int | None = None
+    gid: int | None = None
+    mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tmpfs(Mount):
+    """An empty directory in memory.
+
+    :param size: bytes at most; 0 for no limit
+    """
+
+    type: ClassVar[str] = "tmpfs"
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret(Mount):
+    """A secret of whoever builds, in no layer.
+
+    :param id: its name; "" for the last part of `target`
+    :param target: of the file; "" for /run/secrets/ID, or for none where there is `env`
+    :param env: the variable that holds it, or ""
+    :param required: whether it is an error when nobody gave it
+    :param uid, gid, mode: of the file; None for 0, 0 and 0o400
+    """
+
+    type: ClassVar[str] = "secret"
+    id: str = ""
+    env: str = ""
+    required: bool = False
+    uid: int | None = None
+    gid: int | None = None
+    mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ssh(Mount):
+    """The socket of an ssh agent.
+
+    :param id: which one; "" for "default"
+    :param required: whether it is an error when there is none
+    :param uid, gid, mode: of the socket; None for 0, 0 and 0o600
+    """
+
+    type: ClassVar[str] = "ssh"
+    id: str = ""
+    required: bool = False
+    uid: int | None = None
+    gid: int | None = None
+    mode: int | None = None
