@@ -19,10 +19,28 @@ def test_1_look_before_you_leap() -> None:
     assert "execve('/bin/sh', ['sh'], [])" in printed
 
 
+@pytest.fixture
+def layout(rootdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An OCI layout of the programs, and a place for the user's own store."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setattr("containerkit.image.store.default_directory", lambda: tmp_path / "data" / "store")
+    ck.Image.scratch().append(ck.Layer.from_directory(rootdir), history="programs").save(tmp_path / "programs.oci", "programs")
+    return tmp_path / "programs.oci"
+
+
+def test_2_run_code_you_do_not_trust(layout: Path) -> None:
+    image = ck.Image.open(layout)
+    result = ck.run(["sh", "-c", "while true; do true; done"], ck.sandbox(image), timeout=2)
+    assert (result.exit_code, result.stopped_by) == (137, "timeout")
+    assert (result.stdout, result.stderr) == (b"", b"")
+    assert result.usage.cpu_seconds > 0.5
+
+
 @pytest.mark.root  # an ordinary user needs a delegated cgroup
-def test_3_assemble_it_yourself(rootdir: Path) -> None:
+def test_3_assemble_it_yourself(layout: Path, tmp_path: Path) -> None:
+    image = ck.Image.open(layout)
     with (
-        ck.LayerFS(rootdir) as root,
+        ck.LayerFS(image) as root,
         ck.Cgroup("lesson", memory_max="64M", pids_max=32, cpu_max=0.5) as group,
     ):
         plan = ck.plan(
@@ -38,8 +56,16 @@ def test_3_assemble_it_yourself(rootdir: Path) -> None:
         for entry in process.trace:
             assert f"{entry.microseconds:8.1f} us  {entry.step}"
         assert [str(change) for change in root.changes()] == ["added    /new"]
+        layer = root.diff()
         with root.commit() as following:
             assert ck.run(["ls", "/new"], ns.User(), ns.Mount(), ns.Pid(), following).text == "/new\n"
+    image2 = image.append(layer).with_config(cmd=["sh"])
+    image2.save(tmp_path / "changed.oci")
+    again = ck.Image.open(tmp_path / "changed.oci")
+    again.validate()
+    assert again == image2 != image
+    with ck.LayerFS(again) as root:
+        assert ck.run(["ls", "/new"], ns.User(), ns.Mount(), ns.Pid(), root).text == "/new\n"
 
 
 def test_4_live_namespaces_are_values() -> None:
