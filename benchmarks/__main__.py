@@ -18,7 +18,7 @@ from .measure import QUICK, Budget
 from .plot import draw
 from .table import Table
 
-NAMES = ("steps", "kinds", "spawning", "peers", "memory", "threads", "bindings", "overlays", "cgroups")
+NAMES = ("steps", "kinds", "spawning", "peers", "memory", "threads", "bindings", "overlays", "cgroups", "unpacking", "layering")
 BUDGET = Budget()
 
 

@@ -2,7 +2,7 @@
 
     errors  syscalls  step  timeline  plan  program  spawn  process  trace     the core: from parts to a process
     ns  namespace  mounts  layerfs  cgroup                                     the parts that give it a place of its own
-    capabilities  privileges  seccomp  rlimits                                 the parts that take privileges away
+    capabilities  credentials  privileges  seccomp  rlimits                    the parts that take privileges away
     image  registry  dockerfile  build                                         what its root comes from
     run  sandbox  rootfs  doctor  leaks                                        what one does with them
     cli                                                                        the same from a shell
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from . import kernel, mounts, ns, rootfs, syscalls
 from .capabilities import Capabilities
 from .cgroup import Cgroup
+from .credentials import Credentials
 from .doctor import doctor
 from .errors import (
     BuildError,
@@ -84,6 +85,7 @@ __all__ = [
     "Cgroup",
     "CgroupError",
     "ContainerKitError",
+    "Credentials",
     "Digest",
     "DockerfileError",
     "Failed",

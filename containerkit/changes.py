@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .merged import entry, is_opaque, is_whiteout, names
+
 __all__ = ["Change", "Usage", "changes", "usage"]
 
 Kind = Literal["added", "modified", "deleted"]
-OPAQUE = ("user.overlay.opaque", "trusted.overlay.opaque")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -46,22 +47,6 @@ class Usage:
     entries: int
 
 
-def is_whiteout(status: os.stat_result) -> bool:
-    """Whether an entry says that the path is deleted."""
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
-
-
-def is_opaque(directory: Path) -> bool:
-    """Whether a directory hides what lies below it."""
-    for name in OPAQUE:
-        try:
-            if os.getxattr(directory, name, follow_symlinks=False) == b"y":
-                return True
-        except OSError:
-            continue
-    return False
-
-
 def changes(upper: Path, lowers: Sequence[Path]) -> Iterator[Change]:
     """Compares an upper directory with the layers below it, the lowest first."""
     yield from _walk(upper, "/", [Path(p) for p in reversed(lowers)], opaque=False)
@@ -83,18 +68,18 @@ def usage(directory: Path) -> Usage:
 
 def _walk(upper: Path, path: str, below: list[Path], *, opaque: bool) -> Iterator[Change]:
     """`below` are the directories that this one lies over, the topmost first; `opaque`: none of them shows any more."""
-    names = {entry.name: entry.stat(follow_symlinks=False) for entry in os.scandir(upper)}
-    hidden = _names(below) - names.keys() if opaque else set()
-    for name in sorted(names.keys() | hidden):
+    own = {found.name: found.stat(follow_symlinks=False) for found in os.scandir(upper)}
+    hidden = names(below) - own.keys() if opaque else set()
+    for name in sorted(own.keys() | hidden):
         here = os.path.join(path, name)
-        under = _entry(below, name)
+        under = entry(below, name)
         if name in hidden:
             yield Change(here, "deleted")
-        elif is_whiteout(names[name]):
+        elif is_whiteout(own[name]):
             if under:
                 yield Change(here, "deleted")
         else:
-            yield from _present(upper / name, here, names[name], under, opaque)
+            yield from _present(upper / name, here, own[name], under, opaque)
 
 
 def _present(upper: Path, path: str, status: os.stat_result, under: list[Path], opaque: bool) -> Iterator[Change]:
@@ -110,24 +95,3 @@ def _present(upper: Path, path: str, status: os.stat_result, under: list[Path], 
 
 def _attributes(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_mode, status.st_uid, status.st_gid
-
-
-def _entry(below: list[Path], name: str) -> list[Path]:
-    """What shows under a name: nothing, one file, or the directories that are merged there, the topmost first."""
-    found: list[Path] = []
-    for layer in below:
-        try:
-            status = os.lstat(layer / name)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        if is_whiteout(status) or (found and not stat.S_ISDIR(status.st_mode)):
-            break
-        found.append(layer / name)
-        if not stat.S_ISDIR(status.st_mode) or is_opaque(layer / name):
-            break
-    return found
-
-
-def _names(below: list[Path]) -> set[str]:
-    """The names that show in merged directories."""
-    return {name for layer in below for name in os.listdir(layer) if _entry(below, name)}

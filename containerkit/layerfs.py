@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import kernel, syscalls, vfs
+from . import kernel, merged, syscalls, vfs
 from ._lowers import Lower, Lowers
 from .actor import Actor
 from .changes import Change, Usage, changes, usage
@@ -267,6 +267,13 @@ class LayerFS:
     def changes(self) -> Iterator[Change]:
         """What differs from the lower layers: paths added, modified and deleted, in order of their names."""
         return changes(self.upper, self.lowers)
+
+    def read(self, path: str) -> bytes | None:
+        """The file that shows at a path, with its links followed inside; None where there is none.
+
+        :raises LayerError: it is something else, or more than 16 MiB
+        """
+        return merged.read(path, [*self.lowers, *([self._state.upper] if self._state else [])])
 
     def usage(self) -> Usage:
         """What the changes take: bytes on disk and entries."""

@@ -9,7 +9,8 @@ import pytest
 
 import containerkit as ck
 from containerkit import ns
-from containerkit.changes import Change, changes, is_whiteout, usage
+from containerkit.changes import Change, changes, usage
+from containerkit.merged import is_whiteout
 from containerkit.scratch import Scratch, sweep
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..changes import is_whiteout
+from ..merged import is_whiteout
 from ._disk import locked, rename, sync_filesystem
 from .digest import Digest
 from .documents import dump, parse
