@@ -1,32 +1,103 @@
-"""The library from a shell: every verb is a few lines over it."""
+"""The library from a shell: every verb is a few lines over it.
+
+A verb is loaded when it is used.  Exit codes are docker's: the program's own for `run`, 125 where that could not be
+started, 126 and 127 where the program of an image cannot be executed or is not there; 1 for an error of a verb about images;
+2 for bad usage.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
 
 from ..errors import ContainerKitError
-from . import container, machine, top
+from .parser import STORE, Parser
 
 __all__ = ["main"]
+
+RUN = {
+    "run": ("container", "run a program in a container"),
+    "plan": ("container", "print what `run` would do, and do nothing"),
+    "trace": ("container", "run a program, then print what each step returned and how long it took"),
+}
+IMAGE = {
+    "history": ("images", "how an image came to be"),
+    "inspect": ("images", "all about images, as JSON"),
+    "tag": ("images", "give an image another name"),
+    "save": ("archives", "write images into a file, for load and for docker"),
+    "load": ("archives", "read images from a file of save's, docker's or OCI's"),
+    "import": ("archives", "make an image of the tar of a root directory"),
+    "export": ("archives", "write what an image shows into a tar"),
+    "diff": ("archives", "what the last layer of an image changes, or what two images differ in"),
+}
+STORED = {
+    "images": ("images", "list images"),
+    **IMAGE,
+    "rmi": ("images", "remove images"),
+    "gc": ("care", "remove what no name leads to"),
+    "fsck": ("care", "read the whole store and tell what is wrong"),
+}
+GROUPS = {
+    "image": ("images and their layers", {
+        "ls": ("images.images", STORED["images"][1]), **IMAGE, "rm": ("images.rmi", STORED["rmi"][1]),
+        "ls-layers": ("images", "list layers, and which images share them"),
+        "prune": ("care", "remove images without a name"),
+    }),
+    "system": ("the store", {"df": ("care", "what the store takes on disk"), "prune": ("care", "remove images without a name")}),
+}  # fmt: skip
+MACHINE = {
+    "doctor": ("machine", "what this machine allows, and why not"),
+    "demo": ("machine", "a container from nothing, step by step"),
+    "top": ("top", "what the living groups use"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns its exit code: the program's own for `run`, 125 for an error of ours, 2 for bad usage."""
-    parser = argparse.ArgumentParser(prog="containerkit", description="container primitives, one at a time")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    container.add_verbs(verbs)
-    machine.add_verbs(verbs)
-    top.add_verbs(verbs)
-    options = parser.parse_args(argv)
+    options = _parser().parse_args(argv)
+    failed = getattr(options, "failed", 125)
     try:
-        return int(options.verb(options))
+        code = int(options.verb(options))
+        sys.stdout.flush()
+        return code
     except ContainerKitError as error:
         print(f"containerkit: {error}", file=sys.stderr)
-        return 125
+        return getattr(error, "exit_code", failed)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         sys.stderr.close()
         return 141
+    except OSError as error:
+        print(f"containerkit: {': '.join(filter(None, [_text(error.filename), error.strerror or str(error)]))}", file=sys.stderr)
+        return failed
+
+
+def _text(name: Any) -> str:
+    return "" if name is None else str(name)
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="containerkit", description="container primitives, one at a time", mixed=False)
+    parser.add_argument("--store", metavar="DIR", help=f"where images are; {STORE}, or the user's own directory unless given")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Parser)
+    _add(verbs, RUN | STORED)
+    for group, (text, members) in GROUPS.items():
+        inner = verbs.add_parser(group, help=text, description=text, mixed=False)
+        _add(inner.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Parser), members)
+    _add(verbs, MACHINE)
+    return parser
+
+
+def _add(verbs: Any, table: dict[str, tuple[str, str]]) -> None:
+    for name, (place, text) in table.items():
+        module, _, verb = place.partition(".")
+        runs = module == "container"  # words after the program are not ours, and -h is the host name, as docker has it
+        verbs.add_parser(name, help=text, description=text, fill=_filler(module, verb or name), mixed=not runs, add_help=not runs)
+
+
+def _filler(module: str, verb: str) -> Callable[[argparse.ArgumentParser], object]:
+    return lambda parser: import_module(f".{module}", __package__).VERBS[verb](parser)

@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 from .. import mounts, ns, rootfs
 from ..capabilities import Capabilities
@@ -23,28 +22,31 @@ from ..seccomp import Seccomp
 from ..stdio import PTY
 from ..step import Part
 from . import terminal
+from .parser import Parser
 
 PROGRAMS = "sh,ls,cat,hostname,id,ps,mount,env,sleep,touch,rm,mkdir,stat,readlink,echo,true,false"
 
 
-def add_verbs(verbs: Any) -> None:
-    """Adds the verbs to the command line."""
-    for name, verb, text in (
-        ("run", _run, "run a program in a container"),
-        ("plan", _plan, "print what `run` would do, and do nothing"),
-        ("trace", _trace, "run a program, then print what each step returned and how long it took"),
-    ):
-        parser = verbs.add_parser(name, help=text, description=text, add_help=False)
-        parser.add_argument("--help", action="help", help="show this")
-        _add_options(parser)
-        parser.set_defaults(verb=verb)
-        if name == "plan":
-            parser.add_argument("--explain", action="store_true", help="with the reason for every step, and its man page")
-            parser.add_argument("--json", action="store_true", help="for other programs")
+def _declare_run(parser: Parser) -> None:
+    _add_options(parser)
+    parser.set_defaults(verb=_run)
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
+def _declare_trace(parser: Parser) -> None:
+    _add_options(parser)
+    parser.set_defaults(verb=_trace)
+
+
+def _declare_plan(parser: Parser) -> None:
+    _add_options(parser)
+    parser.add_argument("--explain", action="store_true", help="with the reason for every step, and its man page")
+    parser.add_argument("--json", action="store_true", help="for other programs")
+    parser.set_defaults(verb=_plan)
+
+
+def _add_options(parser: Parser) -> None:
     add = parser.add_argument
+    add("--help", action="help", help="show this")
     add(
         "--rootfs",
         metavar="DIR",
@@ -154,3 +156,6 @@ def _finish(process: Process, options: argparse.Namespace) -> int:
     except subprocess.TimeoutExpired:
         return 124
     return code if code >= 0 else 128 - code
+
+
+VERBS = {"run": _declare_run, "plan": _declare_plan, "trace": _declare_trace}

@@ -10,16 +10,15 @@ from typing import Any
 
 from ..cgroup import Cgroup, Stat
 from ..errors import Unavailable
+from .parser import Parser
 
 COLUMNS = ("group", "processes", "cpu", "throttled", "memory", "peak", "limit", "refused forks", "oom kills")
 
 
-def add_verbs(verbs: Any) -> None:
-    """Adds the verb to the command line."""
-    verb = verbs.add_parser("top", help="what the living groups use")
-    verb.add_argument("-d", "--delay", type=float, default=1.0, metavar="SECONDS", help="between two looks; 1 unless given")
-    verb.add_argument("-n", "--number", type=int, default=0, metavar="N", help="end after so many looks; never unless given")
-    verb.set_defaults(verb=_top)
+def _declare(parser: Parser) -> None:
+    parser.add_argument("-d", "--delay", type=float, default=1.0, metavar="SECONDS", help="between two looks; 1 unless given")
+    parser.add_argument("-n", "--number", type=int, default=0, metavar="N", help="end after so many looks; never unless given")
+    parser.set_defaults(verb=_top)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +100,6 @@ def _table(rows: Iterable[tuple[str, ...]]) -> Any:
     for cells in rows:
         table.add_row(*cells)
     return table
+
+
+VERBS = {"top": _declare}

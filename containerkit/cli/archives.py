@@ -1,0 +1,225 @@
+"""Verbs between the store and files: save, load, import, export, diff."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from .. import changes
+from ..errors import ImageError
+from ..image import Descriptor, History, Image, ImageConfig, Layer, Platform, Reference, archive, layout, media, merge
+from ..image._tarring import appearing
+from ..image.blobs import Blobs, TemporaryBlobs
+from ..image.errors import InvalidReference
+from ..image.files import open_source
+from ..image.history import now
+from ..image.picture import printable
+from ..image.source import Source, name_of, named
+from ..image.store import Store
+from . import table
+from .parser import Parser, store_of
+
+FORMATS = ["docker-archive", "oci-archive", "oci-dir"]
+LETTERS = {"added": "A", "modified": "C", "deleted": "D"}
+
+
+# save -----------------------------------------------------------------------------------------------------------
+
+
+def _declare_save(parser: Parser) -> None:
+    parser.takes_store()
+    parser.add_argument("-o", "--output", metavar="FILE", help="where to; standard output unless given, where that is no terminal")
+    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="docker-archive, which is an OCI layout too, unless given")
+    parser.add_argument("--platform", metavar="OS/ARCH", help="of a name for several machines the image for this one")
+    parser.flag("-q", "--quiet", help="accepted; it says nothing anyway")
+    parser.add_argument("images", nargs="+", metavar="IMAGE")
+    parser.set_defaults(verb=_save)
+
+
+def _save(options: argparse.Namespace) -> int:
+    """Only a docker-archive needs one machine's image out of an index: the others keep the index, unless one is asked for."""
+    store = store_of(options)
+    docker = options.format == "docker-archive"
+    items = [_item(store, name, options.platform, one=docker) for name in options.images]
+    if options.output is None and sys.stdout.isatty():
+        raise ImageError("a tar is not for a terminal: use -o FILE, or redirect the output")
+    if options.format == "oci-dir" and options.output is None:
+        raise ImageError("a directory is not for standard output: use -o DIR")
+    sys.stdout.flush()
+    if docker:
+        archive.write(options.output or sys.stdout.buffer, items)
+    elif options.output:
+        layout.write(options.output, items, tar=options.format == "oci-archive")
+    else:
+        _layout_to(sys.stdout.buffer, items)
+    return 0
+
+
+def _item(store: Store, name: str, platform: str | None, *, one: bool) -> tuple[Descriptor, Blobs]:
+    entry = store.find(name)
+    if platform or (one and media.kind(entry.media_type) == "index"):
+        entry = store.get(name, platform).descriptor
+    with contextlib.suppress(ImageError):  # an id is no name; one that could be both is what it was found by
+        full = Reference.parse(name)
+        names = {known for each in store.images() for known in each.names}
+        return named(entry, str(full) if str(full) in names else ""), store.blobs
+    return named(entry, ""), store.blobs
+
+
+def _layout_to(file: BinaryIO, items: Iterable[tuple[Descriptor, Blobs]]) -> None:
+    with tempfile.TemporaryDirectory(prefix="containerkit-save-") as directory:
+        layout.write(path := Path(directory, "image.tar"), items)
+        with open(path, "rb") as made:
+            shutil.copyfileobj(made, file)
+
+
+# load -----------------------------------------------------------------------------------------------------------
+
+
+def _declare_load(parser: Parser) -> None:
+    parser.takes_store()
+    parser.add_argument("-i", "--input", metavar="FILE", help="a tar or a directory; standard input unless given")
+    parser.flag("-q", "--quiet", help="say nothing")
+    parser.add_argument("--platform", metavar="OS/ARCH", help="of an index only the image for this machine")
+    parser.set_defaults(verb=_load)
+
+
+def _load(options: argparse.Namespace) -> int:
+    store = store_of(options)
+    with _input(options.input) as path, contextlib.ExitStack() as stack:
+        source = open_source(path)
+        stack.callback(getattr(source, "close", lambda: None))
+        for entry, names in _entries(source):
+            if options.platform:
+                entry = source.manifest(entry.digest, Platform.parse(options.platform))
+            store.add(entry, source.blobs, *names)
+            if not options.quiet:
+                said = [f"Loaded image: {Reference.parse(name).familiar}" for name in names]
+                print(*(said or [f"Loaded image ID: {_id(store, entry)}"]), sep="\n")
+    return 0
+
+
+@contextlib.contextmanager
+def _input(name: str | None) -> Iterator[str]:
+    """A file's name.  What comes through a pipe is kept first: a tar's index may be at its end."""
+    if name not in (None, "-"):
+        yield str(name)
+        return
+    if sys.stdin.isatty():
+        raise ImageError("a tar is not typed: use -i FILE, or redirect the input")
+    with tempfile.NamedTemporaryFile(prefix="containerkit-load-") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        yield file.name
+
+
+def _entries(source: Source) -> list[tuple[Descriptor, list[str]]]:
+    """Everything that is named there, each once, with its names.  What is no name here is left out: a layout may say anything."""
+    found: dict[str, tuple[Descriptor, list[str]]] = {}
+    for entry in source.entries:
+        names = found.setdefault(entry.digest, (named(entry, ""), []))[1]
+        with contextlib.suppress(InvalidReference):
+            names += [str(Reference.parse(name))] if (name := name_of(entry)) else []
+    return list(found.values())
+
+
+def _id(store: Store, entry: Descriptor) -> str:
+    return str(store.get(entry.digest).id if media.kind(entry.media_type) == "manifest" else entry.digest)
+
+
+# import and export ----------------------------------------------------------------------------------------------
+
+
+def _declare_import(parser: Parser) -> None:
+    parser.takes_store()
+    parser.add_argument(
+        "-c", "--change", action="append", default=[], metavar="INSTRUCTION", help="of a Dockerfile, such as 'CMD [\"sh\"]'"
+    )
+    parser.add_argument("-m", "--message", default="", metavar="TEXT", help="a comment in its history")
+    parser.add_argument("--platform", metavar="OS/ARCH", help="what machine it is for; this one unless given")
+    parser.flag("-q", "--quiet", help="accepted; it shows no progress anyway")
+    parser.add_argument("file", metavar="FILE|-", help="a tar of a root directory, compressed or not; - for standard input")
+    parser.add_argument("name", nargs="?", metavar="REPOSITORY[:TAG]")
+    parser.set_defaults(verb=_import)
+
+
+def _import(options: argparse.Namespace) -> int:
+    with contextlib.ExitStack() as stack:
+        file = sys.stdin.buffer if options.file == "-" else stack.enter_context(open(options.file, "rb"))
+        layer = Layer.from_tar(file, TemporaryBlobs())
+        said = f"Imported from {'-' if options.file == '-' else Path(options.file).name}"
+        image = _imported(layer, options, said)
+        print(store_of(options).put(image, *filter(None, [options.name])).id)
+    return 0
+
+
+def _imported(layer: Layer, options: argparse.Namespace, said: str) -> Image:
+    platform = Platform.parse(options.platform) if options.platform else Platform.here()
+    history = History(created=now(), comment=options.message or said)
+    config = ImageConfig(platform=platform, created=now(), history=(history,))
+    for change in options.change:
+        config = _changed(config, change)
+    return Image.of(config, [layer])
+
+
+def _changed(config: ImageConfig, change: str) -> ImageConfig:
+    """As the instruction of a Dockerfile does."""
+    raise ImageError(f"--change {change!r}: not done yet")
+
+
+def _declare_export(parser: Parser) -> None:
+    parser.takes_store()
+    parser.add_argument("-o", "--output", metavar="FILE", help="where to; standard output unless given, where that is no terminal")
+    parser.add_argument("--platform", metavar="OS/ARCH", help="of the image for this machine, out of several")
+    parser.add_argument("image", metavar="IMAGE")
+    parser.set_defaults(verb=_export)
+
+
+def _export(options: argparse.Namespace) -> int:
+    """All its layers as one tar, without what they hide of each other."""
+    image = store_of(options).get(options.image, options.platform)
+    if options.output is None and sys.stdout.isatty():
+        raise ImageError("a tar is not for a terminal: use -o FILE, or redirect the output")
+    with appearing(options.output) if options.output else contextlib.nullcontext(sys.stdout.buffer) as file:
+        merge.write(image.layers, file.write, bottom=True)
+    return 0
+
+
+# diff -----------------------------------------------------------------------------------------------------------
+
+
+def _declare_diff(parser: Parser) -> None:
+    parser.takes_store()
+    parser.takes_format()
+    parser.add_argument("image", metavar="IMAGE", help="what its last layer changes, unless there is another one to compare with")
+    parser.add_argument("other", nargs="?", metavar="IMAGE", help="what it has, and the first has not")
+    parser.set_defaults(verb=_diff)
+
+
+def _diff(options: argparse.Namespace) -> int:
+    rows = ({"Kind": LETTERS[each.kind], "Path": each.path} for each in _changes(store_of(options), options))
+    if options.format:
+        table.show(rows, {"Kind": "KIND", "Path": "PATH"}, options.format)
+    else:
+        for row in rows:
+            print(row["Kind"], printable(row["Path"]))
+    return 0
+
+
+def _changes(store: Store, options: argparse.Namespace) -> Iterator[Any]:
+    image = store.get(options.image)
+    if options.other:
+        raise ImageError("comparing two images: not done yet")
+    with store.hold(image) as layers:
+        yield from changes.changes(layers[-1], layers[:-1]) if layers else ()
+
+
+VERBS = {
+    "save": _declare_save, "load": _declare_load, "import": _declare_import, "export": _declare_export, "diff": _declare_diff,
+}  # fmt: skip

@@ -1,0 +1,60 @@
+"""Sizes and times as docker says them to people."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+__all__ = ["ago", "local", "moment", "size"]
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+UNKNOWN = "N/A"
+
+
+def size(number: float) -> str:
+    """Bytes with three digits, in decimal units: ``72.8MB``."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if number < 999.5 or unit == "TB":
+            break
+        number /= 1000
+    return f"{number:.3g}{unit}" if number < 999.5 else f"{number:.0f}{unit}"
+
+
+def moment(text: str) -> float | None:
+    """Seconds since 1970 of a time in RFC 3339; None where none is said, also in Go's way, which is the year 1."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() if found.year > 1 else None
+
+
+def ago(text: str, now: float | None = None) -> str:
+    """How long ago a time in RFC 3339 was: ``3 days ago``."""
+    then = moment(text)
+    if then is None:
+        return UNKNOWN
+    return f"{_duration((time.time() if now is None else now) - then)} ago"
+
+
+def local(text: str) -> str:
+    """A time in RFC 3339 as docker shows it: ``2026-11-23 10:00:00 +0000 UTC``."""
+    then = moment(text)
+    return UNKNOWN if then is None else time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(then))
+
+
+def _duration(seconds: float) -> str:
+    """Where docker goes over to the next unit."""
+    hours = int(seconds / HOUR + 0.5)
+    if seconds < 1:
+        return "Less than a second"
+    if seconds < MINUTE:
+        return "1 second" if seconds < 2 else f"{int(seconds)} seconds"
+    if seconds < HOUR:
+        return "About a minute" if seconds < 2 * MINUTE else f"{int(seconds // MINUTE)} minutes"
+    if hours < 48:
+        return "About an hour" if hours == 1 else f"{hours} hours"
+    for days, unit, until in ((1, "days", 14), (7, "weeks", 60), (30, "months", 730)):
+        if hours < until * 24:
+            return f"{hours // 24 // days} {unit}"
+    return f"{hours // 24 // 365} years"

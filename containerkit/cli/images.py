@@ -1,0 +1,256 @@
+"""Verbs about images in the store: images, history, inspect, tag, rmi, ls-layers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..errors import ImageError
+from ..image import Image, Reference, media
+from ..image.history import matched
+from ..image.store import Store
+from . import human, table
+from .inspect import document
+from .listing import listed, rows, shorten
+from .parser import Parser, store_of
+from .template import Template
+
+COLUMNS = {"Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "Platform": "PLATFORM", "ID": "IMAGE ID"}
+COLUMNS |= {"CreatedSince": "CREATED", "Size": "SIZE"}
+HISTORY = {"ID": "IMAGE", "CreatedSince": "CREATED", "CreatedBy": "CREATED BY", "Size": "SIZE", "Comment": "COMMENT"}
+LAYERS = {"Layer": "LAYER", "DiffID": "DIFF ID", "ChainID": "CHAIN ID", "Size": "SIZE", "Unpacked": "UNPACKED", "Images": "IMAGES"}
+WIDEST = 45  # characters of an instruction, as in docker
+
+
+# images ---------------------------------------------------------------------------------------------------------
+
+
+def _declare_images(parser: Parser) -> None:
+    parser.takes_store()
+    parser.takes_format()
+    parser.flag("-a", "--all", help="of a name for several machines also the images for others")
+    parser.flag("-q", "--quiet", help="ids only")
+    parser.flag("--digests", help="with the digests of the manifests")
+    parser.flag("--no-trunc", help="ids in full")
+    parser.add_argument(
+        "-f", "--filter", action="append", default=[], metavar="NAME=VALUE", help="reference, dangling, label, before, since"
+    )
+    parser.add_argument("pattern", nargs="?", default="", metavar="REPOSITORY[:TAG]", help="only these; * stands for a part of a path")
+    parser.set_defaults(verb=_images)
+
+
+def _images(options: argparse.Namespace) -> int:
+    store = store_of(options)
+    found = rows(store, listed(store, platforms=options.all), pattern=options.pattern, filters=options.filter, full=options.no_trunc)
+    if options.quiet and not options.format:
+        print("".join(f"{row['ID']}\n" for row in found), end="")
+        return 0
+    hidden = set() if options.digests else {"Digest"}
+    hidden |= set() if options.all else {"Platform"}
+    table.show(found, {field: title for field, title in COLUMNS.items() if field not in hidden}, options.format)
+    return 0
+
+
+# history --------------------------------------------------------------------------------------------------------
+
+
+def _declare_history(parser: Parser) -> None:
+    parser.takes_store()
+    parser.takes_format()
+    parser.flag("-q", "--quiet", help="ids only")
+    parser.flag("--no-trunc", help="instructions and ids in full")
+    parser.flag("-H", "--human", default=True, help="sizes and times for people; --human=false for others")
+    parser.add_argument("--platform", metavar="OS/ARCH", help="of the image for this machine, out of several")
+    parser.add_argument("image", metavar="IMAGE")
+    parser.set_defaults(verb=_history)
+
+
+def _history(options: argparse.Namespace) -> int:
+    image = store_of(options).get(options.image, options.platform)
+    found = list(_entries(image, options))
+    if options.quiet and not options.format:
+        print("\n".join(row["ID"] for row in found))
+    else:
+        created = {} if options.human else {"CreatedSince": "CREATED AT"}
+        table.show(found, HISTORY | created, options.format)
+    return 0
+
+
+def _entries(image: Image, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The newest first; what made no layer is 0 bytes."""
+    layers = image.manifest.layers
+    for number, (entry, place) in enumerate(reversed(matched(image.history, len(layers)))):
+        size, words = 0 if place is None else layers[place].size, " ".join(entry.created_by.split())
+        yield {
+            "ID": "<missing>" if number else shorten(options.no_trunc)(image.id),
+            "CreatedSince": human.ago(entry.created) if options.human else entry.created, "CreatedAt": entry.created,
+            "CreatedBy": words if options.no_trunc or len(words) <= WIDEST else words[: WIDEST - 1] + "…",
+            "Size": human.size(size) if options.human else str(size), "Comment": entry.comment,
+        }  # fmt: skip
+
+
+# inspect --------------------------------------------------------------------------------------------------------
+
+
+def _declare_inspect(parser: Parser) -> None:
+    parser.takes_store()
+    parser.add_argument("-f", "--format", metavar="json|TEMPLATE", help="json on one line, or a template such as '{{.Config.Env}}'")
+    parser.add_argument("--platform", metavar="OS/ARCH", help="the image for this machine, out of several")
+    parser.add_argument("--type", choices=["image"], help="accepted, as docker has it")
+    parser.flag("-s", "--size", help="accepted; sizes are always shown")
+    parser.flag("--raw", help="the manifest, or the index, byte for byte")
+    parser.add_argument("images", nargs="+", metavar="IMAGE")
+    parser.set_defaults(verb=_inspect)
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    """What is there is shown, also where something else is not."""
+    store = store_of(options)
+    found: list[Any] = []
+    missing = _each(options.images, lambda name: found.append(_inspected(store, name, options)))
+    if options.raw:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(b"".join(found))
+    elif options.format and options.format != "json":
+        template = Template(options.format)
+        print("\n".join(template.fill(each) for each in found))
+    else:
+        print(json.dumps(found) if options.format else json.dumps(found, indent=4))
+    return missing
+
+
+def _inspected(store: Store, name: str, options: argparse.Namespace) -> object:
+    entry = store.find(name)
+    if options.raw:
+        with store.blobs.open(entry) as file:
+            return file.read()
+    names = next((each.names for each in store.images() if each.digest == entry.digest), ())
+    return document(store.get(name, options.platform), entry, names)
+
+
+# tag and rmi ----------------------------------------------------------------------------------------------------
+
+
+def _declare_tag(parser: Parser) -> None:
+    parser.takes_store()
+    parser.add_argument("source", metavar="SOURCE_IMAGE[:TAG]")
+    parser.add_argument("target", metavar="TARGET_IMAGE[:TAG]")
+    parser.set_defaults(verb=_tag)
+
+
+def _tag(options: argparse.Namespace) -> int:
+    store_of(options).tag(options.source, options.target)
+    return 0
+
+
+def _declare_rmi(parser: Parser) -> None:
+    parser.takes_store()
+    parser.flag("-f", "--force", help="also an image with several names, by its id; no word about one that is not there")
+    parser.flag("--no-prune", help="leave its layers; gc removes them")
+    parser.add_argument("images", nargs="+", metavar="IMAGE")
+    parser.set_defaults(verb=_rmi)
+
+
+def _rmi(options: argparse.Namespace) -> int:
+    """By a name the name goes, and with the last one the image.  What a container runs from stays until it has ended."""
+    store = store_of(options)
+    missing = _each(options.images, lambda name: _remove(store, name, options.force), quiet=options.force)
+    if not options.no_prune:
+        store.gc()
+    return missing
+
+
+def _remove(store: Store, name: str, force: bool) -> None:
+    entry = store.find(name)
+    names = next(each.names for each in store.images() if each.digest == entry.digest)
+    id = store.get(entry.digest).id if media.kind(entry.media_type) == "manifest" else entry.digest
+    if (called := _called(name, names)) and len(names) > 1:
+        store.untag(called)
+        print(f"Untagged: {Reference.parse(called).familiar}")
+        return
+    if len(names) > 1 and not force:
+        said = ", ".join(Reference.parse(each).familiar for each in names)
+        raise ImageError(f"conflict: cannot remove {name} (must be forced): it has several names: {said}")
+    for each in store.remove(entry.digest):
+        print(f"Untagged: {Reference.parse(each).familiar}")
+    print(f"Deleted: {id}")
+
+
+def _called(name: str, names: tuple[str, ...]) -> str:
+    """The one of an image's names that is meant; "" where its id or digest is."""
+    try:
+        full = str(Reference.parse(name))
+    except ImageError:
+        return ""
+    return full if full in names else ""
+
+
+def _each(names: list[str], act: Callable[[str], object], *, quiet: bool = False) -> int:
+    """Each one, whatever becomes of the others.  :return: 1 where one of them failed"""
+    code = 0
+    for name in names:
+        try:
+            act(name)
+        except ImageError as error:
+            if quiet and isinstance(error, LookupError):
+                continue
+            print(f"containerkit: {error}", file=sys.stderr)
+            code = 1
+    return code
+
+
+# ls-layers ------------------------------------------------------------------------------------------------------
+
+
+def _declare_layers(parser: Parser) -> None:
+    parser.takes_store()
+    parser.takes_format()
+    parser.flag("-q", "--quiet", help="diff ids only")
+    parser.flag("--no-trunc", help="ids in full")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="only its layers, the lowest first; all that there are unless given")
+    parser.set_defaults(verb=_layers)
+
+
+def _layers(options: argparse.Namespace) -> int:
+    store = store_of(options)
+    found = _shared(store, shorten(options.no_trunc))
+    wanted = [store.get(name) for name in options.images]
+    chains = dict.fromkeys(chain for image in wanted for chain in image.chain_ids) if wanted else found
+    if options.quiet and not options.format:
+        print("".join(f"{found[chain]['DiffID']}\n" for chain in chains), end="")
+    else:
+        table.show([_words(found[chain], options.format) for chain in chains], LAYERS, options.format)
+    return 0
+
+
+def _shared(store: Store, short: Callable[[Any], str]) -> dict[str, dict[str, Any]]:
+    """Each stack of layers by its chain id: what lies on top of it, and which images have it."""
+    found: dict[str, dict[str, Any]] = {}
+    unpacked = set(store.trees)
+    for each in listed(store, platforms=True):
+        if each.image is None or each.image.manifest.is_artifact:
+            continue
+        for layer, chain in zip(each.image.layers, each.image.chain_ids, strict=True):
+            row = found.setdefault(
+                chain,
+                {"Layer": short(layer.digest), "DiffID": short(layer.diff_id), "ChainID": short(chain), "Size": human.size(layer.size),
+                 "Bytes": layer.size, "MediaType": layer.media_type, "Unpacked": chain in unpacked, "Images": []},
+            )  # fmt: skip
+            row["Images"] += [name for name in each.stored.familiar or [each.id.short] if name not in row["Images"]]
+    return found
+
+
+def _words(row: dict[str, Any], format: str | None) -> dict[str, Any]:
+    """For eyes, unless another program reads it."""
+    if format and format != "table":
+        return row
+    return row | {"Unpacked": "yes" if row["Unpacked"] else "no", "Images": ", ".join(row["Images"])}
+
+
+VERBS = {
+    "images": _declare_images, "history": _declare_history, "inspect": _declare_inspect, "tag": _declare_tag, "rmi": _declare_rmi,
+    "ls-layers": _declare_layers,
+}  # fmt: skip

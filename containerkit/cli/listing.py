@@ -1,0 +1,167 @@
+"""What is in a store, as the verb `images` shows it: a row for each name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Any
+
+from ..errors import ImageError
+from ..image import Image, Index, Reference, media
+from ..image.digest import Digest
+from ..image.picture import printable
+from ..image.store import Store, Stored
+from . import human
+
+__all__ = ["NONE", "Listed", "listed", "rows", "shorten"]
+
+NONE = "<none>"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One image of a store.
+
+    :ivar image: this machine's, where the name is one for several; None where none of them is for it
+    """
+
+    stored: Stored
+    image: Image | None
+
+    @cached_property
+    def id(self) -> Digest:
+        """What the image is called by: of its config; of the index where there is none for this machine."""
+        return self.image.id if self.image else self.stored.digest
+
+    @property
+    def created(self) -> str:
+        return self.image.config.created if self.image else ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the layers as they are stored."""
+        return self.image.size if self.image else 0
+
+    def rows(self, shorten: Callable[[Digest], str]) -> Iterator[dict[str, Any]]:
+        """A row for each name; one where it has none."""
+        about = {
+            "ID": shorten(self.id), "Digest": str(self.stored.digest), "CreatedSince": human.ago(self.created),
+            "CreatedAt": human.local(self.created), "Size": human.size(self.size), "Bytes": self.size,
+            "Platform": str(self.image.platform) if self.image and not self.image.manifest.is_artifact else "",
+        }  # fmt: skip
+        for name in self.stored.names or ("",):
+            reference = Reference.parse(name) if name else None
+            tail = reference.familiar.removesuffix(f"@{reference.digest}") if reference else ""
+            repository = tail.removesuffix(f":{reference.tag}") if reference else NONE
+            yield {"Repository": repository, "Tag": reference.tag or NONE if reference else NONE, **about}
+
+
+def shorten(full: bool) -> Callable[[Digest], str]:
+    """How ids are shown.  :param full: as with --no-trunc"""
+    return str if full else lambda digest: digest.short
+
+
+def listed(store: Store, *, platforms: bool = False) -> list[Listed]:
+    """The images of a store, the newest first.  Of what cannot be read one line is said, and the rest is shown.
+
+    :param platforms: of a name for several machines also the images for others
+    """
+    found: list[Listed] = []
+    for stored in store.images():
+        try:
+            found += _all(store, stored) if platforms else [_one(store, stored)]
+        except ImageError as error:
+            print(f"containerkit: {_called(stored)}: {printable(str(error))}", file=sys.stderr)
+    return sorted(found, key=lambda each: (-(human.moment(each.created) or 0), each.stored.names, each.id))
+
+
+def _called(stored: Stored) -> str:
+    return printable(", ".join(stored.familiar) or stored.digest.short)
+
+
+def _one(store: Store, stored: Stored) -> Listed:
+    if media.kind(stored.descriptor.media_type) != "index":
+        return Listed(stored, Image.load(store.blobs, stored.descriptor))
+    try:
+        return Listed(stored, store.get(stored.digest))
+    except LookupError:  # nothing in it is for this machine
+        Index.load(store.blobs, stored.descriptor)
+        return Listed(stored, None)
+
+
+def _all(store: Store, stored: Stored) -> list[Listed]:
+    if media.kind(stored.descriptor.media_type) != "index":
+        return [_one(store, stored)]
+    here = [d for d in Index.load(store.blobs, stored.descriptor).leaves() if store.blobs.has(d.digest)]
+    images = [Image.load(store.blobs, each) for each in here]
+    return [Listed(stored, image) for image in images if not image.manifest.is_artifact] or [Listed(stored, None)]
+
+
+# Filters --------------------------------------------------------------------------------------------------------
+
+
+def rows(store: Store, found: Iterable[Listed], *, pattern: str, filters: Iterable[str], full: bool) -> list[dict[str, Any]]:
+    """The rows that are asked for.
+
+    :param pattern: a repository, or one with a tag; ``*`` stands for a part of a path; "" for all
+    :param filters: ``reference=PATTERN``, ``dangling=true``, ``label=NAME[=VALUE]``, ``before=IMAGE``, ``since=IMAGE``
+    :raises ImageError: another filter, or an image that is not there
+    """
+    patterns, tests = [pattern] if pattern else [], []
+    for text in filters:
+        name, _, value = text.partition("=")
+        if name == "reference":
+            patterns.append(value)
+        elif name in _FILTERS:
+            tests.append(_FILTERS[name](store, value))
+        else:
+            raise ImageError(f"no filter {name!r}: there are reference, {', '.join(sorted(_FILTERS))}")
+    kept = (each for each in found if all(test(each) for test in tests))
+    return [row for each in kept for row in each.rows(shorten(full)) if all(matches(row, each_pattern) for each_pattern in patterns)]
+
+
+def matches(row: Mapping[str, Any], pattern: str) -> bool:
+    """Whether the name in a row is of a pattern: with its tag or without, in full or as short as it can be said."""
+    if row["Repository"] == NONE:
+        return False
+    full = Reference.parse(f"{row['Repository']}").name
+    names = [name + tag for name in (row["Repository"], full) for tag in ("", f":{row['Tag']}", f"@{row['Digest']}")]
+    return any(_like(name, pattern) for name in names)
+
+
+def _like(name: str, pattern: str) -> bool:
+    """As a shell has it: no star reaches over a slash."""
+    words, patterns = name.split("/"), pattern.split("/")
+    return len(words) == len(patterns) and all(map(fnmatchcase, words, patterns))
+
+
+def _dangling(_: Store, value: str) -> Callable[[Listed], bool]:
+    if value.lower() not in ("true", "false", "1", "0"):
+        raise ImageError(f"the filter dangling is true or false, not {value!r}")
+    return lambda each: (not each.stored.names) == (value.lower() in ("true", "1"))
+
+
+def _label(_: Store, value: str) -> Callable[[Listed], bool]:
+    name, given, wanted = value.partition("=")
+
+    def test(each: Listed) -> bool:
+        labels = each.image.config.labels if each.image else {}
+        return name in labels and (not given or labels[name] == wanted)
+
+    return test
+
+
+def _created(store: Store, name: str, sign: int) -> Callable[[Listed], bool]:
+    then = human.moment(store.get(name).config.created) or 0
+    return lambda each: sign * ((human.moment(each.created) or 0) - then) > 0
+
+
+_FILTERS: dict[str, Callable[[Store, str], Callable[[Listed], bool]]] = {
+    "dangling": _dangling,
+    "label": _label,
+    "before": lambda store, name: _created(store, name, -1),
+    "since": lambda store, name: _created(store, name, 1),
+}

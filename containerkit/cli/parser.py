@@ -1,0 +1,69 @@
+"""A verb's options as docker has them: `--flag=false` counts, nothing is abbreviated, options may follow the arguments.
+
+parser = Parser(fill=declare)       `declare(parser)` runs when the verb is used, so that `--help` imports no verb
+parser.flag("-q", "--quiet", help="ids only")
+parser.takes_store()                --store DIR, also after the verb
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..image.store import Store
+
+__all__ = ["STORE", "Parser", "store_of"]
+
+STORE = "CONTAINERKIT_STORE"
+SAID = {"true": True, "false": False, "1": True, "0": False, "t": True, "f": False}
+
+
+class Parser(argparse.ArgumentParser):
+    """Options of one verb.
+
+    :param fill: declares them, once they are wanted
+    :param mixed: options may stand between the arguments; not for a verb that passes words on
+    """
+
+    def __init__(self, *args: Any, fill: Callable[[Parser], object] | None = None, mixed: bool = True, **more: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **more})
+        self.mixed, self._fill = mixed, fill
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse has it."""
+        if self._fill:
+            fill, self._fill = self._fill, None
+            fill(self)
+        if not self.mixed:
+            return super().parse_known_args(args, namespace)
+        self.mixed = False  # it comes back here for the options alone
+        try:
+            return super().parse_known_intermixed_args(args, namespace)
+        finally:
+            self.mixed = True
+
+    def flag(self, *names: str, dest: str | None = None, default: bool = False, help: str | None = None) -> None:
+        """Something that is so or not: ``--name``, ``--name=false``."""
+        made = self.add_argument(*names, action="store_true", dest=dest, default=default, help=help)
+        for word, value in SAID.items():
+            spelt = [f"{name}={word}" for name in names]
+            self.add_argument(*spelt, action="store_const", const=value, dest=made.dest, default=default, help=argparse.SUPPRESS)
+
+    def takes_format(self) -> None:
+        """``--format``: json, or a template."""
+        self.add_argument("--format", metavar="json|TEMPLATE", help="json, or a template such as '{{.ID}}'; 'table ...' has a heading")
+
+    def takes_store(self) -> None:
+        """``--store`` may also follow the verb; an error is exit code 1 from here on, as docker's."""
+        self.add_argument("--store", metavar="DIR", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        self.set_defaults(failed=1)
+
+
+def store_of(options: argparse.Namespace) -> Store:
+    """The store that was asked for, or the user's own."""
+    from ..image.store import Store
+
+    return Store(options.store or os.environ.get(STORE) or None)

@@ -1,0 +1,93 @@
+"""A part of Go's templates, enough for what is commonly asked of docker:
+
+    {{.Field}}  {{.Field.Inner}}  {{json .}}  {{json .Field}}  {{index .Field 0}}  {{index .Field "key"}}
+
+and text between them, in which `\\t` and `\\n` are a tab and a line's end.  Anything else is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..errors import ContainerKitError
+from ..image.picture import printable
+
+__all__ = ["BadTemplate", "Template", "fields"]
+
+ACTION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+PATH = r"\.(?:\w+(?:\.\w+)*)?"
+PLAIN, AS_JSON = re.compile(rf"\s*({PATH})\s*", re.ASCII), re.compile(rf"\s*json\s+({PATH})\s*", re.ASCII)
+INDEX = re.compile(rf'\s*index\s+({PATH})\s+(?:(\d+)|"([^"]*)")\s*', re.ASCII)
+KNOWN = "{{.Field}}, {{json .Field}}, {{index .Field 0}}"
+Values = Mapping[str, Any]
+
+
+class BadTemplate(ContainerKitError):
+    """A template that is not understood, or one that asks for what is not there."""
+
+
+class Template:
+    """One template, to be filled in for each row.
+
+    :raises BadTemplate: not of the subset
+    """
+
+    def __init__(self, text: str) -> None:
+        text = text.replace("\\t", "\t").replace("\\n", "\n")
+        words = ACTION.split(text)
+        if any("{{" in word or "}}" in word for word in words[::2]):
+            raise BadTemplate(f"--format {text!r}: an action is not closed")
+        self._parts: list[str | Callable[[Values], str]] = [_action(w) if i % 2 else w for i, w in enumerate(words)]
+
+    def fill(self, values: Values) -> str:
+        """The text for these values.  :raises BadTemplate: it asks for a field that is not there"""
+        return "".join(part if isinstance(part, str) else part(values) for part in self._parts)
+
+
+def fields(text: str) -> list[str]:
+    """The fields that a template names, in order; the first one of each cell stands for its heading."""
+    return [match[1] for match in re.finditer(r"\{\{[^}]*?\.(\w+)", text)]
+
+
+def _action(text: str) -> Callable[[Values], str]:
+    if match := PLAIN.fullmatch(text):
+        path = match[1]
+        return lambda values: shown(_look(values, path))
+    if match := AS_JSON.fullmatch(text):
+        path = match[1]
+        return lambda values: json.dumps(_look(values, path), separators=(",", ":"))
+    if match := INDEX.fullmatch(text):
+        path, place = match[1], int(match[2]) if match[2] else match[3]
+        return lambda values: shown(_item(_look(values, path), path, place))
+    raise BadTemplate(f"--format: {{{{{text}}}}} is not understood (this is: {KNOWN})")
+
+
+def _look(values: Values, path: str) -> Any:
+    found: Any = values
+    for name in filter(None, path.split(".")):
+        found = _item(found, path, name)
+    return found
+
+
+def _item(values: Any, path: str, name: str | int) -> Any:
+    if isinstance(values, Mapping) and name in values:
+        return values[name]
+    if isinstance(values, Sequence) and isinstance(name, int) and name < len(values):
+        return values[name]
+    listed = f"{len(values)} items" if isinstance(values, list) else "nothing in it"
+    there = ", ".join(map(str, values)) if isinstance(values, Mapping) else listed
+    raise BadTemplate(f"--format: {path} has no {name!r}; there is: {there}")
+
+
+def shown(value: Any) -> str:
+    """A value as Go prints it, without what would drive a terminal."""
+    if isinstance(value, Mapping):
+        return f"map[{' '.join(f'{name}:{shown(each)}' for name, each in sorted(value.items()))}]"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{' '.join(map(shown, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "<nil>", True: "true", False: "false"}[value]
+    return printable(str(value))
