@@ -34,10 +34,12 @@ ANY_PERSONALITY = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)  # Linux, 32 bits, ve
 #: What a plan does after the filter is there, and a program may always do: give up, and wait for its children.
 #: Without it a child whose exec fails could not even end.
 ALWAYS = tuple("close close_range exit exit_group munmap ppoll rt_sigaction rt_sigprocmask rt_sigreturn rt_sigtimedwait wait4".split())
-ORDER = 50  # inside DROP: last, because it may forbid what the others need
+# Inside DROP: last, because it may forbid what the others need.  But without no_new_privs only CAP_SYS_ADMIN may install it.
+ORDER, EARLY = 50, 15
+AFTER_EARLY = ("prctl", "capset", "setgroups", "setresgid", "setresuid")
 
 _HINT = {
-    errno.EACCES: "a filter needs NoNewPrivileges() in the plan, or CAP_SYS_ADMIN",
+    errno.EACCES: "a filter needs NoNewPrivileges() in the plan, or CAP_SYS_ADMIN and early=True",
     errno.EPERM: "a filter that is there already forbids seccomp(2)",
     errno.EINVAL: "this kernel has no seccomp filters (CONFIG_SECCOMP_FILTER)",
     errno.ENOSYS: "this kernel, or a filter that is there already, has no seccomp(2)",
@@ -75,12 +77,15 @@ class Seccomp:
 
     :param rules: for each call the first one that matches counts
     :param otherwise: what every other call gets: an error as in "EPERM", "kill", or "log" (and allow)
+    :param early: install it before the capabilities go: for a plan without `NoNewPrivileges`, in which set-user-ID programs
+        count.  It must let through what takes capabilities away and changes ids.
     :raises PlanError: an unknown name or action
     :see: seccomp(2)
     """
 
     rules: tuple[Rule, ...]
     otherwise: str = "EPERM"
+    early: bool = False
 
     def __post_init__(self) -> None:
         if _answer(self.otherwise) == ALLOW:
@@ -93,6 +98,10 @@ class Seccomp:
         sockets = [Rule("socket", (Where(0, family),), "EPERM") for family in (AF_ALG, AF_VSOCK)]
         special = [Rule("clone", (Where(0, 0, NAMESPACES),)), Rule("clone3", action="ENOSYS"), *sockets, Rule("socket")]
         return cls((*plain, *special, *(Rule("personality", (Where(0, value),)) for value in ANY_PERSONALITY)))
+
+    def before_capabilities(self) -> Seccomp:
+        """The same with `early`."""
+        return replace(self, early=True)
 
     @classmethod
     def log(cls) -> Seccomp:
@@ -138,11 +147,12 @@ class Seccomp:
     def steps(self) -> Iterable[Step]:
         """The one step.  Raises PlanError where the child could not end, or would be killed before it is the program."""
         kills = "kill" in (self.otherwise, *(r.action for r in self.rules))
-        if missing := [name for name in (*ALWAYS, *(("execve",) if kills else ())) if not self.allows(name)]:
+        wanted = (*ALWAYS, *(("execve",) if kills else ()), *(AFTER_EARLY if self.early else ()))
+        if missing := [name for name in wanted if not self.allows(name)]:
             raise PlanError(f"under this filter no program could start, or end: it lacks {', '.join(missing)}")
         call, why = syscalls.seccomp(Late(self._program, str(self))), "only system calls that the filter lets through"
         # Before Linux 5.16 a kill with a core dump took along everybody who shared the memory: the caller.
-        yield Step.child(Phase.DROP, call, why=why, order=ORDER, hint=_HINT, helper="join" if kills else "")
+        yield Step.child(Phase.DROP, call, why=why, order=EARLY if self.early else ORDER, hint=_HINT, helper="join" if kills else "")
 
     def __str__(self) -> str:
         names = len({r.name for r in self.rules if r.action == "allow"})

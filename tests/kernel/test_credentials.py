@@ -47,6 +47,19 @@ def test_with_a_filter_and_no_new_privileges(rootdir: Path) -> None:
     assert (found["Uid"].split()[0], found["Seccomp"], found["NoNewPrivs"]) == ("5", "2", "1")
 
 
+def test_a_filter_before_the_capabilities_needs_no_promise_about_privileges(rootdir: Path) -> None:
+    parts = [ck.Credentials(5, 6), ck.Capabilities.default()]
+    with pytest.raises(ck.StepError, match="early=True"):
+        status(rootdir, *parts, ck.Seccomp.default())
+    found = status(rootdir, *parts, ck.Seccomp.default().before_capabilities())
+    assert (found["Uid"].split()[0], found["Seccomp"], found["NoNewPrivs"]) == ("5", "2", "0")
+
+
+def test_an_early_filter_that_forbids_the_rest_is_refused() -> None:
+    with pytest.raises(ck.PlanError, match="capset"):
+        ck.plan(ck.Seccomp.default().denying(["capset"]).before_capabilities(), run=["true"])
+
+
 def test_it_cannot_write_what_is_roots(rootdir: Path) -> None:
     with ck.LayerFS(rootdir) as root:
         tried = ck.run(["touch", "/usr/new"], ns.User(uids=ALL, gids=ALL), ns.Mount(), ns.Pid(), root, ck.Credentials(1000, 1000))
