@@ -18,7 +18,22 @@ from .measure import QUICK, Budget
 from .plot import draw
 from .table import Table
 
-NAMES = ("steps", "kinds", "spawning", "peers", "memory", "threads", "bindings", "overlays", "cgroups", "unpacking", "layering")
+NAMES = (
+    "steps",
+    "kinds",
+    "spawning",
+    "peers",
+    "memory",
+    "threads",
+    "bindings",
+    "overlays",
+    "cgroups",
+    "unpacking",
+    "layering",
+    "pulling",
+    "building",
+    "layer_memory",
+)
 BUDGET = Budget()
 
 
