@@ -31,12 +31,14 @@ ODD: tuple[Any, ...] = (
     None, True, False, 0, 1, 2, -1, 1.5, 1e400, 1 << 62, 1 << 63, 1 << 64, "", " ", "0", "\0", "\u212aey", "\ud800", [], {}, [[]], [{}],
     {"": ""}, DIGEST, DIGEST.upper(), "sha256:..", "md5:d41d8cd98f00b204e9800998ecf8427e", "linux", "layers", "e30=", "e30",
     media.OCI_MANIFEST, media.OCI_INDEX, media.OCI_CONFIG, media.OCI_LAYER_ZSTD, media.DOCKER_SCHEMA1_SIGNED, media.DOCKER_LIST,
+    media.EMPTY,
 )  # fmt: skip
 KEYS = (
     "schemaVersion", "mediaType", "artifactType", "config", "layers", "subject", "annotations", "manifests", "digest", "size", "platform",
     "urls", "data", "fsLayers", "history", "os", "architecture", "variant", "os.version", "os.features", "rootfs", "type", "diff_ids",
     "created", "created_by", "empty_layer", "author", "comment", "Env", "Cmd", "Entrypoint", "Labels", "Volumes", "ExposedPorts",
     "Healthcheck", "User", "WorkingDir", "StopSignal", "OnBuild", "Shell", "Config", "Layers", "RepoTags", "MediaType", "SIZE",
+    "\u017fize", "",
 )  # fmt: skip
 WORDS = (
     '{"', '":', '","', "[", "]", "{}", "null", "true", "NaN", "-Infinity", "1e999", "\\ud800", "\\u0000", '"sha256:', '"sha512:',

@@ -17,6 +17,7 @@ HEX = "0123456789abcdef" * 4
 WORDS = (
     "docker.io/", "index.docker.io/", "library/", "localhost", "localhost:5000/", "127.0.0.1:5000/", "[::1]:443/", "@sha256:", "@sha512:",
     HEX, f"@sha256:{HEX}", "__", "..", ".", "--", "/", ":", "@", ":latest", "linux/", "arm64/v8", "x86_64", "%2f", "\u212a", "\u0131",
+    "\n", "\0",
 )  # fmt: skip
 SEEDS = (
     "nginx", "nginx:1.27", "library/nginx", "docker.io/library/nginx:latest", "127.0.0.1:5000/lesson:1", "localhost/a/b/c", "[::1]:5000/x",

@@ -58,6 +58,7 @@ NUMBERS = (
 NAMES = (
     b"a", b"a/", b"a/b", b"a/b/c", b"d", b"d/", b"d/f", b"..", b"../x", b"/", b"./", b"", b".", b"a/../b", b"../outside/canary",
     b"/outside", b".wh.a", b".wh.d", b"d/.wh.f", b".wh..wh..opq", b"d/.wh..wh..opq", b".wh.", b"l", b"l/x", b"l/.wh.x", b"\xff\xfe",
+    b"n" * 100,
 )  # fmt: skip
 
 
