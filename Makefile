@@ -54,6 +54,12 @@ test: testenv ## all tests, as root where possible
 guest: testenv ## the tests that want other kernels, in virtual machines
 	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/vm
 
+FUZZ_SECONDS ?= 60
+
+.PHONY: fuzz
+fuzz: $(STAMP) ## what reads what strangers wrote, given bytes nobody wrote: FUZZ_SECONDS for each
+	tools/fuzz $(FUZZ_SECONDS)
+
 .PHONY: lint
 lint: style types warnings ## style, types and compiler warnings
 
