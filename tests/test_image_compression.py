@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from containerkit import errors
-from containerkit.image import _zstd, compression
+from containerkit.image import _compress, _gzip, _zstd
 from containerkit.image.compression import Ahead, Compressor, Decompressed
 from containerkit.image.errors import ImageError, InvalidLayer, LimitExceeded, Mismatch, Unsupported
 from containerkit.image.limits import Limits
@@ -32,7 +32,7 @@ def zstandard() -> Any:
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both libraries that read and write gzip."""
     if request.param == "zlib":
-        monkeypatch.setattr(compression, "_isal", lambda name: None)
+        monkeypatch.setattr(_gzip, "isal", lambda name: None)
     else:
         pytest.importorskip("isal", reason="needs isal: pip install containerkit[fast]")
     return str(request.param)
@@ -65,7 +65,7 @@ def test_gzip_comes_back(engine: str, level: int | None, size: int) -> None:
 
 def test_gzip_is_the_same_twice_whatever_the_processors(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     once = compressed(DATA, "gzip", 100_000)
-    monkeypatch.setattr(compression._Gzip, "workers", 1)
+    monkeypatch.setattr(_compress._Gzip, "workers", 1)
     assert compressed(DATA, "gzip", 100_000) == once
 
 

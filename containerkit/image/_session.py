@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from ._content import opened, reach
 from ._disk import locked, sync_directory
 from ._leases import Lease
 from ._names import Names, give
+from ._trees import Trees
 from .blobs import Blobs, FileBlobs
 from .descriptor import Descriptor
 from .digest import CHUNK, Digest, Readable, Verifier
 from .source import named
+
+if TYPE_CHECKING:
+    from .layer import Layer
 
 __all__ = ["Session", "is_whole"]
 
@@ -24,9 +31,9 @@ class Session:
     :param root: the store's directory
     """
 
-    def __init__(self, root: Path, lease: Lease, names: Names) -> None:
-        self._lease, self._names, self._content = lease, names, root / "locks" / "content"
-        self._blobs, self._pinned = FileBlobs(root), set[str]()
+    def __init__(self, root: Path, lease: Lease, names: Names, trees: Trees) -> None:
+        self._lease, self._names, self._trees, self._content = lease, names, trees, root / "locks" / "content"
+        self._blobs = FileBlobs(root)
 
     def has(self, descriptor: Descriptor) -> bool:
         """Whether the blob is there.  It is from now on not collected, also one that is still to come."""
@@ -34,25 +41,62 @@ class Session:
             self._lease.pin(descriptor.digest)
             return is_whole(self._path(descriptor.digest), descriptor.size)
 
-    def add(self, descriptor: Descriptor, stream: Readable) -> None:
-        """Keeps a blob, verified, and on disk before it can be seen.
+    def add(self, descriptor: Descriptor, stream: Readable, unpack: tuple[Layer, Digest] | None = None) -> None:
+        """Keeps a blob, verified, and on disk before it can be seen.  May be called by several threads at once.
 
-        :raises Mismatch: it is not what the descriptor says; nothing is kept
+        :param unpack: the layer that the blob is, and its chain id: it is unpacked while its bytes arrive
+        :raises Mismatch: it is not what the descriptor says, or does not become what the layer says; nothing is kept
+        :raises ImageError: it cannot be unpacked; nothing is kept
         """
         if self.has(descriptor):
-            return
-        place, source = self._lease.place(), Verifier(stream, descriptor.digest, descriptor.size)
-        with open(place, "xb", buffering=0) as file:
+            if unpack:
+                self.unpack(*unpack)
+        elif unpack and not self.has_tree(unpack[1]):
+            self._add_both(descriptor, stream, *unpack)
+        else:
+            self._name(descriptor, self._write(descriptor, stream))
+
+    def _add_both(self, descriptor: Descriptor, stream: Readable, layer: Layer, chain: Digest) -> None:
+        """Neither the blob nor the tree has its name before both are right."""
+        arriving = self._trees.arriving(layer, chain, self._lease)
+        try:
+            new = self._write(descriptor, stream, arriving.feed)
+            arriving.finish()
+        except BaseException as error:
+            arriving.abandon(error)
+            raise
+        self._name(descriptor, new)
+        self._trees.publish(chain, arriving.place)
+
+    def _write(self, descriptor: Descriptor, stream: Readable, seen: Callable[[bytes], object] = lambda data: None) -> Path:
+        """A blob's bytes, verified and on disk, where nobody else looks.  :param seen: is called with all of them"""
+        new, source = self._lease.place(), Verifier(stream, descriptor.digest, descriptor.size)
+        with open(new, "xb", buffering=0) as file:
             while data := source.read1(CHUNK):
+                seen(data)
                 view = memoryview(data)
                 while view:
                     view = view[file.write(view) :]
             source.drain()
             os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())
+        return new
+
+    def _name(self, descriptor: Descriptor, new: Path) -> None:
         path = self._path(descriptor.digest)
         os.makedirs(path.parent, mode=0o700, exist_ok=True)
-        os.rename(place, path)
+        os.rename(new, path)
+
+    def has_tree(self, chain: Digest) -> bool:
+        """Whether the layer is there unpacked.  It is from now on not collected, also one that is still to come."""
+        with locked(self._content, shared=True):
+            self._lease.pin(chain)
+            return self._trees.place(chain).is_dir()
+
+    def unpack(self, layer: Layer, chain: Digest) -> None:
+        """Unpacks a layer whose blob is there, unless it is unpacked already.  :raises ImageError: it cannot be; nothing is kept"""
+        if not self.has_tree(chain):
+            self._trees.make(replace(layer, blobs=self._blobs), chain, self._lease)
 
     def copy(self, blobs: Blobs, root: Descriptor) -> None:
         """Keeps all that a manifest or an index leads to, itself last.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..merged import is_whiteout
+from ._arriving import Arriving
 from ._disk import locked, rename, sync_filesystem
 from .digest import Digest
 from .documents import dump, parse
@@ -60,10 +61,25 @@ class Trees:
             if not place.is_dir():
                 new = lease.place()
                 self.unpack(layer, chain, new)
-                sync_filesystem(new)  # all its files at once: what has its name is on disk
-                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                rename(new, place)
+                self._name(new, place)
         return place / TREE
+
+    def arriving(self, layer: Layer, chain: Digest, lease: Lease) -> Arriving:
+        """Begins to unpack a layer whose bytes are still to come.  Nobody waits for it: who else wants it meanwhile makes its own."""
+        return Arriving(self, layer, chain, lease.place())
+
+    def publish(self, chain: Digest, new: Path) -> Path:
+        """Gives what was unpacked its name, unless somebody else was faster."""
+        place = self.place(chain)
+        with locked(self.root / "locks" / chain.hex[:2]):
+            if not place.is_dir():
+                self._name(new, place)
+        return place / TREE
+
+    def _name(self, new: Path, place: Path) -> None:
+        sync_filesystem(new)  # all its files at once: what has its name is on disk
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        rename(new, place)
 
     def unpack(self, layer: Layer, chain: Digest, place: Path) -> None:
         """Unpacks a layer anywhere, with its label."""

@@ -16,6 +16,7 @@ from .limits import Limits
 
 MAGIC = 0xFD2FB528
 CUT = "the zstd stream is cut short"
+BLOCKS = 4  # of 128 KiB at most, in one step: more and they leave the cache, fewer and the threads wait for each other
 
 
 def library() -> Any:
@@ -49,7 +50,7 @@ class _Input:
 
 
 def pieces(stream: Readable, limits: Limits) -> Iterator[bytes]:
-    """What a zstd stream of one or more frames becomes, 128 KiB at most each.
+    """What a zstd stream of one or more frames becomes, 512 KiB at most each.
 
     :raises InvalidLayer: it is not zstd, is cut short, or its checksum is wrong
     :raises Unsupported: it needs a dictionary
@@ -79,10 +80,13 @@ def _frame(source: _Input, decoder: Any, magic: bytes, limits: Limits) -> Iterat
     yield from filter(None, [decoder.decompress(magic + head)])
     last = 0
     while not last:
-        block = source.take(3)
-        number = int.from_bytes(block, "little")
-        last, kind, size = number & 1, number >> 1 & 3, number >> 3
-        data = decoder.decompress(block + source.take(1 if kind == 1 else size) + (source.take(4) if last and checksum else b""))
+        blocks: list[bytes] = []
+        while not last and len(blocks) < BLOCKS:
+            block = source.take(3)
+            number = int.from_bytes(block, "little")
+            last, kind, size = number & 1, number >> 1 & 3, number >> 3
+            blocks.append(block + source.take(1 if kind == 1 else size))
+        data = decoder.decompress(b"".join(blocks) + (source.take(4) if last and checksum else b""))
         if data:
             yield data
     if not decoder.eof:

@@ -22,10 +22,11 @@ from typing import BinaryIO, Literal, Protocol
 
 from ..program import extension, number
 from . import _root, diff, media
+from ._ahead import Ahead, Checked
 from .blobs import Blobs, FileBlobs, MemoryBlobs
-from .compression import Ahead, Block, Compressor, Decompressed
+from .compression import Block, Compressor, Decompressed
 from .descriptor import Descriptor
-from .digest import CHUNK, Digest, Readable, Verifier
+from .digest import CHUNK, Digest, Readable
 from .errors import CannotUnpack, ImageError, InvalidLayer, Mismatch, Missing
 from .ids import Ids
 from .limits import Limits
@@ -90,8 +91,8 @@ class Layer:
         """
         with contextlib.closing(self.compressed()) as blob:
             tar = _Whole(Decompressed(blob, media.compression(self.media_type), limits=limits), blob)
-            with Ahead(tar) as ahead:
-                yield Verifier(ahead, self.diff_id, what=f"layer {self.diff_id.short}, not compressed")
+            with Checked(tar, self.diff_id, f"layer {self.diff_id.short}, not compressed") as checked, Ahead(checked) as ahead:
+                yield ahead
 
     def entries(self, limits: Limits | None = None) -> Iterator[Entry]:
         """What is in it, in the tar's order."""

@@ -255,7 +255,7 @@ class Store(Source):
 
     def session(self) -> Session:
         """For who brings blobs one by one, as a registry's client does: ``with store.session() as session:``."""
-        return Session(self.directory, self.leases.take(), self.catalogue)
+        return Session(self.directory, self.leases.take(), self.catalogue, self.trees)
 
     def layers(self, image: Image | str | Reference) -> tuple[Path, ...]:
         """The layers unpacked, the lowest first, as `LayerFS` takes them.  `hold` them while they are in use.
