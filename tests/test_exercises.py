@@ -47,6 +47,17 @@ WRONG = [
     ("pod", ', "memory_swap_max": 0', "", "swap is not limited to 0"),
     ("pod", "return ck.Cgroup(name, **asked)", "return ck.Cgroup(name, **asked).make()", "the group was made"),
     ("pod", 'if "memory" in limits:', 'limits = {"memory": "1Gi", **limits}\n    if "memory" in limits:', "what is not named has no limit"),
+    ("header", 'block[148:156] = b" " * 8\n', 'pass\n', "is the checksum that of the header with spaces in its field"),
+    ("header", "b\"%011o", "b\"%011d", "Python's tarfile"),
+    ("header", "len(encoded) > 100", "len(name) > 100", "51 characters that are 102 bytes"),
+    ("header", "% (mode, 0, 0)", "% (mode & 0o777, 0, 0)", "header('bin/tool', 10, 0o4755) as"),
+    ("header", 'b"ustar\\x0000"', 'b"ustar  \\x00"', "readers take it for the form before that"),
+    ("header", 'block[156:157] = b"0"', 'block[156:157] = b"5"', "is no header of a file"),
+    ("intact", "not path.is_file() or ", "", "your code raised FileNotFoundError"),
+    ("intact", '[manifest["config"], *manifest["layers"]]', 'manifest["layers"]', "the config has one other bit"),
+    ("intact", "            continue\n", "", "your code raised"),
+    ("intact", 'found = hashlib.file_digest(file, "sha256")', "found = hashlib.sha256(file.read())", "read it in pieces"),
+    ("intact", ' or path.stat().st_size != descriptor["size"]', "", "the manifest gives a layer another size"),
 ]  # fmt: skip
 
 

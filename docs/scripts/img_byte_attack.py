@@ -1,0 +1,19 @@
+import tempfile
+from pathlib import Path
+
+import containerkit as ck
+from img_kubia import kubia
+
+with tempfile.TemporaryDirectory() as directory:
+    box = Path(directory, "kubia")
+    kubia().save(box)
+    app = ck.Image.open(box).layers[-1]
+    blob = box / "blobs/sha256" / app.digest.hex
+    data = bytearray(blob.read_bytes())
+    data[4] ^= 1  # a time in the head of the gzip: what it unpacks to is still the same
+    blob.write_bytes(data)
+    try:
+        app.unpack(Path(directory, "root"))
+    except ck.ImageError as error:
+        print(f"{type(error).__name__}: {error}")
+    print("on the disk:", sorted(path.name for path in Path(directory).iterdir()))

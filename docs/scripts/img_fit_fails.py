@@ -1,0 +1,13 @@
+import sys
+from dataclasses import replace
+
+import containerkit as ck
+from img_kubia import kubia, one_file
+
+image = kubia()
+other = image.append(one_file("more", b"one more\n"))
+mixed = replace(image, config_data=other.config_data)  # one's manifest, the other's config
+try:
+    mixed.validate()
+except ck.ImageError as error:
+    sys.exit(str(error))

@@ -1,0 +1,14 @@
+from img_kubia import kubia, one_file
+
+image = kubia()
+french = one_file("app.js", b"console.log('salut');\n")
+salut = image.append(french, history="ADD app.js /app.js")
+salut = salut.with_config(env={"PORT": "80"})
+print(salut)
+for name, each in (("kubia", image), ("salut", salut)):
+    print(f"\n{name} {each.digest.short}")
+    print("  layers:", *(layer.digest.short for layer in each.layers))
+    print("  env:   ", *each.config.env)
+print("\nin the top layer: ", salut.layers[-1].open("/app.js").read().decode().strip())
+print("still below it:   ", salut.layers[-2].open("/app.js").readline().decode().strip())
+print("flattened:        ", len(salut.flatten().layers), "layer")
