@@ -1,0 +1,173 @@
+"""Showing who asks: what a registry wants to be shown, and what is shown to it.
+
+A registry that answers 401 says how it wants to be asked: Basic, with name and password; or Bearer, with a token that a token
+service gives for name and password, or for an identity token.  Tokens are kept by what they allow, until they expire.
+:see: https://distribution.github.io/distribution/spec/auth/
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlencode
+
+from ..image.documents import Fields
+from ..image.errors import ImageError
+from ._http import Http, Origin, Response, target
+from .credentials import Credentials
+from .errors import ProtocolError, RegistryError, Unauthorized
+from .patience import Retries, insist
+
+__all__ = ["Authority", "Challenge", "challenges"]
+
+CLIENT = "containerkit"
+SHORTEST = 60  # seconds a token lives at least, as the specification has it
+EARLY = 10  # seconds before its end a token is not used any more
+TOKEN = re.compile(r"[\x21-\x7e]{1,65536}", re.ASCII)
+_WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_PARAMETER = re.compile(rf'\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))\s*(?:,|$)', re.ASCII | re.DOTALL)
+_SCHEME = re.compile(rf"\s*,*\s*({_WORD})(?:\s+|$|(?=,))", re.ASCII)
+
+Scopes = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """One way to be asked.
+
+    :ivar scheme: in lower case: "basic", "bearer"
+    :ivar parameters: names in lower case
+    """
+
+    scheme: str
+    parameters: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+def challenges(values: Iterable[str]) -> list[Challenge]:
+    """What WWW-Authenticate headers say, as far as it can be understood.  :see: rfc9110 section 11.6.1"""
+    found = []
+    for value in values:
+        at = 0
+        while (match := _SCHEME.match(value, at)) and match.end() > at:
+            at, parameters = match.end(), {}
+            while parameter := _PARAMETER.match(value, at):
+                name, quoted, plain = parameter.groups()
+                parameters[name.lower()] = re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL) if quoted is not None else plain
+                at = parameter.end()
+            found.append(Challenge(match[1].lower(), parameters))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    text: str = field(repr=False)
+    until: float
+
+
+class Authority:
+    """What one registry is shown.
+
+    :param find: gives the credentials of a repository, asked when a registry wants some
+    :param http: what tokens are fetched with
+    :param trusted: says whether a token service may be talked to
+    """
+
+    def __init__(self, find: Callable[[str], Credentials], http: Http, trusted: Callable[[Origin], bool], retries: Retries) -> None:
+        self._find, self._http, self._trusted, self._retries = find, http, trusted, retries
+        self._tokens: dict[Scopes, _Token] = {}
+        self._basic: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def header(self, scopes: Scopes) -> str:
+        """What to show without being asked, because it was wanted before; "" for nothing."""
+        token = self._tokens.get(scopes)
+        if token and time.monotonic() < token.until:
+            return f"Bearer {token.text}"
+        return self._basic.get(_repository(scopes), "")
+
+    def answer(self, response: Response, scopes: Scopes, shown: str) -> str:
+        """What to show to who answered 401.  Closes the answer.
+
+        :param shown: what it was shown already
+        :raises Unauthorized: there is nothing else to show
+        """
+        wanted = challenges(response.all("WWW-Authenticate")[:20])
+        refusal = response.refusal()
+        with self._lock:
+            if (known := self.header(scopes)) and known != shown:
+                return known  # another thread was asked the same
+            for challenge in wanted:
+                if challenge.scheme == "bearer" and "realm" in challenge.parameters:
+                    return self._bearer(challenge, scopes, shown, response.url, refusal)
+            if any(challenge.scheme == "basic" for challenge in wanted):
+                return self._password(scopes, shown, refusal)
+        raise refusal
+
+    def _password(self, scopes: Scopes, shown: str, refusal: RegistryError) -> str:
+        found = self._find(_repository(scopes))
+        if not found.username or shown == (header := f"Basic {found.basic}"):
+            raise refusal
+        self._basic[_repository(scopes)] = header
+        return header
+
+    def _bearer(self, challenge: Challenge, scopes: Scopes, shown: str, asked: str, refusal: RegistryError) -> str:
+        found = self._find(_repository(scopes))
+        if found.registry_token:
+            if shown == (header := f"Bearer {found.registry_token}") or not TOKEN.fullmatch(found.registry_token):
+                raise refusal
+            self._tokens[scopes] = _Token(found.registry_token, float("inf"))
+            return header
+        if shown.startswith("Bearer ") and challenge.parameters.get("error") == "invalid_token":
+            self._tokens.pop(scopes, None)
+        realm = target(asked, challenge.parameters["realm"])
+        if not self._trusted(Origin.of(realm)):
+            raise ProtocolError(f"the registry wants its token to be fetched from {realm[:200]}, which is not safe to talk to")
+        token = self._fetch(realm, challenge.parameters.get("service", ""), _together(scopes, challenge), found)
+        if shown == f"Bearer {token.text}":
+            raise refusal
+        self._tokens[scopes] = token
+        return f"Bearer {token.text}"
+
+    def _fetch(self, realm: str, service: str, scopes: Scopes, who: Credentials) -> _Token:
+        fields = [("service", service)] * bool(service)
+        if who.identity_token:
+            form = [("grant_type", "refresh_token"), ("refresh_token", who.identity_token), ("client_id", CLIENT), *fields]
+            body = urlencode([*form, ("scope", " ".join(scopes))]).encode()
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            return insist(lambda: _token(self._http.send("POST", realm, headers, body)), self._retries)
+        fields += [("account", who.username)] * bool(who.username) + [("scope", scope) for scope in scopes]
+        url = realm + ("&" if "?" in realm else "?") * bool(fields) + urlencode(fields, quote_via=quote, safe=":,/")
+        headers = {"Authorization": f"Basic {who.basic}"} if who.username else {}
+        return insist(lambda: _token(self._http.send("GET", url, headers)), self._retries)
+
+
+def _repository(scopes: Scopes) -> str:
+    """The repository that the first scope is about; "" for none."""
+    kind, _, rest = scopes[0].partition(":") if scopes else ("", "", "")
+    return rest.rpartition(":")[0] if kind == "repository" else ""
+
+
+def _together(scopes: Scopes, challenge: Challenge) -> Scopes:
+    """What is wanted, and what the registry says is needed for it."""
+    return tuple(dict.fromkeys((*scopes, *challenge.parameters.get("scope", "").split()[:10])))
+
+
+def _token(response: Response) -> _Token:
+    """:raises Unauthorized: the token service does not know who asks;  :raises ProtocolError: its answer is no token"""
+    if response.status != 200:
+        error = response.refusal()
+        if response.status in (400, 401, 403):  # OAuth2 says 400 where a refresh token is no longer good
+            raise Unauthorized(str(error), status=response.status, faults=getattr(error, "faults", ())) from error
+        raise error
+    fields = Fields(response.json("token"), "token")
+    try:
+        text = fields.text("token", "") or fields.text("access_token", "")
+        seconds = fields.number("expires_in", 0)
+    except ImageError as error:
+        raise ProtocolError(str(error)) from error
+    if not TOKEN.fullmatch(text):
+        raise ProtocolError(f"{response.url[:200]}: the answer has no token in it")
+    return _Token(text, time.monotonic() + max(seconds, SHORTEST) - EARLY)

@@ -1,0 +1,87 @@
+"""Manifests and indexes as a registry sends and takes them: small, of a known kind, and with the digest that was asked for."""
+
+from __future__ import annotations
+
+from ..image import media
+from ..image.descriptor import Descriptor
+from ..image.digest import Digest
+from ..image.documents import LIMIT, parse
+from ..image.errors import InvalidDigest, Mismatch, Unsupported
+from ..image.manifest import media_type_of
+from ._endpoint import Endpoint
+from ._http import Response
+from .errors import ProtocolError
+
+__all__ = ["ACCEPT", "fetch", "head", "put"]
+
+ACCEPT = ", ".join((media.OCI_INDEX, media.DOCKER_LIST, media.OCI_MANIFEST, media.DOCKER_MANIFEST))
+GENERIC = ("", "application/json", "application/octet-stream", "text/plain")  # of registries that are mere files
+
+
+def fetch(endpoint: Endpoint, repository: str, which: str) -> tuple[Descriptor, bytes]:
+    """A manifest or an index.
+
+    :param which: a tag or a digest
+    :raises NotFound: there is none;  :raises Mismatch: its bytes are not those that were asked for, or promised
+    :raises Unsupported: docker schema 1, or no image at all;  :raises LimitExceeded: over 4 MiB
+    """
+    path = endpoint.path(repository, "manifests", which)
+    response = endpoint.request("GET", path, scopes=endpoint.scopes(repository), headers={"Accept": ACCEPT})
+    said = _said(response)
+    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    data = response.read(LIMIT, "a manifest")
+    for expected in filter(None, (Digest(which) if ":" in which else None, said)):
+        if (found := Digest.of(data, expected.algorithm)) != expected:
+            raise Mismatch(f"digest of the manifest {which} from {endpoint.base}", expected, found)
+    algorithm = Digest(which).algorithm if ":" in which else said.algorithm if said else "sha256"
+    return Descriptor.of(data, _media_type(data, media_type), algorithm=algorithm), data
+
+
+def head(endpoint: Endpoint, repository: str, which: str) -> Digest | None:
+    """The digest that a manifest has, as the registry says; None where there is no such manifest.
+
+    :raises ProtocolError: it is there, and nothing says what its digest is
+    """
+    path = endpoint.path(repository, "manifests", which)
+    response = endpoint.request("HEAD", path, scopes=endpoint.scopes(repository), headers={"Accept": ACCEPT}, ok=(200, 404))
+    response.finish()
+    if response.status == 404:
+        return None
+    if (said := _said(response)) is None and ":" not in which:
+        raise ProtocolError(f"{path}: the registry does not say which digest that is")
+    return said or Digest(which)
+
+
+def put(endpoint: Endpoint, repository: str, which: str, data: bytes, media_type: str) -> bool:
+    """Brings a manifest or an index.  Returns whether the registry takes care of what it says about its subject.
+
+    :raises Mismatch: the registry says it is something else
+    """
+    response = endpoint.request(
+        "PUT", endpoint.path(repository, "manifests", which), scopes=endpoint.scopes(repository, "pull,push"),
+        headers={"Content-Type": media_type, "Content-Length": str(len(data))}, body=data, ok=(200, 201),
+    )  # fmt: skip
+    response.finish()
+    if (said := _said(response)) and said != (found := Digest.of(data, said.algorithm)):
+        raise Mismatch(f"what {endpoint.base} says the manifest {which} is", found, said)
+    return "OCI-Subject" in response.headers
+
+
+def _said(response: Response) -> Digest | None:
+    text = response.headers.get("Docker-Content-Digest", "")
+    try:
+        return Digest(text) if text else None
+    except InvalidDigest as error:
+        response.close()
+        raise ProtocolError(f"{response.url[:300]}: Docker-Content-Digest: {error}") from error
+
+
+def _media_type(data: bytes, said: str) -> str:
+    """What a document is, when the header and the document agree."""
+    media.refuse_schema1(said)
+    if said not in GENERIC and media.kind(said) not in ("manifest", "index"):
+        raise Unsupported(f"the registry answers with {said[:100]!r}, which is no manifest")
+    document = parse(data, "manifest")
+    own = document.get("mediaType")
+    kind = media.kind(said) or (media.kind(own) if isinstance(own, str) else "") or ("index" if "manifests" in document else "manifest")
+    return media_type_of(document, "" if said in GENERIC else said, kind)

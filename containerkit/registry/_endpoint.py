@@ -1,0 +1,166 @@
+"""One place that answers for a registry: itself, or a mirror of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Collection, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+
+from ..image.errors import InvalidReference
+from ._auth import Authority, Scopes
+from ._http import Body, Http, Origin, Response, target
+from .credentials import Credentials
+from .errors import ProtocolError, Unreachable
+from .patience import Retries, Timeouts, insist
+
+__all__ = ["Endpoint", "is_loopback"]
+
+HUB, HUB_HOST = "docker.io", "registry-1.docker.io"
+REDIRECTS = (301, 302, 303, 307, 308)
+HOPS = 5
+PROBE = 3.0  # seconds for a TLS handshake with this machine itself
+CERTIFICATES = (Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))
+_PLACE = re.compile(r"(?:(https?)://)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::([0-9]{1,5}))?(/[A-Za-z0-9._/-]*)?", re.ASCII)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is sent there never leaves this machine."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Endpoint:
+    """One place that answers for a registry.
+
+    :param place: host, host:port; a mirror's may have a scheme before it, and a path after it
+    :param plain_http: without TLS; False for never; None for only on this machine, and only where there is no TLS
+    :param verify: whether its certificate must be one of a trusted authority
+    :param ca: a file of certificates that are trusted besides
+    :param find: gives the credentials of a repository
+    """
+
+    def __init__(
+        self, place: str, *, plain_http: bool | None, verify: bool, ca: str | os.PathLike[str] | None,
+        find: Callable[[str], Credentials], retries: Retries, timeouts: Timeouts, connections: int,
+    ) -> None:  # fmt: skip
+        if not (match := _PLACE.fullmatch(place)):
+            raise InvalidReference(f"{place[:200]!r} is not a registry")
+        scheme, host, port, path = match.groups()
+        self._plain = True if scheme == "http" else False if scheme == "https" else plain_http
+        self._host, self._port = HUB_HOST if host == HUB else host, int(port) if port else None
+        self.prefix = path.strip("/") + "/" if path and path.strip("/") else ""
+        self._context = _context(verify, ca, f"{host}:{port}" if port else host)
+        self.http = Http(self._context, timeouts, connections)
+        self.retries, self.timeouts = retries, timeouts
+        self.authority = Authority(find, self.http, self.may_go, retries)
+        self._lock, self._base = threading.Lock(), ""
+
+    @property
+    def base(self) -> str:
+        """Its URL.  For this machine it is found out whether there is TLS."""
+        with self._lock:
+            if not self._base:
+                plain = self._plain if self._plain is not None else is_loopback(self._host) and not self._has_tls()
+                port = f":{self._port}" if self._port else ""
+                self._base = f"{'http' if plain else 'https'}://{self._host}{port}"
+        return self._base
+
+    def _has_tls(self) -> bool:
+        """:raises Unreachable: nobody is there"""
+        try:
+            address = (self._host.strip("[]"), self._port or 443)
+            with socket.create_connection(address, min(PROBE, self.timeouts.connect)) as sock:
+                sock.settimeout(min(PROBE, self.timeouts.connect))
+                with self._context.wrap_socket(sock, server_hostname=address[0]):
+                    return True
+        except ssl.SSLCertVerificationError:
+            return True
+        except ConnectionRefusedError as error:
+            if self._port:
+                raise Unreachable(f"{self._host}:{self._port}: {error.strerror}") from error
+            return False
+        except OSError:
+            return False
+
+    def may_go(self, origin: Origin) -> bool:
+        """Whether this registry may lead there: to TLS, and without it only where it was said, or on this machine."""
+        own = Origin.of(self.base)
+        return origin.scheme == "https" or (own.scheme == "http" and (self._plain is True or is_loopback(origin.host)))
+
+    def path(self, repository: str, *parts: str) -> str:
+        """Of something in a repository."""
+        return "/".join((f"/v2/{self.prefix}{repository}", *parts))
+
+    def scopes(self, repository: str, actions: str = "pull") -> Scopes:
+        """What a token must allow."""
+        return (f"repository:{self.prefix}{repository}:{actions}",)
+
+    def request(
+        self, method: str, path: str, *, scopes: Scopes = (), headers: Mapping[str, str] | None = None, body: Body = None,
+        ok: Collection[int] = (200,), again: bool = True, wait: float | None = None,
+    ) -> Response:  # fmt: skip
+        """One request, and what it takes: authorization, redirects, another attempt.
+
+        :param path: below this endpoint, or a URL that it gave
+        :param ok: the statuses that are answers; all others are errors
+        :param again: whether it may be repeated
+        :param wait: seconds for the answer
+        :raises RegistryError: there is no such answer
+        """
+
+        def once() -> Response:
+            response = self._authorized(method, target(self.base, path), scopes, headers or {}, body, wait)
+            if response.status not in ok:
+                raise response.refusal()
+            return response
+
+        return insist(once, self.retries if again else Retries(0))
+
+    def _authorized(self, method: str, url: str, scopes: Scopes, headers: Mapping[str, str], body: Body, wait: float | None) -> Response:
+        shown = self.authority.header(scopes)
+        response = self._followed(method, url, headers, body, shown, wait)
+        for _ in range(2):  # a token may be out of date, and its successor not enough
+            if response.status != 401 or Origin.of(response.url) != Origin.of(self.base):
+                break
+            shown = self.authority.answer(response, scopes, shown)
+            response = self._followed(method, url, headers, body, shown, wait)
+        return response
+
+    def _followed(self, method: str, url: str, headers: Mapping[str, str], body: Body, shown: str, wait: float | None) -> Response:
+        """Redirects, one by one: who asks is shown to the registry itself and to nobody else."""
+        own = Origin.of(self.base)
+        for _ in range(HOPS + 1):
+            if not self.may_go(origin := Origin.of(url)):
+                raise ProtocolError(f"{self.base} leads to {url[:200]}, which is not safe to talk to")
+            mine = {"Authorization": shown} if shown and origin == own else {}
+            response = self.http.send(method, url, {**headers, **mine}, body, wait=wait)
+            if response.status not in REDIRECTS or method not in ("GET", "HEAD"):
+                return response
+            response.finish()
+            url = target(url, response.headers.get("Location", ""))
+        raise ProtocolError(f"{method} {self.base}: more than {HOPS} redirects")
+
+    def close(self) -> None:
+        self.http.close()
+
+
+def _context(verify: bool, ca: str | os.PathLike[str] | None, host: str) -> ssl.SSLContext:
+    """Whom to trust: the system's authorities, those given, and those that docker's certs.d has for the host."""
+    context = ssl.create_default_context()
+    if not verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    for directory in (each / host for each in CERTIFICATES):
+        for path in sorted(directory.glob("*.crt")):
+            context.load_verify_locations(path)
+        for path in sorted(directory.glob("*.cert")):
+            context.load_cert_chain(path, path.with_suffix(".key"))
+    if ca:
+        context.load_verify_locations(ca)
+    return context

@@ -1,0 +1,73 @@
+"""Credential helpers: programs called docker-credential-NAME that know passwords.  They speak JSON over pipes.
+
+:see: https://github.com/docker/docker-credential-helpers
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+from ..image.documents import Fields, dump, parse
+from ..image.errors import ImageError
+from .errors import CredentialsError
+
+__all__ = ["erase", "get", "store"]
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
+SECONDS = 60
+LIMIT = 64 << 10
+NOTHING = "credentials not found"  # how every helper begins to say that it has none
+
+
+def get(helper: str, server: str) -> tuple[str, str] | None:
+    """Name and password; None where the helper has none.
+
+    :raises CredentialsError: there is no such helper, it fails, it answers something else
+    """
+    done = _run(helper, "get", server.encode())
+    said = (done.stdout + done.stderr)[:300].decode(errors="replace").strip()
+    if done.returncode != 0:
+        if NOTHING in said:
+            return None
+        raise CredentialsError(f"docker-credential-{helper} get: exit code {done.returncode}: {said}")
+    try:
+        fields = Fields(parse(done.stdout, f"docker-credential-{helper} get", limit=LIMIT), f"docker-credential-{helper} get")
+        return fields.text("Username"), fields.text("Secret")
+    except ImageError as error:
+        raise CredentialsError(str(error)) from error
+
+
+def store(helper: str, server: str, username: str, secret: str) -> None:
+    """Keeps a password.  :raises CredentialsError: the helper does not"""
+    _succeed(helper, "store", dump({"ServerURL": server, "Username": username, "Secret": secret}))
+
+
+def erase(helper: str, server: str) -> bool:
+    """Forgets a password.  Returns whether there was one.  :raises CredentialsError: the helper fails"""
+    if get(helper, server) is None:
+        return False
+    _succeed(helper, "erase", server.encode())
+    return True
+
+
+def _succeed(helper: str, action: str, data: bytes) -> None:
+    done = _run(helper, action, data)
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr)[:300].decode(errors="replace").strip()
+        raise CredentialsError(f"docker-credential-{helper} {action}: exit code {done.returncode}: {said}")
+
+
+def _run(helper: str, action: str, data: bytes) -> subprocess.CompletedProcess[bytes]:
+    """No shell, and no path: only a name that is looked up in PATH."""
+    if not NAME.fullmatch(helper):
+        raise CredentialsError(f"{helper[:100]!r} is not the name of a credential helper")
+    program = f"docker-credential-{helper}"
+    try:
+        return subprocess.run([program, action], input=data, capture_output=True, timeout=SECONDS)
+    except FileNotFoundError:
+        raise CredentialsError(f"there is no program {program} in PATH, which the configuration names") from None
+    except subprocess.TimeoutExpired:
+        raise CredentialsError(f"{program} {action}: no answer in {SECONDS} s") from None
+    except OSError as error:
+        raise CredentialsError(f"{program}: {error.strerror}") from error

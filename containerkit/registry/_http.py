@@ -1,0 +1,224 @@
+"""One exchange: a request, and an answer of which no more is read than somebody asks for.
+
+Nothing is followed, repeated or believed here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import ssl
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from ..image import documents
+from ..image.digest import CHUNK
+from ..image.errors import ImageError, LimitExceeded
+from . import _work
+from ._wire import library, meaning, pools
+from .errors import Fault, ProtocolError, RegistryError, Unreachable, Untrusted, refusal
+from .patience import Timeouts, seconds_after
+
+__all__ = ["Body", "Http", "Origin", "Response", "target"]
+
+Body = bytes | Callable[[], Iterable[bytes]] | None
+VERSION = "0.1.0"
+AGENT = f"containerkit/{VERSION}"
+ERROR_LIMIT = 64 << 10  # bytes of an answer that is an error
+PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who is talked to: what a password is for."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> Origin:
+        """:raises ProtocolError: not a URL of http or https, or one with a password in it"""
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise ProtocolError(f"not a URL: {url[:200]!r}: {error}") from None
+        if parts.scheme not in PORTS or not parts.hostname or parts.username is not None or parts.password is not None:
+            raise ProtocolError(f"not a URL to go to: {url[:200]!r}")
+        return cls(parts.scheme, parts.hostname.lower(), port if port is not None else PORTS[parts.scheme])
+
+
+def target(base: str, location: str) -> str:
+    """Where a Location or a Link leads, seen from `base`.  Without a fragment.
+
+    :raises ProtocolError: nowhere: not http, longer than any URL, with characters that none has
+    """
+    if not location or len(location) > 16384 or not location.isascii() or any(ord(c) <= 32 or ord(c) == 127 for c in location):
+        raise ProtocolError(f"not a place to go to: {location[:200]!r}")
+    try:
+        found: SplitResult = urlsplit(urljoin(base, location))
+    except ValueError as error:
+        raise ProtocolError(f"not a place to go to: {location[:200]!r}: {error}") from None
+    url = found._replace(fragment="").geturl()
+    Origin.of(url)
+    return url
+
+
+class Response:
+    """An answer.  Close it, or use it in a ``with`` block; one that was read to its end gives its connection back.
+
+    :ivar status: the HTTP status
+    :ivar url: what was asked
+    :ivar headers: by name, in any case
+    """
+
+    def __init__(self, what: str, url: str, raw: Any) -> None:
+        self._what, self.url, self._raw = what, url, raw
+        self.status: int = raw.status
+        self.headers: Mapping[str, str] = raw.headers
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a header that may be there many times."""
+        found: list[str] = self._raw.headers.getlist(name)
+        return found
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body, where the headers say so.  :raises ProtocolError: in no number"""
+        text = self.headers.get("Content-Length")
+        if text is None:
+            return None
+        if not (text.isascii() and text.isdigit()) or len(text) > 18:
+            raise ProtocolError(f"{self._what}: the Content-Length is {text[:60]!r}")
+        return int(text)
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether only the end of the connection says where the body ends, which a cut connection says too."""
+        return self.length is None and "chunked" not in self.headers.get("Transfer-Encoding", "").lower()
+
+    def some(self, size: int = CHUNK) -> bytes:
+        """What has come of the body, `size` bytes at most; b"" at its end.
+
+        :raises Unreachable: it was cut
+        """
+        with _errors(self._what):
+            data: bytes = self._raw.read1(size)
+        return data
+
+    def read(self, limit: int, name: str = "an answer") -> bytes:
+        """All of a small body.  :raises LimitExceeded: it is larger"""
+        if (self.length or 0) > limit:
+            self.close()
+            raise LimitExceeded(f"{name} from {self.url[:200]}", limit)
+        found = io.BytesIO()
+        with self:
+            while data := self.some():
+                found.write(data)
+                if found.tell() > limit:
+                    raise LimitExceeded(f"{name} from {self.url[:200]}", limit)
+        return found.getvalue()
+
+    def json(self, name: str, limit: int = documents.LIMIT) -> dict[str, Any]:
+        """The JSON object it is.  :raises ProtocolError: it is none, or too large"""
+        try:
+            return documents.parse(self.read(limit, name), name)
+        except ImageError as error:
+            raise ProtocolError(f"{self._what}: {error}") from error
+
+    def refusal(self) -> RegistryError:
+        """The error that this answer is.  Closes it."""
+        after = seconds_after(text) if (text := self.headers.get("Retry-After")) is not None else None
+        return refusal(self._what, self.status, self._faults(), after=after)
+
+    def _faults(self) -> list[Fault]:
+        """What the body says, as far as it can be understood."""
+        try:
+            errors = documents.parse(self.read(ERROR_LIMIT), "errors").get("errors")
+        except (RegistryError, ImageError):
+            return []
+        found = [each for each in errors[:20] if isinstance(each, dict)] if isinstance(errors, list) else []
+        return [Fault(_printable(each.get("code")) or "UNKNOWN", _printable(each.get("message"))) for each in found]
+
+    def finish(self) -> None:
+        """Reads the rest of a body nobody wants, if it is small, so that the connection can be used again."""
+        with contextlib.suppress(RegistryError, ImageError):
+            self.read(ERROR_LIMIT)
+        self.close()
+
+    def close(self) -> None:
+        self._raw.close()
+        self._raw.release_conn()
+
+    def __enter__(self) -> Response:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.close()
+
+
+def _printable(value: object) -> str:
+    """A registry's words, which may end up on a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in value[:200]) if isinstance(value, str) else ""
+
+
+class Http:
+    """Connections to wherever, kept for the next request.
+
+    :param context: whom TLS trusts
+    :param connections: how many are kept for each host
+    """
+
+    def __init__(self, context: ssl.SSLContext, timeouts: Timeouts, connections: int = 8) -> None:
+        self.timeouts, self._pools = timeouts, pools(timeouts, context, connections)
+
+    def send(self, method: str, url: str, headers: Mapping[str, str], body: Body = None, *, wait: float | None = None) -> Response:
+        """One request.  The body of the answer is not read yet.
+
+        :param wait: seconds for the first byte of the answer, `timeouts.read` unless given
+        :raises Unreachable: there is none, or TLS does not trust it
+        """
+        _work.check()
+        what = f"{method} {urlsplit(url)._replace(query='').geturl()[:300]}"
+        timeout = library().Timeout(connect=self.timeouts.connect, read=wait or self.timeouts.read)
+        headers = {"User-Agent": AGENT, "Accept-Encoding": "identity", **headers}
+        with _errors(what):
+            raw = self._pools.urlopen(
+                method, url, body=body() if callable(body) else body, headers=headers, timeout=timeout, redirect=False,
+                preload_content=False, decode_content=False, assert_same_host=False,
+            )  # fmt: skip
+        return Response(what, url, raw)
+
+    def close(self) -> None:
+        """Closes the connections nobody uses."""
+        self._pools.clear()
+
+
+@contextlib.contextmanager
+def _errors(what: str) -> Iterator[None]:
+    """Turns urllib3's errors into ours."""
+    try:
+        yield
+    except RegistryError:
+        raise
+    except (library().exceptions.HTTPError, OSError) as error:
+        _work.check()  # it may have been cut because other work failed
+        if found := meaning(error, what):
+            raise found from error
+        text = f"{what}: {str(error)[:300]}"
+        raise Untrusted(text) if _untrusted(error) else Unreachable(text) from error
+    except ValueError as error:  # http.client has no other word for what it cannot send
+        raise ProtocolError(f"{what}: {error}") from error
+
+
+def _untrusted(error: BaseException) -> bool:
+    seen: BaseException | None = error
+    while seen is not None:
+        if any(isinstance(each, ssl.SSLCertVerificationError) for each in (seen, *seen.args)):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False

@@ -1,0 +1,40 @@
+"""Manifests that are read once, however often they are looked at."""
+
+from __future__ import annotations
+
+import io
+
+from ..image import media
+from ..image.blobs import Blobs, read
+from ..image.descriptor import Descriptor
+from ..image.digest import Digest, Verifier
+
+__all__ = ["Kept"]
+
+
+class Kept:
+    """Blobs, of which manifests, indexes and configs are remembered.
+
+    :ivar documents: manifests and indexes, in the order they were read
+    """
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._data: dict[Digest, bytes] = {}
+        self.documents: dict[Digest, Descriptor] = {}
+
+    def keep(self, descriptor: Descriptor, data: bytes) -> None:
+        """Remembers what was read elsewhere, and verified there."""
+        self._data[descriptor.digest] = data
+        if media.kind(descriptor.media_type) in ("manifest", "index"):
+            self.documents.setdefault(descriptor.digest, descriptor.bare())
+
+    def open(self, descriptor: Descriptor, /) -> io.BufferedIOBase:
+        if media.kind(descriptor.media_type) not in ("manifest", "index", "config"):
+            return self._blobs.open(descriptor)
+        if descriptor.digest not in self._data:
+            self.keep(descriptor, read(self._blobs, descriptor))
+        return Verifier(io.BytesIO(self._data[descriptor.digest]), descriptor.digest, descriptor.size)
+
+    def has(self, digest: Digest, /) -> bool:
+        return digest in self._data or self._blobs.has(digest)

@@ -1,0 +1,78 @@
+"""Lists that a registry gives page by page: tags, repositories, referrers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ..image.documents import Fields
+from ..image.errors import ImageError, LimitExceeded
+from ._auth import Scopes
+from ._endpoint import Endpoint
+from ._http import Origin, Response, target
+from .errors import ProtocolError
+
+__all__ = ["names", "pages"]
+
+PAGES = 10_000
+NAMES = 1_000_000
+_NAME = re.compile(r"[\w./-]{1,255}", re.ASCII)  # no more than what may end up on a terminal
+_LINK = re.compile(r"\s*<([^<>]*)>\s*((?:;\s*[A-Za-z*-]+\s*(?:=\s*(?:\"[^\"]*\"|[^\s,;\"]+)\s*)?)*)(?:,|$)", re.ASCII)
+_NEXT = re.compile(r";\s*rel\s*=\s*(?:\"(?:[^\"]*\s)?next(?:\s[^\"]*)?\"|next)\s*(?:;|$)", re.ASCII | re.IGNORECASE)
+
+
+def pages(
+    endpoint: Endpoint, path: str, scopes: Scopes, name: str, accept: str = "application/json"
+) -> Iterator[tuple[Response, dict[str, Any]]]:
+    """Every page of a list, with its answer.
+
+    :raises ProtocolError: a page leads to one that was already, or to somebody else
+    """
+    seen = {url := target(endpoint.base, path)}
+    for _ in range(PAGES):
+        response = endpoint.request("GET", url, scopes=scopes, headers={"Accept": accept})
+        following = _next(response)
+        yield response, response.json(name)
+        if not following:
+            return
+        url = target(response.url, following)
+        if Origin.of(url) != Origin.of(endpoint.base) or "/v2/" not in url:
+            raise ProtocolError(f"{endpoint.base}: the next page of {name} is said to be at {url[:200]}")
+        if url in seen:
+            raise ProtocolError(f"{endpoint.base}: the pages of {name} lead in a circle")
+        seen.add(url)
+    raise LimitExceeded(f"{name} of {endpoint.base}", PAGES, "pages")
+
+
+def names(endpoint: Endpoint, path: str, scopes: Scopes, name: str) -> tuple[str, ...]:
+    """A list of names, all pages of it.
+
+    :param name: of the field that has them
+    :raises ProtocolError: some are none
+    """
+    found: dict[str, None] = {}
+    for _, page in pages(endpoint, path, scopes, name):
+        try:
+            some = Fields(page, name).texts(name)
+        except ImageError as error:
+            raise ProtocolError(str(error)) from error
+        if wrong := [each for each in some if not _NAME.fullmatch(each)]:
+            raise ProtocolError(f"{endpoint.base}: {wrong[0][:100]!r} cannot be one of the {name}")
+        found.update(dict.fromkeys(some))
+        if len(found) > NAMES:
+            raise LimitExceeded(f"{name} of {endpoint.base}", NAMES, "of them")
+    return tuple(found)
+
+
+def _next(response: Response) -> str:
+    """Where the next page is, "" for nowhere.  :see: rfc8288"""
+    for value in response.all("Link")[:20]:
+        at = 0
+        while match := _LINK.match(value, at):
+            if _NEXT.search(match[2]):
+                return match[1]
+            at = match.end()
+            if at >= len(value):
+                break
+    return ""

@@ -1,0 +1,211 @@
+"""Bringing a blob to a registry: not at all where it is there, by its name where another repository has it, in one piece, or
+in several.
+
+:see: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#push
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import quote, urlencode
+
+from ..image.descriptor import Descriptor
+from ..image.digest import Digest
+from ..image.errors import Mismatch
+from ._endpoint import Endpoint
+from ._http import Response, target
+from .errors import ProtocolError, Refused, RegistryError
+from .patience import insist, may_pass
+
+__all__ = ["Upload", "exists"]
+
+PIECE = 256 << 10  # bytes that are sent at a time, which is also how often progress is told
+CHUNK = 16 << 20  # bytes of a part, where a registry takes no larger ones and nobody said how large
+LARGEST_CHUNK = 256 << 20  # a part is kept in memory
+TOO_LARGE = (405, 411, 413, 501)  # answers of registries, and of proxies before them, that take a blob in parts
+BINARY = {"Content-Type": "application/octet-stream"}
+_RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})", re.ASCII)
+
+Outcome = Literal["exists", "mounted", "done"]
+
+
+def exists(endpoint: Endpoint, repository: str, digest: Digest) -> bool:
+    """Whether a repository has a blob."""
+    path = endpoint.path(repository, "blobs", digest)
+    response = endpoint.request("HEAD", path, scopes=endpoint.scopes(repository), ok=(200, 404))
+    response.finish()
+    return response.status == 200
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One blob on its way.
+
+    :param opened: gives the blob's bytes, verified while they are read, from their beginning
+    :param source: a repository of the same registry that has the blob
+    :param chunk: bytes of a part; None for one piece
+    :param count: is told how many bytes are sent
+    """
+
+    endpoint: Endpoint
+    repository: str
+    descriptor: Descriptor
+    opened: Callable[[], io.BufferedIOBase]
+    source: str = ""
+    chunk: int | None = None
+    count: Callable[[int], None] = lambda done: None
+
+    def run(self) -> Outcome:
+        """:raises RegistryError: the registry does not take it;  :raises Mismatch: the bytes are not what they should be"""
+        return insist(self._attempt, self.endpoint.retries)
+
+    def _attempt(self) -> Outcome:
+        location, least = self._begin()
+        if not location:
+            return "mounted"
+        try:
+            if self.chunk is None:
+                try:
+                    self._whole(location)
+                except Refused as error:
+                    if error.status not in TOO_LARGE:
+                        raise
+                    location, least = self._begin(mount=False)
+                    self._parts(location, max(CHUNK, least))
+            else:
+                self._parts(location, max(self.chunk, least, 1))
+        except BaseException as error:
+            if not isinstance(error, RegistryError) or not may_pass(error):
+                self._abandon(location)
+            raise
+        return "done"
+
+    def _begin(self, *, mount: bool = True) -> tuple[str, int]:
+        """Where to send it, and the least size of a part; "" where it was mounted."""
+        scopes = self.endpoint.scopes(self.repository, "pull,push")
+        query = ""
+        if mount and self.source and self.source != self.repository:
+            query = "?" + urlencode({"mount": self.descriptor.digest, "from": self.endpoint.prefix + self.source}, safe=":/")
+            scopes += self.endpoint.scopes(self.source)
+        path = self.endpoint.path(self.repository, "blobs", "uploads") + f"/{query}"
+        response = self.endpoint.request("POST", path, scopes=scopes, headers={"Content-Length": "0"}, ok=(201, 202))
+        response.finish()
+        if response.status == 201:
+            if not query:
+                raise ProtocolError(f"{path}: the registry says that it has a blob that it was not given")
+            _same(response, self.descriptor.digest)
+            return "", 0
+        least = response.headers.get("OCI-Chunk-Min-Length", "0")
+        if not re.fullmatch("[0-9]{1,18}", least, re.ASCII) or int(least) > LARGEST_CHUNK:
+            raise ProtocolError(f"{path}: parts of at least {least[:40]!r} bytes are not sent")
+        return _location(response), int(least)
+
+    def _whole(self, location: str) -> None:
+        with contextlib.closing(_Opened(self.opened, self.count)) as body:
+            headers = BINARY | {"Content-Length": str(self.descriptor.size)}
+            self._finish(location, headers, body.pieces)
+
+    def _finish(self, location: str, headers: dict[str, str], body: Callable[[], Iterator[bytes]] | None = None) -> None:
+        url = location + ("&" if "?" in location else "?") + "digest=" + quote(self.descriptor.digest, safe=":")
+        response = self._send("PUT", url, headers, body, ok=(201,))
+        _same(response, self.descriptor.digest)
+
+    def _send(
+        self, method: str, url: str, headers: dict[str, str], body: Callable[[], Iterator[bytes]] | None, *, ok: tuple[int, ...]
+    ) -> Response:
+        scopes, wait = self.endpoint.scopes(self.repository, "pull,push"), self.endpoint.timeouts.commit
+        response = self.endpoint.request(method, url, scopes=scopes, headers=headers, body=body, ok=ok, again=False, wait=wait)
+        response.finish()
+        return response
+
+    # --- in parts ------------------------------------------------------------------------------------------------
+
+    def _parts(self, location: str, size: int) -> None:
+        """Each part is kept until the registry has it, so that what is lost on the way is sent again."""
+        at = 0
+        with contextlib.closing(self.opened()) as stream:
+            while part := stream.read(min(size, LARGEST_CHUNK)):
+                end = at + len(part)
+                while at < end:
+                    location, now = self._part(location, part[at - end :], at)
+                    if not at < now <= end:
+                        raise ProtocolError(f"{location[:300]}: the registry has {now} bytes, after those from {at} to {end} were sent")
+                    at = now
+                    self.count(at)
+        self._finish(location, {"Content-Length": "0"})
+
+    def _part(self, location: str, data: bytes, at: int) -> tuple[str, int]:
+        """Sends one part.  Returns where the next one goes, and how many bytes the registry has."""
+        headers = BINARY | {"Content-Length": str(len(data)), "Content-Range": f"{at}-{at + len(data) - 1}"}
+        trouble: RegistryError | None = None
+
+        def once() -> tuple[str, int]:
+            nonlocal trouble
+            if trouble:  # some of it may have arrived
+                now_at, has = self._status(location)
+                if has > at:
+                    return now_at, has
+            try:
+                response = self._send("PATCH", location, headers, lambda: iter([data]), ok=(202,))
+            except RegistryError as error:
+                trouble = error
+                raise
+            return _location(response), _has(response, at + len(data))
+
+        return insist(once, self.endpoint.retries)
+
+    def _status(self, location: str) -> tuple[str, int]:
+        response = self._send("GET", location, {}, None, ok=(204,))
+        return _location(response, location), _has(response, 0)
+
+    def _abandon(self, location: str) -> None:
+        """The registry may forget what it has; it will anyway, some day."""
+        with contextlib.suppress(RegistryError):
+            self._send("DELETE", location, {}, None, ok=(202, 204))
+
+
+class _Opened:
+    """A blob as the body of a request, which may have to be sent twice."""
+
+    def __init__(self, opened: Callable[[], io.BufferedIOBase], count: Callable[[int], None]) -> None:
+        self._opened, self._count = opened, count
+        self._stream: io.BufferedIOBase | None = None
+
+    def pieces(self) -> Iterator[bytes]:
+        self.close()
+        self._stream, done = self._opened(), 0
+        while piece := self._stream.read1(PIECE):
+            yield piece
+            done += len(piece)
+            self._count(done)
+
+    def close(self) -> None:
+        if self._stream:
+            self._stream.close()
+            self._stream = None
+
+
+def _location(response: Response, default: str = "") -> str:
+    """:raises ProtocolError: there is none"""
+    return target(response.url, response.headers.get("Location") or default)
+
+
+def _has(response: Response, default: int) -> int:
+    """How many bytes a registry says it has.  Some say 0-0 for none, as for one."""
+    text = response.headers.get("Range")
+    if text is None:
+        return default
+    if not (match := _RANGE.fullmatch(text)):
+        raise ProtocolError(f"{response.url[:300]}: the Range is {text[:60]!r}")
+    return int(match[1]) + 1 if match[1] != "0" or default == 1 else 0
+
+
+def _same(response: Response, digest: Digest) -> None:
+    said = response.headers.get("Docker-Content-Digest", "")
+    if said and said != digest:
+        raise Mismatch("what the registry says it was given", digest, said[:140])

@@ -1,0 +1,180 @@
+"""Connections that do not wait for ever: urllib3's, over sockets that know how slow is too slow.
+
+A read timeout alone ends silence only: a server that sends a byte a minute never runs into it.  Here the headers of an
+answer have a time and a size, and what follows has a least speed, counted over the time spent waiting for it: whoever reads
+slowly is not blamed on the server.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import socket
+import ssl
+import time
+from typing import Any
+
+from ..errors import Unavailable
+from . import _work
+from .errors import ProtocolError, RegistryError, TooSlow
+from .patience import Timeouts
+
+__all__ = ["library", "pools"]
+
+HEADERS = 256 << 10  # bytes of one answer's status line and headers
+BUFFER = 64 << 10
+
+
+def library() -> Any:
+    """The module urllib3.  :raises Unavailable: it is not installed"""
+    try:
+        import urllib3
+    except ImportError as error:
+        what = "talking to a registry"
+        raise Unavailable(what, probed=f"import urllib3: {error}", remedy="pip install containerkit[registry]") from error
+    return urllib3
+
+
+class TooMuch(OSError):
+    """More headers than anybody needs.  An OSError, so that it comes through http.client as one."""
+
+
+class SlowAnswer(OSError):
+    """Too slow.  No TimeoutError: that is what a socket says that hears nothing at all."""
+
+
+class Paced(io.RawIOBase):
+    """The bytes of a connection, as they come.
+
+    :param stream: of a socket, not buffered
+    """
+
+    def __init__(self, stream: Any, timeouts: Timeouts) -> None:
+        self._stream, self._timeouts = stream, timeouts
+        self._deadline, self._heading, self._count, self._waited = 0.0, True, 0, 0.0
+
+    def readable(self) -> bool:
+        return True
+
+    def body(self) -> None:
+        """The headers are over."""
+        self._heading, self._count, self._waited = False, 0, 0.0
+
+    def readinto(self, buffer: Any, /) -> int:
+        started = time.monotonic()
+        count: int = self._stream.readinto(buffer)
+        now = time.monotonic()
+        self._count += count
+        if self._heading:
+            self._check_headers(now)
+        else:
+            self._check_speed(now - started)
+        return count
+
+    def _check_headers(self, now: float) -> None:
+        """From the first byte on: before it, the timeout of the socket counts."""
+        self._deadline = self._deadline or now + self._timeouts.read
+        if now > self._deadline:
+            raise SlowAnswer(f"{self._timeouts.read:g} s were not enough for the headers of one answer")
+        if self._count > HEADERS + BUFFER:  # the buffer may hold what comes after them
+            raise TooMuch(f"more than {HEADERS} bytes of headers")
+
+    def _check_speed(self, waited: float) -> None:
+        self._waited += waited
+        if self._waited < self._timeouts.window:
+            return
+        if self._count < self._waited * self._timeouts.speed:
+            raise SlowAnswer(f"{self._count} bytes in {self._waited:.0f} s of waiting")
+        self._count, self._waited = 0, 0.0
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.close()
+        super().close()
+
+
+class Patient:
+    """A socket whose answers are paced.  Everything else is the socket's own."""
+
+    def __init__(self, sock: socket.socket, timeouts: Timeouts) -> None:
+        self._sock, self._timeouts = sock, timeouts
+        self.paced: Paced | None = None
+        self.work: _work.Work | None = None
+
+    def makefile(self, mode: str, *args: Any, **options: Any) -> io.BufferedReader:
+        """What http.client reads an answer from.  It closes the socket when it is the last that has it."""
+        self.paced = Paced(self._sock.makefile("rb", buffering=0), self._timeouts)
+        return io.BufferedReader(self.paced, BUFFER)
+
+    def sendall(self, data: Any) -> None:
+        """All of it in `timeouts.read`: without this it would be the time for a connection."""
+        self._sock.settimeout(self._timeouts.read)
+        self._sock.sendall(data)
+
+    def cut(self) -> None:
+        """From another thread: whoever waits for this connection finds it at its end."""
+        _work.cut(self._sock)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+class _Mixin:
+    """What a connection of urllib3 does besides."""
+
+    timeouts: Timeouts
+    sock: Any
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]
+        self.sock = Patient(self.sock, self.timeouts)
+        self._join()
+
+    def request(self, *args: Any, **options: Any) -> None:
+        self._join()
+        super().request(*args, **options)  # type: ignore[misc]
+
+    def getresponse(self) -> Any:
+        sock = self.sock
+        response = super().getresponse()  # type: ignore[misc]
+        if sock.paced:
+            sock.paced.body()
+        return response
+
+    def _join(self) -> None:
+        """Whoever cancels the work of this thread cuts its connection."""
+        if self.sock is not None and (work := _work.current()):
+            work.hold(self.sock)
+
+
+@functools.cache
+def _classes() -> dict[str, tuple[type, type]]:
+    """A pool and a connection for each scheme."""
+    urllib3 = library()
+    pooled = {"http": urllib3.HTTPConnectionPool, "https": urllib3.HTTPSConnectionPool}
+    return {scheme: (pool, type("Connection", (_Mixin, pool.ConnectionCls), {})) for scheme, pool in pooled.items()}
+
+
+def pools(timeouts: Timeouts, context: ssl.SSLContext, connections: int) -> Any:
+    """A PoolManager of such connections.  :raises Unavailable: urllib3 is not installed"""
+    manager = library().PoolManager(num_pools=16, maxsize=connections, block=False, retries=False, ssl_context=context)
+    made = {}
+    for scheme, (pool, connection) in _classes().items():
+        made[scheme] = type("Pool", (pool,), {"ConnectionCls": type("Connection", (connection,), {"timeouts": timeouts})})
+    manager.pool_classes_by_scheme = made
+    return manager
+
+
+def meaning(error: BaseException, what: str) -> Exception | None:
+    """The error of ours that is the reason of one of urllib3's."""
+    seen: BaseException | None = error
+    while seen is not None:
+        for each in (seen, *seen.args):
+            if isinstance(each, RegistryError):  # of the other registry, out of a body that is being copied
+                return each
+            if isinstance(each, SlowAnswer):
+                return TooSlow(f"{what}: too slow: {each}")
+            if isinstance(each, TooMuch):
+                return ProtocolError(f"{what}: {each}")
+        seen = seen.__cause__ or seen.__context__
+    return None

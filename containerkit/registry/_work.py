@@ -1,0 +1,116 @@
+"""Several things at a time, of which the first that fails ends all: no thread, no wait and no connection outlives it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+from .errors import Cancelled
+
+__all__ = ["Work", "check", "current", "sleep"]
+
+Result = TypeVar("Result")
+_here = threading.local()
+
+
+class Connected(Protocol):
+    """A connection that a thread may be waiting for."""
+
+    work: Work | None
+
+    def cut(self) -> None: ...
+
+
+class Work:
+    """Runs functions in threads: ``with Work(4) as work: work.run([f, g])``.
+
+    :param workers: threads at a time
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.stopped = threading.Event()
+        self._pool = ThreadPoolExecutor(workers, "containerkit-registry")
+        self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._lock = threading.Lock()
+
+    def run(self, tasks: Iterable[Callable[[], Result]]) -> list[Result]:
+        """What they return, in order.
+
+        :raises BaseException: what the first to fail raised, after all others have ended
+        """
+        futures = [self._pool.submit(self._one, task) for task in tasks]
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        if failed := [f for f in futures if f in done and f.exception()]:
+            self.stop(futures)
+            raise _first([error for f in failed if (error := f.exception())])
+        return [future.result() for future in futures]
+
+    def _one(self, task: Callable[[], Result]) -> Result:
+        _here.work = self
+        try:
+            check()
+            return task()
+        finally:
+            _here.work = None
+
+    def hold(self, connection: Connected) -> None:
+        """A thread of this work uses a connection from now on."""
+        with self._lock:
+            connection.work = self
+            self._connections.add(connection)
+
+    def stop(self, futures: Iterable[Future[Any]] = ()) -> None:
+        """Ends everything: who sleeps wakes, and who reads finds the connection cut."""
+        self.stopped.set()
+        for future in futures:
+            future.cancel()
+        with self._lock:
+            connections = [each for each in self._connections if each.work is self]
+        for each in connections:
+            each.cut()
+
+    def __enter__(self) -> Work:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        if kind:
+            self.stop()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _first(errors: list[BaseException]) -> BaseException:
+    """The one that says why; others only followed from it."""
+    return next((error for error in errors if not isinstance(error, Cancelled)), errors[0])
+
+
+def current() -> Work | None:
+    """The work this thread is a part of."""
+    return getattr(_here, "work", None)
+
+
+def check() -> None:
+    """:raises Cancelled: the work this thread is a part of has failed"""
+    if (work := current()) and work.stopped.is_set():
+        raise Cancelled("given up: another part of the work failed")
+
+
+def sleep(seconds: float) -> None:
+    """:raises Cancelled: before or meanwhile"""
+    if work := current():
+        work.stopped.wait(seconds)
+        check()
+    else:
+        time.sleep(seconds)
+
+
+def cut(sock: socket.socket) -> None:
+    """Lets who reads from it, or writes to it, in another thread see the end."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # that of TLS would wait for the other side

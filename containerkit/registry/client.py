@@ -1,0 +1,265 @@
+"""A registry: what is in it, and bringing something there.
+
+    with Registry("example.com") as registry:
+        registry.tags("team/app")
+        descriptor, data = registry.manifest("team/app:1")
+        registry.blobs("team/app").open(descriptor)         verified while it is read
+        registry.delete("team/app:1")
+
+A `Registry` may be used by many threads at once.
+:see: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import TypeVar
+
+from ..image._content import opened
+from ..image.blobs import Blobs
+from ..image.descriptor import Descriptor
+from ..image.digest import Digest
+from ..image.documents import LIMIT
+from ..image.errors import ImageError, InvalidReference, LimitExceeded, Mismatch
+from ..image.reference import Reference
+from . import _documents, _lists, _referrers
+from ._endpoint import Endpoint
+from ._uploads import Outcome, Upload, exists
+from .credentials import Credentials, Keyring
+from .errors import Cancelled, RegistryError
+from .patience import Retries, Timeouts
+from .remote import RemoteBlobs
+
+__all__ = ["Auth", "Registry"]
+
+Result = TypeVar("Result")
+Auth = Credentials | tuple[str, str] | Callable[[str, str], Credentials]
+
+
+class Registry:
+    """The client of one registry.
+
+    :param host: as in a reference: "docker.io", "127.0.0.1:5000"
+    :param plain_http: without TLS.  None is never, except on this machine itself, where https is tried, and then http
+    :param verify: whether its certificate must be one of a trusted authority
+    :param ca: a file of certificates that are trusted besides
+    :param auth: `Credentials`, name and password, or a function of host and repository; what docker and podman keep unless given
+    :param mirrors: asked first, in this order, when something is read: "mirror.example.com", "http://10.0.0.1:5000/hub".  They are
+        shown their own credentials, never those of the registry
+    :raises InvalidReference: `host` is none;  :raises Unavailable: urllib3 is not installed
+    """
+
+    def __init__(
+        self, host: str, *, plain_http: bool | None = None, verify: bool = True, ca: str | os.PathLike[str] | None = None,
+        auth: Auth | None = None, mirrors: Iterable[str] = (), retries: Retries | None = None, timeouts: Timeouts | None = None,
+        connections: int = 8,
+    ) -> None:  # fmt: skip
+        self.host = Reference(host, "a/a").registry
+        retries, timeouts, keyring = retries or Retries(), timeouts or Timeouts(), Keyring().find
+
+        def endpoint(place: str, plain: bool | None, sure: bool, find: Callable[[str], Credentials]) -> Endpoint:
+            return Endpoint(
+                place, plain_http=plain, verify=sure, ca=ca, find=find, retries=retries, timeouts=timeouts, connections=connections
+            )
+
+        own = _finder(self.host, auth, keyring)
+        self.places = [endpoint(each, None, True, _finder(_host(each), None, keyring)) for each in mirrors]
+        self.places.append(endpoint(self.host, plain_http, verify, own))
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The registry itself, and no mirror."""
+        return self.places[-1]
+
+    def reading(self, action: Callable[[Endpoint], Result]) -> Result:
+        """Does it at the first place where it goes well."""
+        for place in self.places[:-1]:
+            try:
+                return action(place)
+            except Cancelled:
+                raise
+            except (RegistryError, ImageError):
+                continue
+        return action(self.endpoint)
+
+    def reference(self, text: str | Reference) -> Reference:
+        """A name of this registry, in full: "app:1", "example.com/app:1".  :raises InvalidReference: of another one"""
+        full = isinstance(text, Reference) or text.startswith(f"{self.host}/") or self.host == "docker.io"
+        found = Reference.parse(str(text) if full else f"{self.host}/{text}")
+        if found.registry != self.host:
+            raise InvalidReference(f"{found} is not at {self.host}")
+        return found
+
+    def _repository(self, name: str) -> str:
+        return Reference(self.host, name).repository
+
+    # --- what is there -------------------------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """Asks whether it is there, speaks the protocol, and takes the credentials.
+
+        :raises Unauthorized: it does not;  :raises Unreachable: it is not there;  :raises ProtocolError: it is something else
+        """
+        self.endpoint.request("GET", "/v2/").finish()
+
+    def catalog(self) -> tuple[str, ...]:
+        """Its repositories, where it tells.  :raises RegistryError: it does not"""
+        return _lists.names(self.endpoint, "/v2/_catalog?n=1000", ("registry:catalog:*",), "repositories")
+
+    def tags(self, repository: str) -> tuple[str, ...]:
+        """The tags of a repository.  :raises NotFound: there is no such repository"""
+        name = self._repository(repository)
+        return self.reading(lambda e: _lists.names(e, e.path(name, "tags", "list") + "?n=1000", e.scopes(name), "tags"))
+
+    def manifest(self, reference: str | Reference) -> tuple[Descriptor, bytes]:
+        """A manifest or an index, and its bytes.
+
+        :raises NotFound: there is none;  :raises Mismatch: it is not the one that was asked for
+        :raises Unsupported: docker schema 1
+        """
+        wanted = self.reference(reference)
+        return self.reading(lambda e: _documents.fetch(e, wanted.repository, wanted.digest or wanted.tag))
+
+    def resolve(self, reference: str | Reference) -> Digest | None:
+        """The digest of a tag, as the registry says, without the manifest; None where there is none."""
+        wanted = self.reference(reference)
+        return self.reading(lambda e: _documents.head(e, wanted.repository, wanted.digest or wanted.tag))
+
+    def document(self, repository: str, descriptor: Descriptor) -> bytes:
+        """The bytes of a manifest or an index.  :raises Mismatch: they are not those of the descriptor"""
+        if descriptor.size > LIMIT:
+            raise LimitExceeded(f"manifest {descriptor.digest.short}", LIMIT)
+        name = self._repository(repository)
+        found, data = self.reading(lambda e: _documents.fetch(e, name, descriptor.digest))
+        if found.size != descriptor.size:
+            raise Mismatch(f"size of the manifest {descriptor.digest.short}", descriptor.size, found.size)
+        return data
+
+    def has_blob(self, repository: str, digest: Digest) -> bool:
+        """Whether a repository has a blob."""
+        return exists(self.endpoint, self._repository(repository), digest)
+
+    def has_manifest(self, repository: str, digest: Digest) -> bool:
+        """Whether a repository has a manifest or an index of this digest."""
+        return _documents.head(self.endpoint, self._repository(repository), digest) is not None
+
+    def blobs(self, repository: str) -> RemoteBlobs:
+        """What a repository has, to be read: ``Image.load(registry.blobs("app"), descriptor)``."""
+        return RemoteBlobs(self, self._repository(repository))
+
+    def referrers(self, reference: str | Reference, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
+        """What points at a manifest: signatures, attestations.
+
+        :param artifact_type: only those of this kind
+        """
+        wanted = self.reference(reference)
+        digest = wanted.digest or self.manifest(wanted)[0].digest
+        return self.reading(lambda e: _referrers.listed(e, wanted.repository, digest, artifact_type))
+
+    # --- bringing something --------------------------------------------------------------------------------------
+
+    def push_blob(
+        self, repository: str, descriptor: Descriptor, blobs: Blobs, *, mount_from: str = "", chunk: int | None = None,
+        count: Callable[[int], None] = lambda done: None,
+    ) -> Outcome:  # fmt: skip
+        """Brings a blob, unless it is there.
+
+        :param blobs: where it is
+        :param mount_from: a repository of this registry that has it already
+        :param chunk: bytes of a part; sent in one piece unless given, or unless the registry does not take that
+        :param count: is told how many bytes are sent
+        :return: "exists", "mounted" or "done"
+        :raises Mismatch: the bytes are not what the descriptor says;  :raises RegistryError: the registry does not take it
+        """
+        name = self._repository(repository)
+        if exists(self.endpoint, name, descriptor.digest):
+            return "exists"
+        source = self._repository(mount_from) if mount_from else ""
+        return Upload(self.endpoint, name, descriptor, lambda: opened(blobs, descriptor), source, chunk, count).run()
+
+    def push_manifest(self, reference: str | Reference, data: bytes, media_type: str) -> Descriptor:
+        """Brings a manifest or an index; what it names must be there.  What points at another one is listed there.
+
+        :param reference: a tag, or the digest of `data`
+        :raises Mismatch: another digest
+        """
+        wanted, subject = self.reference(reference), _referrers.subject(data, media_type)
+        algorithm = wanted.digest.algorithm if wanted.digest else "sha256"
+        descriptor = Descriptor.of(data, media_type, algorithm=algorithm)
+        if wanted.digest not in (None, descriptor.digest):
+            raise Mismatch(f"digest of the manifest for {wanted}", wanted.digest, descriptor.digest)
+        if len(data) > LIMIT:
+            raise LimitExceeded("a manifest", LIMIT)
+        kept = _documents.put(self.endpoint, wanted.repository, wanted.tag or descriptor.digest, data, media_type)
+        if subject and not kept:
+            _referrers.add(self.endpoint, wanted.repository, subject.digest, _referrers.of(data, media_type))
+        return descriptor
+
+    def delete(self, reference: str | Reference) -> None:
+        """Removes a tag, or, by its digest, a manifest with all its tags.  Blobs stay until the registry collects them.
+
+        :raises NotFound: there is none
+        :raises Refused: the registry does not do that.  Many let no tag go; ask them for the digest that `resolve` tells
+        """
+        wanted = self.reference(reference)
+        subject = self._subject(wanted) if wanted.digest else None
+        which = wanted.digest or wanted.tag
+        path, scopes = self.endpoint.path(wanted.repository, "manifests", which), self._deleting(wanted.repository)
+        self.endpoint.request("DELETE", path, scopes=scopes, ok=(200, 202, 204)).finish()
+        if subject:
+            self._forget(wanted.repository, *subject)
+
+    def delete_blob(self, repository: str, digest: Digest) -> None:
+        """Removes a blob from a repository.  :raises NotFound: there is none;  :raises Refused: the registry does not do that"""
+        name = self._repository(repository)
+        path = self.endpoint.path(name, "blobs", digest)
+        self.endpoint.request("DELETE", path, scopes=self._deleting(name), ok=(200, 202, 204)).finish()
+
+    def _deleting(self, repository: str) -> tuple[str, ...]:
+        return self.endpoint.scopes(repository, "delete,pull")
+
+    def _subject(self, wanted: Reference) -> tuple[Digest, Descriptor] | None:
+        """What a manifest points at, and how it is listed there."""
+        try:
+            descriptor, data = _documents.fetch(self.endpoint, wanted.repository, wanted.digest or wanted.tag)
+            found = _referrers.subject(data, descriptor.media_type)
+        except ImageError:  # whatever it is, it may go
+            return None
+        return (found.digest, descriptor) if found else None
+
+    def _forget(self, repository: str, digest: Digest, descriptor: Descriptor) -> None:
+        """Where the registry does not list referrers itself, the list is ours to keep."""
+        if _documents.head(self.endpoint, repository, _referrers.tag(digest)):
+            _referrers.remove(self.endpoint, repository, digest, descriptor)
+
+    def close(self) -> None:
+        """Closes its connections."""
+        for place in self.places:
+            place.close()
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Registry {self.host}>"
+
+
+def _finder(host: str, auth: Auth | None, keyring: Callable[[str, str], Credentials]) -> Callable[[str], Credentials]:
+    """Gives the credentials for a repository of one registry."""
+    if isinstance(auth, Credentials):
+        return lambda repository: auth
+    if isinstance(auth, tuple):
+        said = Credentials(*auth)
+        return lambda repository: said
+    chosen = auth or keyring
+    return lambda repository: chosen(host, repository)
+
+
+def _host(mirror: str) -> str:
+    """What its credentials are kept by."""
+    return mirror.partition("://")[2].partition("/")[0] if "://" in mirror else mirror.partition("/")[0]

@@ -1,0 +1,63 @@
+"""How far it is: one event at a time, for a bar, a line, or nobody.
+
+pull("app:1", store, progress=print)
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from ..image.descriptor import Descriptor
+
+__all__ = ["Callback", "Progress", "Reporter", "State"]
+
+State = Literal["waiting", "downloading", "exists", "mounted", "uploading", "unpacking", "done"]
+EVERY = 0.05  # seconds between two events about one blob
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One thing happened to one blob, or to the whole.
+
+    :ivar what: the blob, or the name of the image
+    :ivar done: bytes of it
+    :ivar total: bytes it will be; 0 where that is not known
+    """
+
+    what: Descriptor | str
+    done: int
+    total: int
+    state: State
+
+
+Callback = Callable[[Progress], object]
+
+
+class Reporter:
+    """Tells a callback, from many threads, one at a time and not too often.  What it raises ends the work."""
+
+    def __init__(self, callback: Callback | None) -> None:
+        self._callback, self._lock = callback, threading.Lock()
+
+    def __call__(self, what: Descriptor | str, state: State, done: int = 0) -> None:
+        if self._callback:
+            total = what.size if isinstance(what, Descriptor) else 0
+            with self._lock:
+                self._callback(Progress(what, done, total, state))
+
+    def counter(self, what: Descriptor, state: State) -> Callable[[int], None]:
+        """A function that is told how many bytes are done."""
+        last = 0.0
+
+        def count(done: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if self._callback and (now - last >= EVERY or done == what.size):
+                last = now
+                self(what, state, done)
+
+        return count

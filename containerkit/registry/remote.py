@@ -1,0 +1,140 @@
+"""Blobs in a repository of a registry: opened when they are read, taken up where a connection was cut."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from ..image import media
+from ..image.descriptor import Descriptor
+from ..image.digest import CHUNK, Digest, Verifier
+from ..image.errors import ImageError, Mismatch
+from . import _work
+from ._endpoint import Endpoint
+from ._http import Response
+from .errors import Cancelled, ProtocolError, RegistryError, Unreachable
+from .patience import may_pass
+
+if TYPE_CHECKING:
+    from .client import Registry
+
+__all__ = ["RemoteBlobs"]
+
+Result = TypeVar("Result")
+ENOUGH = 4 << 20  # bytes after which a cut connection is a new misfortune, and not the same again
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.ASCII)
+
+
+class RemoteBlobs:
+    """What a repository has, as `image.blobs.Blobs`: manifests, configs and layers.
+
+    :param registry: which one
+    :param repository: of it, "library/nginx"
+    """
+
+    def __init__(self, registry: Registry, repository: str) -> None:
+        self.registry, self.repository = registry, repository
+
+    def open(self, descriptor: Descriptor, /) -> io.BufferedIOBase:
+        """The blob's bytes, verified while they are read.  The caller closes it.
+
+        :raises NotFound: the registry does not have it;  :raises RegistryError: it cannot be asked
+        :raises Mismatch: it has something else
+        """
+        if media.kind(descriptor.media_type) in ("manifest", "index"):
+            stream: io.BytesIO | _Stream = io.BytesIO(self.registry.document(self.repository, descriptor))
+        else:
+            stream = _Stream(self.registry.places, self.repository, descriptor)
+        return Verifier(stream, descriptor.digest, descriptor.size)
+
+    def has(self, digest: Digest, /) -> bool:
+        """Whether the repository has a blob or a manifest of this digest.  :raises RegistryError: it cannot be asked"""
+        return self.registry.has_blob(self.repository, digest) or self.registry.has_manifest(self.repository, digest)
+
+    def __repr__(self) -> str:
+        return f"<RemoteBlobs {self.registry.host}/{self.repository}>"
+
+
+class _Stream:
+    """The bytes of one blob, through as many connections, and from as many places, as it takes.
+
+    :param places: asked in turn
+    """
+
+    def __init__(self, places: Sequence[Endpoint], repository: str, descriptor: Descriptor) -> None:
+        self._place, *self._others = places
+        self._repository, self._descriptor = repository, descriptor
+        self._at, self._failures, self._failed_at = 0, 0, 0
+        self._response: Response | None = None
+        self._insist(self._connect)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """What has come, `size` bytes at most; b"" at the end."""
+        return self._insist(lambda: self._some(CHUNK if size < 0 else min(size, CHUNK)))
+
+    def _some(self, size: int) -> bytes:
+        response = self._response or self._connect()
+        data = response.some(size)
+        if not data and self._at < self._descriptor.size and response.is_open_ended:
+            raise Unreachable(f"{response.url[:300]}: the connection ended after {self._at} of {self._descriptor.size} bytes")
+        self._at += len(data)
+        return data
+
+    def _connect(self) -> Response:
+        """Asks for what is still missing.  A place that has no parts is asked for all, and what is known already is skipped."""
+        place, digest = self._place, self._descriptor.digest
+        headers = {"Range": f"bytes={self._at}-"} if self._at else {}
+        self._response = place.request(
+            "GET", place.path(self._repository, "blobs", digest), scopes=place.scopes(self._repository), headers=headers,
+            ok=(200, 206) if self._at else (200,), again=False,
+        )  # fmt: skip
+        if self._response.status == 206:
+            self._check_range(self._response.headers.get("Content-Range", ""))
+            return self._response
+        if (length := self._response.length) not in (None, self._descriptor.size):
+            raise Mismatch(f"size of blob {digest.short} at {place.base}", f"{self._descriptor.size} bytes", f"{length} bytes")
+        self._skip(self._response, self._at)
+        return self._response
+
+    def _skip(self, response: Response, count: int) -> None:
+        while count:
+            if not (data := response.some(min(count, CHUNK))):
+                raise Unreachable(f"{response.url[:300]}: the connection ended again before it had brought anything new")
+            count -= len(data)
+
+    def _check_range(self, text: str) -> None:
+        match = _RANGE.fullmatch(text)
+        if not match or int(match[1]) != self._at or match[3] not in ("*", str(self._descriptor.size)):
+            raise ProtocolError(f"{self._place.base}: asked for the bytes from {self._at} on, and got {text[:100]!r}")
+
+    def _insist(self, action: Callable[[], Result]) -> Result:
+        while True:
+            try:
+                return action()
+            except (RegistryError, ImageError) as error:
+                self.close()
+                self._after(error)
+
+    def _after(self, error: RegistryError | ImageError) -> None:
+        """Makes ready for another attempt, here or elsewhere.  :raises RegistryError: there is none"""
+        if isinstance(error, Cancelled):
+            raise error
+        if self._at - self._failed_at >= ENOUGH:
+            self._failures = 0
+        self._failed_at = self._at
+        passing = isinstance(error, RegistryError) and may_pass(error)
+        pause = self._place.retries.pause(self._failures, getattr(error, "after", None)) if passing else None
+        if pause is not None:
+            self._failures += 1
+            _work.sleep(pause)
+        elif self._others:
+            self._place, self._failures = self._others.pop(0), 0
+        else:
+            raise error
+
+    def close(self) -> None:
+        if self._response:
+            self._response.close()
+            self._response = None

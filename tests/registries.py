@@ -1,0 +1,250 @@
+"""Registries to test against: the real one, with and without passwords and TLS, and a service that gives tokens for it.
+
+with serving(tmp_path) as server:                       docker-registry on 127.0.0.1
+with serving(tmp_path, auth="basic", tls=True) as server:
+with serving(tmp_path, auth="token") as server:         tokens signed with a real key
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+USER, PASSWORD = "tester", "correct horse"
+HASH = "$2b$05$rDBGjPkGCKKfkt1eWZN8YummXtLgIxvL8tIEt0ZiG/1M6wo6Qq/Oa"  # bcrypt of PASSWORD
+SECONDS = 15.0
+ISSUER, SERVICE = "test-issuer", "test-service"
+
+
+@dataclass
+class Server:
+    """A registry that runs.
+
+    :ivar host: with its port, as in a reference
+    :ivar ca: the certificate to trust; None without TLS
+    :ivar log: what it wrote
+    """
+
+    host: str
+    ca: Path | None = None
+    log: Path = Path()
+    directory: Path = Path()
+    tokens: Tokens | None = None
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.ca else "http"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """For `Registry`: how to talk to it."""
+        found: dict[str, Any] = {"ca": self.ca} if self.ca else {"plain_http": True}
+        return found | ({"auth": (self.username, self.password)} if self.username else {})
+
+
+def tool(name: str) -> str:
+    return shutil.which(name) or pytest.skip(f"needs {name}")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def certificate(directory: Path) -> tuple[Path, Path, Path]:
+    """An authority, and a certificate it signed for 127.0.0.1 and localhost: (ca, certificate, key)."""
+    openssl = tool("openssl")
+    ca, ca_key, request = directory / "ca.pem", directory / "ca.key", directory / "server.csr"
+    made, key, names = directory / "server.pem", directory / "server.key", directory / "names"
+    names.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n")
+    new = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+    for command in (
+        [*new, "-x509", "-days", "30", "-subj", "/CN=test authority", *usage, "-keyout", ca_key, "-out", ca],
+        [*new, "-subj", "/CN=127.0.0.1", "-keyout", key, "-out", request],
+        ["x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key, "-CAcreateserial", "-days", "30", "-extfile", names, "-out", made],
+    ):
+        subprocess.run([openssl, *map(str, command)], check=True, capture_output=True, timeout=60)
+    return ca, made, key
+
+
+@contextlib.contextmanager
+def serving(directory: Path, *, auth: Literal["basic", "token"] | None = None, tls: bool = False, delete: bool = True) -> Iterator[Server]:
+    """Runs docker-registry with all it has in a directory.
+
+    :param auth: "basic" wants USER and PASSWORD, "token" a token of the service in `server.tokens`
+    :param tls: with a certificate of an authority of its own
+    :param delete: whether it lets manifests and blobs be deleted
+    """
+    program = tool("docker-registry")
+    directory.mkdir(exist_ok=True)
+    host = f"127.0.0.1:{free_port()}"
+    server = Server(host, log=directory / "registry.log", directory=directory / "data")
+    http: dict[str, Any] = {"addr": host, "secret": "test"}
+    config: dict[str, Any] = {
+        "version": "0.1",
+        "log": {"level": "info"},
+        "storage": {
+            "filesystem": {"rootdirectory": str(server.directory)},
+            "delete": {"enabled": delete},
+            "maintenance": {"uploadpurging": {"enabled": False}},
+        },
+        "http": http,
+    }
+    with contextlib.ExitStack() as stack:
+        if tls:
+            server.ca, made, key = certificate(directory)
+            http["tls"] = {"certificate": str(made), "key": str(key)}
+        if auth:
+            server.username, server.password = USER, PASSWORD
+        if auth == "basic":
+            (directory / "htpasswd").write_text(f"{USER}:{HASH}\n")
+            config["auth"] = {"htpasswd": {"realm": "test", "path": str(directory / "htpasswd")}}
+        if auth == "token":
+            server.tokens = stack.enter_context(token_service(directory))
+            bundle = str(server.tokens.certificate)
+            config["auth"] = {"token": {"realm": server.tokens.realm, "service": SERVICE, "issuer": ISSUER, "rootcertbundle": bundle}}
+        (directory / "config.yml").write_text(json.dumps(config))  # JSON is YAML
+        with open(server.log, "wb") as log:
+            process = subprocess.Popen([program, "serve", str(directory / "config.yml")], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        stack.callback(_stop, process)
+        _wait(server, process)
+        yield server
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _wait(server: Server, process: subprocess.Popen[bytes]) -> None:
+    host, _, port = server.host.rpartition(":")
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
+            return
+        time.sleep(0.02)
+    pytest.fail(f"docker-registry did not start: {server.log.read_text()[-2000:]}")
+
+
+# Tokens ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tokens:
+    """A token service.
+
+    :ivar realm: its URL
+    :ivar asked: what it was asked for: method, and the parameters
+    :ivar refresh: the identity token it takes
+    :ivar lifetime: seconds of a token
+    """
+
+    realm: str
+    certificate: Path
+    key: Path
+    refresh: str = "an-identity-token"
+    lifetime: int = 300
+    asked: list[tuple[str, dict[str, list[str]]]] = field(default_factory=list)
+
+    def token(self, account: str, scopes: list[str]) -> str:
+        """A JSON web token that allows whatever was asked for.  :see: rfc7519"""
+        access = []
+        for scope in " ".join(scopes).split():
+            kind, _, rest = scope.partition(":")
+            name, _, actions = rest.rpartition(":")
+            access.append({"type": kind, "name": name, "actions": actions.split(",")})
+        now = int(time.time())
+        der = subprocess.run(
+            [tool("openssl"), "x509", "-in", str(self.certificate), "-outform", "DER"], check=True, capture_output=True
+        ).stdout
+        header = {"typ": "JWT", "alg": "RS256", "x5c": [base64.b64encode(der).decode()]}
+        claims = {
+            "iss": ISSUER,
+            "sub": account,
+            "aud": SERVICE,
+            "exp": now + self.lifetime,
+            "nbf": now - 10,
+            "iat": now,
+            "jti": str(now),
+            "access": access,
+        }
+        signed = ".".join(_base64url(json.dumps(part).encode()) for part in (header, claims))
+        sign = [tool("openssl"), "dgst", "-sha256", "-sign", str(self.key)]
+        return signed + "." + _base64url(subprocess.run(sign, input=signed.encode(), check=True, capture_output=True).stdout)
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+@contextlib.contextmanager
+def token_service(directory: Path) -> Iterator[Tokens]:
+    """Gives tokens: by GET for USER and PASSWORD, by POST for an identity token."""
+    key, made = directory / "token.key", directory / "token.pem"
+    request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=test tokens", "-keyout", key, "-out", made]
+    subprocess.run([tool("openssl"), *map(str, request)], check=True, capture_output=True, timeout=60)
+    tokens = Tokens("", made, key)
+    password = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+            tokens.asked.append(("GET", asked))
+            self.answer(asked, "token", self.headers.get("Authorization") == password)
+
+        def do_POST(self) -> None:
+            asked = urllib.parse.parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            tokens.asked.append(("POST", asked))
+            good = asked.get("grant_type") == ["refresh_token"] and asked.get("refresh_token") == [tokens.refresh]
+            self.answer(asked, "access_token", good)
+
+        def answer(self, asked: dict[str, list[str]], name: str, good: bool) -> None:
+            found = {name: tokens.token(USER, asked.get("scope", [])), "expires_in": tokens.lifetime} if good else {"error": "no"}
+            body = json.dumps(found).encode()
+            self.send_response(200 if good else 401)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None: ...
+
+    with web_server(Handler) as host:
+        tokens.realm = f"http://{host}/token"
+        yield tokens
+
+
+@contextlib.contextmanager
+def web_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """An HTTP server in threads of this process; gives its host and port.  None of its threads outlives it."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = False  # so that closing it waits for them
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
