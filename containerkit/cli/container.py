@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from .. import mounts, ns, rootfs
 from ..capabilities import Capabilities
-from ..errors import PlanError
-from ..frame import DEFAULT_PATH
+from ..errors import ContainerKitError, PlanError, StepError
 from ..layerfs import LayerFS
 from ..plan import Plan, plan
 from ..privileges import NoNewPrivileges
 from ..process import Process
 from ..seccomp import Seccomp
-from ..stdio import PTY
+from ..stdio import PTY, Stream
 from ..step import Part
 from . import terminal
+from .contained import Contained, chosen, of_image, of_root
 from .parser import Parser
+from .stopping import stoppable
 
 PROGRAMS = "sh,ls,cat,hostname,id,ps,mount,env,sleep,touch,rm,mkdir,stat,readlink,echo,true,false"
 
@@ -45,24 +48,51 @@ def _declare_plan(parser: Parser) -> None:
 
 
 def _add_options(parser: Parser) -> None:
-    add = parser.add_argument
-    add("--help", action="help", help="show this")
+    parser.usage = f"{parser.prog} [options] IMAGE [CMD...]\n       {parser.prog} [options] [--rootfs DIR] -- CMD..."
+    parser.add_argument("--help", action="help", help="show this")
+    parser.takes_store(failed=125)
+    _add_root(parser.add_argument_group("its root").add_argument)
+    _add_program(parser.add_argument_group("its program").add_argument)
+    _add_place(parser.add_argument_group("what else it has").add_argument)
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="IMAGE [CMD...] | -- CMD...", help=argparse.SUPPRESS, action=_Words)
+
+
+def _add_root(add: Callable[..., object]) -> None:
     add(
         "--rootfs",
         metavar="DIR",
         action="append",
-        help="the root; more than once: layers, the lowest first; else one from this machine's own programs",
+        help="the root, instead of an image; more than once: layers, the lowest first; else one from this machine's own programs",
     )
     add("--programs", default=PROGRAMS, metavar="A,B", help="what the root from this machine's programs holds")
     add("--read-only", action="store_true", help="nothing in the root can be changed")
     add("--keep", metavar="DIR", help="keep what it changes in this directory, for the next run")
-    add("-h", "--hostname", default="container", help="its host name; container unless given")
+    add("--rm", action="store_true", help="accepted: what it changes is gone afterwards anyway, unless --keep")
+    add("--pull", choices=["missing", "never", "always"], default="missing", help="when the image is fetched; missing unless given")
+    add("--platform", metavar="OS/ARCH", help="the image for this machine, out of several")
+
+
+def _add_program(add: Callable[..., object]) -> None:
+    add("--entrypoint", metavar="PROGRAM", help='instead of the image\'s; "" for none')
+    add("-u", "--user", metavar="USER[:GROUP]", help="instead of the image's; a name of its own, or a number")
     add("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="a variable of its environment; without a value, ours")
-    add("-w", "--workdir", metavar="DIR", help="where it starts, inside; /")
+    add("-w", "--workdir", metavar="DIR", help="where it starts, inside; where the image says, or /")
+    add("-i", "--interactive", action="store_true", help="pass our standard input on; implied by -t")
+    add("-t", "--tty", action="store_true", help="give it a terminal")
+    add("--init", action="store_true", help="a small process 1 that passes signals on and reaps")
+    add("--timeout", type=float, metavar="SECONDS", help="kill it after so long; exit code 124")
+    add("--stop-signal", metavar="SIGNAL", help="how it is asked to end, when we are; instead of the image's")
+    add("--stop-timeout", type=float, default=10, metavar="SECONDS", help="how long it then has; 10 unless given")
+
+
+def _add_place(add: Callable[..., object]) -> None:
+    add("-h", "--hostname", default="container", help="its host name; container unless given")
     add("-v", "--volume", action="append", default=[], metavar="SRC:DST[:ro]", help="a file or directory of this machine, also inside")
     add("--tmpfs", action="append", default=[], metavar="DST", help="memory as a directory")
-    add("--network", choices=["none", "host"], default="none", help="none: its own loopback only; host: this machine's; none unless given")
-    add("--init", action="store_true", help="a small process 1 that passes signals on and reaps")
+    add(
+        "--network", "--net", choices=["none", "host"], default="none",
+        help="none: its own loopback only; host: this machine's; none unless given",
+    )  # fmt: skip
     add(
         "--share",
         action="append",
@@ -72,23 +102,37 @@ def _add_options(parser: Parser) -> None:
     )
     add("--subids", action="store_true", help="map the whole range of ids that /etc/subuid gives")
     add("--privileged", action="store_true", help="all capabilities of its namespaces, no system call filter, nothing hidden")
-    add("--timeout", type=float, metavar="SECONDS", help="kill it after so long; exit code 124")
-    add("-i", "--interactive", action="store_true", help="pass our standard input on; implied by -t")
-    add("-t", "--tty", action="store_true", help="give it a terminal")
-    add("command", nargs="+", metavar="-- CMD", help="the program and its arguments")
+    add("--security-opt", action="append", default=[], choices=["no-new-privileges"], help="an image's su(1) and the like do not work")
+
+
+class _Words(argparse.Action):
+    """The image, or ``--``, and all that follows.  argparse takes none for enough."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        if not values or values == ["--"]:
+            parser.error("an image, or -- and a program, is missing")
+        setattr(namespace, self.dest, values)
 
 
 @contextlib.contextmanager
-def planned(options: argparse.Namespace) -> Iterator[Plan]:
-    """The plan that the options ask for; the changes' directory lives as long as the `with`."""
-    layers = options.rootfs or [rootfs.from_programs([p for p in options.programs.split(",") if p])]
+def planned(options: argparse.Namespace) -> Iterator[tuple[Plan, Contained]]:
+    """The plan that the options ask for, and what runs in it; the changes' directory, and the hold on an image, live as long.
+
+    What follows `--` is a program of the root that the other options make; so it is with --rootfs, also without `--`.
+    Anything else begins with an image.
+    """
+    words = options.words[1:] if options.words[:1] == ["--"] else options.words
+    image = chosen(options) if words is options.words and not options.rootfs else None
+    layers = [image] if image else options.rootfs or [rootfs.from_programs([p for p in options.programs.split(",") if p])]
     with LayerFS(*layers, readonly=options.read_only, directory=options.keep) as root:
-        yield plan(*_parts(options, root), run=options.command, env=_environment(options.env), cwd=options.workdir, die_with_parent=True)
+        inside = of_image(image, root, options) if image else of_root(root, options, words)
+        parts = _parts(options, root, inside)
+        yield plan(*parts, run=inside.argv, env=inside.env, cwd=inside.cwd, die_with_parent=True), inside
 
 
-def _parts(options: argparse.Namespace, root: LayerFS) -> Iterator[Part]:
+def _parts(options: argparse.Namespace, root: LayerFS, inside: Contained) -> Iterator[Part]:
     kinds: dict[str, Part] = {
-        "user": ns.subids() if options.subids else ns.User(), "pid": ns.Pid(init=options.init), "ipc": ns.Ipc(),
+        "user": inside.user, "pid": ns.Pid(init=options.init), "ipc": ns.Ipc(),
         "uts": ns.Uts(options.hostname), "cgroup": ns.Cgroup(),
     }  # fmt: skip
     yield from (part for kind, part in kinds.items() if kind not in options.share)
@@ -99,10 +143,16 @@ def _parts(options: argparse.Namespace, root: LayerFS) -> Iterator[Part]:
     if "pid" not in options.share and not options.privileged:
         yield mounts.ReadOnly()
     if not options.privileged:
-        confined: list[Part] = [Capabilities.default(), NoNewPrivileges(), Seccomp.default()]
-        yield from confined
+        yield from _confined(inside.from_image and "no-new-privileges" not in options.security_opt)
+    yield from inside.more
     yield from map(_volume, options.volume)
     yield from (mounts.Tmpfs(target) for target in options.tmpfs)
+
+
+def _confined(setuid: bool) -> list[Part]:
+    """:param setuid: as docker has it, an image's su(1) and ping(8) work"""
+    filters = Seccomp.default()
+    return [Capabilities.default(), *([filters.before_capabilities()] if setuid else [NoNewPrivileges(), filters])]
 
 
 def _volume(text: str) -> mounts.Bind:
@@ -113,46 +163,51 @@ def _volume(text: str) -> mounts.Bind:
     return mounts.Bind(os.path.abspath(source), target, readonly=mode == "ro")
 
 
-def _environment(words: list[str]) -> dict[str, str]:
-    """What docker gives, and what was asked for."""
-    found = {"PATH": DEFAULT_PATH} | ({"TERM": os.environ["TERM"]} if "TERM" in os.environ else {})
-    for word in words:
-        name, given, value = word.partition("=")
-        if given or name in os.environ:
-            found[name] = value if given else os.environ[name]
-    return found
-
-
 def _plan(options: argparse.Namespace) -> int:
-    with planned(options) as made:
+    with planned(options) as (made, _):
         print(json.dumps(made.to_json(), indent=2) if options.json else made.explain() if options.explain else made)
     return 0
 
 
 def _run(options: argparse.Namespace) -> int:
-    with planned(options) as made, _spawn(made, options) as process:
-        return _finish(process, options)
+    with planned(options) as (made, inside), _spawn(made, options, inside) as process:
+        return _finish(process, options, inside)
 
 
 def _trace(options: argparse.Namespace) -> int:
-    with planned(options) as made, _spawn(made, options) as process:
-        code = _finish(process, options)
+    with planned(options) as (made, inside), _spawn(made, options, inside) as process:
+        code = _finish(process, options, inside)
         print(process.trace, file=sys.stderr)
     return code
 
 
-def _spawn(made: Plan, options: argparse.Namespace) -> Process:
-    if options.tty:
-        return made.spawn(stdin=PTY, stdout=PTY, stderr=PTY)
-    return made.spawn(stdin=None if options.interactive else subprocess.DEVNULL)
+class NotStarted(ContainerKitError):
+    """The program of an image is not there (127), or it cannot be executed (126)."""
+
+    def __init__(self, error: StepError) -> None:
+        self.exit_code = 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126
+        super().__init__(str(error))
 
 
-def _finish(process: Process, options: argparse.Namespace) -> int:
+def _spawn(made: Plan, options: argparse.Namespace, inside: Contained) -> Process:
+    standard: dict[str, Stream] = dict.fromkeys(("stdin", "stdout", "stderr"), PTY)
+    if not options.tty:
+        standard = {"stdin": None if options.interactive else subprocess.DEVNULL}
+    try:
+        return made.spawn(**standard)
+    except StepError as error:
+        if inside.from_image and error.step.call.name == "execve":
+            raise NotStarted(error) from error
+        raise
+
+
+def _finish(process: Process, options: argparse.Namespace, inside: Contained) -> int:
     """The exit code a shell would show; 124 where time was up, as with timeout(1)."""
     try:
-        if process.terminal is not None:
-            terminal.connect(process, options.timeout)
-        code = process.wait(options.timeout)
+        with stoppable(process, inside.stop, options.stop_timeout):
+            if process.terminal is not None:
+                terminal.connect(process, options.timeout)
+            code = process.wait(options.timeout)
     except subprocess.TimeoutExpired:
         return 124
     return code if code >= 0 else 128 - code

@@ -56,10 +56,10 @@ class Parser(argparse.ArgumentParser):
         """``--format``: json, or a template."""
         self.add_argument("--format", metavar="json|TEMPLATE", help="json, or a template such as '{{.ID}}'; 'table ...' has a heading")
 
-    def takes_store(self) -> None:
-        """``--store`` may also follow the verb; an error is exit code 1 from here on, as docker's."""
+    def takes_store(self, *, failed: int = 1) -> None:
+        """``--store`` may also follow the verb; an error is exit code `failed` from here on, as docker's."""
         self.add_argument("--store", metavar="DIR", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-        self.set_defaults(failed=1)
+        self.set_defaults(failed=failed)
 
 
 def store_of(options: argparse.Namespace) -> Store:

@@ -1,0 +1,156 @@
+"""What runs in a container: a program of the caller's in a root of the caller's, or what an image says.
+
+    with LayerFS(image) as root:
+        inside = of_image(image, root, options)       what the command line says counts; then what the image says
+        plan(*parts, inside.user, *inside.identity, run=inside.argv, env=inside.env, cwd=inside.cwd)
+
+:see: https://github.com/opencontainers/image-spec/blob/main/conversion.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .. import mounts, ns
+from ..accounts import Account, account
+from ..credentials import Credentials
+from ..errors import PlanError
+from ..frame import DEFAULT_PATH
+from ..layerfs import LayerFS
+from ..step import Part
+from .parser import store_of
+
+if TYPE_CHECKING:
+    from ..image import Image, ImageConfig
+
+__all__ = ["Contained", "chosen", "of_image", "of_root"]
+
+RESOLVER = "/etc/resolv.conf"
+
+
+@dataclass(frozen=True, slots=True)
+class Contained:
+    """What runs in a container, and as whom.
+
+    :ivar user: the part with the ids that there are inside
+    :ivar more: further parts
+    :ivar stop: the signal that asks the program to end
+    """
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: str | None
+    user: ns.User
+    more: tuple[Part, ...] = ()
+    stop: int = signal.SIGTERM
+    from_image: bool = False
+
+
+def of_root(root: LayerFS, options: argparse.Namespace, argv: Sequence[str]) -> Contained:
+    """A program in a root of the caller's.
+
+    :raises PlanError: a user that the root does not have; something that only an image has was asked for
+    """
+    if options.entrypoint is not None:
+        raise PlanError("--entrypoint takes the place of an image's, and this is no image: name the program")
+    user: ns.User = ns.subids() if options.subids else ns.User()
+    identity: tuple[Part, ...] = ()
+    if options.user is not None:
+        user, identity = _ids(account(options.user, root.read), options)
+    env = _environment() | _asked(options.env)
+    return Contained(argv, env, options.workdir, user, identity, _signal(options.stop_signal or ""))
+
+
+def chosen(options: argparse.Namespace) -> Image:
+    """The image that was asked for: from the store, or from its registry first.
+
+    :raises ImageError: there is none;  :raises RegistryError: it cannot be had
+    """
+    store, name = store_of(options), options.words[0]
+    if options.pull != "always":
+        try:
+            return store.get(name, options.platform)
+        except LookupError:
+            if options.pull == "never":
+                raise
+    from .registry import pulled
+
+    return pulled(store, name, options)
+
+
+def of_image(image: Image, root: LayerFS, options: argparse.Namespace) -> Contained:
+    """What the command line says, and for the rest what the image does.
+
+    :param root: where its users are named
+    :raises PlanError: no program, a user that the image does not have, a signal that nobody has
+    """
+    config = image.config
+    who = account(config.user if options.user is None else options.user, root.read)
+    env = _environment() | {"HOSTNAME": options.hostname, "HOME": who.home} | config.environment | _asked(options.env)
+    user, identity = _ids(who, options)
+    resolver = _resolver() if options.network == "host" else ()
+    stop = _signal(options.stop_signal or config.stop_signal)
+    cwd = options.workdir or config.working_dir or "/"
+    return Contained(_argv(config, options), env, cwd, user, (*identity, *resolver), stop, from_image=True)
+
+
+def _environment() -> dict[str, str]:
+    """What docker gives to every program."""
+    return {"PATH": DEFAULT_PATH} | ({"TERM": os.environ["TERM"]} if "TERM" in os.environ else {})
+
+
+def _asked(words: Iterable[str]) -> dict[str, str]:
+    """A name without a value is one of ours, where we have it."""
+    pairs = (word.partition("=") for word in words)
+    return {name: value if given else os.environ[name] for name, given, value in pairs if given or name in os.environ}
+
+
+def _argv(config: ImageConfig, options: argparse.Namespace) -> list[str]:
+    """Another entrypoint takes the image's arguments with it, for they were not meant for it."""
+    given = options.words[1:]
+    if options.entrypoint is not None:
+        argv = [*filter(None, [options.entrypoint]), *given]
+    else:
+        argv = [*(config.entrypoint or ()), *(given or config.cmd or ())]
+    if not argv:
+        raise PlanError(f"{options.words[0]} says no program to run: name one after it")
+    return argv
+
+
+def _ids(who: Account, options: argparse.Namespace) -> tuple[ns.User, tuple[Part, ...]]:
+    """Root has all of this machine's ids inside, with the files as they are.  An ordinary user has one: it is whoever the image
+    wants, and all its files are that one's; with --subids the range, and root's are the files."""
+    if options.subids:
+        user = ns.subids()
+    elif os.geteuid() == 0:
+        user = ns.User(uids=_all("uid"), gids=_all("gid"))
+    else:
+        return ns.User(who.uid, who.gid), ()
+    plain = (who.uid, who.gid, who.groups) == (0, 0, ())
+    return user, () if plain else (Credentials(who.uid, who.gid, who.groups),)
+
+
+def _all(kind: str) -> list[tuple[int, int, int]]:
+    """Every id that there is for this process, as itself.  :see: user_namespaces(7)"""
+    with open(f"/proc/self/{kind}_map") as file:
+        ranges = [tuple(map(int, line.split())) for line in file]
+    return [(first, first, count) for first, _, count in ranges]
+
+
+def _signal(text: str) -> int:
+    """The number of a signal: ``SIGTERM``, ``TERM``, ``15``; SIGTERM for "".  :raises PlanError: there is none"""
+    name = text.upper().removeprefix("SIG")
+    try:
+        return int(text) if text.isdigit() and 0 < int(text) < signal.NSIG else signal.Signals[f"SIG{name or 'TERM'}"]
+    except KeyError:
+        raise PlanError(f"no such signal: {text!r}") from None
+
+
+def _resolver() -> tuple[Part, ...]:
+    """Who has this machine's network looks names up where it does."""
+    return (mounts.Bind(os.path.realpath(RESOLVER), RESOLVER, readonly=True),) if os.path.exists(RESOLVER) else ()
