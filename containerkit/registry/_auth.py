@@ -151,8 +151,12 @@ def _repository(scopes: Scopes) -> str:
 
 
 def _together(scopes: Scopes, challenge: Challenge) -> Scopes:
-    """What is wanted, and what the registry says is needed for it."""
-    return tuple(dict.fromkeys((*scopes, *challenge.parameters.get("scope", "").split()[:10])))
+    """What is wanted, and what the registry says is needed for it: each thing once, with all that is to be done with it."""
+    found: dict[str, dict[str, None]] = {}
+    for scope in (*scopes, *challenge.parameters.get("scope", "").split()[:10]):
+        thing, _, actions = scope.rpartition(":")
+        found.setdefault(thing, {}).update(dict.fromkeys(actions.split(",")))
+    return tuple(f"{thing}:{','.join(actions)}" for thing, actions in found.items())
 
 
 def _token(response: Response) -> _Token:

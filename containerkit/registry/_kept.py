@@ -5,20 +5,21 @@ from __future__ import annotations
 import io
 
 from ..image import media
-from ..image.blobs import Blobs, read
+from ..image.blobs import read
 from ..image.descriptor import Descriptor
 from ..image.digest import Digest, Verifier
+from .remote import RemoteBlobs, Stream
 
 __all__ = ["Kept"]
 
 
 class Kept:
-    """Blobs, of which manifests, indexes and configs are remembered.
+    """Blobs of a repository, of which manifests, indexes and configs are remembered.
 
     :ivar documents: manifests and indexes, in the order they were read
     """
 
-    def __init__(self, blobs: Blobs) -> None:
+    def __init__(self, blobs: RemoteBlobs) -> None:
         self._blobs = blobs
         self._data: dict[Digest, bytes] = {}
         self.documents: dict[Digest, Descriptor] = {}
@@ -35,6 +36,14 @@ class Kept:
         if descriptor.digest not in self._data:
             self.keep(descriptor, read(self._blobs, descriptor))
         return Verifier(io.BytesIO(self._data[descriptor.digest]), descriptor.digest, descriptor.size)
+
+    def known(self, descriptor: Descriptor) -> bytes | None:
+        """The bytes, where no one has to be asked for them."""
+        return descriptor.data if descriptor.data is not None else self._data.get(descriptor.digest)
+
+    def raw(self, descriptor: Descriptor) -> Stream:
+        """A blob's bytes, not verified.  The caller verifies and closes."""
+        return self._blobs.raw(descriptor)
 
     def has(self, digest: Digest, /) -> bool:
         return digest in self._data or self._blobs.has(digest)

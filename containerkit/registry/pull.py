@@ -12,17 +12,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Literal, overload
 
 from ..image import media
 from ..image.blobs import read
 from ..image.descriptor import Descriptor
-from ..image.digest import Digest
+from ..image.digest import Digest, Readable
 from ..image.errors import Mismatch, Missing
 from ..image.image import Image
 from ..image.index import Index
-from ..image.manifest import Manifest
+from ..image.layer import Layer
 from ..image.platform import Platform
 from ..image.reference import Reference
 from ..image.store import Session, Store
@@ -35,6 +36,7 @@ from .registries import Registries, using
 __all__ = ["WORKERS", "pull"]
 
 WORKERS = 4
+Tree = tuple[Layer, Digest]  # and its chain id
 
 
 @overload
@@ -71,13 +73,16 @@ def pull(
         root, data = known[wanted.registry].manifest(wanted)
         source.keep(root, data)
         chosen = _chosen(source, root, Platform.parse(platform) if isinstance(platform, str) else platform, all_platforms)
-        _bring(chosen, source, session, work, tell)
+        images = work.run([functools.partial(Image.load, source, each) for each in chosen])
+        bring = _Bring(source, session, tell)
+        work.run([functools.partial(bring.blob, *each) for each in _needed(images, unpack).values()])
+        for each in reversed(source.documents.values()):
+            session.add(each, io.BytesIO(read(source, each)))
         session.name(root, [] if wanted.digest else [str(wanted)])
-    leaf = Image.load(store.blobs, chosen[0]) if chosen else None
-    for image in (Image.load(store.blobs, each) for each in chosen) if unpack else ():
-        store.layers(image)
     tell(str(wanted), "done")
-    return Index.load(store.blobs, root) if leaf is None or (all_platforms and chosen[0].digest != root.digest) else leaf
+    if all_platforms and media.kind(root.media_type) == "index":
+        return Index.load(store.blobs, root)
+    return Image.load(store.blobs, chosen[0])
 
 
 def _chosen(source: Kept, root: Descriptor, platform: Platform | None, everything: bool) -> list[Descriptor]:
@@ -91,41 +96,54 @@ def _chosen(source: Kept, root: Descriptor, platform: Platform | None, everythin
     return [root]
 
 
-def _bring(chosen: list[Descriptor], source: Kept, session: Session, work: Work, tell: Reporter) -> None:
-    """Configs and layers, several at a time; then manifests, then what names them."""
-    needed: dict[Digest, Descriptor] = {}
-    for manifest in (Manifest.parse(read(source, each), each.media_type) for each in chosen):
-        for blob in (manifest.config, *manifest.layers):
-            if (known := needed.setdefault(blob.digest, blob)).size != blob.size:
+def _needed(images: Iterable[Image], unpack: bool) -> dict[Digest, tuple[Descriptor, list[Tree]]]:
+    """Configs and layers, each once, and what each becomes when it is unpacked."""
+    found: dict[Digest, tuple[Descriptor, list[Tree]]] = {}
+    for image in images:
+        for blob in (image.manifest.config, *image.manifest.layers):
+            known, _ = found.setdefault(blob.digest, (blob, []))
+            if known.size != blob.size:
                 raise Mismatch(f"size of blob {blob.digest.short}, which is there twice", known.size, blob.size)
-    for blob in needed.values():
-        tell(blob, "waiting")
-    work.run([functools.partial(_blob, blob, source, session, tell) for blob in needed.values()])
-    for each in reversed(source.documents.values()):
-        session.add(each, io.BytesIO(read(source, each)))
+        if unpack and not image.manifest.is_artifact:
+            for layer, chain in zip(image.layers, image.chain_ids, strict=True):
+                found[layer.digest][1].append((layer, chain))
+    return found
 
 
-def _blob(blob: Descriptor, source: Kept, session: Session, tell: Reporter) -> None:
-    if session.has(blob):
-        tell(blob, "exists", blob.size)
-        return
-    if blob.data is not None:
-        session.add(blob, io.BytesIO(blob.data))
-    else:
-        tell(blob, "downloading")
-        with contextlib.closing(source.open(blob)) as stream:
-            session.add(blob, Counted(stream, tell.counter(blob, "downloading")))
-    tell(blob, "done", blob.size)
+@dataclass(frozen=True, slots=True)
+class _Bring:
+    """Brings blobs from a registry into a store."""
+
+    source: Kept
+    session: Session
+    tell: Reporter
+
+    def blob(self, blob: Descriptor, trees: list[Tree]) -> None:
+        """One blob.  A layer is unpacked while it comes."""
+        first = trees[0] if trees else None
+        if self.session.has(blob):
+            self.tell(blob, "exists", blob.size)
+        elif data := self.source.known(blob):
+            self.session.add(blob, io.BytesIO(data))
+        else:
+            self.tell(blob, "downloading")
+            with contextlib.closing(self.source.raw(blob)) as stream:  # the session verifies
+                self.session.add(blob, _Counted(stream, self.tell.counter(blob, "downloading")), first)
+        for layer, chain in trees:
+            if not self.session.has_tree(chain):
+                self.tell(blob, "unpacking", blob.size)
+                self.session.unpack(layer, chain)
+        self.tell(blob, "done", blob.size)
 
 
-class Counted:
+class _Counted:
     """A stream that tells how far it is."""
 
-    def __init__(self, stream: io.BufferedIOBase, count: Callable[[int], None]) -> None:
+    def __init__(self, stream: Readable, count: Callable[[int], None]) -> None:
         self._stream, self._count, self._done = stream, count, 0
 
     def read(self, size: int = -1, /) -> bytes:
-        data = self._stream.read1(size)
+        data = self._stream.read(size)
         self._done += len(data)
         self._count(self._done)
         return data

@@ -20,7 +20,7 @@ from .patience import may_pass
 if TYPE_CHECKING:
     from .client import Registry
 
-__all__ = ["RemoteBlobs"]
+__all__ = ["RemoteBlobs", "Stream"]
 
 Result = TypeVar("Result")
 ENOUGH = 4 << 20  # bytes after which a cut connection is a new misfortune, and not the same again
@@ -44,10 +44,13 @@ class RemoteBlobs:
         :raises Mismatch: it has something else
         """
         if media.kind(descriptor.media_type) in ("manifest", "index"):
-            stream: io.BytesIO | _Stream = io.BytesIO(self.registry.document(self.repository, descriptor))
-        else:
-            stream = _Stream(self.registry.places, self.repository, descriptor)
-        return Verifier(stream, descriptor.digest, descriptor.size)
+            data = self.registry.document(self.repository, descriptor)
+            return Verifier(io.BytesIO(data), descriptor.digest, descriptor.size)
+        return Verifier(self.raw(descriptor), descriptor.digest, descriptor.size)
+
+    def raw(self, descriptor: Descriptor) -> Stream:
+        """The bytes of a config or a layer, not verified, for whoever does that.  The caller closes it."""
+        return Stream(self.registry.places, self.repository, descriptor)
 
     def has(self, digest: Digest, /) -> bool:
         """Whether the repository has a blob or a manifest of this digest.  :raises RegistryError: it cannot be asked"""
@@ -57,7 +60,7 @@ class RemoteBlobs:
         return f"<RemoteBlobs {self.registry.host}/{self.repository}>"
 
 
-class _Stream:
+class Stream:
     """The bytes of one blob, through as many connections, and from as many places, as it takes.
 
     :param places: asked in turn
