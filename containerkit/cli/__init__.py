@@ -26,6 +26,8 @@ RUN = {
 IMAGE = {
     "history": ("images", "how an image came to be"),
     "inspect": ("images", "all about images, as JSON"),
+    "pull": ("registry", "fetch an image from a registry"),
+    "push": ("registry", "bring an image into a registry"),
     "tag": ("images", "give an image another name"),
     "save": ("archives", "write images into a file, for load and for docker"),
     "load": ("archives", "read images from a file of save's, docker's or OCI's"),
@@ -37,6 +39,8 @@ STORED = {
     "images": ("images", "list images"),
     **IMAGE,
     "rmi": ("images", "remove images"),
+    "login": ("registry", "keep a name and a password for a registry"),
+    "logout": ("registry", "forget them"),
     "gc": ("care", "remove what no name leads to"),
     "fsck": ("care", "read the whole store and tell what is wrong"),
 }

@@ -51,6 +51,7 @@ def _add_options(parser: Parser) -> None:
     parser.usage = f"{parser.prog} [options] IMAGE [CMD...]\n       {parser.prog} [options] [--rootfs DIR] -- CMD..."
     parser.add_argument("--help", action="help", help="show this")
     parser.takes_store(failed=125)
+    parser.takes_registry()
     _add_root(parser.add_argument_group("its root").add_argument)
     _add_program(parser.add_argument_group("its program").add_argument)
     _add_place(parser.add_argument_group("what else it has").add_argument)
@@ -190,11 +191,9 @@ class NotStarted(ContainerKitError):
 
 
 def _spawn(made: Plan, options: argparse.Namespace, inside: Contained) -> Process:
-    standard: dict[str, Stream] = dict.fromkeys(("stdin", "stdout", "stderr"), PTY)
-    if not options.tty:
-        standard = {"stdin": None if options.interactive else subprocess.DEVNULL}
+    stdin: Stream = None if options.interactive else subprocess.DEVNULL
     try:
-        return made.spawn(**standard)
+        return made.spawn(stdin=PTY, stdout=PTY, stderr=PTY) if options.tty else made.spawn(stdin=stdin)
     except StepError as error:
         if inside.from_image and error.step.call.name == "execve":
             raise NotStarted(error) from error

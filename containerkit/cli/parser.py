@@ -56,6 +56,11 @@ class Parser(argparse.ArgumentParser):
         """``--format``: json, or a template."""
         self.add_argument("--format", metavar="json|TEMPLATE", help="json, or a template such as '{{.ID}}'; 'table ...' has a heading")
 
+    def takes_registry(self) -> None:
+        """How a registry is talked to."""
+        self.flag("--tls-verify", default=True, help="--tls-verify=false takes any certificate")
+        self.flag("--plain-http", help="without TLS; on this machine itself it is tried anyway")
+
     def takes_store(self, *, failed: int = 1) -> None:
         """``--store`` may also follow the verb; an error is exit code `failed` from here on, as docker's."""
         self.add_argument("--store", metavar="DIR", default=argparse.SUPPRESS, help=argparse.SUPPRESS)

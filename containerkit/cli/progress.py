@@ -1,0 +1,96 @@
+"""How far a transfer is: bars on a terminal where rich is installed, a line for each thing that happened elsewhere.
+
+with transfer(verb="pull", quiet=False) as progress:
+    pull(reference, store, progress=progress)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..image.descriptor import Descriptor
+from ..image.picture import printable
+
+if TYPE_CHECKING:
+    from ..registry.progress import Progress
+
+__all__ = ["Bars", "Lines", "fancy", "transfer"]
+
+WORDS = {
+    "pull": {
+        "waiting": "Waiting", "downloading": "Downloading", "exists": "Already exists", "unpacking": "Extracting", "done": "Pull complete",
+    },
+    "push": {
+        "waiting": "Preparing", "uploading": "Pushing", "exists": "Layer already exists", "mounted": "Mounted", "done": "Pushed",
+    },
+}  # fmt: skip
+QUIET = {"waiting"}  # said by bars only
+
+
+def fancy() -> bool:
+    """Whether standard output is a terminal that can move its cursor, and rich is there."""
+    if not sys.stdout.isatty():
+        return False
+    try:
+        from rich.console import Console
+    except ImportError:
+        return False
+    return not Console().is_dumb_terminal
+
+
+@contextlib.contextmanager
+def transfer(verb: str, *, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """What to tell about progress; nobody where it is to be quiet.
+
+    :param verb: "pull" or "push"
+    """
+    if quiet:
+        yield None
+    elif fancy():
+        with Bars(verb) as bars:
+            yield bars
+    else:
+        yield Lines(verb)
+
+
+class Lines:
+    """A line when something begins and when it is over, as docker writes them into a file."""
+
+    def __init__(self, verb: str) -> None:
+        self._words, self._last = WORDS[verb], dict[str, str]()
+
+    def __call__(self, event: Progress) -> None:
+        """Tells of one event."""
+        if not isinstance(event.what, Descriptor) or event.state in QUIET or self._last.get(event.what.digest) == event.state:
+            return
+        self._last[event.what.digest] = event.state
+        print(f"{event.what.digest.short}: {self._words.get(event.state, event.state)}", flush=True)
+
+
+class Bars:
+    """A bar for each blob."""
+
+    def __init__(self, verb: str) -> None:
+        from rich import progress
+
+        self._words, self._tasks = WORDS[verb], dict[str, Any]()
+        text = progress.TextColumn("{task.description}: {task.fields[state]:<20}", markup=False)
+        self._bars = progress.Progress(text, progress.BarColumn(), progress.DownloadColumn(), progress.TransferSpeedColumn())
+
+    def __enter__(self) -> Bars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    def __call__(self, event: Progress) -> None:
+        """Tells of one event."""
+        if not isinstance(event.what, Descriptor):
+            return
+        if event.what.digest not in self._tasks:
+            self._tasks[event.what.digest] = self._bars.add_task(event.what.digest.short, total=event.what.size or None, state="")
+        self._bars.update(self._tasks[event.what.digest], completed=event.done, state=printable(self._words.get(event.state, event.state)))
