@@ -109,6 +109,30 @@ class Image:
 
         save_image(self, path, reference, docker=docker, tar=tar)
 
+    @classmethod
+    def pull(cls, reference: Reference | str, store: Store | None = None, **options: Any) -> Image:
+        """The image of this name, out of its registry into a store.
+
+        :param store: the user's own unless given
+        :param options: of `registry.pull`: platform, unpack, progress, registries
+        :raises RegistryError: the registry does not give it;  :raises ImageError: what it gives is not what it should be
+        """
+        from ..registry import pull
+        from .store import Store
+
+        found: Image = pull(reference, store or Store(), **options)
+        return found
+
+    def push(self, reference: Reference | str, **options: Any) -> Descriptor:
+        """Give it to a registry, byte for byte.
+
+        :param options: of `registry.push`: progress, registries, mount_from, chunk
+        :raises RegistryError: the registry does not take it
+        """
+        from ..registry import push
+
+        return push(self, reference, **options)
+
     @property
     def data(self) -> bytes:
         """The bytes of the manifest, as they were stored."""
