@@ -52,6 +52,7 @@ GROUPS = {
     }),
     "system": ("the store", {"df": ("care", "what the store takes on disk"), "prune": ("care", "remove images without a name")}),
 }  # fmt: skip
+ALIASES = {"ls": ["list"], "rm": ["remove"]}
 MACHINE = {
     "doctor": ("machine", "what this machine allows, and why not"),
     "demo": ("machine", "a container from nothing, step by step"),
@@ -100,7 +101,8 @@ def _add(verbs: Any, table: dict[str, tuple[str, str]]) -> None:
     for name, (place, text) in table.items():
         module, _, verb = place.partition(".")
         runs = module == "container"  # words after the program are not ours, and -h is the host name, as docker has it
-        verbs.add_parser(name, help=text, description=text, fill=_filler(module, verb or name), mixed=not runs, add_help=not runs)
+        like = {"help": text, "description": text, "aliases": ALIASES.get(name, ())}
+        verbs.add_parser(name, **like, fill=_filler(module, verb or name), mixed=not runs, add_help=not runs)
 
 
 def _filler(module: str, verb: str) -> Callable[[argparse.ArgumentParser], object]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 
+from ..image import Digest
 from ..image.store import Collected, Store
 from . import human, table
 from .parser import Parser, store_of
@@ -33,12 +35,14 @@ def _gc(options: argparse.Namespace) -> int:
 
 def _collected(store: Store, *, named: bool, untagged: bool) -> Collected:
     """What somebody holds keeps its names."""
+    gone: list[Digest] = []
     if named:
         held = store.leases.pinned()
-        for each in store.images():
-            if each.digest not in held:
-                store.remove(each.digest)
-    return store.gc(untagged=untagged)
+        gone = [each.digest for each in store.images() if each.names and each.digest not in held]
+        for digest in gone:
+            store.remove(digest)
+    collected = store.gc(untagged=untagged)
+    return replace(collected, images=(*gone, *collected.images))
 
 
 def _declare_prune(parser: Parser) -> None:
