@@ -12,11 +12,12 @@ import contextlib
 import json
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -235,16 +236,139 @@ def token_service(directory: Path) -> Iterator[Tokens]:
         yield tokens
 
 
+class _Server(ThreadingHTTPServer):
+    """Knows its connections, so that those that a client keeps open do not keep it."""
+
+    daemon_threads = False  # so that closing it waits for them
+    request_queue_size = 64
+
+    def __init__(self, *args: Any) -> None:
+        self.connections: set[socket.socket] = set()
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None: ...
+
+
 @contextlib.contextmanager
-def web_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """An HTTP server in threads of this process; gives its host and port.  None of its threads outlives it."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = False  # so that closing it waits for them
+def web_server(
+    handler: type[BaseHTTPRequestHandler], *, address: str = "127.0.0.1", context: ssl.SSLContext | None = None
+) -> Iterator[str]:
+    """An HTTP server in threads of this process; gives its host and port.  None of its threads outlives it.
+
+    :param context: for TLS
+    """
+    server = _Server((address, 0), handler)
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"127.0.0.1:{server.server_address[1]}"
+        yield f"{address}:{server.server_address[1]}"
     finally:
         server.shutdown()
         thread.join()
+        for connection in list(server.connections):
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
         server.server_close()
+
+
+# Scripts --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Request:
+    """What a scripted server was asked."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes = b""
+
+    @property
+    def place(self) -> str:
+        return self.path.partition("?")[0]
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        return urllib.parse.parse_qs(self.path.partition("?")[2])
+
+
+@dataclass
+class Reply:
+    """What it answers.
+
+    :ivar cut: how many bytes of the body come before the connection is cut
+    :ivar raw: sent as it is instead of all else, before the connection is closed
+    :ivar pause: seconds between the bytes of the body, or of `raw`
+    :ivar before: seconds before anything
+    """
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: int | None = None
+    raw: bytes | None = None
+    pause: float = 0.0
+    before: float = 0.0
+
+
+@dataclass
+class Script:
+    host: str
+    requests: list[Request] = field(default_factory=list)
+
+    def asked(self) -> list[str]:
+        return [f"{each.method} {each.place}" for each in self.requests]
+
+
+@contextlib.contextmanager
+def scripted(answer: Callable[[Request], Reply], **options: Any) -> Iterator[Script]:
+    """A server that answers what a function says.  Real sockets, real HTTP; `Script.requests` is what it was asked."""
+    script, over = Script(""), threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def reply(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            request = Request(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+            script.requests.append(request)
+            found = answer(request)
+            over.wait(found.before)
+            if found.raw is not None:
+                self.slowly(found.raw, found.pause)
+                self.close_connection = True
+                return
+            self.send_response_only(found.status)
+            headers = {"Content-Length": str(len(found.body)), **found.headers}
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.slowly(found.body[: found.cut], found.pause)
+            self.close_connection = self.close_connection or found.cut is not None
+
+        def slowly(self, data: bytes, pause: float) -> None:
+            for piece in [data[at : at + 1] for at in range(len(data))] if pause else [data]:
+                if over.wait(pause):
+                    return
+                self.wfile.write(piece)
+
+        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = reply
+
+        def log_message(self, *args: object) -> None: ...
+
+    with web_server(Handler, **options) as script.host:
+        try:
+            yield script
+        finally:
+            over.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import socket
@@ -56,7 +57,7 @@ class Endpoint:
         self._plain = True if scheme == "http" else False if scheme == "https" else plain_http
         self._host, self._port = HUB_HOST if host == HUB else host, int(port) if port else None
         self.prefix = path.strip("/") + "/" if path and path.strip("/") else ""
-        self._context = _context(verify, ca, f"{host}:{port}" if port else host)
+        self._context = functools.cache(lambda: _context(verify, ca, f"{host}:{port}" if port else host))
         self.http = Http(self._context, timeouts, connections)
         self.retries, self.timeouts = retries, timeouts
         self.authority = Authority(find, self.http, self.may_go, retries)
@@ -78,7 +79,7 @@ class Endpoint:
             address = (self._host.strip("[]"), self._port or 443)
             with socket.create_connection(address, min(PROBE, self.timeouts.connect)) as sock:
                 sock.settimeout(min(PROBE, self.timeouts.connect))
-                with self._context.wrap_socket(sock, server_hostname=address[0]):
+                with self._context().wrap_socket(sock, server_hostname=address[0]):
                     return True
         except ssl.SSLCertVerificationError:
             return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import ssl
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -169,12 +170,23 @@ def _printable(value: object) -> str:
 class Http:
     """Connections to wherever, kept for the next request.
 
-    :param context: whom TLS trusts
+    :param context: gives whom TLS trusts; asked when the first connection needs it, for it takes long to read
     :param connections: how many are kept for each host
+    :raises Unavailable: urllib3 is not installed
     """
 
-    def __init__(self, context: ssl.SSLContext, timeouts: Timeouts, connections: int = 8) -> None:
-        self.timeouts, self._pools = timeouts, pools(timeouts, context, connections)
+    def __init__(self, context: Callable[[], ssl.SSLContext], timeouts: Timeouts, connections: int = 8) -> None:
+        library()
+        self.timeouts, self._context, self._connections = timeouts, context, connections
+        self._pools: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def _pool(self, scheme: str) -> Any:
+        with self._lock:
+            if scheme not in self._pools:
+                context = self._context() if scheme == "https" else None
+                self._pools[scheme] = pools(self.timeouts, context, self._connections)
+            return self._pools[scheme]
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: Body = None, *, wait: float | None = None) -> Response:
         """One request.  The body of the answer is not read yet.
@@ -187,7 +199,7 @@ class Http:
         timeout = library().Timeout(connect=self.timeouts.connect, read=wait or self.timeouts.read)
         headers = {"User-Agent": AGENT, "Accept-Encoding": "identity", **headers}
         with _errors(what):
-            raw = self._pools.urlopen(
+            raw = self._pool(urlsplit(url).scheme).urlopen(
                 method, url, body=body() if callable(body) else body, headers=headers, timeout=timeout, redirect=False,
                 preload_content=False, decode_content=False, assert_same_host=False,
             )  # fmt: skip
@@ -195,7 +207,9 @@ class Http:
 
     def close(self) -> None:
         """Closes the connections nobody uses."""
-        self._pools.clear()
+        with self._lock:
+            for pool in self._pools.values():
+                pool.clear()
 
 
 @contextlib.contextmanager

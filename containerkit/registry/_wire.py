@@ -8,6 +8,7 @@ slowly is not blamed on the server.
 from __future__ import annotations
 
 import functools
+import http.client
 import io
 import socket
 import ssl
@@ -23,6 +24,7 @@ __all__ = ["library", "pools"]
 
 HEADERS = 256 << 10  # bytes of one answer's status line and headers
 BUFFER = 64 << 10
+CUT = (http.client.RemoteDisconnected, http.client.IncompleteRead)
 
 
 def library() -> Any:
@@ -128,6 +130,7 @@ class _Mixin:
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]
         self.sock = Patient(self.sock, self.timeouts)
+        self.is_verified = True  # where it is not, the caller said so; urllib3 would warn about each connection
         self._join()
 
     def request(self, *args: Any, **options: Any) -> None:
@@ -155,9 +158,10 @@ def _classes() -> dict[str, tuple[type, type]]:
     return {scheme: (pool, type("Connection", (_Mixin, pool.ConnectionCls), {})) for scheme, pool in pooled.items()}
 
 
-def pools(timeouts: Timeouts, context: ssl.SSLContext, connections: int) -> Any:
+def pools(timeouts: Timeouts, context: ssl.SSLContext | None, connections: int) -> Any:
     """A PoolManager of such connections.  :raises Unavailable: urllib3 is not installed"""
-    manager = library().PoolManager(num_pools=16, maxsize=connections, block=False, retries=False, ssl_context=context)
+    options = {"ssl_context": context} if context else {}
+    manager = library().PoolManager(num_pools=16, maxsize=connections, block=False, retries=False, **options)
     made = {}
     for scheme, (pool, connection) in _classes().items():
         made[scheme] = type("Pool", (pool,), {"ConnectionCls": type("Connection", (connection,), {"timeouts": timeouts})})
@@ -174,7 +178,7 @@ def meaning(error: BaseException, what: str) -> Exception | None:
                 return each
             if isinstance(each, SlowAnswer):
                 return TooSlow(f"{what}: too slow: {each}")
-            if isinstance(each, TooMuch):
-                return ProtocolError(f"{what}: {each}")
+            if isinstance(each, TooMuch) or (isinstance(each, http.client.HTTPException) and not isinstance(each, CUT)):
+                return ProtocolError(f"{what}: no HTTP: {each}")
         seen = seen.__cause__ or seen.__context__
     return None

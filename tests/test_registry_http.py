@@ -1,0 +1,438 @@
+"""What a registry may do to a client, over real sockets: fail, hang, cut, lead astray."""
+
+from __future__ import annotations
+
+import email.utils
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from registries import Reply, Request, certificate, scripted
+
+from containerkit.image.descriptor import Descriptor
+from containerkit.image.digest import Digest
+from containerkit.image.errors import LimitExceeded, Mismatch, Missing, Unsupported
+from containerkit.registry import Credentials, Registry, Retries, Timeouts
+from containerkit.registry.errors import (
+    Denied,
+    NotFound,
+    ProtocolError,
+    Refused,
+    ServerError,
+    TooManyRequests,
+    TooSlow,
+    Unauthorized,
+    Unreachable,
+    Untrusted,
+)
+from containerkit.registry.patience import seconds_after
+
+DATA = bytes(range(256)) * 4000
+BLOB = Descriptor.of(DATA, "application/octet-stream")
+QUICK = Retries(attempts=3, first=0.01, longest=2)
+SHORT = Timeouts(connect=5, read=0.5, commit=1, window=0.4, speed=10_000)
+SECRET = Credentials("me", "secret")
+
+
+def client(host: str, **options: Any) -> Registry:
+    return Registry(host, **{"plain_http": True, "retries": QUICK, "timeouts": SHORT, "auth": Credentials()} | options)
+
+
+def fetched(registry: Registry) -> bytes:
+    with registry.blobs("app").open(BLOB) as stream:
+        return stream.read()
+
+
+def one_by_one(*replies: Reply) -> Callable[[Request], Reply]:
+    """One reply for each request; the last for all that follow."""
+    left: Iterator[Reply] = iter(replies)
+    lock = threading.Lock()
+
+    def answer(request: Request) -> Reply:
+        with lock:
+            return next(left, replies[-1])
+
+    return answer
+
+
+# --- failures that pass -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 408])
+def test_what_may_pass_is_tried_again(status: int) -> None:
+    with scripted(one_by_one(Reply(status), Reply(status), Reply(body=DATA))) as script, client(script.host) as registry:
+        assert fetched(registry) == DATA
+        assert len(script.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, Refused), (401, Unauthorized), (403, Denied), (404, NotFound), (405, Refused), (501, ServerError)]
+)
+def test_what_will_not_pass_is_an_error_at_once(status: int, kind: type[Exception]) -> None:
+    body = b'{"errors": [{"code": "SOME_CODE", "message": "because\\u001b[31m"}]}'
+    with scripted(lambda request: Reply(status, body)) as script, client(script.host) as registry:
+        with pytest.raises(kind, match=rf"{status} \(SOME_CODE: because\?\[31m\)") as caught:
+            fetched(registry)
+        assert len(script.requests) == 1
+        assert caught.value.codes == {"SOME_CODE"}  # type: ignore[attr-defined]
+
+
+def test_a_blob_that_is_not_there_is_missing_as_in_any_other_place() -> None:
+    with scripted(lambda request: Reply(404)) as script, client(script.host) as registry, pytest.raises(Missing):
+        registry.blobs("app").open(BLOB)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(503, ServerError), (429, TooManyRequests)])
+def test_attempts_end(status: int, kind: type[Exception]) -> None:
+    with scripted(lambda request: Reply(status)) as script, client(script.host) as registry:
+        with pytest.raises(kind):
+            registry.ping()
+        assert len(script.requests) == 1 + QUICK.attempts
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+def test_a_registry_is_waited_for_as_long_as_it_says(as_date: bool) -> None:
+    def answer(request: Request) -> Reply:
+        if len(script.requests) > 1:
+            return Reply()
+        said = email.utils.formatdate(time.time() + 2, usegmt=True) if as_date else "1"
+        return Reply(429, headers={"Retry-After": said})
+
+    with scripted(answer) as script, client(script.host) as registry:
+        started = time.monotonic()
+        registry.ping()
+        assert 0.7 < time.monotonic() - started < 4
+
+
+def test_a_registry_that_says_to_wait_too_long_is_not_waited_for() -> None:
+    with scripted(lambda request: Reply(429, headers={"Retry-After": "3600"})) as script, client(script.host) as registry:
+        started = time.monotonic()
+        with pytest.raises(TooManyRequests) as caught:
+            registry.ping()
+        assert caught.value.after == 3600
+        assert time.monotonic() - started < 1
+        assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("7", 7), (" 0 ", 0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("-1", None), ("soon", None)])
+def test_retry_after(text: str, seconds: float | None) -> None:
+    assert seconds_after(text) == seconds
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    with scripted(lambda request: Reply()) as script:
+        host = script.host
+    with client(host, retries=Retries(0)) as registry, pytest.raises(Unreachable, match="refused"):
+        registry.ping()
+    with client(host, retries=Retries(0), plain_http=None) as registry, pytest.raises(Unreachable, match="refused"):
+        registry.ping()
+
+
+# --- connections that are cut ------------------------------------------------------------------------------------
+
+
+def ranged(request: Request, **more: Any) -> Reply:
+    """A blob, or the part of it that is asked for."""
+    if "range" not in request.headers:
+        return Reply(body=DATA, **more)
+    start = int(request.headers["range"].removeprefix("bytes=").removesuffix("-"))
+    return Reply(206, DATA[start:], {"Content-Range": f"bytes {start}-{len(DATA) - 1}/{len(DATA)}"}, **more)
+
+
+def test_a_cut_connection_is_taken_up_where_it_was() -> None:
+    cuts = iter([300_000, 200_000, None])
+    with scripted(lambda request: ranged(request, cut=next(cuts))) as script, client(script.host) as registry:
+        assert fetched(registry) == DATA
+    assert [each.headers.get("range") for each in script.requests] == [None, "bytes=300000-", "bytes=500000-"]
+
+
+def test_a_registry_without_ranges_is_asked_for_all_of_it_again() -> None:
+    cuts = iter([300_000, 500_000, None])
+    with scripted(lambda request: Reply(body=DATA, cut=next(cuts))) as script, client(script.host) as registry:
+        assert fetched(registry) == DATA
+    assert len(script.requests) == 3
+
+
+def test_a_body_without_a_length_that_ends_early_was_cut() -> None:
+    early = Reply(raw=b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + DATA[:1000])
+    rest = Reply(206, DATA[1000:], {"Content-Range": f"bytes 1000-{len(DATA) - 1}/*"})
+    with scripted(one_by_one(early, rest)) as script, client(script.host) as registry:
+        assert fetched(registry) == DATA
+
+
+def test_cuts_without_progress_end() -> None:
+    with scripted(lambda request: ranged(request, cut=0)) as script, client(script.host) as registry:
+        with pytest.raises(Unreachable):
+            fetched(registry)
+        assert len(script.requests) == 1 + QUICK.attempts
+
+
+@pytest.mark.parametrize("said", ["", "bytes 0-9/1024000", "bytes 300001-1023999/1024000", "bytes 300000-1023999/7", "lines 1-2/3"])
+def test_a_part_that_was_not_asked_for_is_refused(said: str) -> None:
+    replies = one_by_one(Reply(body=DATA, cut=300_000), Reply(206, DATA[300_000:], {"Content-Range": said}))
+    with scripted(replies) as script, client(script.host) as registry, pytest.raises(ProtocolError, match="from 300000 on"):
+        fetched(registry)
+
+
+# --- bytes that are not the right ones ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", [0, 1000, len(DATA) - 1])
+def test_a_changed_byte_is_found(place: int) -> None:
+    wrong = DATA[:place] + bytes([DATA[place] ^ 1]) + DATA[place + 1 :]
+    with scripted(lambda request: Reply(body=wrong)) as script, client(script.host) as registry, pytest.raises(Mismatch, match="digest"):
+        fetched(registry)
+
+
+def test_a_blob_that_changes_between_two_parts_is_found() -> None:
+    replies = one_by_one(Reply(body=DATA, cut=300_000), Reply(206, bytes(len(DATA) - 300_000), {"Content-Range": "bytes 300000-1023999/*"}))
+    with scripted(replies) as script, client(script.host) as registry, pytest.raises(Mismatch, match="digest"):
+        fetched(registry)
+
+
+@pytest.mark.parametrize("body", [DATA + b"x", DATA[:-1], b""])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_wrong_size_is_found(body: bytes, chunked: bool) -> None:
+    stream = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+    raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + stream + b"0\r\n\r\n" if chunked else None
+    with scripted(lambda request: Reply(body=body, raw=raw)) as script, client(script.host) as registry:
+        with pytest.raises(Mismatch, match="size"):
+            fetched(registry)
+        assert len(script.requests) == 1
+
+
+MANIFEST = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
+TYPE = "application/vnd.oci.image.index.v1+json"
+
+
+def manifest(headers: dict[str, str] | None = None, body: bytes = MANIFEST, tag: str = "app:1") -> tuple[Descriptor, bytes]:
+    with scripted(lambda request: Reply(body=body, headers=headers or {})) as script, client(script.host) as registry:
+        return registry.manifest(tag)
+
+
+@pytest.mark.parametrize("said", [TYPE, f"{TYPE}; charset=utf-8", "application/json", "", TYPE.upper()])
+def test_a_manifest_is_what_header_and_bytes_say(said: str) -> None:
+    assert manifest({"Content-Type": said}) == (Descriptor.of(MANIFEST, TYPE), MANIFEST)
+
+
+def test_a_manifest_with_another_digest() -> None:
+    with pytest.raises(Mismatch, match="digest"):
+        manifest({"Docker-Content-Digest": Digest.of(b"other")})
+    with pytest.raises(Mismatch, match="digest"):
+        manifest(tag=f"app@{Digest.of(b'other')}")
+    with pytest.raises(ProtocolError, match="not a digest"):
+        manifest({"Docker-Content-Digest": "nonsense"})
+    long = Digest.of(MANIFEST, "sha512")
+    assert manifest({"Docker-Content-Digest": long})[0].digest == long
+
+
+def test_what_is_no_manifest_is_refused() -> None:
+    with pytest.raises(Unsupported, match="schema 1"):
+        manifest({"Content-Type": "application/vnd.docker.distribution.manifest.v1+prettyjws"})
+    with pytest.raises(Unsupported, match="schema 1"):
+        manifest(body=b'{"schemaVersion":1,"fsLayers":[]}')
+    with pytest.raises(Unsupported, match="no manifest"):
+        manifest({"Content-Type": "text/html"})
+    with pytest.raises(LimitExceeded):
+        manifest(body=b" " * ((4 << 20) + 1))
+    endless = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + b" " * (5 << 20)
+    with scripted(lambda request: Reply(raw=endless)) as script, client(script.host) as registry, pytest.raises(LimitExceeded):
+        registry.manifest("app:1")
+
+
+# --- redirects ----------------------------------------------------------------------------------------------------
+
+
+def leading(where: Callable[[], str], status: int = 307) -> Callable[[Request], Reply]:
+    """Wants a password, then leads elsewhere."""
+
+    def answer(request: Request) -> Reply:
+        if "authorization" not in request.headers:
+            return Reply(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+        return Reply(status, headers={"Location": where()})
+
+    return answer
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2"])
+def test_nobody_else_is_shown_the_password(status: int, address: str) -> None:
+    with scripted(ranged, address=address) as other:
+        first = scripted(leading(lambda: f"http://{other.host}/there?signature=1", status))
+        with first as script, client(script.host, auth=SECRET) as registry:
+            assert fetched(registry) == DATA
+    assert [each.path for each in other.requests] == ["/there?signature=1"]
+    assert "authorization" not in other.requests[0].headers
+
+
+def test_the_registry_itself_is_shown_it_again() -> None:
+    def answer(request: Request) -> Reply:
+        return Reply(body=DATA) if request.place == "/there" else leading(lambda: "/there")(request)
+
+    with scripted(answer) as script, client(script.host, auth=SECRET) as registry:
+        assert fetched(registry) == DATA
+    assert [("authorization" in each.headers) for each in script.requests] == [False, True, True]
+
+
+def test_a_password_is_not_for_whoever_a_redirect_leads_to() -> None:
+    with ((scripted(lambda request: Reply(401, headers={"WWW-Authenticate": 'Basic realm="x"'})) as other, scripted(lambda request: Reply(307, headers={"Location": f"http://{other.host}/"})) as script), client(script.host, auth=SECRET) as registry, pytest.raises(Unauthorized)):
+        fetched(registry)
+    assert all("authorization" not in each.headers for each in (*other.requests, *script.requests))
+
+
+def test_a_circle_of_redirects_ends() -> None:
+    with scripted(lambda request: Reply(307, headers={"Location": request.path})) as script, client(script.host) as registry:
+        with pytest.raises(ProtocolError, match="more than 5 redirects"):
+            fetched(registry)
+        assert len(script.requests) == 6
+
+
+@pytest.mark.parametrize(
+    "location", ["", "ftp://127.0.0.1/", "file:///etc/passwd", "http://me:secret@127.0.0.1/", "http://127.0.0.1:99999/", "http://a b/"]
+)
+def test_redirects_to_nowhere_are_refused(location: str) -> None:
+    with scripted(lambda request: Reply(307, headers={"Location": location})) as script, client(script.host) as registry:
+        with pytest.raises(ProtocolError):
+            fetched(registry)
+        assert len(script.requests) == 1
+
+
+def test_a_registry_on_this_machine_leads_to_no_plain_http_elsewhere() -> None:
+    with (scripted(lambda request: Reply(307, headers={"Location": "http://192.0.2.1/blob"})) as script, client(script.host, plain_http=None) as registry, pytest.raises(ProtocolError, match="not safe")):
+        fetched(registry)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
+    ca, made, key = certificate(tmp_path_factory.mktemp("tls"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made, key)
+    return ca, context
+
+
+def test_tls_never_leads_to_plain_http(authority: tuple[Path, ssl.SSLContext]) -> None:
+    ca, context = authority
+    with (scripted(ranged) as plain, scripted(leading(lambda: f"http://{plain.host}/there"), context=context) as script, client(script.host, plain_http=None, ca=ca, auth=SECRET) as registry, pytest.raises(ProtocolError, match="not safe")):
+        fetched(registry)
+    assert plain.requests == []
+
+
+def test_tokens_are_not_fetched_over_plain_http_for_a_registry_with_tls(authority: tuple[Path, ssl.SSLContext]) -> None:
+    ca, context = authority
+    realm = 'Bearer realm="http://127.0.0.1:1/token"'
+    with (scripted(lambda request: Reply(401, headers={"WWW-Authenticate": realm}), context=context) as script, client(script.host, plain_http=None, ca=ca, auth=SECRET) as registry, pytest.raises(ProtocolError, match="not safe")):
+        registry.ping()
+
+
+def test_certificates_count(authority: tuple[Path, ssl.SSLContext]) -> None:
+    ca, context = authority
+    with scripted(lambda request: Reply(), context=context) as script:
+        for options in ({}, {"plain_http": None}):  # nor does this machine itself fall back to http
+            with client(script.host, **{"plain_http": False} | options) as registry, pytest.raises(Untrusted):
+                registry.ping()
+        assert script.requests == []
+        for options in ({"ca": ca}, {"verify": False}):
+            with client(script.host, plain_http=False, **options) as registry:
+                registry.ping()
+        with client(script.host.replace("127.0.0.1", "localhost"), plain_http=None, ca=ca) as registry:
+            registry.ping()
+
+
+# --- plain http ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["example.com", "10.0.0.1:5000", "127.example.com", "localhost.example.com:80"])
+def test_plain_http_only_when_said(host: str) -> None:
+    with Registry(host) as registry:
+        assert registry.endpoint.base == f"https://{host}"
+    with Registry(host, plain_http=True) as registry:
+        assert registry.endpoint.base == f"http://{host}"
+
+
+def test_on_this_machine_http_is_tried_when_there_is_no_tls() -> None:
+    with scripted(lambda request: Reply()) as script:
+        with client(script.host, plain_http=None) as registry:
+            registry.ping()
+            assert registry.endpoint.base == f"http://{script.host}"
+        with client(script.host, plain_http=False) as registry, pytest.raises(Unreachable):
+            registry.ping()
+
+
+def test_docker_hub_is_elsewhere() -> None:
+    with Registry("docker.io") as registry:
+        assert registry.endpoint.base == "https://registry-1.docker.io"
+        assert registry.reference("nginx").name == "docker.io/library/nginx"
+
+
+# --- patience -----------------------------------------------------------------------------------------------------
+
+
+def quickly(action: Callable[[], object], kind: type[Exception], seconds: float = 4) -> Exception:
+    started = time.monotonic()
+    with pytest.raises(kind) as caught:
+        action()
+    assert time.monotonic() - started < seconds
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (Reply(before=30), Unreachable),
+        (Reply(body=DATA, pause=0.02), TooSlow),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 1000, pause=0.02), TooSlow),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;" + b"x" * 1000, pause=0.02), TooSlow),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\nX-A: " + b"x" * (1 << 20)), ProtocolError),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 1000), ProtocolError),
+        (Reply(raw=b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000), ProtocolError),
+        (Reply(raw=b"no HTTP at all\r\n\r\n"), ProtocolError),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n"), ProtocolError),
+    ],
+    ids=["silence", "drip", "dripping headers", "dripping chunks", "long header", "many headers", "continue", "nonsense", "length"],
+)
+def test_nothing_takes_for_ever(reply: Reply, kind: type[Exception]) -> None:
+    with scripted(lambda request: reply) as script, client(script.host, retries=Retries(0)) as registry:
+        quickly(lambda: fetched(registry), kind)
+
+
+def test_a_slow_reader_is_not_blamed_on_the_registry() -> None:
+    with scripted(ranged) as script, client(script.host) as registry, registry.blobs("app").open(BLOB) as stream:
+        found = stream.read(1000)
+        time.sleep(0.6)
+        assert found + stream.read() == DATA
+    assert len(script.requests) == 1
+
+
+# --- mirrors ------------------------------------------------------------------------------------------------------
+
+
+def test_mirrors_come_first_and_see_no_password_of_others() -> None:
+    wants = {"WWW-Authenticate": 'Basic realm="x"'}
+    with scripted(lambda request: Reply(401, headers=wants)) as one, scripted(lambda request: Reply(500)) as two, scripted(ranged) as own:
+        mirrors = (f"http://{one.host}", f"http://{two.host}/hub")
+        with client(own.host, mirrors=mirrors, auth=SECRET) as registry:
+            assert fetched(registry) == DATA
+    assert one.asked() == [f"GET /v2/app/blobs/{BLOB.digest}"]
+    assert two.asked() == [f"GET /v2/hub/app/blobs/{BLOB.digest}"] * (1 + QUICK.attempts)
+    assert all("authorization" not in each.headers for each in (*one.requests, *two.requests))
+
+
+def test_a_mirror_that_lies_is_passed_over() -> None:
+    with (scripted(lambda request: Reply(body=b"x")) as mirror, scripted(ranged) as own, client(own.host, mirrors=[f"http://{mirror.host}"]) as registry):
+        assert fetched(registry) == DATA
+
+
+def test_what_a_mirror_began_the_registry_ends() -> None:
+    cuts = iter([500_000])
+    with (scripted(lambda request: ranged(request, cut=next(cuts, 0))) as mirror, scripted(ranged) as own, client(own.host, mirrors=[f"http://{mirror.host}"]) as registry):
+        assert fetched(registry) == DATA
+    assert own.requests[0].headers["range"] == "bytes=500000-"
+
+
+def test_a_mirror_is_enough() -> None:
+    with scripted(ranged) as mirror, client("registry.invalid", plain_http=None, mirrors=[f"http://{mirror.host}"]) as registry:
+        assert fetched(registry) == DATA
