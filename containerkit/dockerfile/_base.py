@@ -1,13 +1,19 @@
-"""What every instruction has; commands in their two forms; heredocs."""
+"""What every instruction has; commands in their two forms; heredocs; how words are written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from .expansion import Expansion
-from .words import NOWHERE, Warn, Where, Word
+from .words import NOWHERE, Warn, Where
+
+__all__ = ["Command", "Heredoc", "Instruction", "flag", "flags", "list_of"]
+
+_PLAIN = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +42,22 @@ class Instruction:
     def _expanded(self, expansion: Expansion) -> Self:
         return self
 
-    def arguments(self) -> Iterable[str]:
-        """What stands after the keyword in the normal form."""
-        raise NotImplementedError
+    def arguments(self) -> Iterator[str]:
+        """What stands after the keyword in the normal form, without its flags."""
+        yield from ()
+
+    def written_flags(self) -> Iterator[str]:
+        """Its flags in the normal form."""
+        yield from ()
+
+    def bodies(self) -> tuple[Heredoc, ...]:
+        """The heredocs that follow."""
+        return ()
 
     def __str__(self) -> str:
-        return " ".join([self.keyword, *self.arguments()])
+        rest = " ".join(self.arguments())
+        words = [self.keyword, *self.written_flags(), *(["--"] if rest.startswith("--") else []), rest]
+        return "\n".join([" ".join(word for word in words if word), *(body.text + body.name for body in self.bodies())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +74,9 @@ class Command:
     def argv(self, shell: Sequence[str]) -> tuple[str, ...]:
         """What is really started: a line gets `shell` (of SHELL) before it."""
         return (*shell, *self.words) if self.shell else self.words
+
+    def __str__(self) -> str:
+        return self.words[0] if self.shell else _json(self.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +98,38 @@ class Heredoc:
     @property
     def content(self) -> str:
         """The text that is meant: without leading tabs where they do not count."""
-        return "".join(line.lstrip("\t") for line in self.text.splitlines(keepends=True)) if self.strip else self.text
+        return re.sub(r"^\t+", "", self.text, flags=re.MULTILINE) if self.strip else self.text
 
-    def _expanded(self, expansion: Expansion) -> Heredoc:
-        return replace(self, text=expansion.document(self.text, self.where)) if self.expand else self
+    def expanded(self, expansion: Expansion) -> Heredoc:
+        """With the variables of its content replaced, if it wants that; then nothing more is to be stripped."""
+        if not self.expand:
+            return self
+        return replace(self, text=expansion.document(self.content, self.where), strip=False, expand=expansion.dry)
 
 
-__all__ = ["Command", "Heredoc", "Instruction", "Word"]
+def flag(name: str, value: object, escape: str) -> Iterator[str]:
+    """A flag as it is written; nothing where the value is "", None or False."""
+    if value is True:
+        yield f"--{name}"
+    elif value is False or value is None or value == "":
+        return
+    else:
+        yield f"--{name}=" + re.sub(rf"([\s'\"{re.escape(escape)}])", lambda found: escape + found[1], str(value))
+
+
+def flags(values: Mapping[str, object], escape: str) -> Iterator[str]:
+    """Flags as they are written, in the order of `values`."""
+    for name, value in values.items():
+        yield from flag(name, value, escape)
+
+
+def list_of(words: Sequence[str], *, json: bool = True) -> str:
+    """Words with spaces between; as JSON where that would not say the same, if there is JSON."""
+    plain = all(_PLAIN.fullmatch(word) and "<<" not in word for word in words)
+    if json and (not plain or not words or words[0].startswith("[") or words[-1].endswith(("\\", "`"))):
+        return _json(words)
+    return " ".join(words)
+
+
+def _json(words: Iterable[str]) -> str:
+    return json.dumps(list(words), ensure_ascii=False)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ._base import Command, Heredoc, Instruction
-from .mounts import Mount
+from ._base import Command, Heredoc, Instruction, flag, flags
+from ._heredocs import announced
+from ._mount_options import expanded, options
+from .expansion import Expansion
+from .mounts import Mount, Unexpanded
 
 __all__ = ["Cmd", "Entrypoint", "Healthcheck", "OnBuild", "Run", "Shell"]
 
@@ -15,7 +19,7 @@ __all__ = ["Cmd", "Entrypoint", "Healthcheck", "OnBuild", "Run", "Shell"]
 class Run(Instruction):
     """RUN: a command that changes the file system.
 
-    :param command: as written; where there are heredocs, see `line` and `script`
+    :param command: as written; with heredocs, `script` and `line` say what is run
     :param heredocs: in the order of their names
     :param mounts: what it sees besides
     :param network: "default", "none" or "host"
@@ -29,6 +33,38 @@ class Run(Instruction):
     network: str = "default"
     security: str = "sandbox"
 
+    @property
+    def script(self) -> str | None:
+        """The text of a heredoc that is a program of its own, for it begins with ``#!``: to be run as a file.  Else None."""
+        content = self.heredocs[0].content if self._is_heredoc() else ""
+        return content if self.heredocs and self.heredocs[0].text.startswith("#!") and content else None
+
+    @property
+    def line(self) -> str:
+        """What the shell is given: a heredoc that stands alone is the script, others are left to the shell."""
+        if self._is_heredoc():
+            return self.heredocs[0].content
+        return self.command.words[0] + "".join(f"\n{heredoc.text}{heredoc.name}" for heredoc in self.heredocs)
+
+    def _is_heredoc(self) -> bool:
+        return bool(self.heredocs) and announced(self.command.words[0], self.where) is not None
+
+    def _expanded(self, expansion: Expansion) -> Run:
+        mounts = (expanded(mount, expansion) if isinstance(mount, Unexpanded) else mount for mount in self.mounts)
+        return replace(self, mounts=tuple(mounts))
+
+    def written_flags(self) -> Iterator[str]:
+        for mount in self.mounts:
+            yield from flag("mount", options(mount), self.escape)
+        yield from flag("network", self.network if self.network != "default" else "", self.escape)
+        yield from flag("security", self.security if self.security != "sandbox" else "", self.escape)
+
+    def arguments(self) -> Iterator[str]:
+        yield str(self.command)
+
+    def bodies(self) -> tuple[Heredoc, ...]:
+        return self.heredocs
+
 
 @dataclass(frozen=True, slots=True)
 class Cmd(Instruction):
@@ -36,6 +72,9 @@ class Cmd(Instruction):
 
     keyword: ClassVar[str] = "CMD"
     command: Command
+
+    def arguments(self) -> Iterator[str]:
+        yield str(self.command)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +84,9 @@ class Entrypoint(Instruction):
     keyword: ClassVar[str] = "ENTRYPOINT"
     command: Command
 
+    def arguments(self) -> Iterator[str]:
+        yield str(self.command)
+
 
 @dataclass(frozen=True, slots=True)
 class Shell(Instruction):
@@ -52,6 +94,9 @@ class Shell(Instruction):
 
     keyword: ClassVar[str] = "SHELL"
     argv: tuple[str, ...]
+
+    def arguments(self) -> Iterator[str]:
+        yield str(Command(self.argv))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +108,9 @@ class OnBuild(Instruction):
 
     keyword: ClassVar[str] = "ONBUILD"
     trigger: str
+
+    def arguments(self) -> Iterator[str]:
+        yield self.trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +136,11 @@ class Healthcheck(Instruction):
         if self.command is None:
             return ("NONE",)
         return ("CMD-SHELL" if self.command.shell else "CMD", *self.command.words)
+
+    def written_flags(self) -> Iterator[str]:
+        times = {name: getattr(self, name.replace("-", "_")) for name in ("interval", "timeout", "start-period", "start-interval")}
+        yield from flags({name: f"{value}ns" for name, value in times.items() if value}, self.escape)
+        yield from flag("retries", self.retries or "", self.escape)
+
+    def arguments(self) -> Iterator[str]:
+        yield "NONE" if self.command is None else f"CMD {self.command}"

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
-from ._base import Heredoc, Instruction
+from ._base import Heredoc, Instruction, flag, flags, list_of
+from ._flags import value
+from ._heredocs import announcement
+from ._values import mode
+from .expansion import Expansion
+from .words import Word
 
 __all__ = ["Add", "Copy"]
 
@@ -31,6 +37,43 @@ class _Files(Instruction):
     link: bool = False
     excludes: tuple[str, ...] = ()
 
+    def _expanded(self, expansion: Expansion) -> Self:
+        expanded = replace(
+            self,
+            sources=tuple(expansion.word(source) for source in self.sources),
+            dest=expansion.word(self.dest),
+            heredocs=tuple(heredoc.expanded(expansion) for heredoc in self.heredocs),
+            chown=expansion.word(self.chown),
+            chmod=expansion.word(self.chmod),
+            excludes=tuple(expansion.word(pattern) for pattern in self.excludes),
+        )
+        expanded._check(expansion)
+        return expanded
+
+    def _check(self, expansion: Expansion) -> None:
+        if self.chmod and not expansion.open(self.chmod):
+            value(mode, _word(self.chmod, self))
+        several = len(self.sources) + len(self.heredocs) > 1
+        if several and not expansion.open(self.dest) and not self.dest.endswith(("/", "/.", "/..")) and self.dest not in (".", ".."):
+            text = f"{self.keyword} of several sources needs a directory: {self.dest[:80]}/ was expected"
+            raise _word(self.dest, self).where.error(text)
+
+    def written_flags(self) -> Iterator[str]:
+        yield from flags({"chown": self.chown, "chmod": self.chmod, "link": self.link}, self.escape)
+        for pattern in self.excludes:
+            yield from flag("exclude", pattern, self.escape)
+
+    def arguments(self) -> Iterator[str]:
+        words = [*self.sources, *map(announcement, self.heredocs), self.dest]
+        yield list_of(words, json=not self.heredocs)
+
+    def bodies(self) -> tuple[Heredoc, ...]:
+        return self.heredocs
+
+
+def _word(text: str, instruction: Instruction) -> Word:
+    return text if isinstance(text, Word) else Word(text, instruction.where)
+
 
 @dataclass(frozen=True, slots=True)
 class Copy(_Files):
@@ -43,6 +86,10 @@ class Copy(_Files):
     keyword: ClassVar[str] = "COPY"
     from_: str = ""
     parents: bool = False
+
+    def written_flags(self) -> Iterator[str]:
+        yield from flags({"from": self.from_, "parents": self.parents}, self.escape)
+        yield from _Files.written_flags(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +105,11 @@ class Add(_Files):
     checksum: str = ""
     keep_git_dir: bool = False
     unpack: bool | None = None
+
+    def _expanded(self, expansion: Expansion) -> Add:
+        return replace(_Files._expanded(self, expansion), checksum=expansion.word(self.checksum))
+
+    def written_flags(self) -> Iterator[str]:
+        unpack = "false" if self.unpack is False else self.unpack
+        yield from flags({"checksum": self.checksum, "keep-git-dir": self.keep_git_dir, "unpack": unpack}, self.escape)
+        yield from _Files.written_flags(self)

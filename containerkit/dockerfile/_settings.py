@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple, Self
 
-from ._base import Instruction
+from ._base import Instruction, flag, list_of
+from ._flags import value
+from ._values import ports, signal_name
+from .expansion import Expansion
+from .words import Word
 
 __all__ = ["Arg", "Env", "Expose", "From", "Label", "Maintainer", "Pair", "StopSignal", "User", "Volume", "Workdir"]
 
@@ -15,6 +20,13 @@ class Pair(NamedTuple):
 
     name: str
     value: str | None
+
+    def expanded(self, expansion: Expansion) -> Pair:
+        """With the variables of both replaced."""
+        return Pair(expansion.word(self.name), self.value if self.value is None else expansion.word(self.value))
+
+    def __str__(self) -> str:
+        return self.name if self.value is None else f"{self.name}={self.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,18 @@ class From(Instruction):
     name: str = ""
     platform: str = ""
 
+    def _expanded(self, expansion: Expansion) -> From:
+        image = expansion.word(self.image)
+        if not image:
+            raise image.where.error(f"{self.image[:80]} is empty: the name of an image was expected")
+        return replace(self, image=image, platform=expansion.word(self.platform))
+
+    def written_flags(self) -> Iterator[str]:
+        yield from flag("platform", self.platform, self.escape)
+
+    def arguments(self) -> Iterator[str]:
+        yield list_of([self.image, *(["AS", self.name] if self.name else [])], json=False)
+
 
 @dataclass(frozen=True, slots=True)
 class Arg(Instruction):
@@ -39,21 +63,43 @@ class Arg(Instruction):
     keyword: ClassVar[str] = "ARG"
     pairs: tuple[Pair, ...]
 
+    def _expanded(self, expansion: Expansion) -> Arg:
+        return replace(self, pairs=tuple(pair.expanded(expansion) for pair in self.pairs))
+
+    def arguments(self) -> Iterator[str]:
+        yield from map(str, self.pairs)
+
 
 @dataclass(frozen=True, slots=True)
-class Env(Instruction):
+class _Pairs(Instruction):
+    """What ENV and LABEL share.
+
+    :param pairs: in order; of two with one name the last one counts
+    :param legacy: whether it is written without =: one name, and all that follows is its value
+    """
+
+    pairs: tuple[Pair, ...]
+    legacy: bool = False
+
+    def _expanded(self, expansion: Expansion) -> Self:
+        return replace(self, pairs=tuple(pair.expanded(expansion) for pair in self.pairs))
+
+    def arguments(self) -> Iterator[str]:
+        yield from (f"{pair.name} {pair.value}" if self.legacy else str(pair) for pair in self.pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Env(_Pairs):
     """ENV: variables of the build and of the container."""
 
     keyword: ClassVar[str] = "ENV"
-    pairs: tuple[Pair, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Label(Instruction):
+class Label(_Pairs):
     """LABEL: what is said about the image."""
 
     keyword: ClassVar[str] = "LABEL"
-    pairs: tuple[Pair, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +109,12 @@ class User(Instruction):
     keyword: ClassVar[str] = "USER"
     user: str
 
+    def _expanded(self, expansion: Expansion) -> User:
+        return replace(self, user=expansion.word(self.user))
+
+    def arguments(self) -> Iterator[str]:
+        yield self.user
+
 
 @dataclass(frozen=True, slots=True)
 class Workdir(Instruction):
@@ -71,6 +123,12 @@ class Workdir(Instruction):
     keyword: ClassVar[str] = "WORKDIR"
     path: str
 
+    def _expanded(self, expansion: Expansion) -> Workdir:
+        return replace(self, path=expansion.word(self.path))
+
+    def arguments(self) -> Iterator[str]:
+        yield self.path
+
 
 @dataclass(frozen=True, slots=True)
 class Volume(Instruction):
@@ -78,6 +136,12 @@ class Volume(Instruction):
 
     keyword: ClassVar[str] = "VOLUME"
     paths: tuple[str, ...]
+
+    def _expanded(self, expansion: Expansion) -> Volume:
+        return replace(self, paths=tuple(expansion.word(path) for path in self.paths))
+
+    def arguments(self) -> Iterator[str]:
+        yield list_of(self.paths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +154,14 @@ class Expose(Instruction):
     keyword: ClassVar[str] = "EXPOSE"
     ports: tuple[str, ...]
 
+    def _expanded(self, expansion: Expansion) -> Expose:
+        words = [word for written in self.ports for word in expansion.words(written)]
+        single = [port for word in words for port in ([word] if expansion.open(word) else value(ports, word))]
+        return replace(self, ports=tuple(dict.fromkeys(single)))
+
+    def arguments(self) -> Iterator[str]:
+        yield list_of(self.ports, json=False)
+
 
 @dataclass(frozen=True, slots=True)
 class StopSignal(Instruction):
@@ -98,6 +170,13 @@ class StopSignal(Instruction):
     keyword: ClassVar[str] = "STOPSIGNAL"
     signal: str
 
+    def _expanded(self, expansion: Expansion) -> StopSignal:
+        word = expansion.word(self.signal)
+        return replace(self, signal=word if expansion.open(word) else Word(value(signal_name, word), word.where))
+
+    def arguments(self) -> Iterator[str]:
+        yield self.signal
+
 
 @dataclass(frozen=True, slots=True)
 class Maintainer(Instruction):
@@ -105,3 +184,6 @@ class Maintainer(Instruction):
 
     keyword: ClassVar[str] = "MAINTAINER"
     name: str
+
+    def arguments(self) -> Iterator[str]:
+        yield self.name

@@ -1,23 +1,88 @@
-"""Variables, as buildkit's lexer expands them."""
+"""Variables, as buildkit's lexer expands them.
+
+    Expansion({"x": "a b"}).word('"$x" ${y:-c}')        'a b c'
+    Expansion({"x": "a b"}).words('$x ${y:-c}')         ['a', 'b', 'c']
+
+    $x ${x}                     the value, or ""
+    ${x-w} ${x:-w}              w when x is not set (or empty)
+    ${x+w} ${x:+w}              w when x is set (and not empty)
+    ${x?w} ${x:?w}              an error that says w
+    ${x#p} ${x##p}              without the shortest (longest) beginning that matches p
+    ${x%p} ${x%%p}              without such an end
+    ${x/p/r} ${x//p/r}          the first match (all matches) of p replaced by r
+
+:see: https://docs.docker.com/reference/dockerfile/#environment-replacement
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .words import Warn, Where
+from ._lexer import Lexer, Problem
+from .words import NOWHERE, Remark, Warn, Where, Word
 
 __all__ = ["Expansion"]
 
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """How the words of one instruction are expanded."""
+    """How the words of one instruction are expanded.
+
+    :param lookup: the values; one that is not there is ""
+    :param escape: the escape character
+    :param warn: called with a remark for each variable that is not there
+    :param dry: only looks whether it could be done: a variable that is not there stays as it is written
+    """
 
     lookup: Mapping[str, str]
     escape: str = "\\"
     warn: Warn | None = None
+    dry: bool = False
+
+    def word(self, text: str) -> Word:
+        """One word: variables replaced, quotes removed, spaces kept.
+
+        :raises DockerfileError: it is not well formed, or ``${x:?}`` is not satisfied
+        """
+        where = _where(text)
+        return Word(self._lexed(text, where)[0], where)
+
+    def words(self, text: str) -> list[Word]:
+        """As many words as come out: spaces that were not quoted, in values too, divide.
+
+        :raises DockerfileError: as `word`
+        """
+        where = _where(text)
+        return [Word(word, where) for word in self._lexed(text, where)[1]]
 
     def document(self, text: str, where: Where) -> str:
-        """A heredoc's text."""
-        raise NotImplementedError
+        """A heredoc's text: variables replaced, quotes kept.
+
+        :raises DockerfileError: as `word`
+        """
+        return self._lexed(text, where, quotes=False)[0]
+
+    def open(self, text: str) -> bool:
+        """Whether `text`, expanded dry, still waits for a value."""
+        return self.dry and "$" in text
+
+    def _lexed(self, text: str, where: Where, *, quotes: bool = True) -> tuple[str, list[str]]:
+        if not self._matters(text):
+            return text, text.split()
+        lexer = Lexer(text, self.lookup, self.escape, quotes=quotes, keep_unset=self.dry)
+        try:
+            result = lexer.run()
+        except Problem as problem:
+            raise where.error(str(problem)) from None
+        for name in lexer.unset if self.warn and not self.dry else ():
+            self.warn(Remark(where.line, where.column, f"the variable {name} is not set: it is taken as empty"))  # type: ignore[misc]
+        return result
+
+    def _matters(self, text: str) -> bool:
+        """Whether there is anything to expand, or a space that `str.split` would see otherwise."""
+        return not text.isascii() or any(letter in text for letter in ("$", "'", '"', self.escape, "\x1c", "\x1d", "\x1e", "\x1f"))
+
+
+def _where(text: str) -> Where:
+    return text.where if isinstance(text, Word) else NOWHERE

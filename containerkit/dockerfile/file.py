@@ -1,13 +1,18 @@
-"""A Dockerfile as a value: its directives, its global arguments and its stages."""
+"""A Dockerfile as a value: its directives, its global arguments and its stages.
+
+dockerfile.stages, .args, .directives, .warnings
+dockerfile.stage("build"), dockerfile.stage("0")
+dockerfile.global_values({"VERSION": "2"}, predefined)       what FROM is expanded with
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from ._base import Instruction
 from ._settings import Arg, From
-from .words import Remark, Where
+from .words import Remark, Warn, Where
 
 __all__ = ["Dockerfile", "Stage"]
 
@@ -66,6 +71,49 @@ class Dockerfile:
         """The escape character."""
         return self.directives.get("escape", "\\")
 
-    def stage(self, reference: str) -> Stage | None:
-        """The stage called `reference`, a name in any case or a number; None where there is none."""
-        return next((stage for stage in self.stages if reference in (str(stage.index), stage.name)), None)
+    def named(self, name: str, before: int | None = None) -> Stage | None:
+        """The stage called `name`, in any case; the last one of several.  FROM means stages so: a number is no name.
+
+        :param before: only stages before this one count
+        """
+        stages = self.stages[:before]
+        return next((stage for stage in reversed(stages) if name and stage.name == name.lower()), None)
+
+    def stage(self, reference: str, before: int | None = None) -> Stage | None:
+        """The stage with that name or number; None where there is none.  --target and COPY --from mean stages so.
+
+        :param before: only stages before this one count
+        """
+        if reference.isascii() and reference.isdecimal() and len(reference) < 10:
+            return next(iter(self.stages[:before][int(reference) :]), None)
+        return self.named(reference, before)
+
+    def global_values(self, given: Mapping[str, str], predefined: Mapping[str, str], warn: Warn | None = None) -> dict[str, str]:
+        """What is in scope in every FROM: the ARGs before the first one, each seeing those above it.
+
+        :param given: by whoever builds; counts for a name that is declared
+        :param predefined: of the platforms
+        :raises DockerfileError: a default that cannot be expanded
+        """
+        values = dict(predefined)
+        for arg in self.args:
+            for pair in arg.pairs:
+                name, default = replace(arg, pairs=(pair,)).expand(values, warn).pairs[0]
+                value = given.get(name, default)
+                if value is not None:
+                    values[name] = value
+        return values
+
+    def __str__(self) -> str:
+        text = "\n".join(self._lines())
+        # an escape at the very end is one that nothing follows: it stays only when another one continues the line into nothing
+        ends = text.endswith(self.escape) and text[-2:-1] != self.escape
+        return f"{text} {self.escape}\n" if ends else f"{text}\n"
+
+    def _lines(self) -> Iterator[str]:
+        yield from (f"# {name}={value}" for name, value in self.directives.items())
+        yield from map(str, self.args)
+        for stage in self.stages:
+            if stage.index or self.args or self.directives:
+                yield ""
+            yield from map(str, (stage.start, *stage.instructions))

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from .words import NOWHERE, Where
 
-__all__ = ["Bind", "Cache", "Mount", "Secret", "Ssh", "Tmpfs"]
+__all__ = ["Bind", "Cache", "Mount", "Secret", "Ssh", "Tmpfs", "Unexpanded"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +18,23 @@ class Mount:
     """One mount of one RUN.
 
     :param target: where it appears; "" where a secret or socket has a place of its own
+    :param from_: a stage or an image; "" for the context, and for what comes from neither
     """
 
     type: ClassVar[str] = ""
     target: str = ""
+    from_: str = ""
     where: Where = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unexpanded(Mount):
+    """A mount whose options wait for the values of variables.  `Run.expand` makes one of the others of it.
+
+    :param text: its options as written
+    """
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +42,11 @@ class Bind(Mount):
     """A directory or file of the context, a stage or an image.
 
     :param source: in there
-    :param from_: a stage or an image; "" for the context
     :param readonly: False lets RUN write; what it writes is thrown away
     """
 
     type: ClassVar[str] = "bind"
     source: str = ""
-    from_: str = ""
     readonly: bool = True
 
 
@@ -45,7 +55,7 @@ class Cache(Mount):
     """A directory that stays from build to build, in no layer.
 
     :param id: which one; "" for the one called as `target`
-    :param source, from_: what is in it at first
+    :param source: what is in it at first, of `from_`
     :param sharing: "shared" by many at once, "private" for each, or "locked" while in use
     :param uid, gid, mode: of the directory when it is new; None for 0, 0 and 0o755
     """
@@ -53,7 +63,6 @@ class Cache(Mount):
     type: ClassVar[str] = "cache"
     id: str = ""
     source: str = ""
-    from_: str = ""
     readonly: bool = False
     sharing: str = "shared"
     uid: int | None = None

@@ -1,11 +1,33 @@
-"""From text to a Dockerfile."""
+"""From text to a Dockerfile.
+
+parse(b"FROM scratch\\nCOPY a /\\n")
+parse_trigger("COPY . /app")              an instruction that an image's config keeps for whoever builds on it
+"""
 
 from __future__ import annotations
 
-from ._base import Instruction
-from .file import Dockerfile
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from ._base import Heredoc, Instruction
+from ._commands import Cmd, Entrypoint, Healthcheck
+from ._directives import directives
+from ._heredocs import read
+from ._lines import Line, Reader, decoded
+from ._reading import Context, instruction
+from ._references import check_references
+from ._settings import Arg, From
+from ._split import NotStrings, Statement, array, statement
+from .file import Dockerfile, Stage
+from .words import Remark, Where
 
 __all__ = ["parse", "parse_trigger"]
+
+NO_TRIGGERS = ("FROM", "MAINTAINER", "ONBUILD")
+WITH_HEREDOCS = ("ADD", "COPY", "RUN")
+ONLY_LAST = (Cmd, Entrypoint, Healthcheck)
+_NOT_TEXT = re.compile("[\ud800-\udfff\0]")
 
 
 def parse(text: str | bytes, *, name: str = "Dockerfile") -> Dockerfile:
@@ -14,7 +36,14 @@ def parse(text: str | bytes, *, name: str = "Dockerfile") -> Dockerfile:
     :param name: what errors call the file
     :raises DockerfileError: with the line and the column of the word that is wrong
     """
-    raise NotImplementedError
+    reader = Reader(decoded(text, name), name)
+    said = directives(reader)
+    assembly = _Assembly(reader.remarks)
+    while (line := reader.next()) is not None:
+        assembly.add(_instruction(line, reader))
+    dockerfile = Dockerfile(assembly.finished(reader.where(max(1, reader.number))), tuple(assembly.args), said, name)
+    check_references(dockerfile.stages)
+    return replace(dockerfile, warnings=tuple(sorted(reader.remarks)))
 
 
 def parse_trigger(text: str, *, escape: str = "\\", name: str = "ONBUILD") -> Instruction:
@@ -22,4 +51,105 @@ def parse_trigger(text: str, *, escape: str = "\\", name: str = "ONBUILD") -> In
 
     :raises DockerfileError: not one, or one that cannot be a trigger
     """
-    raise NotImplementedError
+    reader = Reader(decoded(text, name), name)
+    reader.escape = escape
+    line = reader.next()
+    if line is None:
+        raise reader.where(1).error("there is nothing here: an instruction was expected")
+    _refuse_trigger(statement(line, escape))
+    made = _instruction(line, reader)
+    if more := reader.next():
+        raise more.at(0).error("a trigger is one instruction: the end was expected")
+    return made
+
+
+def _instruction(line: Line, reader: Reader) -> Instruction:
+    """The instruction of a line, and of the heredocs that follow it."""
+    _refuse_bytes(line.text, line.at)
+    divided = statement(line, reader.escape)
+    inner = divided
+    if divided.keyword.upper() == "ONBUILD" and divided.rest:
+        inner = statement(line, reader.escape, divided.start)
+        _refuse_trigger(inner)
+    heredocs = _heredocs(inner, reader)
+    source = "\n".join(reader.lines[line.first - 1 : reader.number]).rstrip("\r")
+    common = {"where": divided.keyword.where, "source": source, "escape": reader.escape}
+    if inner is not divided:
+        instruction(Context(inner, heredocs, common, lambda remark: None))
+    return instruction(Context(divided, heredocs, common, reader.remarks.append))
+
+
+def _refuse_bytes(text: str, at: Callable[[int], Where]) -> None:
+    found = _NOT_TEXT.search(text)
+    if found:
+        raise at(found.start()).error("not text: UTF-8 without NUL was expected")
+
+
+def _refuse_trigger(divided: Statement) -> None:
+    if divided.keyword.upper() in NO_TRIGGERS:
+        raise divided.keyword.where.error(f"{divided.keyword.upper()} cannot be a trigger of ONBUILD")
+
+
+def _heredocs(divided: Statement, reader: Reader) -> tuple[Heredoc, ...]:
+    if divided.keyword.upper() not in WITH_HEREDOCS:
+        return ()
+    try:
+        if array(divided) is not None:
+            return ()
+    except NotStrings:
+        return ()  # whoever reads the instruction says so
+    heredocs = read(divided, reader)
+    for heredoc in heredocs:
+        _refuse_bytes(heredoc.text, lambda offset, heredoc=heredoc: _inside(heredoc, offset, reader))  # type: ignore[misc]
+    return heredocs
+
+
+def _inside(heredoc: Heredoc, offset: int, reader: Reader) -> Where:
+    before = heredoc.text[:offset]
+    return reader.where(heredoc.where.line + before.count("\n"), offset - before.rfind("\n"))
+
+
+class _Assembly:
+    """Puts instructions into stages."""
+
+    def __init__(self, remarks: list[Remark]) -> None:
+        self.args: list[Arg] = []
+        self.stages: list[tuple[From, list[Instruction]]] = []
+        self.names: set[str] = set()
+        self.remarks = remarks
+
+    def add(self, made: Instruction) -> None:
+        """The next instruction.
+
+        :raises DockerfileError: it needs a FROM before it
+        """
+        if isinstance(made, From):
+            self._name(made)
+            self.stages.append((made, []))
+        elif self.stages:
+            self.stages[-1][1].append(made)
+        elif isinstance(made, Arg):
+            self.args.append(made)
+        else:
+            raise made.where.error(f"{made.keyword} before the first FROM: FROM, or an ARG for it, was expected")
+
+    def _name(self, start: From) -> None:
+        if start.name in self.names:
+            self._remark(start, f"there is a stage {start.name} already: the name means this one from here on")
+        self.names.update({start.name} - {""})
+
+    def finished(self, end: Where) -> tuple[Stage, ...]:
+        """The stages.
+
+        :raises DockerfileError: there is none
+        """
+        if not self.stages:
+            raise end.error("there is no FROM: a Dockerfile begins with one")
+        for _, instructions in self.stages:
+            for kind in ONLY_LAST:
+                for made in [each for each in instructions if isinstance(each, kind)][:-1]:
+                    self._remark(made, f"another {made.keyword} of this stage follows, and only the last one counts")
+        return tuple(Stage(index, start, tuple(instructions)) for index, (start, instructions) in enumerate(self.stages))
+
+    def _remark(self, made: Instruction, text: str) -> None:
+        self.remarks.append(Remark(made.where.line, made.where.column, text))

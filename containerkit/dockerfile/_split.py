@@ -1,0 +1,186 @@
+"""How a line is divided: keyword, flags and the rest; words with quotes; JSON arrays."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ._lines import Line
+from ._spaces import SPACES
+from .words import Word
+
+__all__ = ["NotStrings", "Statement", "array", "between_spaces", "quoted_words", "statement"]
+
+_GAP = re.compile(r"[\t\v\f\r ]+")
+_WORD = re.compile(r"[^\t\v\f\r ]+")
+_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"')
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One instruction, divided.
+
+    :param keyword: as written
+    :param flags: each from its two dashes on, quotes and escapes removed
+    :param start: where in the line the rest begins
+    :param rest: everything after the flags
+    """
+
+    line: Line
+    keyword: Word
+    flags: tuple[Word, ...]
+    start: int
+    rest: Word
+
+
+class NotStrings(ValueError):
+    """A JSON array of something other than strings; the offset is the one of the first such element."""
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        super().__init__("not a string")
+
+
+def statement(line: Line, escape: str, start: int = 0) -> Statement:
+    """Divides a line from `start` on."""
+    text = line.text
+    begin = _skip(text, start)
+    gap = _GAP.search(text.rstrip(SPACES), begin)
+    keyword = line.word(begin, gap.start() if gap else None)
+    flags, position = _flags(line, gap.end() if gap else len(text), escape)
+    position = _skip(text, position)
+    return Statement(line, keyword, tuple(flags), position, line.word(position))
+
+
+def _skip(text: str, position: int) -> int:
+    """Where the spaces at `position` end."""
+    while position < len(text) and text[position] in SPACES:
+        position += 1
+    return position
+
+
+def _flags(line: Line, position: int, escape: str) -> tuple[list[Word], int]:
+    """The words that begin with two dashes, and where they end; a word of nothing else ends them and is none."""
+    flags: list[Word] = []
+    while line.text.startswith("--", start := _skip(line.text, position)):
+        flag, position = _unquoted(line.text, start, escape)
+        if flag == "--":
+            break
+        flags.append(Word(flag, line.at(start)))
+    return flags, position
+
+
+def _unquoted(text: str, position: int, escape: str) -> tuple[str, int]:
+    """The word at `position` without its quotes and escapes, and where it ends."""
+    letters, quote = [], ""
+    while position < len(text) and (quote or text[position] not in SPACES):
+        letter = text[position]
+        position += 1
+        if letter == escape:
+            letters.append(text[position : position + 1])
+            position += 1
+        elif letter == quote:
+            quote = ""
+        elif not quote and letter in "'\"":
+            quote = letter
+        else:
+            letters.append(letter)
+    return "".join(letters), position
+
+
+def between_spaces(statement: Statement) -> list[Word]:
+    """The words of the rest; quotes mean nothing."""
+    line, start = statement.line, statement.start
+    end = start + len(statement.rest)
+    return [Word(found[0], line.at(found.start())) for found in _WORD.finditer(line.text, start, end)]
+
+
+def quoted_words(statement: Statement, escape: str) -> list[Word]:
+    """The words of the rest, with their quotes and escapes; a space inside quotes does not divide."""
+    text, line, position = statement.rest, statement.line, 0
+    words = []
+    while position < len(text):
+        if text[position] in SPACES:
+            position += 1
+            continue
+        start, position = position, _word_end(text, position, escape)
+        # an escape of nothing, at the very end, is left out
+        word = text[start : len(text) - (position > len(text))] if position >= len(text) else text[start:position]
+        if word:
+            words.append(Word(word, line.at(statement.start + start)))
+    return words
+
+
+def _word_end(text: str, position: int, escape: str) -> int:
+    """Where a word ends; after the end of the text where an escape is its last letter."""
+    quote = ""
+    while position < len(text) and (quote or text[position] not in SPACES):
+        letter = text[position]
+        if letter == escape and quote != "'":
+            position += 1
+        elif letter == quote:
+            quote = ""
+        elif not quote and letter in "'\"":
+            quote = letter
+        position += 1
+    return position
+
+
+def array(statement: Statement, start: int = 0) -> list[Word] | None:
+    """The strings of a JSON array in the rest, from `start` on; None where it is not JSON.
+
+    :raises NotStrings: JSON, but not of strings alone
+    """
+    text = statement.rest[start:]
+    if not text.startswith("["):
+        return None
+    words: list[Word] = []
+    for offset, token in _strings(text):
+        if token is None:
+            if _is_array(text):
+                raise NotStrings(start + offset)
+            return None
+        value = _SURROGATE.sub("\ufffd", json.loads(token))
+        words.append(Word(value, statement.line.at(statement.start + start + offset)))
+    return words
+
+
+def _strings(text: str) -> Iterator[tuple[int, str | None]]:
+    """The strings of an array and where they are; None where something else is."""
+    position, end = _after(text, 1), False
+    if text[position : position + 1] == "]":
+        end, position = True, position + 1
+    while not end:
+        found = _STRING.match(text, position)
+        if not found:
+            yield position, None
+            return
+        after = _after(text, found.end())
+        if text[after : after + 1] not in (",", "]"):
+            yield position, None
+            return
+        yield position, found[0]
+        end = text[after] == "]"
+        position = _after(text, after + 1)
+    if text[position:].strip(" \t\r\n"):
+        yield position, None
+
+
+def _after(text: str, position: int) -> int:
+    while text[position : position + 1] in (" ", "\t", "\r", "\n"):
+        position += 1
+    return position
+
+
+def _is_array(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text, parse_constant=_refuse), list)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is Python's, not JSON's")
