@@ -279,7 +279,13 @@ def test_the_registry_itself_is_shown_it_again() -> None:
 
 
 def test_a_password_is_not_for_whoever_a_redirect_leads_to() -> None:
-    with ((scripted(lambda request: Reply(401, headers={"WWW-Authenticate": 'Basic realm="x"'})) as other, scripted(lambda request: Reply(307, headers={"Location": f"http://{other.host}/"})) as script), client(script.host, auth=SECRET) as registry, pytest.raises(Unauthorized)):
+    wants = Reply(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+    with (
+        scripted(lambda request: wants) as other,
+        scripted(lambda request: Reply(307, headers={"Location": f"http://{other.host}/"})) as script,
+        client(script.host, auth=SECRET) as registry,
+        pytest.raises(Unauthorized),
+    ):
         fetched(registry)
     assert all("authorization" not in each.headers for each in (*other.requests, *script.requests))
 
@@ -302,7 +308,11 @@ def test_redirects_to_nowhere_are_refused(location: str) -> None:
 
 
 def test_a_registry_on_this_machine_leads_to_no_plain_http_elsewhere() -> None:
-    with (scripted(lambda request: Reply(307, headers={"Location": "http://192.0.2.1/blob"})) as script, client(script.host, plain_http=None) as registry, pytest.raises(ProtocolError, match="not safe")):
+    with (
+        scripted(lambda request: Reply(307, headers={"Location": "http://192.0.2.1/blob"})) as script,
+        client(script.host, plain_http=None) as registry,
+        pytest.raises(ProtocolError, match="not safe"),
+    ):
         fetched(registry)
 
 
@@ -316,7 +326,12 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLCo
 
 def test_tls_never_leads_to_plain_http(authority: tuple[Path, ssl.SSLContext]) -> None:
     ca, context = authority
-    with (scripted(ranged) as plain, scripted(leading(lambda: f"http://{plain.host}/there"), context=context) as script, client(script.host, plain_http=None, ca=ca, auth=SECRET) as registry, pytest.raises(ProtocolError, match="not safe")):
+    with (
+        scripted(ranged) as plain,
+        scripted(leading(lambda: f"http://{plain.host}/there"), context=context) as script,
+        client(script.host, plain_http=None, ca=ca, auth=SECRET) as registry,
+        pytest.raises(ProtocolError, match="not safe"),
+    ):
         fetched(registry)
     assert plain.requests == []
 
@@ -324,7 +339,11 @@ def test_tls_never_leads_to_plain_http(authority: tuple[Path, ssl.SSLContext]) -
 def test_tokens_are_not_fetched_over_plain_http_for_a_registry_with_tls(authority: tuple[Path, ssl.SSLContext]) -> None:
     ca, context = authority
     realm = 'Bearer realm="http://127.0.0.1:1/token"'
-    with (scripted(lambda request: Reply(401, headers={"WWW-Authenticate": realm}), context=context) as script, client(script.host, plain_http=None, ca=ca, auth=SECRET) as registry, pytest.raises(ProtocolError, match="not safe")):
+    with (
+        scripted(lambda request: Reply(401, headers={"WWW-Authenticate": realm}), context=context) as script,
+        client(script.host, plain_http=None, ca=ca, auth=SECRET) as registry,
+        pytest.raises(ProtocolError, match="not safe"),
+    ):
         registry.ping()
 
 
@@ -422,13 +441,21 @@ def test_mirrors_come_first_and_see_no_password_of_others() -> None:
 
 
 def test_a_mirror_that_lies_is_passed_over() -> None:
-    with (scripted(lambda request: Reply(body=b"x")) as mirror, scripted(ranged) as own, client(own.host, mirrors=[f"http://{mirror.host}"]) as registry):
+    with (
+        scripted(lambda request: Reply(body=b"x")) as mirror,
+        scripted(ranged) as own,
+        client(own.host, mirrors=[f"http://{mirror.host}"]) as registry,
+    ):
         assert fetched(registry) == DATA
 
 
 def test_what_a_mirror_began_the_registry_ends() -> None:
     cuts = iter([500_000])
-    with (scripted(lambda request: ranged(request, cut=next(cuts, 0))) as mirror, scripted(ranged) as own, client(own.host, mirrors=[f"http://{mirror.host}"]) as registry):
+    with (
+        scripted(lambda request: ranged(request, cut=next(cuts, 0))) as mirror,
+        scripted(ranged) as own,
+        client(own.host, mirrors=[f"http://{mirror.host}"]) as registry,
+    ):
         assert fetched(registry) == DATA
     assert own.requests[0].headers["range"] == "bytes=500000-"
 
