@@ -57,6 +57,10 @@ def hardlink(name: bytes, to: bytes) -> bytes:
     return header(name, b"1", link=to)
 
 
+def fifo(name: bytes) -> bytes:
+    return header(name, b"6")
+
+
 def record(key: bytes, value: bytes) -> bytes:
     rest = len(key) + len(value) + 3
     size = rest + len(str(rest + len(str(rest))))
