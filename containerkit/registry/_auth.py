@@ -101,7 +101,7 @@ class Authority:
                 return known  # another thread was asked the same
             for challenge in wanted:
                 if challenge.scheme == "bearer" and "realm" in challenge.parameters:
-                    return self._bearer(challenge, scopes, shown, response.url, refusal)
+                    return self._bearer(challenge, scopes, shown, refusal)
             if any(challenge.scheme == "basic" for challenge in wanted):
                 return self._password(scopes, shown, refusal)
         raise refusal
@@ -113,7 +113,7 @@ class Authority:
         self._basic[_repository(scopes)] = header
         return header
 
-    def _bearer(self, challenge: Challenge, scopes: Scopes, shown: str, asked: str, refusal: RegistryError) -> str:
+    def _bearer(self, challenge: Challenge, scopes: Scopes, shown: str, refusal: RegistryError) -> str:
         found = self._find(_repository(scopes))
         if found.registry_token:
             if shown == (header := f"Bearer {found.registry_token}") or not TOKEN.fullmatch(found.registry_token):
@@ -122,7 +122,7 @@ class Authority:
             return header
         if shown.startswith("Bearer ") and challenge.parameters.get("error") == "invalid_token":
             self._tokens.pop(scopes, None)
-        realm = target(asked, challenge.parameters["realm"])
+        realm = target("", challenge.parameters["realm"])
         if not self._trusted(Origin.of(realm)):
             raise ProtocolError(f"the registry wants its token to be fetched from {realm[:200]}, which is not safe to talk to")
         token = self._fetch(realm, challenge.parameters.get("service", ""), _together(scopes, challenge), found)
