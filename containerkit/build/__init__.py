@@ -1,0 +1,23 @@
+"""From a Dockerfile, or from Python, to an image: a plan over layers for RUN, a tar for COPY, a store for all of it.
+
+    build(".", tags=["kubia"])                                   Dockerfile -> Image, kept in a store
+    add(Image.scratch(), "app.js", "/app.js")                    the same operations, one by one
+    run(image, ["npm", "install"])
+
+    building  solving  stage  state  works      which stages, in which order; one stage; what it is in between
+    settings                                    the instructions that only set something
+    copying  picking  matching  laying  modes   COPY and ADD
+    context  tree  fetching                     where files come from
+    running  mounting  parts  settling          RUN
+    workshop  cache  digests  exchange          where layers go, and what was built before
+    progress  errors                            what it tells
+
+Every instruction turns a state into the next; there is no other mechanism.
+:see: https://docs.docker.com/reference/dockerfile/
+"""
+
+from .building import build
+from .errors import FailedStep
+from .progress import Event
+
+__all__ = ["Event", "FailedStep", "build"]

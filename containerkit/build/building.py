@@ -1,0 +1,155 @@
+"""From a Dockerfile to an image.
+
+    image = build(".", tags=["kubia"])
+
+Only the stages that the target needs are built, those that do not need each other at the same time.  Nothing has a name before
+all of it is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+
+from ..dockerfile import parse
+from ..image.errors import Missing
+from ..image.history import now
+from ..image.image import Image
+from ..image.platform import Platform
+from ..image.reference import Reference
+from ..image.store import Store
+from . import exchange
+from .cache import Cache
+from .context import Context, directory_of, ignore_of
+from .digests import Digests
+from .errors import BuildError
+from .mounting import SecretSource
+from .progress import Progress
+from .solving import Solver
+from .works import Works
+from .workshop import Workshop
+
+__all__ = ["DIRECTORY", "Resolve", "build"]
+
+DIRECTORY = "build"  # of a store: what builds remember
+NAMES = ("Dockerfile", "Containerfile")
+Resolve = Callable[[str, Platform | None], Image]
+
+
+def build(
+    context: str | os.PathLike[str] | bytes | BinaryIO,
+    *,
+    dockerfile: str | os.PathLike[str] | bytes | None = None,
+    target: str | None = None,
+    args: Mapping[str, str] | None = None,
+    tags: Iterable[str | Reference] = (),
+    store: Store | None = None,
+    platform: Platform | str | None = None,
+    cache: bool = True,
+    cache_from: Iterable[str | os.PathLike[str]] = (),
+    cache_to: str | os.PathLike[str] | None = None,
+    secrets: Mapping[str, SecretSource] | None = None,
+    network: str = "default",
+    labels: Mapping[str, str] | None = None,
+    contexts: Mapping[str, str | os.PathLike[str] | Image] | None = None,
+    compression: str = "gzip",
+    progress: Progress | None = None,
+    resolve: Resolve | None = None,
+) -> Image:
+    """Builds an image and keeps it in a store.
+
+    :param context: a directory; or a tar, compressed or not: its path, its bytes or an open file
+    :param dockerfile: a path, here or in the context; "-" for standard input; bytes are the text itself.  ``Dockerfile`` in the
+        context unless given
+    :param target: the stage that becomes the image: a name or a number; the last one unless given
+    :param args: values of ARGs
+    :param tags: names that lead to the image once it is there
+    :param store: where it is kept; the user's own unless given
+    :param platform: for which machine; this one unless given
+    :param cache: whether what was built before counts
+    :param cache_from: OCI layouts or references to take what was built elsewhere from; one that is not there is passed over
+    :param cache_to: an OCI layout or a reference that gets what was built here
+    :param secrets: by id: bytes, or the path of a file
+    :param network: of RUN: "none", or "host"; "default" is the host's
+    :param labels: more labels of the image
+    :param contexts: more contexts by name, for FROM and --from: directories, ``docker-image://`` and a reference, or images
+    :param compression: of new layers: "none", "gzip" or "zstd"
+    :param progress: is called with each `Event`, from any thread, one at a time
+    :param resolve: gives the image of a reference for a platform; the store's unless given, and a registry's where it has none
+    :return: the image, read from the store
+    :raises DockerfileError: the Dockerfile cannot be read;  :raises FailedStep: an instruction failed
+    :raises BuildError: the build cannot be done as asked.  No name has changed
+    """
+    store = store or Store()
+    wanted = Platform.parse(platform) if isinstance(platform, str) else platform
+    given = dict(args or {})
+    epoch = _epoch(given)
+    with ExitStack() as opened:
+        workshop = opened.enter_context(Workshop(store, compression=compression, epoch=epoch))
+        directory = directory_of(context, workshop)
+        path, text = _dockerfile(dockerfile, directory)
+        parsed = parse(text, name=str(path or "Dockerfile"))
+        here = Context(directory, ignore_of(directory, path))
+        opened.callback(here.close)
+        memory = store.directory / DIRECTORY
+        remembered = Cache(memory / "cache")
+        digests = Digests(memory / "digests" / f"{_name_of(directory)}.json")
+        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch)) if epoch is not None else ""
+        solver = Solver(parsed, here, resolve or _resolver(store), wanted, target, dict(contexts or {}), progress)
+        works = Works(
+            workshop, remembered, digests, solver.nothing, args=given, outer=solver.outer(given), secrets=dict(secrets or {}),
+            network=network, use_cache=cache, created=created,
+        )  # fmt: skip
+        for source in cache_from if cache else ():
+            exchange.import_cache(source, workshop, remembered)
+        state = solver.solve(works)
+        digests.save()
+        changes = {"labels": {**state.config.labels, **(labels or {})}} if labels else {}
+        config = state.config.with_(created=state.created or created or now(), **changes)
+        image = store.put(Image.of(config, state.layers), *tags)
+        if cache_to is not None:
+            exchange.export_cache(cache_to, works.kept, store)
+        return image
+
+
+def _epoch(args: Mapping[str, str]) -> int | None:
+    """The time that no time in the image is later than.  :raises BuildError: not a number"""
+    text = args.get("SOURCE_DATE_EPOCH", os.environ.get("SOURCE_DATE_EPOCH", ""))
+    if text and not (text.isascii() and text.isdecimal()):
+        raise BuildError(f"SOURCE_DATE_EPOCH is a number of seconds since 1970, not {text!r}")
+    return int(text) if text else None
+
+
+def _dockerfile(given: str | os.PathLike[str] | bytes | None, directory: Path) -> tuple[Path | None, bytes]:
+    """The path of a Dockerfile, where it has one, and its text."""
+    if isinstance(given, bytes):
+        return None, given
+    if given is not None and os.fspath(given) == "-":
+        return None, sys.stdin.buffer.read()
+    places = [directory / name for name in NAMES] if given is None else [Path(given).absolute(), directory / given]
+    for path in places:
+        if path.is_file():
+            return path, path.read_bytes()
+    raise BuildError(f"there is no {'Dockerfile' if given is None else os.fspath(given)} in {directory}")
+
+
+def _name_of(directory: Path) -> str:
+    return hashlib.sha256(os.fsencode(directory)).hexdigest()[:32]
+
+
+def _resolver(store: Store) -> Resolve:
+    def resolve(reference: str, platform: Platform | None) -> Image:
+        try:
+            return store.get(reference, platform)
+        except Missing:
+            from ..registry import pull
+
+            return pull(reference, store, platform=platform)
+
+    return resolve

@@ -1,0 +1,99 @@
+"""What was built before: a key says what an instruction would do, its record says what came of it.
+
+    cache = Cache(store.directory / "build" / "cache")
+    cache.get(key)                     a Record, or None
+    cache.put(key, record)
+
+A key is made of the layers that the instruction begins with, of its text after expansion, and of the content of its sources; so
+the same key means the same result, whatever the Dockerfile around it says.  One record is one file, written whole: two builds
+may write the same one at once, and whoever is killed leaves none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..image.descriptor import Descriptor
+from ..image.digest import Digest
+from ..image.errors import ImageError
+
+__all__ = ["Cache", "Record", "key_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What came of an instruction.
+
+    :ivar layer: the blob of its layer, and its diff_id; None where nothing changed
+    :ivar created: when, in RFC 3339
+    """
+
+    layer: tuple[Descriptor, Digest] | None = None
+    created: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        made = {"layer": self.layer[0].to_json(), "diff_id": self.layer[1]} if self.layer else {}
+        return {"created": self.created, **made}
+
+    @classmethod
+    def from_json(cls, value: Any) -> Record:
+        """From a JSON object.  :raises KeyError, TypeError, ImageError: not one of this kind"""
+        layer = (Descriptor.from_json(value["layer"], "layer"), Digest(value["diff_id"])) if "layer" in value else None
+        return cls(layer, str(value["created"]))
+
+
+def key_of(**what: Any) -> str:
+    """The key of an instruction: plain values by name."""
+    text = json.dumps(what, sort_keys=True, ensure_ascii=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Cache:
+    """Records by key.
+
+    :param directory: made with the first record
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def get(self, key: str) -> Record | None:
+        """The record; None where there is none that can be read."""
+        try:
+            return Record.from_json(json.loads(self._path(key).read_bytes()))
+        except (OSError, ValueError, KeyError, TypeError, ImageError):
+            return None
+
+    def put(self, key: str, record: Record) -> None:
+        """Writes a record down."""
+        path = self._path(key)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd, new = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+        try:
+            with open(fd, "w") as file:
+                json.dump(record.to_json(), file)
+            os.rename(new, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(new)
+            raise
+
+    def forget(self, key: str) -> None:
+        """Removes a record whose layer is gone."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path(key))
+
+    def __iter__(self) -> Iterator[str]:
+        return (path.name for path in sorted(self.directory.glob("??/*")) if not path.name.startswith("."))
+
+    def _path(self, key: str) -> Path:
+        return self.directory / key[:2] / key

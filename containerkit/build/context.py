@@ -1,0 +1,135 @@
+"""The context of a build: the only files that COPY and ADD see, and what .dockerignore hides of them.
+
+    with Context.open(".", workshop) as context:          a directory; or a tar, as a path, bytes or a file
+        context.tree, context.directory
+
+A context is a `Tree`: whatever links are in it, nothing outside is read.
+:see: https://docs.docker.com/build/concepts/context/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from ..dockerfile.ignore import Ignore
+from ..image import media
+from ..image.compression import Decompressed
+from ..image.digest import Readable
+from ..image.errors import ImageError
+from ..image.ids import Ids
+from ..image.unpack import unpack
+from .errors import BuildError
+from .tree import Tree
+from .workshop import Workshop
+
+__all__ = ["Context", "Ignored", "decompressed", "unpack_context"]
+
+IGNORE = ".dockerignore"
+LARGEST = 4 << 20  # bytes of a .dockerignore
+
+Given = str | os.PathLike[str] | bytes | BinaryIO
+
+
+class Ignored:
+    """What a .dockerignore leaves over, as the `Filter` of a tree."""
+
+    def __init__(self, ignore: Ignore) -> None:
+        self._ignore = ignore
+
+    def keeps(self, path: bytes) -> bool:
+        return not path or not self._ignore.excludes(os.fsdecode(path))
+
+    def enters(self, path: bytes) -> bool:
+        """Only a ``!`` brings something back from below what is hidden."""
+        return not self._ignore.skips(os.fsdecode(path))
+
+
+class Context:
+    """Files to build from.
+
+    :ivar directory: where they are
+    :ivar tree: those that are not hidden
+    """
+
+    def __init__(self, directory: Path, ignore: Ignore | None = None) -> None:
+        self.directory = directory
+        if not directory.is_dir():
+            raise BuildError(f"the context {directory} is no directory")
+        self.tree = Tree(directory, overlay=False, shown=Ignored(ignore) if ignore else None)
+
+    def close(self) -> None:
+        """Closes what is open."""
+        self.tree.close()
+
+
+def directory_of(given: Given, workshop: Workshop) -> Path:
+    """The directory of a context; a tar is unpacked first.
+
+    :raises BuildError: neither a directory nor a tar
+    """
+    if isinstance(given, str | os.PathLike) and os.path.isdir(given):
+        return Path(given).resolve()
+    place = workshop.directory()
+    try:
+        with _opened(given) as stream:
+            unpack_context(stream, place)
+    except (ImageError, OSError) as error:
+        shown = given if isinstance(given, str | os.PathLike) else "of bytes"
+        raise BuildError(f"the context {shown} is neither a directory nor a tar: {error}") from error
+    return place
+
+
+def unpack_context(stream: BinaryIO, place: Path) -> None:
+    """Unpacks a tar; all its files are the caller's."""
+    unpack(decompressed(stream), place, whiteouts="plain", ids=Ids.mine(), skip=("devices", "xattrs"))
+
+
+def _opened(given: Given) -> contextlib.AbstractContextManager[BinaryIO]:
+    if isinstance(given, bytes):
+        return io.BytesIO(given)
+    if isinstance(given, str | os.PathLike):
+        return open(given, "rb")
+    return contextlib.nullcontext(given)
+
+
+def decompressed(stream: BinaryIO) -> Readable:
+    """What a tar was before it was compressed with gzip, zstd, bzip2 or xz; of anything else its own bytes.
+
+    :param stream: can be read from its beginning
+    """
+    buffered = io.BufferedReader(stream) if isinstance(stream, io.RawIOBase) else stream
+    head = buffered.peek(6)[:6] if isinstance(buffered, io.BufferedReader) else _peek(buffered)
+    if head.startswith(b"BZh"):
+        import bz2
+
+        return bz2.open(buffered)
+    if head.startswith((b"\xfd7zXZ\0", b"\x5d\0\0")):
+        import lzma
+
+        return lzma.open(buffered)
+    return Decompressed(buffered) if media.sniff(head) in ("gzip", "zstd") else buffered
+
+
+def _peek(stream: BinaryIO) -> bytes:
+    if not stream.seekable():
+        raise BuildError("a context that is no file has to be a buffered stream")
+    at = stream.tell()
+    head = stream.read(6)
+    stream.seek(at)
+    return head
+
+
+def ignore_of(directory: Path, dockerfile: Path | None) -> Ignore | None:
+    """What is hidden: NAME.dockerignore beside a Dockerfile counts, before the context's own."""
+    beside = [dockerfile.with_name(dockerfile.name + IGNORE)] if dockerfile else []
+    for path in (*beside, directory / IGNORE):
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError), open(path, "rb") as file:
+            data = file.read(LARGEST + 1)
+            if len(data) > LARGEST:
+                raise BuildError(f"{path} has more than {LARGEST} bytes")
+            return Ignore.parse(data.decode(errors="surrogateescape"))
+    return None

@@ -1,0 +1,120 @@
+"""ADD of what is elsewhere: http and https.
+
+    path = fetch("https://example.org/a.tar", directory, checksum="sha256:...")
+
+The file is called as the last part of the URL's path, is readable for its owner only, and has the time that the server says.
+:see: https://docs.docker.com/reference/dockerfile/#add
+"""
+
+from __future__ import annotations
+
+import email.utils
+import os
+import posixpath
+import re
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import Unavailable
+from ..image.digest import CHUNK, Digest
+from .errors import BuildError
+
+__all__ = ["fetch", "is_git", "is_url", "name_of"]
+
+CONNECT, READ = 30.0, 60.0  # seconds
+REDIRECTS = 10
+LARGEST = 16 << 30  # bytes
+
+
+def is_url(source: str) -> bool:
+    """Whether a source is fetched over HTTP."""
+    return source.lower().startswith(("http://", "https://"))
+
+
+def is_git(source: str) -> bool:
+    """Whether a source is a git repository."""
+    if source.startswith(("git@", "git://", "ssh://")):
+        return True
+    return is_url(source) and re.search(r"\.git(#.*)?$", source) is not None
+
+
+def name_of(url: str) -> str:
+    """What a file is called that is fetched; "" where the URL does not tell."""
+    return posixpath.basename(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
+
+
+def fetch(url: str, directory: Path, *, checksum: str = "", largest: int = LARGEST) -> Path:
+    """Fetches a file.
+
+    :param directory: an empty one
+    :param checksum: the digest that it has to have
+    :param largest: bytes at most
+    :raises BuildError: it cannot be had, or is another one
+    """
+    name = name_of(url)
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        name = "download"
+    wanted = _digest(checksum)
+    path = directory / name
+    with _response(url) as response:
+        hasher = Digest.of(b"", wanted.algorithm if wanted else "sha256").hasher()
+        _save(response, path, hasher, largest, url)
+        found = Digest.finish(hasher)
+        if wanted and found != wanted:
+            raise BuildError(f"{url} is {found}, and --checksum says {wanted}")
+        _stamp(path, response.headers.get("Last-Modified"))
+    return path
+
+
+def _digest(text: str) -> Digest | None:
+    try:
+        return Digest(text) if text else None
+    except ValueError as error:
+        raise BuildError(f"--checksum: {error}") from error
+
+
+@contextmanager
+def _response(url: str) -> Iterator[Any]:
+    try:
+        import urllib3
+    except ImportError as error:
+        raise Unavailable("ADD of a URL", probed=f"import urllib3: {error}", remedy="pip install containerkit[registry]") from error
+    retries = urllib3.Retry(connect=2, read=2, redirect=REDIRECTS, other=0)
+    with urllib3.PoolManager(timeout=urllib3.Timeout(connect=CONNECT, read=READ), retries=retries) as pool:
+        try:
+            response = pool.request("GET", url, preload_content=False, decode_content=False)
+            if response.status != 200:
+                raise BuildError(f"{url} cannot be fetched: the server answers {response.status} {response.reason or ''}".rstrip())
+            yield response
+            response.release_conn()
+        except urllib3.exceptions.HTTPError as error:
+            raise BuildError(f"{url} cannot be fetched: {error}") from error
+
+
+def _save(response: Any, path: Path, hasher: Any, largest: int, url: str) -> None:
+    count = 0
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb") as file:
+        for piece in response.stream(CHUNK, decode_content=False):
+            count += len(piece)
+            if count > largest:
+                raise BuildError(f"{url} has more than {largest} bytes")
+            hasher.update(piece)
+            file.write(piece)
+    length = response.headers.get("Content-Length")
+    if length is not None and length.isdecimal() and int(length) != count:
+        raise BuildError(f"{url} was cut short: {count} bytes of {length}")
+
+
+def _stamp(path: Path, modified: str | None) -> None:
+    """The time that the server says; 1970 where it says none, so that two builds do not differ by their times."""
+    moment = 0.0
+    if modified:
+        try:
+            moment = email.utils.parsedate_to_datetime(modified).timestamp()
+        except (TypeError, ValueError):
+            moment = 0.0
+    os.utime(path, (moment, moment))

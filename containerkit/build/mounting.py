@@ -1,0 +1,203 @@
+"""RUN --mount: binds of the context, of stages and images, caches, memory and secrets.
+
+    with Mounting(workshop, secrets, tree_of) as mounting:
+        for mount in step.mounts:
+            mounting.add(mount)
+        mounting.binds, mounting.files, mounting.places, mounting.environment, mounting.key
+
+A cache is a directory beside the store, in no layer.  A secret is in memory, in no layer and in no key.
+:see: https://docs.docker.com/reference/dockerfile/#run---mount
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from .. import mounts
+from ..dockerfile import instructions as dockerfile
+from ..image._disk import locked, try_lock
+from ..image.blobs import FileBlobs
+from ..image.layer import Layer
+from ..scratch import remove
+from ..step import Part
+from .digests import Digests
+from .errors import BuildError
+from .laying import Laying
+from .parts import File
+from .picking import Pick, clean
+from .tree import Tree
+from .workshop import Workshop
+
+__all__ = ["Mounting", "SecretSource"]
+
+SecretSource = bytes | str | os.PathLike[str]
+TreeOf = Callable[[str], tuple[Tree, bool]]
+MOST = 1000  # private copies of one cache at a time
+
+
+class Mounting:
+    """The mounts of one RUN.  Close it when the program has ended: caches are locked meanwhile.
+
+    :param secrets: by id: bytes, or the path of a file
+    :param tree_of: the tree of a stage or an image, and whether its files keep their owners; of "" the context
+    :param directory: what a relative target is below
+    """
+
+    def __init__(self, workshop: Workshop, secrets: Mapping[str, SecretSource], tree_of: TreeOf, directory: str, digests: Digests) -> None:
+        self._workshop, self._secrets, self._tree_of, self._directory, self._digests = workshop, secrets, tree_of, directory, digests
+        self.binds: list[Part] = []
+        self.files: list[File] = []
+        self.places: list[str] = []
+        self.environment: dict[str, str] = {}
+        self.key: list[Any] = []
+        self._later: list[tuple[str, Callable[[], None]]] = []
+        self._caches: dict[str, Path] = {}
+        self._held = ExitStack()
+
+    def add(self, mount: dockerfile.Mount) -> None:
+        """Looks at one more; caches are not locked and nothing is copied before `prepare`.
+
+        :raises BuildError: what it mounts is not there
+        """
+        if isinstance(mount, dockerfile.Ssh):
+            raise BuildError("--mount=type=ssh: sockets of an ssh agent are not passed on; give the key as a secret")
+        adders: Mapping[type, Callable[[Any], None]] = {
+            dockerfile.Bind: self._bind, dockerfile.Cache: self._cache, dockerfile.Tmpfs: self._tmpfs, dockerfile.Secret: self._secret,
+        }  # fmt: skip
+        adders[type(mount)](mount)
+
+    def prepare(self) -> None:
+        """Makes ready what the program will see."""
+        for _, each in sorted(self._later, key=lambda pair: pair[0]):  # two programs that lock the same caches do it in one order
+            each()
+
+    def _target(self, target: str) -> str:
+        return posixpath.normpath(posixpath.join("/", self._directory, target)).replace("//", "/")
+
+    def _mount(self, part: Part, target: str) -> None:
+        self.binds.append(part)
+        self.places.append(target)
+
+    # --- kinds ---------------------------------------------------------------------------------------------------
+
+    def _bind(self, mount: dockerfile.Bind) -> None:
+        picked, target = self._picked(mount.from_, mount.source), self._target(mount.target)
+        self.key.append(["bind", target, mount.readonly, self._digests.of([picked])])
+        self._later.append(("", lambda: self._mount(mounts.Bind(str(self._copied(picked)), target, readonly=mount.readonly), target)))
+
+    def _picked(self, from_: str, source: str) -> Pick:
+        tree, owned = self._tree_of(from_)
+        node = tree.get(tree.follow(clean(os.fsencode(source))))
+        if node is None:
+            raise BuildError(f"--mount: {source!r} is not there")
+        return Pick(tree, node, b"file", owned=owned)
+
+    def _copied(self, picked: Pick) -> Path:
+        """A copy that the program may write to: what it changes is gone with it."""
+        place = self._workshop.directory()
+        os.chmod(place, 0o755)
+        self._fill(picked, place)
+        return place if picked.node.is_dir else place / "file"
+
+    def _fill(self, picked: Pick, place: Path) -> None:
+        with Tree() as nothing:
+            laying = Laying(nothing, self._workshop.form)
+            laying.put([picked], b"" if picked.node.is_dir else b"file")
+            layer = Layer._made(laying.write, FileBlobs(self._workshop.directory()), "none")
+        trees = self._workshop.store.trees
+        layer.unpack_into(place, whiteouts="plain", ids=trees.ids, limits=trees.limits, skip=trees.skip)
+
+    def _tmpfs(self, mount: dockerfile.Tmpfs) -> None:
+        target = self._target(mount.target)
+        self.key.append(["tmpfs", target, mount.size])
+        self._mount(mounts.Tmpfs(target, size=mount.size or None), target)
+
+    def _cache(self, mount: dockerfile.Cache) -> None:
+        target = self._target(mount.target)
+        name = mount.id or target
+        self.key.append(["cache", target, name])
+        self._later.append(
+            (name, lambda: self._mount(mounts.Bind(str(self._cached(mount, name)), target, readonly=mount.readonly), target))
+        )
+
+    def _cached(self, mount: dockerfile.Cache, name: str) -> Path:
+        """The directory of a cache, locked as it says, for as long as the program runs."""
+        if name not in self._caches:
+            self._caches[name] = self._taken(mount, name)
+        return self._caches[name]
+
+    def _taken(self, mount: dockerfile.Cache, name: str) -> Path:
+        base = self._workshop.store.directory / "build" / "mounts" / hashlib.sha256(name.encode()).hexdigest()[:32]
+        if mount.sharing == "private":
+            return self._free(mount, base)
+        self._make(mount, base)
+        self._held.enter_context(locked(base / "lock", shared=mount.sharing == "shared"))
+        return base / "files"
+
+    def _free(self, mount: dockerfile.Cache, base: Path) -> Path:
+        """The first copy that nobody uses."""
+        for number in range(MOST):
+            place = base.with_name(f"{base.name}.{number}")
+            self._make(mount, place)
+            if (fd := try_lock(place)) is not None:
+                self._held.callback(os.close, fd)
+                return place / "files"
+        raise BuildError(f"the cache {mount.id or mount.target} is in use {MOST} times")
+
+    def _make(self, mount: dockerfile.Cache, place: Path) -> None:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with locked(place / "making"):
+            if (place / "files").is_dir():
+                return
+            new = place / "new"
+            if new.exists():
+                remove(new)  # of a build that was killed
+            new.mkdir()
+            if mount.from_:
+                self._fill(self._picked(mount.from_, mount.source), new)
+            if os.geteuid() == 0:
+                os.chown(new, mount.uid or 0, mount.gid or 0)
+            os.chmod(new, mount.mode if mount.mode is not None else 0o755)
+            os.rename(new, place / "files")
+
+    def _secret(self, mount: dockerfile.Secret) -> None:
+        name = mount.id or posixpath.basename(mount.target)
+        target = self._target(mount.target) if mount.target else "" if mount.env else f"/run/secrets/{name}"
+        self.key.append(["secret", name, target, mount.env, mount.uid, mount.gid, mount.mode])
+        if name not in self._secrets:
+            if mount.required:
+                raise BuildError(f"the secret {name!r} is required, and nobody gave it")
+            return
+        data = self._read(name)
+        if mount.env:
+            self.environment[mount.env] = os.fsdecode(data)
+        if target:
+            mode = mount.mode if mount.mode is not None else 0o400
+            self.files.append(File(target, data, mode, mount.uid or 0, mount.gid or 0, readonly=True))
+
+    def _read(self, name: str) -> bytes:
+        source = self._secrets[name]
+        if isinstance(source, bytes):
+            return source
+        try:
+            return Path(source).read_bytes()
+        except OSError as error:
+            raise BuildError(f"the secret {name!r} cannot be read: {error}") from error
+
+    # --- ending --------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Lets go of the caches."""
+        self._held.close()
+
+    def __enter__(self) -> Mounting:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

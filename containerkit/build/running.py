@@ -1,0 +1,182 @@
+"""RUN: a program in the layers so far, and the layer that comes of it.
+
+    layer = run(workshop, layers, Job(argv, environment, "/", account), reporter, running)
+
+It has mount, pid, ipc, uts and cgroup namespaces of its own, the capabilities and the system calls that container engines commonly
+leave to root, and nothing of the host's but its network, unless that is "none".  CAP_NET_RAW is not among them: with the host's
+network it would read along.
+
+Built by root it is root of the machine, without a user namespace, as other builders have it.  One that maps every id to itself
+was tried: chown, set-user-ID files, file capabilities and hard links come out the same, but mknod(2) is refused, which packages
+may need.  Built by an ordinary user it is root in a user namespace with the ids that the store has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .. import mounts, ns
+from ..accounts import Account
+from ..capabilities import Capabilities
+from ..credentials import Credentials
+from ..errors import StepError
+from ..image.layer import Layer
+from ..layerfs import LayerFS
+from ..plan import Plan, plan
+from ..process import Process
+from ..seccomp import Seccomp
+from ..stdio import DEVNULL
+from ..step import Part
+from .errors import BuildError, Exited
+from .parts import Directory, File, Files, Umask
+from .progress import Reporter
+from .settling import Stubs
+from .workshop import Workshop
+
+__all__ = ["Job", "Running", "run"]
+
+HOSTNAME = "build"
+NETWORKS = ("default", "host", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be run, and in what.
+
+    :param argv: the program and its arguments
+    :param environment: all of it
+    :param directory: where it works; made where it is missing
+    :param account: who it is
+    :param network: "none", "host", or "default", which is the host's
+    :param files: that are there for it alone
+    :param binds: what else is mounted
+    :param places: where `binds` mount something
+    """
+
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    directory: str = "/"
+    account: Account = field(default_factory=Account)
+    network: str = "default"
+    files: tuple[File, ...] = ()
+    binds: tuple[Part, ...] = ()
+    places: tuple[str, ...] = ()
+
+
+class Running:
+    """The programs that run now.  `stop` ends them, and lets no other begin."""
+
+    def __init__(self) -> None:
+        self._lock, self._processes, self._stopped = threading.Lock(), set[Process](), False
+
+    @contextlib.contextmanager
+    def watching(self, process: Process) -> Iterator[None]:
+        """`process` is one of them, for as long as the ``with`` lasts."""
+        with self._lock:
+            self._processes.add(process)
+            if self._stopped:
+                process.kill()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._processes.discard(process)
+
+    def stop(self) -> None:
+        """Kills them all, with what they started."""
+        with self._lock:
+            self._stopped = True
+            for process in self._processes:
+                process.kill()
+
+    def check(self) -> None:
+        """:raises BuildError: they were stopped"""
+        if self._stopped:
+            raise BuildError("the build was stopped")
+
+
+def run(workshop: Workshop, layers: Sequence[Layer], job: Job, reporter: Reporter, running: Running) -> Layer | None:
+    """Runs a program to its end.
+
+    :return: the layer of what it changed; None where it changed nothing
+    :raises Exited: it did not exit with 0;  :raises StepError: it could not be started
+    """
+    running.check()
+    lowers = workshop.unpacked(layers) or (workshop.directory(),)
+    files = (*_network_files(job.network), *job.files)
+    with workshop.tree(layers) as below, LayerFS(*lowers, directory=workshop.place(), xattrs=workshop.store.trees.xattrs) as root:
+        stubs = Stubs(below, ["/proc", "/sys", "/dev", *(file.target for file in files), *job.places])
+        made = _plan(workshop, job, root, files)
+        try:
+            code, output = _run(made, reporter, running)
+        except StepError as error:
+            raise BuildError(f"{job.argv[0]!r} could not be started: {error}") from error
+        running.check()
+        if code:
+            raise Exited(code if code > 0 else 128 - code, output)
+        stubs.remove(root.upper)
+        return workshop.freeze(root.upper, layers)
+
+
+def _run(made: Plan, reporter: Reporter, running: Running) -> tuple[int, bytes]:
+    """Both outputs go through one pipe, so that their lines keep their order."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    with ExitStack() as opened:
+        opened.enter_context(open(reader, "rb", buffering=0))
+        with open(writer, "wb", buffering=0):
+            process = opened.enter_context(made.spawn(stdin=DEVNULL, stdout=writer, stderr=writer))
+        opened.enter_context(running.watching(process))
+        output = reporter.listen(reader)
+        return process.wait(), output
+
+
+def _plan(workshop: Workshop, job: Job, root: LayerFS, files: tuple[File, ...]) -> Plan:
+    account, alone = job.account, job.network == "none"
+    parts: list[Part] = [ns.Mount(), ns.Pid(), ns.Ipc(), ns.Uts(HOSTNAME), ns.Cgroup(), Umask(), root, mounts.Dev()]
+    parts += [_system(alone), mounts.Masked(), mounts.ReadOnly(), Files(str(workshop.directory()), files), *job.binds]
+    parts += [ns.Net()] if alone else []
+    parts += [Directory(job.directory)] if job.directory != "/" else []
+    parts += [_powers(alone), Seccomp.default().before_capabilities()]
+    if os.geteuid() == 0 or (account.uid, account.gid) != (0, 0):
+        parts.append(Credentials(account.uid, account.gid, account.groups))
+    environment = {"HOME": account.home, **job.environment}
+    return plan(*_user(workshop), *parts, run=job.argv, env=environment, cwd=job.directory, die_with_parent=True)
+
+
+def _powers(alone: bool) -> Capabilities:
+    return Capabilities.default() if alone else Capabilities.default().dropping("CAP_NET_RAW")
+
+
+def _system(alone: bool) -> Part:
+    """A new sysfs belongs to whoever owns the network."""
+    return mounts.Sysfs() if alone or os.geteuid() == 0 else mounts.Bind("/sys", readonly=True)
+
+
+def _user(workshop: Workshop) -> list[Part]:
+    """For an ordinary user: a user namespace with the ids that the store's files have."""
+    if os.geteuid() == 0:
+        return []
+    ids = workshop.store.trees.ids
+    return [ns.User(uids=ids.uids, gids=ids.gids)] if ids.chown else [ns.User()]
+
+
+def _network_files(network: str) -> Iterator[File]:
+    """What a program looks names up in.  They are gone with it, whatever it writes there."""
+    if network not in NETWORKS:
+        raise BuildError(f"a network is one of {', '.join(NETWORKS)}, not {network!r}")
+    hosts = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" if network == "none" else _host("/etc/hosts")
+    yield File("/etc/resolv.conf", b"" if network == "none" else _host("/etc/resolv.conf"))
+    yield File("/etc/hosts", hosts.rstrip(b"\n") + f"\n127.0.0.1\t{HOSTNAME}\n".encode())
+    yield File("/etc/hostname", f"{HOSTNAME}\n".encode())
+
+
+def _host(path: str) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(path).read_bytes()
+    return b""

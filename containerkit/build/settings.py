@@ -1,0 +1,122 @@
+"""The instructions that change no file: each turns a state into the next.
+
+    state = setting(instruction, state)             of an expanded ENV, CMD, LABEL ...; None for one of another kind
+    config = configured(config, 'CMD ["sh"]')       the same for a config alone
+
+:see: https://docs.docker.com/reference/dockerfile/
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..dockerfile import instructions as dockerfile
+from ..dockerfile import parse_trigger
+from ..image.config import ImageConfig
+from .errors import BuildError
+from .state import State
+
+__all__ = ["absolute", "configured", "setting"]
+
+
+def setting(instruction: dockerfile.Instruction, state: State) -> State | None:
+    """The state after an instruction that changes no file; None where it is none of these.
+
+    :param instruction: expanded
+    """
+    change = _CHANGES.get(type(instruction))
+    return change(instruction, state) if change else None
+
+
+def configured(config: ImageConfig, text: str) -> ImageConfig:
+    """A config after one instruction, as `import --change` has it.
+
+    :raises DockerfileError: it cannot be read;  :raises BuildError: it changes files
+    """
+    instruction = parse_trigger(text)
+    after = setting(instruction.expand(config.environment), State(config))
+    if after is None:
+        raise BuildError(f"{instruction.keyword} changes files: only a build does that")
+    return after.config.with_(history=config.history)
+
+
+def absolute(path: str, base: str) -> str:
+    """A path of an instruction from the root; a relative one is below WORKDIR."""
+    return posixpath.normpath(posixpath.join("/", base, path)).replace("//", "/")
+
+
+def _cmd(step: dockerfile.Cmd, state: State) -> State:
+    argv = step.command.argv(state.shell)
+    return replace(state.with_config(f"CMD {_words(argv)}", cmd=argv), has_cmd=True)
+
+
+def _entrypoint(step: dockerfile.Entrypoint, state: State) -> State:
+    """The base's CMD was meant for the base's ENTRYPOINT."""
+    argv = step.command.argv(state.shell)
+    return state.with_config(f"ENTRYPOINT {_words(argv)}", entrypoint=argv, cmd=state.config.cmd if state.has_cmd else None)
+
+
+def _env(step: dockerfile.Env, state: State) -> State:
+    names = dict(entry.partition("=")[::2] for entry in state.config.env)
+    names |= {pair.name: pair.value or "" for pair in step.pairs}
+    return state.with_config(_pairs("ENV", step.pairs), env=[f"{name}={value}" for name, value in names.items()])
+
+
+def _label(step: dockerfile.Label, state: State) -> State:
+    new = {pair.name: pair.value or "" for pair in step.pairs}
+    return state.with_config(_pairs("LABEL", step.pairs), labels={**state.config.labels, **new})
+
+
+def _user(step: dockerfile.User, state: State) -> State:
+    return state.with_config(f"USER {step.user}", user=str(step.user))
+
+
+def _volume(step: dockerfile.Volume, state: State) -> State:
+    volumes = dict.fromkeys([*state.config.volumes, *map(str, step.paths)])
+    return state.with_config(f"VOLUME [{' '.join(step.paths)}]", volumes=tuple(volumes))
+
+
+def _expose(step: dockerfile.Expose, state: State) -> State:
+    ports = dict.fromkeys([*state.config.exposed_ports, *map(str, step.ports)])
+    return state.with_config(f"EXPOSE [{' '.join(step.ports)}]", exposed_ports=tuple(ports))
+
+
+def _shell(step: dockerfile.Shell, state: State) -> State:
+    return state.with_config(f"SHELL [{' '.join(step.argv)}]", shell=tuple(step.argv))
+
+
+def _stop_signal(step: dockerfile.StopSignal, state: State) -> State:
+    return state.with_config(f"STOPSIGNAL {step.signal}", stop_signal=str(step.signal))
+
+
+def _maintainer(step: dockerfile.Maintainer, state: State) -> State:
+    return state.with_config(f"MAINTAINER {step.name}", author=str(step.name))
+
+
+def _on_build(step: dockerfile.OnBuild, state: State) -> State:
+    return state.with_config(f"ONBUILD {step.trigger}", on_build=(*state.config.on_build, str(step.trigger)))
+
+
+def _healthcheck(step: dockerfile.Healthcheck, state: State) -> State:
+    times = {"Interval": step.interval, "Timeout": step.timeout, "StartPeriod": step.start_period, "StartInterval": step.start_interval}
+    numbers = {name: number for name, number in (*times.items(), ("Retries", step.retries)) if number}
+    return state.with_config(str(step), healthcheck={"Test": list(step.test), **numbers})
+
+
+def _words(argv: Sequence[str]) -> str:
+    return "[" + " ".join(json.dumps(word, ensure_ascii=False) for word in argv) + "]"
+
+
+def _pairs(keyword: str, pairs: Sequence[dockerfile.Pair]) -> str:
+    return " ".join([keyword, *(f"{pair.name}={pair.value or ''}" for pair in pairs)])
+
+
+_CHANGES: Mapping[type, Callable[[Any, State], State]] = {
+    dockerfile.Cmd: _cmd, dockerfile.Entrypoint: _entrypoint, dockerfile.Env: _env, dockerfile.Label: _label, dockerfile.User: _user,
+    dockerfile.Volume: _volume, dockerfile.Expose: _expose, dockerfile.Shell: _shell, dockerfile.StopSignal: _stop_signal,
+    dockerfile.Maintainer: _maintainer, dockerfile.OnBuild: _on_build, dockerfile.Healthcheck: _healthcheck,
+}  # fmt: skip

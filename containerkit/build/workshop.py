@@ -1,0 +1,148 @@
+"""Where a build works: a place in the store that goes with the build, and ways to bring layers there.
+
+    with Workshop(store) as workshop:
+        layer = workshop.layer(laying.write)          compressed, both digests, in the store, held
+        with workshop.tree(layers) as tree: ...       what they show together
+        paths = workshop.unpacked(layers)             directories for LayerFS
+        layer = workshop.freeze(upper, layers)        an upper directory as a layer, already unpacked
+
+What it brings is held until it ends; nobody else sees it before the image is named.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from ..image._disk import locked
+from ..image._session import is_whole
+from ..image._trees import LABEL, TREE
+from ..image.blobs import FileBlobs
+from ..image.diff import Form, write_upper
+from ..image.digest import Digest
+from ..image.documents import dump
+from ..image.image import chain_ids
+from ..image.layer import Feed, Layer
+from ..image.store import Store
+from .cache import Record
+from .settling import settle
+from .tree import Tree
+
+__all__ = ["Workshop", "chain_of"]
+
+
+def chain_of(layers: Sequence[Layer]) -> Digest | None:
+    """The name of all these layers together; None for none."""
+    chains = chain_ids(layer.diff_id for layer in layers)
+    return chains[-1] if chains else None
+
+
+class Workshop:
+    """A place in a store.  Leave it with `close` or a ``with`` block.
+
+    :param compression: of new layers: "none", "gzip" or "zstd"
+    :param epoch: seconds since 1970: no time in a layer is later
+    """
+
+    def __init__(self, store: Store, *, compression: str = "gzip", epoch: int | None = None) -> None:
+        self.store, self.compression = store, compression
+        self.form = Form(ids=store.trees.ids, epoch=epoch)
+        self._lease = store.leases.take()
+        self._lock = threading.Lock()
+
+    # --- places --------------------------------------------------------------------------------------------------
+
+    def place(self) -> Path:
+        """A path that nobody else uses, gone with the build."""
+        with self._lock:
+            return self._lease.place()
+
+    def directory(self) -> Path:
+        """An empty directory, gone with the build."""
+        path = self.place()
+        path.mkdir(mode=0o700)
+        return path
+
+    def hold(self, digests: Iterable[Digest]) -> None:
+        """Keeps blobs and unpacked layers from being collected until the build ends."""
+        with locked(self.store.directory / "locks" / "content", shared=True):
+            for digest in digests:
+                self._lease.pin(digest)
+
+    # --- layers --------------------------------------------------------------------------------------------------
+
+    def layer(self, write: Callable[[Feed], object]) -> Layer:
+        """A new layer, in the store for as long as the build lasts.
+
+        :param write: writes the tar
+        """
+        made = Layer._made(write, FileBlobs(self.directory()), self.compression)
+        self.hold([made.digest])
+        assert isinstance(made.blobs, FileBlobs)
+        source, target = Path(made.blobs.path(made.digest)), Path(self.store.blobs.path(made.digest))
+        if not is_whole(target, made.size):
+            with open(source, "rb") as file:
+                os.fsync(file.fileno())
+            os.rename(source, target)
+        return Layer(made.descriptor, made.diff_id, self.store.blobs)
+
+    def recall(self, record: Record) -> Layer | None:
+        """The layer of a record, held; None where it has gone."""
+        assert record.layer is not None
+        descriptor, diff_id = record.layer
+        self.hold([descriptor.digest])
+        whole = is_whole(Path(self.store.blobs.path(descriptor.digest)), descriptor.size)
+        return Layer(descriptor, diff_id, self.store.blobs) if whole else None
+
+    def unpacked(self, layers: Sequence[Layer]) -> tuple[Path, ...]:
+        """The layers as directories, the lowest first."""
+        chains = chain_ids(layer.diff_id for layer in layers)
+        self.hold(chains)
+        return tuple(self.store.trees.make(layer, chain, self._lease) for layer, chain in zip(layers, chains, strict=True))
+
+    def tree(self, layers: Sequence[Layer]) -> Tree:
+        """What the layers show together.  The caller closes it."""
+        return Tree(*self.unpacked(layers))
+
+    def freeze(self, upper: Path, layers: Sequence[Layer]) -> Layer | None:
+        """The changes in an upper directory as a layer on top of `layers`; None where there are none.
+
+        The directory itself becomes the unpacked layer: nothing is unpacked a second time.
+        """
+        with self.tree(layers) as below:
+            settle(upper, below, self.form)
+        if not os.listdir(upper):
+            return None
+        layer = self.layer(lambda sink: write_upper(upper, sink, self.form))
+        chain = chain_of([*layers, layer])
+        assert chain is not None
+        self.hold([chain])
+        self._adopt(layer, chain, upper)
+        return layer
+
+    def _adopt(self, layer: Layer, chain: Digest, upper: Path) -> None:
+        new = self.directory()
+        os.rename(upper, new / TREE)
+        os.chmod(new / TREE, 0o755)
+        about = {"chain": chain, "diff_id": layer.diff_id, "blob": layer.descriptor.to_json(), "entries": _entries(new), "skipped": []}
+        (new / LABEL).write_bytes(dump(about))
+        self.store.trees.publish(chain, new)
+
+    # --- ending --------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Lets go of everything, and removes what is left."""
+        self._lease.close()
+
+    def __enter__(self) -> Workshop:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.close()
+
+
+def _entries(place: Path) -> int:
+    return sum(len(directories) + len(files) for _, directories, files in os.walk(place / TREE))
