@@ -16,7 +16,6 @@ from .blobs import FileBlobs
 from .descriptor import Descriptor
 from .digest import CHUNK, Digest
 from .errors import ImageError
-from .layer import Layer
 from .source import name_of
 
 if TYPE_CHECKING:
@@ -130,14 +129,8 @@ def _layers(store: Store, lease: Lease, repair: bool) -> Iterator[Problem]:
 def _wrong_layer(store: Store, lease: Lease, chain: Digest) -> str:
     """Unpacks it once more and compares: nothing else says that it is right.  Without its blob it cannot be said."""
     try:
-        label = store.trees.label(chain)
-        descriptor = Descriptor.from_json(label.get("blob"), "layer.json.blob")
-        layer = Layer(descriptor, Digest(str(label.get("diff_id"))), store.blobs)
-        if not store.blobs.has(descriptor.digest):
-            return ""
-        again = lease.place()
-        store.trees.unpack(layer, chain, again)
-        return difference(store.trees.path(chain), again / "diff")
+        new = lease.place()
+        return difference(store.trees.path(chain), new / "diff") if store.trees.again(chain, new) else ""
     except (ImageError, OSError) as error:
         return str(error)
 

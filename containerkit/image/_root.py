@@ -38,6 +38,7 @@ class Root:
     def __init__(self, directory: str | os.PathLike[str], limits: Limits) -> None:
         self._limits, self._cache = limits, dict[bytes, int]()
         self._stale: list[int] = []
+        self.turn = 0  # grows with everything that goes away
         self.fd = os.open(directory, DIRECTORY)
         ffi, lib = extension().ffi, extension().lib
         self._how = ffi.new("char[]", struct.pack("QQQ", DIRECTORY, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS))
@@ -57,6 +58,7 @@ class Root:
         """
         self._stale += self._cache.values()
         self._cache.clear()
+        self.turn += 1
 
     def _close_stale(self) -> None:
         while self._stale:
@@ -83,6 +85,11 @@ class Root:
                 os.close(self._cache.pop(next(iter(self._cache))))
         self._cache[path] = fd
         return fd
+
+    def path_of(self, fd: int) -> bytes:
+        """Where an open directory is, from here."""
+        top, path = (os.readlink(os.fsencode(f"/proc/self/fd/{each}")) for each in (self.fd, fd))
+        return path[len(top.rstrip(b"/")) + 1 :]
 
     def remove(self, directory: int, name: bytes) -> None:
         """Take away whatever has that name, and all that is in it.  Links are removed, never followed."""

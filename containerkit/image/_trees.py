@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..merged import is_whiteout
 from ._arriving import Arriving
-from ._disk import locked, rename, sync_filesystem
+from ._disk import locked, rename, sync_filesystem, write_whole
+from ._implied import settle
+from .blobs import FileBlobs
+from .descriptor import Descriptor
 from .digest import Digest
-from .documents import dump, parse
+from .documents import Fields, dump, parse
 from .errors import ImageError, Missing
 from .ids import Ids
+from .layer import Layer
 from .limits import Limits
 
 if TYPE_CHECKING:
     from ._leases import Lease
-    from .layer import Layer
 
 __all__ = ["Trees", "difference"]
 
@@ -89,8 +93,45 @@ class Trees:
         os.chmod(tree, 0o755)
         done = layer.unpack_into(tree, whiteouts="overlay", xattrs=self.xattrs, ids=self.ids, limits=self.limits, skip=self.skip)
         skipped = [[os.fsdecode(s.name), s.what, s.detail] for s in done.skipped]
-        about = {"chain": chain, "diff_id": layer.diff_id, "blob": layer.descriptor.to_json(), "entries": done.entries, "skipped": skipped}
-        (place / LABEL).write_bytes(dump(about))
+        self._describe(place, layer, chain, entries=done.entries, skipped=skipped, implied=[os.fsdecode(path) for path in done.implied])
+
+    def _describe(self, place: Path, layer: Layer, chain: Digest, **more: object) -> None:
+        about = {"chain": chain, "diff_id": layer.diff_id, "blob": layer.descriptor.to_json()}
+        (place / LABEL).write_bytes(dump(about | more))
+
+    def settle(self, chains: Sequence[Digest], lease: Lease) -> None:
+        """Gives the directories that a layer goes through and does not describe what those below have: see `_implied`.
+
+        :param chains: all unpacked, the lowest first
+        """
+        later: list[tuple[Path, dict[str, object]]] = []
+        for number, chain in enumerate(chains):
+            with contextlib.suppress(ImageError):  # a label that cannot be read: `fsck` tells of that
+                label, below = self.label(chain), chains[:number]
+                if below and "below" not in label and self._settle_one(self.place(chain), label, below):
+                    later.append((self.place(chain) / LABEL, label | {"below": [*below]}))
+        if later:
+            sync_filesystem(self.root)
+        for path, label in later:
+            write_whole(path, dump(label), lease.place())
+
+    def _settle_one(self, place: Path, label: dict[str, object], below: Sequence[Digest]) -> bool:
+        implied = Fields(label, LABEL).texts("implied")
+        settle(place / TREE, implied, [self.path(chain) for chain in below])
+        return bool(implied)
+
+    def again(self, chain: Digest, place: Path) -> bool:
+        """Unpacks a layer once more, as it was.  False where that needs something that is not here any more."""
+        label = self.label(chain)
+        fields = Fields(label, LABEL)
+        blobs, below = FileBlobs(self.root), [Digest(text) for text in fields.texts("below")]
+        layer = Layer(Descriptor.from_json(fields.take("blob", dict), f"{LABEL}.blob"), Digest(fields.text("diff_id")), blobs)
+        if not blobs.has(layer.digest) or not all(self.place(each).is_dir() for each in below):
+            return False
+        self.unpack(layer, chain, place)
+        if below:
+            self._settle_one(place, label, below)
+        return True
 
     def label(self, chain: Digest) -> dict[str, object]:
         """What was written down when the layer was unpacked.

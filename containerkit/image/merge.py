@@ -44,11 +44,13 @@ class Node:
     :ivar file: what it stands for; None for a directory that has no entry of its own, and for a whiteout
     :ivar children: by name; None for what is no directory
     :ivar opaque: hides what lies below the stack
+    :ivar anew: a directory that took the place of something else, so that it has nothing from one below the stack
     """
 
     file: File | None = None
     children: dict[bytes, Node] | None = None
     opaque: bool = False
+    anew: bool = False
 
     @property
     def is_whiteout(self) -> bool:
@@ -71,7 +73,7 @@ class Stack:
         :raises InvalidLayer: it has a name below something that is no directory, or another name of what is not there
         """
         found = [(path_of(entry.name), File(entry, (place, number))) for number, entry in enumerate(entries)]
-        for path, _ in found:
+        for path, _ in sorted(found, key=lambda each: len(each[0])):  # what is hidden from above hides nothing that this layer has
             if path and path[-1].startswith(WHITEOUT):
                 self._hide(path)
         mine: set[Path] = set()
@@ -123,7 +125,7 @@ class Stack:
             if child is None:
                 child = node.children[name] = _directory()
             elif child.children is None:
-                child = node.children[name] = Node(children={}, opaque=True)
+                child = node.children[name] = Node(children={}, opaque=True, anew=True)
             node = child
         return node
 
@@ -177,7 +179,7 @@ def _directory_entry(node: Node, name: bytes, bottom: bool) -> Entry | None:
     """The entry to write.  A directory without one gets one where nothing below may tell what it is like."""
     if node.file:
         return node.file.entry._replace(name=name)
-    return Entry(name, "directory", 0o755) if (node.opaque or bottom) and name != b"." else None
+    return Entry(name, "directory", 0o755) if (node.anew or bottom) and name != b"." else None
 
 
 def _copy(layers: Sequence[Layer], writer: Writer, names: dict[tuple[int, int], list[bytes]]) -> None:

@@ -280,7 +280,9 @@ class Store(Source):
         with ThreadPoolExecutor(WORKERS, "containerkit-unpack") as workers:
             pairs = zip(image.layers, image.chain_ids, strict=True)
             made = [workers.submit(self.trees.make, layer, chain, lease) for layer, chain in pairs]
-            return tuple(each.result() for each in made)
+            found = tuple(each.result() for each in made)
+        self.trees.settle(image.chain_ids, lease)
+        return found
 
     # --- care ----------------------------------------------------------------------------------------------------
 

@@ -195,7 +195,7 @@ def test_plain_form(tmp_path: Path) -> None:
     newer = [f(b".wh.gone"), d(b"dir"), d(b"dir/sub"), f(b"dir/sub/new", b"5"), f(b"dir/.wh..wh..opq"), f(b"new", b"6"), f(b".wh.new")]
     put(tmp_path, *newer, f(b"nowhere/.wh.x"), whiteouts="plain")
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == [
-        "dir", "dir/sub", "dir/sub/new", "keep", "keep/old", "new",
+        "dir", "dir/sub", "dir/sub/new", "keep", "keep/old", "new", "nowhere",
     ]  # fmt: skip
 
 

@@ -1,0 +1,78 @@
+"""Directories that a layer goes through and does not describe.
+
+In an overlay they lie over those of the layers below, and what shows is their owner, mode, attributes and time.  So they get
+those of the directory that they hide, as if the layer had been unpacked onto the layers below.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from ..merged import OPAQUE, is_whiteout
+
+__all__ = ["settle"]
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+OF_OVERLAYFS = ("user.overlay.", "trusted.overlay.")
+
+
+def settle(tree: Path, implied: Iterable[str], below: Sequence[Path]) -> None:
+    """Gives implied directories what those below them have.  Twice is the same as once.
+
+    :param tree: a layer, unpacked for an overlay
+    :param implied: their paths in it
+    :param below: the layers below, the lowest first, settled already
+    """
+    for path in sorted(implied):
+        with ExitStack() as held:
+            parts = [os.fsencode(part) for part in path.split("/") if part]
+            target, hidden = _walk(held, tree, parts)
+            if target is None or hidden:
+                continue
+            for layer in reversed(below):
+                source, hidden = _walk(held, layer, parts)
+                if source is not None:
+                    _copy(source, target)
+                if source is not None or hidden:
+                    break
+
+
+def _walk(held: ExitStack, layer: Path, parts: Sequence[bytes]) -> tuple[int | None, bool]:
+    """A directory of one layer, and whether the layer hides what others have there.
+
+    An opaque directory hides what is in another, not what that is itself.  Links are not followed: overlayfs does not.
+    """
+    fd = os.open(layer, DIRECTORY)
+    held.callback(os.close, fd)
+    opaque = False
+    for part in parts:
+        opaque = opaque or _is_opaque(fd)
+        try:
+            status = os.lstat(part, dir_fd=fd)
+        except FileNotFoundError:
+            return None, opaque
+        if is_whiteout(status) or not stat.S_ISDIR(status.st_mode):
+            return None, True
+        fd = os.open(part, DIRECTORY, dir_fd=fd)
+        held.callback(os.close, fd)
+    return fd, opaque
+
+
+def _is_opaque(fd: int) -> bool:
+    return any(name in OPAQUE and os.getxattr(fd, name) == b"y" for name in os.listxattr(fd))
+
+
+def _copy(source: int, target: int) -> None:
+    """Owner first, as it takes the mode's upper bits away."""
+    status, here = os.fstat(source), os.fstat(target)
+    if (status.st_uid, status.st_gid) != (here.st_uid, here.st_gid):
+        os.fchown(target, status.st_uid, status.st_gid)
+    os.fchmod(target, stat.S_IMODE(status.st_mode))
+    for name in os.listxattr(source):
+        if not name.startswith(OF_OVERLAYFS):
+            os.setxattr(target, name, os.getxattr(source, name))
+    os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
