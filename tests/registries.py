@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import shutil
 import socket
 import ssl
@@ -124,7 +125,9 @@ def serving(directory: Path, *, auth: Literal["basic", "token"] | None = None, t
             config["auth"] = {"token": {"realm": server.tokens.realm, "service": SERVICE, "issuer": ISSUER, "rootcertbundle": bundle}}
         (directory / "config.yml").write_text(json.dumps(config))  # JSON is YAML
         with open(server.log, "wb") as log:
-            process = subprocess.Popen([program, "serve", str(directory / "config.yml")], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            settings = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}  # it reads those
+            command = [program, "serve", str(directory / "config.yml")]
+            process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=settings)
         stack.callback(_stop, process)
         _wait(server, process)
         yield server

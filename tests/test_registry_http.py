@@ -18,6 +18,7 @@ from containerkit.image.digest import Digest
 from containerkit.image.errors import LimitExceeded, Mismatch, Missing, Unsupported
 from containerkit.registry import Credentials, Registry, Retries, Timeouts
 from containerkit.registry.errors import (
+    Absent,
     Denied,
     NotFound,
     ProtocolError,
@@ -123,13 +124,12 @@ def test_retry_after(text: str, seconds: float | None) -> None:
     assert seconds_after(text) == seconds
 
 
-def test_nobody_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("plain_http", [True, None])
+def test_nobody_there_is_said_at_once(plain_http: bool | None) -> None:
     with scripted(lambda request: Reply()) as script:
         host = script.host
-    with client(host, retries=Retries(0)) as registry, pytest.raises(Unreachable, match="refused"):
-        registry.ping()
-    with client(host, retries=Retries(0), plain_http=None) as registry, pytest.raises(Unreachable, match="refused"):
-        registry.ping()
+    with client(host, retries=Retries(), plain_http=plain_http) as registry:
+        quickly(registry.ping, Absent, 0.4)
 
 
 # --- connections that are cut ------------------------------------------------------------------------------------

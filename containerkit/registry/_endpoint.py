@@ -16,7 +16,7 @@ from ..image.errors import InvalidReference
 from ._auth import Authority, Scopes
 from ._http import Body, Http, Origin, Response, target
 from .credentials import Credentials
-from .errors import ProtocolError, Unreachable
+from .errors import Absent, ProtocolError
 from .patience import Retries, Timeouts, insist
 
 __all__ = ["Endpoint", "is_loopback"]
@@ -74,7 +74,7 @@ class Endpoint:
         return self._base
 
     def _has_tls(self) -> bool:
-        """:raises Unreachable: nobody is there"""
+        """:raises Absent: nobody is there"""
         try:
             address = (self._host.strip("[]"), self._port or 443)
             with socket.create_connection(address, min(PROBE, self.timeouts.connect)) as sock:
@@ -85,7 +85,7 @@ class Endpoint:
             return True
         except ConnectionRefusedError as error:
             if self._port:
-                raise Unreachable(f"{self._host}:{self._port}: {error.strerror}") from error
+                raise Absent(f"{self._host}:{self._port}: {error.strerror}") from error
             return False
         except OSError:
             return False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +21,7 @@ from ..image.digest import CHUNK
 from ..image.errors import ImageError, LimitExceeded
 from . import _work
 from ._wire import library, meaning, pools
-from .errors import Fault, ProtocolError, RegistryError, Unreachable, Untrusted, refusal
+from .errors import Absent, Fault, ProtocolError, RegistryError, Unreachable, Untrusted, refusal
 from .patience import Timeouts, seconds_after
 
 __all__ = ["Body", "Http", "Origin", "Response", "target"]
@@ -224,15 +225,19 @@ def _errors(what: str) -> Iterator[None]:
         if found := meaning(error, what):
             raise found from error
         text = f"{what}: {str(error)[:300]}"
-        raise Untrusted(text) if _untrusted(error) else Unreachable(text) from error
+        raise _kind(error)(text) from error
     except ValueError as error:  # http.client has no other word for what it cannot send
         raise ProtocolError(f"{what}: {error}") from error
 
 
-def _untrusted(error: BaseException) -> bool:
+def _kind(error: BaseException) -> type[Unreachable]:
+    """What is the matter, out of all that led to an error."""
     seen: BaseException | None = error
     while seen is not None:
-        if any(isinstance(each, ssl.SSLCertVerificationError) for each in (seen, *seen.args)):
-            return True
+        for each in (seen, *seen.args):
+            if isinstance(each, ssl.SSLCertVerificationError):
+                return Untrusted
+            if isinstance(each, ConnectionRefusedError | socket.gaierror):
+                return Absent
         seen = seen.__cause__ or seen.__context__
-    return False
+    return Unreachable

@@ -86,8 +86,9 @@ class Registry:
 
     def reference(self, text: str | Reference) -> Reference:
         """A name of this registry, in full: "app:1", "example.com/app:1".  :raises InvalidReference: of another one"""
-        full = isinstance(text, Reference) or text.startswith(f"{self.host}/") or self.host == "docker.io"
-        found = Reference.parse(str(text) if full else f"{self.host}/{text}")
+        found = Reference.parse(str(text))
+        if isinstance(text, str) and "docker.io" not in (self.host, text.partition("/")[0]) and found.registry == "docker.io":
+            found = Reference.parse(f"{self.host}/{text}")  # nobody said which registry
         if found.registry != self.host:
             raise InvalidReference(f"{found} is not at {self.host}")
         return found

@@ -8,6 +8,7 @@ RegistryError
 ├── Refused                                it does not do that, or not with these words
 ├── ServerError                            it failed, or it is not well
 ├── Unreachable       (also OSError)       no connection, one that was cut, or silence
+│   ├── Absent                             nobody listens there, or there is no host of that name
 │   ├── TooSlow       (also TimeoutError)  it answers, a byte now and then
 │   └── Untrusted                          its certificate is not signed by anybody that is trusted here
 ├── ProtocolError                          it does not keep to the specification, or it leads somewhere nobody should go
@@ -26,7 +27,7 @@ from ..errors import RegistryError
 from ..image.errors import Missing
 
 __all__ = [
-    "Cancelled", "CredentialsError", "Denied", "Fault", "NotFound", "ProtocolError", "Refused", "RegistryError", "ServerError",
+    "Absent", "Cancelled", "CredentialsError", "Denied", "Fault", "NotFound", "ProtocolError", "Refused", "RegistryError", "ServerError",
     "TooManyRequests", "TooSlow", "Unauthorized", "Unreachable", "Untrusted", "refusal",
 ]  # fmt: skip
 
@@ -91,6 +92,10 @@ class ServerError(_Answered):
 
 class Unreachable(RegistryError, OSError):
     """No connection, one that was cut, or silence."""
+
+
+class Absent(Unreachable):
+    """Nobody listens there, or there is no host of that name."""
 
 
 class TooSlow(Unreachable, TimeoutError):

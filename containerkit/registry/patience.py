@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from . import _work
-from .errors import Refused, RegistryError, ServerError, TooManyRequests, TooSlow, Unreachable, Untrusted
+from .errors import Absent, Refused, RegistryError, ServerError, TooManyRequests, TooSlow, Unreachable, Untrusted
 
 __all__ = ["Retries", "Timeouts", "insist", "seconds_after"]
 
 Result = TypeVar("Result")
+LASTING = (Absent, TooSlow, Untrusted)  # who types a wrong name does not want to wait before being told
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def may_pass(error: RegistryError) -> bool:
         return error.status not in (501, 505)
     if isinstance(error, Refused):
         return error.status in (408, 425)
-    return isinstance(error, TooManyRequests) or (isinstance(error, Unreachable) and not isinstance(error, (TooSlow, Untrusted)))
+    return isinstance(error, TooManyRequests) or (isinstance(error, Unreachable) and not isinstance(error, LASTING))
 
 
 def insist(action: Callable[[], Result], retries: Retries) -> Result:
