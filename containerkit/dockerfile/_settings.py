@@ -14,6 +14,8 @@ from .words import Word
 
 __all__ = ["Arg", "Env", "Expose", "From", "Label", "Maintainer", "Pair", "StopSignal", "User", "Volume", "Workdir"]
 
+MOST_RANGES = 100
+
 
 class Pair(NamedTuple):
     """A name and its value.  Only the value of an ARG can be None: it has no default."""
@@ -155,9 +157,13 @@ class Expose(Instruction):
     ports: tuple[str, ...]
 
     def _expanded(self, expansion: Expansion) -> Expose:
-        words = [word for written in self.ports for word in expansion.words(written)]
-        single = [port for word in words for port in ([word] if expansion.open(word) else value(ports, word))]
-        return replace(self, ports=tuple(dict.fromkeys(single)))
+        words = dict.fromkeys(word for written in self.ports for word in expansion.words(written))
+        if len(words) > MOST_RANGES:
+            raise self.where.error(f"more than {MOST_RANGES} ports and ranges of ports in one EXPOSE")
+        single: dict[str, None] = {}
+        for word in words:
+            single.update(dict.fromkeys([word] if expansion.open(word) else value(ports, word)))
+        return replace(self, ports=tuple(single))
 
     def arguments(self) -> Iterator[str]:
         yield list_of(self.ports, json=False)

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ._lexer import Lexer, Problem
 from .words import NOWHERE, Remark, Warn, Where, Word
@@ -57,11 +57,11 @@ class Expansion:
         return [Word(word, where) for word in self._lexed(text, where)[1]]
 
     def document(self, text: str, where: Where) -> str:
-        """A heredoc's text: variables replaced, quotes kept.
+        """A heredoc's text: variables replaced, quotes kept, escapes removed.  A backslash escapes, whatever the file says.
 
         :raises DockerfileError: as `word`
         """
-        return self._lexed(text, where, quotes=False)[0]
+        return replace(self, escape="\\")._lexed(text, where, quotes=False)[0]
 
     def open(self, text: str) -> bool:
         """Whether `text`, expanded dry, still waits for a value."""
