@@ -4,7 +4,8 @@
     add(Image.scratch(), "app.js", "/app.js")                    the same operations, one by one
     run(image, ["npm", "install"])
 
-    building  solving  stage  state  works      which stages, in which order; one stage; what it is in between
+    building  applying                          what is offered
+    solving  stage  state  works                which stages, in which order; one stage; what it is in between
     settings                                    the instructions that only set something
     copying  picking  matching  laying  modes   COPY and ADD
     context  tree  fetching                     where files come from
@@ -16,8 +17,9 @@ Every instruction turns a state into the next; there is no other mechanism.
 :see: https://docs.docker.com/reference/dockerfile/
 """
 
+from .applying import add, run
 from .building import build
 from .errors import FailedStep
 from .progress import Event
 
-__all__ = ["Event", "FailedStep", "build"]
+__all__ = ["Event", "FailedStep", "add", "build", "run"]

@@ -33,12 +33,14 @@ def setting(instruction: dockerfile.Instruction, state: State) -> State | None:
 
 
 def configured(config: ImageConfig, text: str) -> ImageConfig:
-    """A config after one instruction, as `import --change` has it.
+    """A config after one instruction, as `import --change` has it.  WORKDIR makes no directory here.
 
     :raises DockerfileError: it cannot be read;  :raises BuildError: it changes files
     """
-    instruction = parse_trigger(text)
-    after = setting(instruction.expand(config.environment), State(config))
+    instruction = parse_trigger(text).expand(config.environment)
+    if isinstance(instruction, dockerfile.Workdir):
+        return config.with_(working_dir=absolute(instruction.path, config.working_dir))
+    after = setting(instruction, State(config))
     if after is None:
         raise BuildError(f"{instruction.keyword} changes files: only a build does that")
     return after.config.with_(history=config.history)

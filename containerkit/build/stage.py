@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ..accounts import Account, account
@@ -30,7 +31,7 @@ from .state import State
 from .tree import Tree
 from .works import Works
 
-__all__ = ["apply", "steps"]
+__all__ = ["perform", "reported", "steps"]
 
 SCRIPTS = "/dev/pipes"  # where a script in a heredoc is while it runs
 
@@ -44,22 +45,33 @@ def steps(works: Works, instructions: Sequence[dockerfile.Instruction], state: S
     for number, instruction in enumerate(instructions, first):
         works.running.check()
         at = reporter.at(number, total, _title(instruction))
-        try:
-            state = apply(works, instruction, state, at)
-        except FailedStep:
-            raise  # of a stage that this one waited for
-        except DockerfileError as error:
-            at.tell("failed", text=error.text)
-            raise
-        except (ContainerKitError, OSError) as error:
-            at.tell("failed", text=str(error))
-            raise _failed(error, instruction, at) from error
+        state = reported(partial(_expanded, works, instruction, state, at), instruction, at)
     return state
 
 
-def apply(works: Works, instruction: dockerfile.Instruction, state: State, reporter: Reporter) -> State:
-    """The state after one instruction."""
-    step = instruction.expand(state.variables)
+def _expanded(works: Works, instruction: dockerfile.Instruction, state: State, reporter: Reporter) -> State:
+    return perform(works, instruction.expand(state.variables), state, reporter)
+
+
+def reported(do: Callable[[], State], instruction: dockerfile.Instruction, at: Reporter) -> State:
+    """What `do` gives.  Where it fails that is told, with the place of the instruction.
+
+    :raises FailedStep: it failed;  :raises DockerfileError: it says what cannot be
+    """
+    try:
+        return do()
+    except FailedStep:
+        raise  # of a stage that this one waited for
+    except DockerfileError as error:
+        at.tell("failed", text=error.text)
+        raise
+    except (ContainerKitError, OSError) as error:
+        at.tell("failed", text=str(error))
+        raise _failed(error, instruction, at) from error
+
+
+def perform(works: Works, step: dockerfile.Instruction, state: State, reporter: Reporter) -> State:
+    """The state after one instruction, which is expanded already."""
     if isinstance(step, dockerfile.Arg):
         return _arg(works, step, state)
     if isinstance(step, dockerfile.Copy | dockerfile.Add):
@@ -214,7 +226,7 @@ def _key(works: Works, below: State | None, keyword: str, **what: Any) -> str:
     return key_of(keyword=keyword, below=below.chain if below else "any", **form, **what)
 
 
-def _cached(works: Works, state: State, key: str, created_by: str, reporter: Reporter, make: Any) -> State:
+def _cached(works: Works, state: State, key: str, created_by: str, reporter: Reporter, make: Callable[[], Layer | None]) -> State:
     """The state after an instruction that may change files: from the cache, or made now."""
     with works.once(key):
         record = works.cache.get(key) if works.use_cache else None
