@@ -58,6 +58,15 @@ WRONG = [
     ("intact", "            continue\n", "", "your code raised"),
     ("intact", 'found = hashlib.file_digest(file, "sha256")', "found = hashlib.sha256(file.read())", "read it in pieces"),
     ("intact", ' or path.stat().st_size != descriptor["size"]', "", "the manifest gives a layer another size"),
+    ("seen", 'path == top or path.startswith(f"{top}/")', "path.startswith(top)", "etc/passwd only begins like etc/pass"),
+    ("seen", "gone = {hidden_by(entry) for entry in layer}", 'gone = {hidden_by(entry) for entry in layer if ".wh." in entry}', "a file covers a directory"),
+    ("seen", "found - directories | files", "found | files", "a directory covers a file"),
+    ("seen", "if name == OPAQUE:", "if False:", ": d is opaque"),
+    ("seen", "        found = found - directories | files\n", "        found = {path for path in found - directories | files if path not in gone - files | ({hidden_by(entry) for entry in layer if '.wh.' in entry})}\n", "this layer has one itself"),
+    ("garbage", "yield from reached(layout, document[\"manifests\"])", "yield from (each['digest'] for each in document['manifests'])", "of which 4 are still needed"),
+    ("garbage", "yield document[\"config\"][\"digest\"]", "pass", "nothing was removed: 0 blobs are garbage"),
+    ("garbage", "raise LookupError(f\"{digest} is missing\")", "return {'config': {'digest': ''}, 'layers': [], 'manifests': []}", "what it led to, nobody knows now"),
+    ("garbage", "return blobs - needed", "for each in blobs - needed:\n        Path(layout, 'blobs', *each.split(':')).unlink()\n    return blobs - needed", "it should only answer"),
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The images of these chapters.  The other scripts say `from img_kubia import kubia`."""
+"""The images of chapters 7 to 10."""
 
 import http.client
 import io
@@ -16,7 +16,7 @@ from containerkit.image.ids import Ids
 EPOCH = 1_795_000_000  # no time is later, so each run makes the same bytes
 os.environ["SOURCE_DATE_EPOCH"] = str(EPOCH)
 APP = Path(__file__).parent / "kubia/app.js"
-TOOLS = ["sh", "cat", "ls", "rm"]
+TOOLS = ["sh", "cat", "ls", "mkdir", "rm"]
 ROOTS = Form(ids=Ids.mine())  # in an image the files are root's, whoever makes it
 
 

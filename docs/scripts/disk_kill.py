@@ -1,0 +1,43 @@
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import containerkit as ck
+
+# Puts one image after the other, and says so when one is there.  It collects, too.
+WORKER = """
+import sys
+import containerkit as ck
+from img_kubia import base, one_file
+store, image = ck.Store(sys.argv[1]), base()
+for number in range(1000):
+    name = f"app:{sys.argv[2]}.{number}"
+    store.layers(store.put(image.append(one_file("app", name.encode())), name))
+    print(name, flush=True)
+    store.gc()
+"""
+random.seed(7)
+with tempfile.TemporaryDirectory() as directory:
+    said: list[str] = []
+    for turn in range(4):
+        workers = [
+            subprocess.Popen(
+                [sys.executable, "-c", WORKER, directory, f"{turn}.{number}"],
+                cwd=Path(__file__).parent,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for number in range(2)
+        ]
+        time.sleep(random.uniform(0.4, 1))
+        for worker in workers:
+            worker.kill()
+            said += worker.communicate()[0].split()
+    store = ck.Store(directory)
+    names = {name for stored in store.images() for name in stored.familiar}
+    print("killed 8 processes, which said of", len(said), "images that they are there")
+    print("missing:", set(said) - names or "none")
+    print("wrong:  ", [str(problem) for problem in store.fsck()] or "nothing")
