@@ -12,12 +12,13 @@ A tool that is not there skips the test with "needs TOOL".
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,8 @@ class Containers:
         return self(tool("buildah"), *arguments, seconds=seconds)
 
     def skopeo(self, *arguments: str | Path) -> str:
-        return self(tool("skopeo"), "--policy", self.directory / "policy.json", *arguments)
+        known = [f"--policy={self.directory}/policy.json", f"--registries-conf={self.directory}/registries.conf"]
+        return self(tool("skopeo"), *known, *arguments)
 
     def _image(self, name: str) -> dict[str, Any]:
         images: list[dict[str, Any]] = json.loads((self.directory / "storage/vfs-images/images.json").read_bytes())
@@ -155,23 +157,28 @@ class Docker:
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.socket.parent)}
         return run(tool("docker"), "-H", f"unix://{self.socket}", *arguments, env=environment)
 
+    def answers(self) -> bool:
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as one, contextlib.suppress(OSError):
+            one.connect(str(self.socket))
+            return True
+        return False
 
-@contextmanager
+
+@contextlib.contextmanager
 def dockerd(directory: Path) -> Iterator[Docker]:
     """A docker daemon with storage, network and mounts of its own; it and its containerd have ended when the block has."""
     daemon, _ = tool("dockerd"), tool("docker")
     if os.geteuid() != 0:
         pytest.skip("needs root")
     directory.mkdir(parents=True, exist_ok=True)
-    places = [f"--data-root={directory}/data", f"--exec-root={directory}/exec", f"--pidfile={directory}/pid"]
-    socket = directory / "socket"
-    argv = [*private(directory, "-n"), daemon, *DAEMON, *places, f"--host=unix://{socket}"]
-    log = directory / "log"
-    with log.open("wb") as out, subprocess.Popen(argv, stdout=out, stderr=out) as process:
+    # Below /run, which is in the directory: sockets have names of at most 107 bytes.
+    places = [f"--data-root={directory}/data", "--exec-root=/run/docker", "--pidfile=/run/pid", "--host=unix:///run/socket"]
+    docker, log = Docker(directory / "run/socket"), directory / "log"
+    with log.open("wb") as out, subprocess.Popen([*private(directory, "-n"), daemon, *DAEMON, *places], stdout=out, stderr=out) as process:
         try:
-            assert until(lambda: socket.exists() or process.poll() is not None, 30), log.read_text()[-2000:]
+            assert until(lambda: docker.answers() or process.poll() is not None, 30), log.read_text()[-2000:]
             assert process.poll() is None, log.read_text()[-2000:]
-            yield Docker(socket)
+            yield docker
         finally:
             process.terminate()
             try:
