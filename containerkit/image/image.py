@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,6 +121,21 @@ class Image:
         from .store import Store
 
         found: Image = pull(reference, store or Store(), **options)
+        return found
+
+    @classmethod
+    def build(cls, context: StrPath, *, tag: Reference | str | None = None, **options: Any) -> Image:
+        """The image that a directory's Dockerfile describes, built and kept in a store.
+
+        :param context: the directory
+        :param tag: its name
+        :param options: of `build.build`: dockerfile, target, args, tags, store, cache, secrets, network, progress
+        :raises DockerfileError: it cannot be read;  :raises BuildError: a step fails; nothing was named
+        """
+        from ..build import build
+
+        named = {"tags": [*options.pop("tags", ()), *([tag] if tag else [])]}
+        found: Image = build(context, **named, **options)
         return found
 
     def push(self, reference: Reference | str, **options: Any) -> Descriptor:
@@ -234,6 +249,23 @@ class Image:
 
         with (store or Store.of(self.source, xattrs) or Store(xattrs=xattrs)).hold(self) as layers:
             yield layers
+
+    def add(self, source: StrPath | bytes | Sequence[StrPath], dest: str, **options: Any) -> Image:
+        """With more files in one more layer, as COPY adds them.  See `build.add`."""
+        from ..build import add
+
+        found: Image = add(self, source, dest, **options)
+        return found
+
+    def run(self, argv: str | Sequence[str], **options: Any) -> Image:
+        """With what a program changes in one more layer, as RUN does it.  See `build.run`.
+
+        :raises FailedStep: it did not exit with 0
+        """
+        from ..build import run
+
+        found: Image = run(self, argv, **options)
+        return found
 
     def append(self, *layers: Layer, history: Iterable[History] | History | str = ()) -> Image:
         """With more layers on top.  See `mutate.append`."""
