@@ -134,9 +134,7 @@ class Image:
         """
         from ..build import build
 
-        named = {"tags": [*options.pop("tags", ()), *([tag] if tag else [])]}
-        found: Image = build(context, **named, **options)
-        return found
+        return build(context, tags=[*options.pop("tags", ()), *([tag] if tag else [])], **options)
 
     def push(self, reference: Reference | str, **options: Any) -> Descriptor:
         """Give it to a registry, byte for byte.
@@ -254,8 +252,7 @@ class Image:
         """With more files in one more layer, as COPY adds them.  See `build.add`."""
         from ..build import add
 
-        found: Image = add(self, source, dest, **options)
-        return found
+        return add(self, source, dest, **options)
 
     def run(self, argv: str | Sequence[str], **options: Any) -> Image:
         """With what a program changes in one more layer, as RUN does it.  See `build.run`.
@@ -264,8 +261,7 @@ class Image:
         """
         from ..build import run
 
-        found: Image = run(self, argv, **options)
-        return found
+        return run(self, argv, **options)
 
     def append(self, *layers: Layer, history: Iterable[History] | History | str = ()) -> Image:
         """With more layers on top.  See `mutate.append`."""
