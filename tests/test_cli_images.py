@@ -451,6 +451,20 @@ def test_import_and_export(ck: Said, store: Store, tmp_path: Path) -> None:
         assert tar.extractfile("etc/name").read() == b"base"  # type: ignore[union-attr]
 
 
+def test_import_with_changes(ck: Said, store: Store, tmp_path: Path) -> None:
+    (tmp_path / "root.tar").write_bytes(BASE)
+    changes = """-c 'CMD ["sh", "-l"]' --change 'ENV A=1 B="2 3"' -c 'USER nobody' -c 'EXPOSE 80' -c 'LABEL a=b'"""
+    done = ck(f"import {changes} {tmp_path}/root.tar made")
+    config = store.get("made").config
+    assert (done.code, done.err) == (0, "")
+    assert (config.cmd, config.env, config.user) == (("sh", "-l"), ("A=1", "B=2 3"), "nobody")
+    assert (config.exposed_ports, dict(config.labels)) == (("80/tcp",), {"a": "b"})
+    assert len(config.history) == 1
+    for wrong in ("RUN true", "CMDD x"):
+        assert ck(f"import -c '{wrong}' {tmp_path}/root.tar other").code == 1
+    assert "other" not in ck("images").out
+
+
 def test_export_shows_what_the_layers_show(both: Said, tmp_path: Path) -> None:
     assert both(f"export app:1 -o {tmp_path}/out.tar").code == 0
     with tarfile.open(tmp_path / "out.tar") as tar:

@@ -164,13 +164,14 @@ def _imported(layer: Layer, options: argparse.Namespace, said: str) -> Image:
     history = History(created=now(), comment=options.message or said)
     config = ImageConfig(platform=platform, created=now(), history=(history,))
     for change in options.change:
-        config = _changed(config, change)
+        config = _configured(config, change)
     return Image.of(config, [layer])
 
 
-def _changed(config: ImageConfig, change: str) -> ImageConfig:
-    """As the instruction of a Dockerfile does."""
-    raise ImageError(f"--change {change!r}: not done yet")
+def _configured(config: ImageConfig, change: str) -> ImageConfig:
+    from ..build.settings import configured
+
+    return configured(config, change)
 
 
 def _declare_export(parser: Parser) -> None:

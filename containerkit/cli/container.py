@@ -25,7 +25,7 @@ from ..step import Part
 from . import terminal
 from .contained import Contained, chosen, of_image, of_root
 from .parser import Parser
-from .stopping import stoppable
+from .stopping import Stopping
 
 PROGRAMS = "sh,ls,cat,hostname,id,ps,mount,env,sleep,touch,rm,mkdir,stat,readlink,echo,true,false"
 
@@ -171,15 +171,22 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    with planned(options) as (made, inside), _spawn(made, options, inside) as process:
-        return _finish(process, options, inside)
+    with planned(options) as (made, inside), _running(made, options, inside) as process:
+        return _finish(process, options)
 
 
 def _trace(options: argparse.Namespace) -> int:
-    with planned(options) as (made, inside), _spawn(made, options, inside) as process:
-        code = _finish(process, options, inside)
+    with planned(options) as (made, inside), _running(made, options, inside) as process:
+        code = _finish(process, options)
         print(process.trace, file=sys.stderr)
     return code
+
+
+@contextlib.contextmanager
+def _running(made: Plan, options: argparse.Namespace, inside: Contained) -> Iterator[Process]:
+    """The program, which is asked to end when we are."""
+    with Stopping(inside.stop, options.stop_timeout) as stopping, stopping.watch(_spawn(made, options, inside)) as process:
+        yield process
 
 
 class NotStarted(ContainerKitError):
@@ -200,13 +207,12 @@ def _spawn(made: Plan, options: argparse.Namespace, inside: Contained) -> Proces
         raise
 
 
-def _finish(process: Process, options: argparse.Namespace, inside: Contained) -> int:
+def _finish(process: Process, options: argparse.Namespace) -> int:
     """The exit code a shell would show; 124 where time was up, as with timeout(1)."""
     try:
-        with stoppable(process, inside.stop, options.stop_timeout):
-            if process.terminal is not None:
-                terminal.connect(process, options.timeout)
-            code = process.wait(options.timeout)
+        if process.terminal is not None:
+            terminal.connect(process, options.timeout)
+        code = process.wait(options.timeout)
     except subprocess.TimeoutExpired:
         return 124
     return code if code >= 0 else 128 - code

@@ -1,0 +1,254 @@
+"""`containerkit run IMAGE` and its neighbours, as root and as an ordinary user, through the real command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from registries import serving
+
+from containerkit import rootfs
+from containerkit.image.image import Image
+from containerkit.image.layer import Layer
+from containerkit.image.store import Store
+
+COMMAND = [sys.executable, "-m", "containerkit"]
+PASSWD = "root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/home/web:/bin/sh\n"
+GROUP = "root:x:0:\nstaff:x:1001:\nextra:x:50:web\n"
+PROGRAMS = ["sh", "cat", "id", "env", "sleep", "touch", "rm", "ls", "stat"]
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    """A store with the image `box`: the machine's own programs, two users, a config."""
+    with tempfile.TemporaryDirectory(prefix="ck-cli-") as path:
+        root = rootfs.from_programs(PROGRAMS, Path(path, "root"))
+        for name, text in (("passwd", PASSWD), ("group", GROUP)):
+            (root / "etc").mkdir(exist_ok=True)
+            (root / "etc" / name).write_text(text)
+        (root / "srv").mkdir()
+        image = Image.scratch().append(Layer.from_directory(root), history="ADD root /")
+        found = Store(Path(path, "store"))
+        found.put(image.with_config(env=["GREETING=hello"], cmd=["sh", "-c", "echo $GREETING from $HOSTNAME"]), "box")
+        yield found
+
+
+def containerkit(store: Store, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "CONTAINERKIT_STORE": str(store.directory)}
+    argv = [*COMMAND, *words]
+    return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=False, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def variant(store: Store, **config: object) -> None:
+    """Another config for the same layers, as the image `other`."""
+    store.put(store.get("box").with_config(**config), "other")
+
+
+def _runs_what_the_image_says(store: Store) -> None:
+    done = containerkit(store, "run", "--rm", "-h", "inside", "box")
+    assert (done.stdout, done.stderr, done.returncode) == ("hello from inside\n", "", 0)
+    done = containerkit(store, "run", "-e", "GREETING=salve", "box")
+    assert done.stdout == "salve from container\n"
+    done = containerkit(store, "run", "box", "sh", "-c", "exit 7")
+    assert done.returncode == 7
+
+
+def test_it_runs_what_the_image_says(store: Store) -> None:
+    _runs_what_the_image_says(store)
+
+
+@pytest.mark.unprivileged
+def test_it_runs_what_the_image_says_for_an_ordinary_user(store: Store) -> None:
+    _runs_what_the_image_says(store)
+
+
+def _users(store: Store) -> None:
+    variant(store, user="web", working_dir="/srv", entrypoint=["sh", "-c", 'id -u; id -g; pwd; echo $HOME "$@"', "x"], cmd=["usual"])
+    assert containerkit(store, "run", "other").stdout.split() == ["1000", "1001", "/srv", "/home/web", "usual"]
+    assert containerkit(store, "run", "other", "-w", "given").stdout.split()[3:] == ["/home/web", "-w", "given"]
+    assert containerkit(store, "run", "-u", "7:8", "-w", "/", "other").stdout.split() == ["7", "8", "/", "/", "usual"]
+    assert containerkit(store, "run", "-u", "root", "--entrypoint", "id", "other", "-u").stdout == "0\n"
+    assert containerkit(store, "run", "-u", "nobody-here", "other").returncode == 125
+
+
+def test_user_directory_entrypoint(store: Store) -> None:
+    _users(store)
+
+
+@pytest.mark.unprivileged
+def test_user_directory_entrypoint_for_an_ordinary_user(store: Store) -> None:
+    _users(store)
+
+
+@pytest.mark.root
+def test_supplementary_groups_and_owners(store: Store) -> None:
+    """Root has all ids inside, so that the files are whose they are."""
+    assert "50(extra)" in containerkit(store, "run", "-u", "web", "box", "id").stdout
+    root = Path(store.directory.parent, "owned")
+    root.mkdir()
+    (root / "mine").write_text("")
+    os.chown(root / "mine", 1000, 1001)
+    store.put(store.get("box").append(Layer.from_directory(root), history="ADD mine /"), "owned")
+    assert containerkit(store, "run", "owned", "stat", "-c", "%U:%G", "/mine").stdout == "web:staff\n"
+
+
+def test_exit_codes_are_dockers(store: Store) -> None:
+    codes = {
+        "run box nothing": 127, "run box /srv/nothing": 127, "run box /etc/passwd": 126, "run box /srv": 126,
+        "run --pull never nobody sh": 125, "run --stop-signal NONE box": 125, "run -w /nowhere box": 125, "run --entrypoint= box": 125,
+        "run --init box sh -c 'kill -9 $$'": 137,
+    }  # fmt: skip
+    for line, code in codes.items():
+        done = subprocess.run(
+            f"{sys.executable} -m containerkit --store {store.directory} {line}", shell=True, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, f"{line}: {done.stderr}"
+        assert "Traceback" not in done.stderr
+
+
+def test_what_it_changes_goes_or_is_kept(store: Store, tmp_path: Path) -> None:
+    before = sorted(store.layers("box")[0].rglob("*"))
+    assert containerkit(store, "run", "box", "touch", "/new").returncode == 0
+    assert containerkit(store, "run", "box", "ls", "/new").returncode != 0
+    for words in (("touch", "/new"), ("ls", "/new")):
+        assert containerkit(store, "run", "--keep", str(store.directory.parent / "kept"), "box", *words).returncode == 0
+    assert containerkit(store, "run", "--read-only", "box", "touch", "/new").returncode != 0
+    assert sorted(store.layers("box")[0].rglob("*")) == before
+
+
+def test_it_is_asked_to_end_with_the_signal_of_the_image(store: Store) -> None:
+    script = "trap 'echo asked; exit 9' USR1; echo ready; while :; do sleep 0.05; done"
+    variant(store, stop_signal="SIGUSR1", cmd=["sh", "-c", script])
+    argv = [*COMMAND, "--store", str(store.directory), "run", "other"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "asked\n"
+        assert process.wait(20) == 9
+
+
+def test_it_is_killed_when_it_does_not_end(store: Store) -> None:
+    argv = [*COMMAND, "--store", str(store.directory), "run", "--stop-timeout", "0.3", "box", "sh", "-c", "echo ready; sleep 100"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        begin = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 137
+    assert time.monotonic() - begin < 15
+
+
+def test_nobody_collects_what_runs(store: Store) -> None:
+    argv = [*COMMAND, "--store", str(store.directory), "run", "-i", "box", "sh", "-c", "echo ready; read x; cat /etc/passwd"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        assert containerkit(store, "image", "prune", "-af").returncode == 0
+        assert len(store.images()) == 1, "an image that runs keeps its name"
+        assert containerkit(store, "rmi", "box").returncode == 0
+        assert len(list(store.trees)) == 1
+        out, _ = process.communicate("go\n", timeout=30)
+    assert out == PASSWD
+    assert containerkit(store, "gc").returncode == 0
+    assert list(store.trees) == []
+
+
+def test_a_missing_image_is_pulled(store: Store, tmp_path: Path) -> None:
+    with serving(tmp_path / "registry") as server:
+        name = f"{server.host}/box:1"
+        assert containerkit(store, "push", "box", name).returncode == 0
+        done = containerkit(store, "run", "--pull=never", name)
+        assert done.returncode == 125
+        done = containerkit(store, "run", name)
+        assert done.stdout == "hello from container\n", done.stderr
+        assert f"Unable to find image '{name}' locally" in done.stderr
+        assert containerkit(store, "run", name).stderr == ""
+        assert containerkit(store, "run", "--pull", "always", name).stdout == "hello from container\n"
+
+
+def test_plan_and_trace_take_images_too(store: Store) -> None:
+    assert json.loads(containerkit(store, "plan", "--json", "box", "id").stdout)["run"] == ["id"]
+    done = containerkit(store, "trace", "box")
+    assert done.stdout == "hello from container\n"
+    assert " us  child" in done.stderr
+
+
+def test_a_program_of_this_machine_is_no_image(store: Store) -> None:
+    assert containerkit(store, "run", "--", "id", "-u").stdout == "0\n"
+    root = store.directory.parent / "root"
+    assert containerkit(store, "run", "--rootfs", str(root), "cat", "/etc/passwd").stdout == PASSWD
+    assert containerkit(store, "run", "--rootfs", str(root), "-u", "web", "--", "id", "-u").stdout == "1000\n"
+    assert containerkit(store, "run", "--entrypoint", "id", "--", "id").returncode == 125
+
+
+def test_setuid_programs_work_unless_told(store: Store) -> None:
+    shown = ["box", "cat", "/proc/self/status"]
+    assert "NoNewPrivs:\t0" in containerkit(store, "run", *shown).stdout
+    assert "NoNewPrivs:\t1" in containerkit(store, "run", "--security-opt", "no-new-privileges", *shown).stdout
+    for words in ((), ("--security-opt", "no-new-privileges")):
+        assert "Seccomp:\t2" in containerkit(store, "run", *words, *shown).stdout
+
+
+def test_on_a_terminal(store: Store) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        script = "test -t 0 && echo ready && read x && echo got $x"
+        os.execv(sys.executable, [*COMMAND, "--store", str(store.directory), "run", "-it", "box", "sh", "-c", script])
+    said = b""
+    with contextlib.suppress(OSError):
+        while data := os.read(terminal, 1024):
+            said += data
+            if data.rstrip().endswith(b"ready"):
+                os.write(terminal, b"word\n")
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert b"got word" in said
+
+
+def _round(store: Store) -> None:
+    """Tag, save, load, export, diff, remove, all by the real command."""
+    away = store.directory.parent / "away"
+    root = store.directory.parent
+    for line in (
+        "tag box box:2", f"save -o {root}/box.tar box:2", f"--store {away} load -i {root}/box.tar", f"export box -o {root}/flat.tar",
+        "diff box", "image ls-layers", "fsck", f"--store {away} rmi box:2", "system df",
+    ):  # fmt: skip
+        done = containerkit(store, *line.split())
+        assert (done.returncode, done.stderr) == (0, ""), line
+    with tarfile.open(root / "flat.tar") as tar:
+        assert tar.extractfile("etc/passwd").read().decode() == PASSWD  # type: ignore[union-attr]
+    assert Store(away).images() == ()
+    assert "A /etc/passwd" in containerkit(store, "diff", "box").stdout.splitlines()
+
+
+def test_the_verbs_about_images(store: Store) -> None:
+    _round(store)
+
+
+@pytest.mark.unprivileged
+def test_the_verbs_about_images_for_an_ordinary_user(store: Store) -> None:
+    _round(store)
+
+
+def test_a_reader_that_leaves_and_ctrl_c(store: Store) -> None:
+    line = f"{sys.executable} -m containerkit --store {store.directory} export box | true"
+    assert subprocess.run(line, shell=True, capture_output=True, text=True, check=False).stderr == ""
+    with subprocess.Popen([*COMMAND, "--store", str(store.directory), "load"], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr
+        assert process.stderr.read() == b""
