@@ -21,8 +21,9 @@ FLAGS = r"""--from=a --from=0 --chown=a:b --chown='a~b' --chown=a"b" --chmod=755
     --checksum=sha256:ab --keep-git-dir --unpack=false --platform=linux/arm64 --network=none --security=insecure --interval=1m1.5s
     --mount=type=cache,target=/c,uid=7,mode=0700 --mount=target=/a,rw --mount=type=secret,id=x,env=Y --retries=3 -- --x
     --mount=type=tmpfs,target=/t,size=1g --mount=type=bind,target=$x --mount=type=bind,\"target=/a,b\"""".split()
-WORDS = r"""a b/ /c x=1 y="a~b" z='c' $x ${x:-y} \$x \ ` ' " <<E <<-F <<'E' 3<<E ["a","b~c"] [ ["\u0041"] [1] [] AS s 80/tcp 1-3 SIGTERM 9 NONE
-    CMD # é --a = ${x } ${x#*/} ${x//a/b} RUN COPY""".split()
+WORDS = r"""a b/ /c x=1 y="a~b" z='c' $x ${x:-y} \$x \ ` ' " <<E <<-F <<'E' 3<<E ["a","b~c"] [ ["\u0041"] [1] [] AS s 80/tcp 1-3 SIGTERM 9
+    NONE CMD # é --a = ${x } ${x#*/} ${x//a/b}
+    RUN COPY""".split()
 ODD = ["\u00a0", "\t", "\v", "\r", "\x1c", "\0", "\ud800"]
 ENDS = ["\n", "\n", "\n", "\r\n", "\\\n", " \\\n", "`\n", "\\\n\n", "\\\n# c\n", "\nE\n", "\ntext $x\nE\n", "\n\tF\n", "", "\\ \n"]
 PARTS = st.lists(st.sampled_from(WORDS + ODD), max_size=4)

@@ -57,7 +57,10 @@ class Instruction:
     def __str__(self) -> str:
         rest = " ".join(self.arguments())
         words = [self.keyword, *self.written_flags(), *(["--"] if rest.startswith("--") else []), rest]
-        return "\n".join([" ".join(word for word in words if word), *(body.text + body.name for body in self.bodies())])
+        text = "\n".join([" ".join(word for word in words if word), *(body.text + body.name for body in self.bodies())])
+        # an escape at the very end stays only where another one continues the line, into nothing
+        ends = text.endswith(self.escape) and text[-2:-1] != self.escape
+        return f"{text} {self.escape}" if ends else text
 
 
 @dataclass(frozen=True, slots=True)

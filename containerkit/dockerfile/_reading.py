@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ._base import Command, Heredoc, Instruction
@@ -13,7 +13,7 @@ from ._flags import Flags, suggestion, value
 from ._heredocs import announced
 from ._mount_options import mount
 from ._settings import Arg, Env, Expose, From, Label, Maintainer, Pair, StopSignal, User, Volume, Workdir
-from ._spaces import SPACES
+from ._spaces import SPACES, first_word
 from ._split import NotStrings, Statement, array, between_spaces, quoted_words
 from ._values import duration, number
 from .expansion import Expansion
@@ -189,8 +189,7 @@ def _healthcheck(context: Context) -> Healthcheck:
     times = ("interval", "timeout", "start-period", "start-interval")
     flags = Flags(context.statement, " ".join((*times, "retries")))
     context.needs("CMD and a command, or NONE")
-    kind = context.rest.split(None, 1)[0]
-    start = len(kind) + len(context.rest[len(kind) :]) - len(context.rest[len(kind) :].lstrip(SPACES))
+    kind, start = first_word(context.rest)
     if kind.upper() == "NONE" and len(kind) == len(context.rest):
         return Healthcheck(None, **context.common)
     if kind.upper() != "CMD" or start >= len(context.rest):
@@ -231,8 +230,15 @@ def _arg(context: Context) -> Arg:
         name, equals, default = word.partition("=")
         if not name:
             raise word.where.error("the name before = is missing")
-        pairs.append(Pair(Word(name, word.where), Word(default, word.where) if equals else None))
+        pairs.append(Pair(Word(name, word.where), _after(word, default) if equals else None))
     return Arg(tuple(pairs), **context.common)
+
+
+def _after(word: Word, value: str) -> Word:
+    """The end of a word, at its place where the word is on one line."""
+    where, before = word.where, len(word) - len(value)
+    whole = where.text.startswith(word, where.column - 1)
+    return Word(value, replace(where, column=where.column + before) if whole else where)
 
 
 def _pairs(context: Context) -> tuple[tuple[Pair, ...], bool]:
@@ -249,7 +255,7 @@ def _pairs(context: Context) -> tuple[tuple[Pair, ...], bool]:
         name, equals, text = word.partition("=")
         if not equals or not name:
             raise word.where.error(f"{word[:80]!r} is not name=value" + ("; a value with spaces needs quotes" if not equals else ""))
-        pairs.append(Pair(Word(name, word.where), Word(text, word.where)))
+        pairs.append(Pair(Word(name, word.where), _after(word, text)))
     return tuple(pairs), False
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["SPACES", "between"]
+__all__ = ["SPACES", "first_word"]
 
 SPACES = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 
-between = "\t\v\f\r "  # what divides the words of FROM, EXPOSE, COPY and the like
+
+def first_word(text: str) -> tuple[str, int]:
+    """The letters up to the first space, and where what follows the spaces begins."""
+    end = next((index for index, letter in enumerate(text) if letter in SPACES), len(text))
+    return text[:end], len(text) - len(text[end:].lstrip(SPACES))

@@ -105,10 +105,7 @@ class Dockerfile:
         return values
 
     def __str__(self) -> str:
-        text = "\n".join(self._lines())
-        # an escape at the very end is one that nothing follows: it stays only when another one continues the line into nothing
-        ends = text.endswith(self.escape) and text[-2:-1] != self.escape
-        return f"{text} {self.escape}\n" if ends else f"{text}\n"
+        return "".join(f"{line}\n" for line in self._lines())
 
     def _lines(self) -> Iterator[str]:
         yield from (f"# {name}={value}" for name, value in self.directives.items())
