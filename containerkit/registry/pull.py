@@ -74,8 +74,10 @@ def pull(
         source.keep(root, data)
         chosen = _chosen(source, root, Platform.parse(platform) if isinstance(platform, str) else platform, all_platforms)
         images = work.run([functools.partial(Image.load, source, each) for each in chosen])
-        bring = _Bring(source, session, tell)
-        work.run([functools.partial(bring.blob, *each) for each in _needed(images, unpack).values()])
+        needed, bring = _needed(images, unpack).values(), _Bring(source, session, tell)
+        for blob, _ in needed:
+            tell(blob, "waiting")
+        work.run([functools.partial(bring.blob, *each) for each in needed])
         for each in reversed(source.documents.values()):
             session.add(each, io.BytesIO(read(source, each)))
         session.name(root, [] if wanted.digest else [str(wanted)])
