@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import socket
 import stat
 import threading
 from pathlib import Path
@@ -14,10 +16,13 @@ from sample_images import INDEX, Sample, base, descriptor, image_of, index_of, t
 from containerkit.image import layout
 from containerkit.image.blobs import MemoryBlobs
 from containerkit.image.descriptor import Descriptor
+from containerkit.image.diff import Form
 from containerkit.image.digest import Digest
 from containerkit.image.errors import ImageError, InvalidReference, Mismatch, Missing, Unsupported
+from containerkit.image.ids import Ids
 from containerkit.image.image import Image
 from containerkit.image.index import Index
+from containerkit.image.layer import Layer
 from containerkit.image.layout import Layout
 from containerkit.image.store import Store, default_directory
 
@@ -417,3 +422,124 @@ def test_a_layer_wanted_by_many_at_once_is_unpacked_once(store: Store) -> None:
         thread.join()
     assert len(found) == 4
     assert len(set(found)) == 1
+
+
+# What builds remember -------------------------------------------------------------------------------------------
+
+
+def remember(store: Store, layer: Layer) -> Path:
+    """As a build writes it down."""
+    path = store.directory / "build" / "cache" / "ab" / "abcd"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"created": "", "layer": layer.descriptor.to_json(), "diff_id": layer.diff_id}))
+    return path
+
+
+def test_what_builds_remember_is_kept_until_it_is_asked_to_go(store: Store) -> None:
+    layer = Layer.from_tar(io.BytesIO(BASE), store.blobs)
+    path = remember(store, layer)
+    (path.parent / "damaged").write_text("{")
+    assert store.gc(dry_run=True, cache=True).blobs == (layer.digest,)
+    assert store.gc().blobs == ()
+    assert store.usage().reclaimable == 0
+    assert store.gc(cache=True).blobs == (layer.digest,)
+    assert (blobs_in(store), path.exists()) == (set(), False)
+
+
+def test_gc_tells_what_it_would_do(store: Store) -> None:
+    store.put(image_of(ONE))
+    told = store.gc(untagged=True, dry_run=True)
+    assert (set(told.blobs), told.images) == (digests(ONE), (ONE.digest,))
+    assert blobs_in(store) == digests(ONE)
+    assert store.gc(untagged=True) == told
+
+
+def test_gc_of_named_images_leaves_what_is_held(store: Store) -> None:
+    store.put(image_of(ONE), "one")
+    store.put(image_of(TWO), "two")
+    with store.hold("one"):
+        assert store.gc(named=True).images == (TWO.digest,)
+    assert store.names == ("docker.io/library/one:latest",)
+    store.gc(named=True)
+    assert (store.images(), blobs_in(store)) == ((), set())
+
+
+def test_what_killed_writers_left_is_removed(store: Store) -> None:
+    left, begun = store.directory / "blobs/sha256/.part-left", store.directory / "blobs/sha256/.part-begun"
+    left.write_bytes(b"x")
+    begun.write_bytes(b"y")
+    os.utime(left, (0, 0))
+    with store.blobs.writer() as writer:
+        writer.write(b"z")
+        own = next(p for p in left.parent.iterdir() if p not in (left, begun))
+        os.utime(own, (0, 0))
+        (problem,) = store.fsck()
+        assert ".part-left" in problem.name
+        store.gc()
+        assert {own, begun} == set(left.parent.iterdir())
+        writer.commit()
+    assert store.fsck() == ()
+
+
+# Adopting -------------------------------------------------------------------------------------------------------
+
+
+def upper_of(directory: Path, xattrs: str = "user") -> Path:
+    """What overlayfs leaves."""
+    (directory / "etc").mkdir(parents=True)
+    (directory / "etc/new").write_bytes(b"new")
+    os.utime(directory / "etc/new", ns=(0, 1_600_000_000_123_456_789))
+    (directory / "etc/link").symlink_to("new")
+    os.mknod(directory / "etc/name", stat.S_IFCHR, 0)
+    (directory / b"d\xff".decode(errors="surrogateescape")).mkdir(mode=0o700)
+    os.setxattr(directory / "etc", f"{xattrs}.overlay.impure", b"y")
+    os.setxattr(directory / "etc/new", f"{xattrs}.overlay.origin", b"...")
+    os.setxattr(directory / "etc", f"{xattrs}.overlay.opaque", b"y")
+    with socket.socket(socket.AF_UNIX) as server:
+        here = os.getcwd()
+        os.chdir(directory)
+        server.bind("socket")
+        os.chdir(here)
+    return directory
+
+
+def test_an_upper_directory_becomes_a_layer(store: Store, tmp_path: Path) -> None:
+    upper = upper_of(tmp_path / "upper", store.trees.xattrs)
+    inode = (upper / "etc/new").stat().st_ino
+    below = store.put(image_of(Sample(BASE)), "base")
+    form = Form(ids=store.trees.ids)
+    layer = Layer.from_directory(upper, store.blobs, upper=True, form=form)
+    image = below.append(layer)
+    path = store.adopt(layer, upper, image.chain_ids[-1], form=form)
+    assert not upper.exists()
+    assert (path / "etc/new").stat().st_ino == inode
+    assert (path / "etc/new").stat().st_mtime_ns == 1_600_000_000 * 10**9
+    assert not (path / "socket").exists()
+    store.put(image, "app")
+    assert store.layers("app")[-1] == path
+    assert store.fsck() == ()
+
+
+@pytest.mark.parametrize("how", ["ids", "attributes", "there"])
+def test_an_upper_directory_that_cannot_move_is_unpacked(store: Store, tmp_path: Path, how: str) -> None:
+    upper = upper_of(tmp_path / "upper", store.trees.xattrs)
+    form = Form(ids=Ids.shifted(0) if how == "ids" else store.trees.ids)
+    layer = Layer.from_directory(upper, store.blobs, upper=True, form=Form(ids=store.trees.ids))
+    if how == "attributes":
+        os.setxattr(upper / "etc/new", "user.overlay.whiteout", b"y")
+    if how == "there":
+        with store.session() as session:
+            session.unpack(layer, layer.diff_id)
+    path = store.adopt(layer, upper, layer.diff_id, form=form)
+    assert (path / "etc/new").read_bytes() == b"new"
+    assert upper.exists()
+    with pytest.raises(Missing):
+        Store(tmp_path / "other").adopt(layer, upper, layer.diff_id)
+
+
+def test_names_that_are_not_utf8_are_written_down(store: Store) -> None:
+    name = b"d\xff/f".decode(errors="surrogateescape")
+    image = image_of(Sample(tar_of({"a": b""}), tar_of({name: b"x"})))
+    store.put(image, "app")
+    store.layers("app")
+    assert store.fsck() == ()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +12,11 @@ from typing import TYPE_CHECKING
 from . import media
 from ._content import Found, reach
 from ._disk import locked
-from .blobs import Blobs, read
+from .blobs import PART, Blobs, is_abandoned, read
 from .config import ImageConfig
 from .descriptor import Descriptor
 from .digest import Digest
+from .documents import parse
 from .errors import ImageError
 from .image import chain_ids
 from .manifest import Manifest
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from ._leases import Lease
     from .store import Store
 
-__all__ = ["Collected", "chains_of", "collect"]
+__all__ = ["Collected", "cached", "chains_of", "collect", "needed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Collected:
     bytes: int
 
 
-def collect(store: Store, lease: Lease, *, untagged: bool) -> Collected:
+def collect(store: Store, lease: Lease, *, untagged: bool, named: bool, cache: bool, dry_run: bool) -> Collected:
     """Moves what is not needed out of sight, while nobody adds anything; the lease removes it when it ends.
 
     :raises ImageError: what a name leads to cannot be found out: nothing is removed
@@ -48,16 +51,40 @@ def collect(store: Store, lease: Lease, *, untagged: bool) -> Collected:
     with locked(store.directory / "locks" / "content"):
         pinned = store.leases.pinned()
         with store.catalogue.change() as entries:
-            gone = [e.digest for e in entries if untagged and not name_of(e) and e.digest not in pinned]
+            gone = {e.digest for e in entries if (named or (untagged and not name_of(e))) and e.digest not in pinned}
             kept = [e for e in entries if e.digest not in gone]
             blobs, layers = needed(store.blobs, kept)  # before the names are written: it may fail
-            entries[:] = kept
+            entries[:] = entries if dry_run else kept
+        blobs |= set() if cache else cached(store.directory)
         garbage = [d for d in store.blobs if d not in blobs | pinned]
         stale = [d for d in store.trees if d not in layers | pinned]
+        paths = [*(Path(store.blobs.path(d)) for d in garbage), *map(store.trees.place, stale), *_left(store)]
         size = sum(os.stat(store.blobs.path(d)).st_size for d in garbage)
-        for path in (*(Path(store.blobs.path(d)) for d in garbage), *map(store.trees.place, stale)):
-            os.rename(path, lease.place())
-    return Collected(tuple(gone), tuple(garbage), tuple(stale), size)
+        for path in [] if dry_run else [*(_records(store.directory) if cache else ()), *paths]:  # what knows of a blob goes first
+            with contextlib.suppress(FileNotFoundError):  # a build forgot it, or its owner took it
+                os.rename(path, lease.place())
+    return Collected(tuple(sorted(gone)), tuple(garbage), tuple(stale), size)
+
+
+def cached(root: Path) -> set[Digest]:
+    """The blobs that builds remember."""
+    found = set()
+    for path in _records(root):
+        with contextlib.suppress(OSError, ImageError):
+            found.add(Descriptor.from_json(parse(path.read_bytes(), "record").get("layer"), "record.layer").digest)
+    return found
+
+
+def _records(root: Path) -> list[Path]:
+    return [path for path in sorted((root / "build" / "cache").glob("??/*")) if not path.name.startswith(".")]
+
+
+def _left(store: Store) -> Iterator[Path]:
+    """What writers that were killed left beside the blobs: `FileBlobs.writer` knows of no lease."""
+    for path in (store.directory / "blobs").glob(f"*/{PART}*"):
+        with contextlib.suppress(OSError):
+            if is_abandoned(path):
+                yield path
 
 
 def needed(blobs: Blobs, entries: list[Descriptor]) -> tuple[set[Digest], set[Digest]]:

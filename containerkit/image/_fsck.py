@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ._content import reach
 from ._disk import locked
 from ._trees import difference
-from .blobs import FileBlobs
+from .blobs import PART, FileBlobs, is_abandoned
 from .descriptor import Descriptor
 from .digest import CHUNK, Digest
 from .errors import ImageError
@@ -64,6 +64,8 @@ def _blobs(store: Store, lease: Lease, repair: bool) -> Iterator[Problem]:
 
 
 def _wrong(path: Path) -> str:
+    if path.name.startswith(PART):
+        return "somebody began to write it and was killed; `gc` removes it" if is_abandoned(path) else ""
     try:
         digest = Digest(f"{path.parent.name}:{path.name}")
     except ImageError:

@@ -20,7 +20,7 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OF_OVERLAYFS = ("user.overlay.", "trusted.overlay.")
 
 
-def settle(tree: Path, implied: Iterable[str], below: Sequence[Path]) -> None:
+def settle(tree: Path, implied: Iterable[bytes], below: Sequence[Path]) -> None:
     """Gives implied directories what those below them have.  Twice is the same as once.
 
     :param tree: a layer, unpacked for an overlay
@@ -29,7 +29,7 @@ def settle(tree: Path, implied: Iterable[str], below: Sequence[Path]) -> None:
     """
     for path in sorted(implied):
         with ExitStack() as held:
-            parts = [os.fsencode(part) for part in path.split("/") if part]
+            parts = [part for part in path.split(b"/") if part]
             target, hidden = _walk(held, tree, parts)
             if target is None or hidden:
                 continue

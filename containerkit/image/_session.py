@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ._adopt import normalize
 from ._content import opened, reach
 from ._disk import locked, sync_directory
 from ._leases import Lease
@@ -16,7 +17,9 @@ from ._names import Names, give
 from ._trees import Trees
 from .blobs import Blobs, FileBlobs
 from .descriptor import Descriptor
+from .diff import Form
 from .digest import CHUNK, Digest, Readable, Verifier
+from .errors import Missing
 from .source import named
 
 if TYPE_CHECKING:
@@ -97,6 +100,17 @@ class Session:
         """Unpacks a layer whose blob is there, unless it is unpacked already.  :raises ImageError: it cannot be; nothing is kept"""
         if not self.has_tree(chain):
             self._trees.make(replace(layer, blobs=self._blobs), chain, self._lease)
+
+    def adopt(self, layer: Layer, upper: Path, chain: Digest, form: Form) -> Path:
+        """See `Store.adopt`."""
+        if not self.has(layer.descriptor):
+            raise Missing(f"the blob {layer.digest} is not in the store")
+        if self.has_tree(chain):
+            return self._trees.path(chain)
+        here = os.stat(upper).st_dev == os.stat(self._blobs.directory).st_dev and form.ids == self._trees.ids
+        if here and normalize(upper, form, f"{self._trees.xattrs}.overlay.opaque"):
+            return self._trees.adopt(layer, chain, upper, self._lease)
+        return self._trees.make(replace(layer, blobs=self._blobs), chain, self._lease)
 
     def copy(self, blobs: Blobs, root: Descriptor) -> None:
         """Keeps all that a manifest or an index leads to, itself last.

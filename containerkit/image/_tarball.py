@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import posixpath
+import stat
 import tempfile
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,15 +71,25 @@ class Tarball:
 
     def __init__(self, path: str | os.PathLike[str], limits: Limits | None = None) -> None:
         self.path, self._limits = os.fspath(path), limits or Limits()
-        self._fd = _uncompressed(os.open(path, os.O_RDONLY | os.O_CLOEXEC), self._limits)
+        self._fd = _uncompressed(_opened(self.path), self._limits)
         self._finalizer = weakref.finalize(self, os.close, self._fd)
         self._size = os.fstat(self._fd).st_size
         self.twice: set[str] = set()
         self.members: dict[str, Member] = {}
-        self._scan()
+        with self.closed_on_error():
+            self._scan()
 
     def close(self) -> None:
         self._finalizer()
+
+    @contextlib.contextmanager
+    def closed_on_error(self) -> Iterator[Tarball]:
+        """Closes it when the `with` fails; else it stays open."""
+        try:
+            yield self
+        except BaseException:
+            self.close()
+            raise
 
     def find(self, name: str) -> Member:
         """The file of this name, or the one its link leads to.
@@ -169,6 +182,18 @@ def _target(kind: str, name: bytes, linkname: bytes) -> str:
     if kind == "symlink":
         return posixpath.join(posixpath.dirname(os.fsdecode(name)), link)
     return link if kind == "hardlink" else ""
+
+
+def _opened(path: str) -> int:
+    """A file that is one: a fifo never ends.  :raises Missing: something else, or nothing"""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise Missing(f"{path} cannot be opened: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Missing(f"{path} is not a file")
+    return fd
 
 
 def _uncompressed(fd: int, limits: Limits) -> int:

@@ -9,11 +9,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from ..merged import is_whiteout
 from ._arriving import Arriving
+from ._attributes import Attributes
 from ._disk import locked, rename, sync_filesystem, write_whole
 from ._implied import settle
+from ._root import DIRECTORY, opened
 from .blobs import FileBlobs
 from .descriptor import Descriptor
 from .digest import Digest
@@ -92,8 +95,24 @@ class Trees:
         tree.mkdir(mode=0o755)
         os.chmod(tree, 0o755)
         done = layer.unpack_into(tree, whiteouts="overlay", xattrs=self.xattrs, ids=self.ids, limits=self.limits, skip=self.skip)
-        skipped = [[os.fsdecode(s.name), s.what, s.detail] for s in done.skipped]
-        self._describe(place, layer, chain, entries=done.entries, skipped=skipped, implied=[os.fsdecode(path) for path in done.implied])
+        skipped = [[quote_from_bytes(s.name), s.what, s.detail] for s in done.skipped]
+        implied = [quote_from_bytes(path) for path in done.implied]
+        self._describe(place, layer, chain, entries=done.entries, skipped=skipped, implied=implied)
+
+    def adopt(self, layer: Layer, chain: Digest, upper: Path, lease: Lease) -> Path:
+        """Makes an upper directory the unpacked layer that was written from it.  It moves.
+
+        :param upper: on the store's file system, and as the layer would be unpacked: see `_adopt.normalize`
+        """
+        new = lease.place()
+        new.mkdir(mode=0o700)
+        os.rename(upper, new / TREE)
+        with opened(os.open(new / TREE, DIRECTORY)) as fd:
+            Attributes(self.ids, ()).own(fd, 0, 0)
+        os.chmod(new / TREE, 0o755)
+        entries = sum(len(directories) + len(files) for _, directories, files in os.walk(new / TREE))
+        self._describe(new, layer, chain, entries=entries, skipped=[], implied=[""])
+        return self.publish(chain, new)
 
     def _describe(self, place: Path, layer: Layer, chain: Digest, **more: object) -> None:
         about = {"chain": chain, "diff_id": layer.diff_id, "blob": layer.descriptor.to_json()}
@@ -116,7 +135,7 @@ class Trees:
             write_whole(path, dump(label), lease.place())
 
     def _settle_one(self, place: Path, label: dict[str, object], below: Sequence[Digest]) -> bool:
-        implied = Fields(label, LABEL).texts("implied")
+        implied = [unquote_to_bytes(path) for path in Fields(label, LABEL).texts("implied")]
         settle(place / TREE, implied, [self.path(chain) for chain in below])
         return bool(implied)
 

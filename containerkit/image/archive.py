@@ -74,7 +74,8 @@ class Archive(Source):
         :raises Missing: not a docker-archive;  :raises Unsupported: one of docker before 1.10
         :raises ImageError: one that cannot be read; the kind says why
         """
-        return cls(Tarball(path))
+        with Tarball(path).closed_on_error() as tarball:
+            return cls(tarball)
 
     def close(self) -> None:
         """Lets go of the file.  Blobs cannot be opened any more."""

@@ -12,10 +12,12 @@ What `open` gives checks size and digest while it is read: whoever reads to the 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import stat
 import tempfile
+import time
 import weakref
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO, Protocol, runtime_checkable
@@ -28,6 +30,7 @@ from .errors import LimitExceeded, Mismatch, Missing
 __all__ = ["BlobWriter", "Blobs", "FileBlobs", "MemoryBlobs", "TemporaryBlobs", "read"]
 
 StrPath = str | os.PathLike[str]
+PART, GRACE = ".part-", 60.0  # an unfinished blob, and how many seconds it may be one before anybody asks
 
 
 @runtime_checkable
@@ -158,7 +161,8 @@ class BlobWriter:
 
     def __init__(self, parent: str, algorithm: str) -> None:
         self._parent, self._hasher, self.size = parent, Digest.of(b"", algorithm).hasher(), 0
-        fd, self._path = tempfile.mkstemp(prefix=".part-", dir=parent)
+        fd, self._path = tempfile.mkstemp(prefix=PART, dir=parent)
+        fcntl.flock(fd, fcntl.LOCK_EX)  # for as long as it is written: see `is_abandoned`
         self._file = os.fdopen(fd, "wb", buffering=0)
 
     def write(self, data: bytes | memoryview) -> int:
@@ -194,6 +198,20 @@ class BlobWriter:
         self._file.close()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
+
+
+def is_abandoned(path: StrPath) -> bool:
+    """Whether nobody writes this unfinished blob any more.  One that was begun a moment ago may not be locked yet."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if time.time() - os.fstat(fd).st_mtime < GRACE:
+            return False
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def _regular(path: str) -> BinaryIO:

@@ -11,6 +11,7 @@ duplicate keys, keys that differ only in case, NaN, bytes that are not UTF-8, ha
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -35,7 +36,7 @@ def parse(data: bytes, what: str, *, limit: int = LIMIT, depth: int = DEPTH) -> 
     if len(data) > limit:
         raise LimitExceeded(what, limit)
     try:
-        value = json.loads(bytes(data).decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
+        value = json.loads(bytes(data).decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
         raise LimitExceeded(what, depth, "levels") from None
     except ValueError as error:
@@ -63,6 +64,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise ValueError(f"the number {text[:60]} is out of range")
+    return number
 
 
 def _check(value: Any, what: str, depth: int) -> None:
@@ -128,7 +135,7 @@ class Fields:
         """A whole number from 0 to 2**63 - 1."""
         found: int = self.take(name, int, default)
         if found is not default and not 0 <= found < 1 << 63:
-            raise InvalidDocument(f"{self.where}.{name}: {found} is out of range")
+            raise InvalidDocument(f"{self.where}.{name}: a number of {found.bit_length()} bits is out of range")
         return found
 
     def texts(self, name: str) -> tuple[str, ...]:
@@ -151,10 +158,13 @@ class Fields:
         return dict(found)
 
     def rest(self) -> dict[str, Any]:
-        """The fields nobody took.  One that differs from a taken one only in case is refused: Go would take it for that."""
+        """The fields nobody took.  One that differs from a taken one only in case is refused: Go would take it for that.
+
+        Go folds more than case: U+017F is an s to it, and U+212A a k.
+        """
         left = {name: value for name, value in self._value.items() if name not in self._taken}
-        lower = {name.lower(): name for name in self._taken}
+        folded = {name.casefold(): name for name in self._taken}
         for name in left:
-            if name.lower() in lower:
-                raise InvalidDocument(f"{self.where}.{name}: looks like {lower[name.lower()]!r}")
+            if name.casefold() in folded:
+                raise InvalidDocument(f"{self.where}.{name}: looks like {folded[name.casefold()]!r}")
         return left

@@ -83,8 +83,8 @@ class Layout(Source):
         """
         if os.path.isdir(path):
             return cls(FileBlobs(path), _small(Path(path, INDEX_JSON)), _small(Path(path, OCI_LAYOUT)))
-        tarball = Tarball(path)
-        return cls(TarBlobs(tarball), tarball.read(INDEX_JSON), tarball.read(OCI_LAYOUT), tarball)
+        with Tarball(path).closed_on_error() as tarball:
+            return cls(TarBlobs(tarball), tarball.read(INDEX_JSON), tarball.read(OCI_LAYOUT), tarball)
 
     def save(self, path: StrPath, *, tar: bool | None = None) -> None:
         """All that its index leads to, its own files byte for byte.
@@ -202,9 +202,10 @@ def _small(path: Path) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise Missing(f"{path.parent} is not an OCI layout: {path.name}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise InvalidDocument(f"{path} is not a file")
     with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise InvalidDocument(f"{path} is not a file")
         if len(data := file.read(LIMIT + 1)) > LIMIT:
             raise LimitExceeded(str(path), LIMIT)
         return data

@@ -131,7 +131,7 @@ def media_type_of(document: Mapping[str, Any], said: str, what: str) -> str:
 
 def _one_meaning(document: Mapping[str, Any], what: str) -> None:
     """A document that can be read as two things has two owners of one digest.  :see: CVE-2021-41190"""
-    names = {name.lower() for name in document}
+    names = {name.casefold() for name in document}
     wrong = names & ({"manifests", "fslayers", "history"} if what == "manifest" else {"config", "layers", "fslayers", "history"})
     if wrong:
         raise InvalidDocument(f"{what}.{min(wrong)}: {_a(what)} has none; this can be read as two different things")

@@ -29,7 +29,7 @@ from typing import overload
 
 from .. import kernel
 from ..changes import usage
-from ._collect import Collected, collect, needed
+from ._collect import Collected, cached, collect, needed
 from ._content import manifests
 from ._disk import locked, write_whole
 from ._fsck import Problem, problems
@@ -39,12 +39,14 @@ from ._session import Session
 from ._trees import Trees
 from .blobs import Blobs, FileBlobs, read
 from .descriptor import Descriptor, Platform
+from .diff import Form
 from .digest import Digest
 from .documents import Fields, dump, parse
 from .errors import ImageError, Missing, Unsupported
 from .ids import Ids
 from .image import Image
 from .index import Index
+from .layer import Layer
 from .layout import INDEX_JSON, OCI_LAYOUT, index_of, marker
 from .limits import Limits
 from .manifest import Manifest
@@ -92,7 +94,7 @@ class Usage:
 
     :ivar blobs: how many, and `blob_bytes` of them
     :ivar layers: unpacked, and `layer_bytes` of them
-    :ivar reclaimable: bytes of blobs that no name leads to
+    :ivar reclaimable: bytes of blobs that neither a name nor the cache of builds leads to
     """
 
     blobs: int
@@ -121,7 +123,7 @@ class Store(Source):
         xattrs = self._make(xattrs)
         self.blobs: FileBlobs = FileBlobs(self.directory)
         self.catalogue, self.leases = Names(self.directory), Leases(self.directory)
-        self.trees = Trees(self.directory, xattrs, ids or (Ids() if os.geteuid() == 0 else Ids(chown=False)), tuple(skip), limits)
+        self.trees = Trees(self.directory, xattrs, ids or (Ids() if os.geteuid() == 0 else Ids.mine()), tuple(skip), limits)
 
     @classmethod
     def of(cls, blobs: Blobs, xattrs: str | None = None) -> Store | None:
@@ -284,16 +286,33 @@ class Store(Source):
         self.trees.settle(image.chain_ids, lease)
         return found
 
+    def adopt(self, layer: Layer, upper: StrPath, chain: Digest, *, form: Form | None = None) -> Path:
+        """Makes the upper directory of an overlay the unpacked layer that was written from it, so that nothing is unpacked again.
+
+        The directory is changed and moves into the store; where it cannot (another file system, other attributes, owners that are
+        others here) the layer is unpacked from its blob.
+
+        :param layer: `Layer.from_directory(upper, store.blobs, upper=True, form=form)`
+        :param upper: nothing may be mounted on it any more
+        :param chain: the chain id of the layer
+        :raises ImageError: the layer is not in the store, or cannot be unpacked
+        """
+        with self.session() as session:
+            return session.adopt(layer, Path(upper), chain, form or Form())
+
     # --- care ----------------------------------------------------------------------------------------------------
 
-    def gc(self, *, untagged: bool = False) -> Collected:
+    def gc(self, *, untagged: bool = False, named: bool = False, cache: bool = False, dry_run: bool = False) -> Collected:
         """Removes what no name leads to and nobody holds.
 
         :param untagged: also images that have lost their names
+        :param named: also images that have one
+        :param cache: also what builds remember, and the layers that only they know
+        :param dry_run: only tell what would be removed
         :raises ImageError: it cannot be found out what a name leads to; nothing is removed
         """
         with self.leases.take() as lease:
-            return collect(self, lease, untagged=untagged)
+            return collect(self, lease, untagged=untagged or named, named=named, cache=cache, dry_run=dry_run)
 
     def fsck(self, *, repair: bool = False, layers: bool = True) -> tuple[Problem, ...]:
         """Reads everything and tells all that is wrong.
@@ -310,7 +329,7 @@ class Store(Source):
         blobs = {digest: os.stat(self.blobs.path(digest)).st_blocks * 512 for digest in self.blobs}
         trees = [usage(self.trees.path(chain)).bytes for chain in self.trees]
         kept, _ = needed(self.blobs, list(self.entries))
-        reclaimable = sum(size for digest, size in blobs.items() if digest not in kept)
+        reclaimable = sum(size for digest, size in blobs.items() if digest not in kept | cached(self.directory))
         return Usage(len(blobs), sum(blobs.values()), len(trees), sum(trees), reclaimable)
 
     def __repr__(self) -> str:
