@@ -135,7 +135,7 @@ class Fields:
         """A whole number from 0 to 2**63 - 1."""
         found: int = self.take(name, int, default)
         if found is not default and not 0 <= found < 1 << 63:
-            raise InvalidDocument(f"{self.where}.{name}: a number of {found.bit_length()} bits is out of range")
+            raise InvalidDocument(f"{self.where}.{name}: {str(found)[:40]} is out of range")
         return found
 
     def texts(self, name: str) -> tuple[str, ...]:
