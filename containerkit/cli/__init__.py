@@ -24,6 +24,7 @@ RUN = {
     "trace": ("container", "run a program, then print what each step returned and how long it took"),
 }
 IMAGE = {
+    "build": ("build", "make an image as a Dockerfile says"),
     "history": ("images", "how an image came to be"),
     "inspect": ("images", "all about images, as JSON"),
     "pull": ("registry", "fetch an image from a registry"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ..image.descriptor import Descriptor
 from ..image.picture import printable
@@ -30,15 +30,16 @@ WORDS = {
 QUIET = {"waiting"}  # said by bars only
 
 
-def fancy() -> bool:
-    """Whether standard output is a terminal that can move its cursor, and rich is there."""
-    if not sys.stdout.isatty():
+def fancy(stream: TextIO | None = None) -> bool:
+    """Whether a stream, standard output unless given, is a terminal that can move its cursor, and rich is there."""
+    stream = stream or sys.stdout
+    if not stream.isatty():
         return False
     try:
         from rich.console import Console
     except ImportError:
         return False
-    return not Console().is_dumb_terminal
+    return not Console(file=stream).is_dumb_terminal
 
 
 @contextlib.contextmanager

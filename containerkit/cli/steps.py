@@ -1,0 +1,138 @@
+"""The steps of a build while it works: numbered lines, as buildkit writes them, or on a terminal what runs now and its last lines.
+
+    with steps("auto") as progress:
+        build(".", progress=progress)
+
+All of it goes to standard error: standard output is for what was asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ContainerKitError
+from ..image.picture import printable
+from .progress import fancy
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from ..build.progress import Event
+
+__all__ = ["HOW", "Plain", "Terminal", "steps"]
+
+HOW = ("auto", "plain", "tty", "quiet")
+SHOWN = 6  # lines of the output of a step that runs
+
+
+@contextlib.contextmanager
+def steps(how: str) -> Iterator[Callable[[Event], None] | None]:
+    """What to tell about a build.
+
+    :param how: "plain", "tty", "quiet"; "auto" is a terminal's where there is one
+    :raises ContainerKitError: "tty", and there is none, or rich is not installed
+    """
+    able = fancy(sys.stderr)
+    if how == "tty" and not able:
+        raise ContainerKitError("--progress tty wants standard error to be a terminal, and rich (pip install containerkit[top])")
+    if how == "quiet":
+        yield None
+    elif how == "plain" or not able:
+        yield Plain()
+    else:
+        with Terminal() as terminal:
+            yield terminal
+
+
+def title(event: Event) -> str:
+    """``[base 2/3] RUN make``, on one line."""
+    place = f"[{event.stage} {event.step}/{event.total}] " if event.total else f"[{event.stage}] " if event.stage else ""
+    return printable(place + " ".join(event.name.split()))
+
+
+class Plain:
+    """Lines, each with the number of its step: the output of several steps may be mixed."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[str, int, str], int] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Tells of one event."""
+        key = (event.stage, event.step, event.name)
+        if key not in self._numbers:
+            self._numbers[key] = len(self._numbers) + 1
+            self._say(self._numbers[key], title(event))
+        for line in _lines(event):
+            self._say(self._numbers[key], line)
+
+    def _say(self, number: int, line: str) -> None:
+        print(f"#{number} {line}", file=sys.stderr, flush=True)
+
+
+def _lines(event: Event) -> list[str]:
+    if event.state == "output":
+        return [f"{event.seconds:.3f} {line}" for line in event.data.decode(errors="replace").splitlines()]
+    said = {"cached": "CACHED", "done": f"DONE {event.seconds:.1f}s", "failed": f"ERROR: {event.text}", "warning": f"WARNING: {event.text}"}
+    return [said[event.state]] if event.state in said else []
+
+
+@dataclass(slots=True)
+class _Running:
+    title: str
+    began: float
+    last: deque[str] = field(default_factory=lambda: deque(maxlen=SHOWN))
+
+
+class Terminal:
+    """What is over stays above; below is what runs, with the last lines of its output."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = console or Console(stderr=True, highlight=False, markup=False)
+        self._running: dict[tuple[str, int, str], _Running] = {}
+        self._live = Live(console=self._console, get_renderable=self._picture, transient=True, refresh_per_second=8)
+
+    def __enter__(self) -> Terminal:
+        self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Tells of one event."""
+        key = (event.stage, event.step, event.name)
+        if event.state == "started":
+            self._running[key] = _Running(title(event), time.monotonic() - event.seconds)
+        elif event.state == "output" and key in self._running:
+            self._running[key].last.extend(map(printable, event.data.decode(errors="replace").splitlines()))
+        elif event.state == "warning":
+            self._print(f" ! {printable(event.text)}", "yellow")
+        elif event.state in ("done", "cached", "failed"):
+            self._running.pop(key, None)
+            mark, style, tail = {"cached": ("CACHED", "cyan", ""), "failed": ("ERROR", "red", "")}.get(
+                event.state, ("", "blue", f"  {event.seconds:.1f}s")
+            )
+            self._print(" => " + " ".join(filter(None, [mark, title(event)])) + tail, style)
+
+    def _print(self, line: str, style: str) -> None:
+        self._console.print(line, style=style, overflow="ellipsis", no_wrap=True)
+
+    def _picture(self) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        found: list[Any] = []
+        for each in list(self._running.values()):
+            seconds = f"  {time.monotonic() - each.began:.1f}s"
+            found.append(Text(f" => {each.title}{seconds}", overflow="ellipsis", no_wrap=True))
+            found += [Text(f" => => {line}", style="dim", overflow="ellipsis", no_wrap=True) for line in list(each.last)]
+        return Group(*found)
