@@ -116,11 +116,11 @@ class LayerFS:
 
     def __init__(
         self, *lowers: Lower | LayerFS, readonly: bool = False, directory: str | os.PathLike[str] | None = None,
-        scratch: str | os.PathLike[str] | None = None, xattrs: str | None = None,
+        scratch: str | os.PathLike[str] | None = None, xattrs: str | None = None, devices: bool = False,
     ) -> None:  # fmt: skip
         self.xattrs = xattrs or ("user" if kernel.has("userxattr") else "trusted")
         self._lowers = Lowers(_flat(lowers), self.xattrs)
-        self.readonly, self._directory, self._parent = readonly, directory, scratch
+        self.readonly, self._directory, self._parent, self._devices = readonly, directory, scratch, devices
         self._scratch: Scratch | None = None
         self._state: _State | None = None
         self._owned: list[Scratch] = []
@@ -218,6 +218,10 @@ class LayerFS:
         }
         return Step.parent(Phase.PREPARE, taken, why="nobody else may mount these changes meanwhile", undo=mark, hint=hint)
 
+    @property
+    def _attributes(self) -> ATTR:
+        return ATTR(0) if self._devices else ATTR.NODEV
+
     def _options(self) -> list[tuple[str, str | None]]:
         upper = [("upperdir", str(self._state.upper)), ("workdir", str(self._state.work))] if self._state else []
         return [*upper, *([("userxattr", None)] if self.xattrs == "user" else [])]
@@ -234,7 +238,7 @@ class LayerFS:
     def _single(self, place: str) -> Iterator[Step]:
         """An overlay wants two layers; one alone, read-only, is the directory itself."""
         yield vfs.clone_tree(str(self.lowers[0]), "the only layer", recursive=True, phase=Phase.ROOTFS, save=ROOT, claims="root")
-        yield from vfs.set_attributes(ROOT, ATTR.RDONLY, True, phase=Phase.ROOTFS)
+        yield from vfs.set_attributes(ROOT, ATTR.RDONLY | self._attributes, True, phase=Phase.ROOTFS)
         yield vfs.root_at(place)
 
     def _paths(self) -> list[str]:
@@ -247,7 +251,8 @@ class LayerFS:
 
     def _new_api(self, place: str) -> Iterator[Step]:
         options = [("source", "overlay"), *(("lowerdir+", p) for p in self._paths()), *self._options()]
-        first, *rest = vfs.detached("overlay", options, "lay the directories over each other", phase=Phase.ROOTFS, save=ROOT, hint=HINTS)
+        why = "lay the directories over each other"
+        first, *rest = vfs.detached("overlay", options, why, attr=self._attributes, phase=Phase.ROOTFS, save=ROOT, hint=HINTS)
         yield first.with_(claims="root")
         yield from rest
         yield vfs.root_at(place)
@@ -258,7 +263,7 @@ class LayerFS:
         options = [("lowerdir", lowers), *self._options()]
         if any(value and "," in value for _, value in options):
             raise PlanError("a layer's path holds a comma, which mount(2) takes for the end of an option")
-        call = syscalls.mount("overlay", place, "overlay", MS(0), vfs.classic_data(options))
+        call = syscalls.mount("overlay", place, "overlay", MS(0) if self._devices else MS.NODEV, vfs.classic_data(options))
         yield vfs.step(Phase.ROOTFS, call, "lay the directories over each other", claims="root", hint=HINTS)
         yield vfs.step(Phase.ROOTFS, syscalls.openat(place, O.PATH | O.DIRECTORY | O.CLOEXEC), "take hold of the root", save=ROOT)
 
@@ -305,7 +310,7 @@ class LayerFS:
         scratch = None if directory else Scratch("frozen", self._parent or (upper.parent.parent if self._scratch else None))
         frozen = Path(directory).resolve() if directory else scratch.path / "layer"  # type: ignore[union-attr]
         _move(upper, frozen)
-        following = LayerFS(*self._lowers.sources, frozen, scratch=self._parent, xattrs=self.xattrs)
+        following = LayerFS(*self._lowers.sources, frozen, scratch=self._parent, xattrs=self.xattrs, devices=self._devices)
         following._owned, self._owned = [*self._owned, *([scratch] if scratch else [])], []
         self.close()
         return following

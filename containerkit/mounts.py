@@ -244,7 +244,7 @@ class Dev:
     def _all(self) -> Iterator[Step]:
         yield from vfs.make_directory("dev")
         yield from () if self.mknod else self._hosts()
-        attr = ATTR.NOSUID | ATTR.NOEXEC
+        attr = ATTR.NOSUID | ATTR.NOEXEC | (ATTR(0) if self.mknod else ATTR.NODEV)  # a bound device has a mount of its own
         yield from vfs.filesystem("tmpfs", "dev", {"mode": "755", "size": "64k"}, "an empty /dev", attr=attr)
         yield vfs.find("dev")
         for name, target in LINKS.items():
