@@ -209,8 +209,10 @@ class Http:
     def close(self) -> None:
         """Closes the connections nobody uses."""
         with self._lock:
-            for pool in self._pools.values():
-                pool.clear()
+            for manager in self._pools.values():
+                for key in manager.pools.keys():  # noqa: SIM118 - urllib3's container cannot be gone through otherwise
+                    manager.pools[key].close()
+                manager.clear()
 
 
 @contextlib.contextmanager
