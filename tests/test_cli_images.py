@@ -525,6 +525,9 @@ def test_fsck(both: Said, store: Store) -> None:
 # Spelling, errors, exit codes -----------------------------------------------------------------------------------
 
 SPELLED = """
+build -t --tag -f --file --target --build-arg --no-cache --label --secret --network --platform --cache-from --cache-to --build-context
+build -q --quiet --progress -o --output --pull --rm --force-rm --iidfile --load
+image build -t -f -q
 images -a --all -q --quiet --digests --no-trunc -f --filter --format
 image ls -a -q --digests --no-trunc -f --format
 image list -q

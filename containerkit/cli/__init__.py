@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except ContainerKitError as error:
         print(f"containerkit: {error}", file=sys.stderr)
-        return getattr(error, "exit_code", failed)
+        return getattr(error, "shell_code", failed)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output went away, as `| head` does

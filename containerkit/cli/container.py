@@ -193,7 +193,7 @@ class NotStarted(ContainerKitError):
     """The program of an image is not there (127), or it cannot be executed (126)."""
 
     def __init__(self, error: StepError) -> None:
-        self.exit_code = 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126
+        self.shell_code = 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126
         super().__init__(str(error))
 
 

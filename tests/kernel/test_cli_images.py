@@ -218,6 +218,65 @@ def test_on_a_terminal(store: Store) -> None:
     assert b"got word" in said
 
 
+DOCKERFILE = """\
+FROM box AS base
+ARG WHO=nobody
+RUN echo built for $WHO > /srv/who && id -u >> /srv/who
+RUN --mount=type=secret,id=s,required cat /run/secrets/s > /srv/seen
+FROM base
+USER web
+CMD ["cat", "/srv/who", "/srv/seen"]
+"""
+
+
+def _build(store: Store) -> None:
+    context = store.directory.parent / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text(DOCKERFILE)
+    (context / "secret").write_text("hidden\n")
+    words = ("build", "-t", "built", "--build-arg", "WHO=you", "--secret", f"id=s,src={context}/secret", "--network", "none", str(context))
+    done = containerkit(store, *words)
+    assert done.returncode == 0, done.stderr
+    assert " CACHED" not in done.stderr
+    assert containerkit(store, "run", "built").stdout == "built for you\n0\nhidden\n"
+    again = containerkit(store, *words)
+    assert [line for line in again.stderr.splitlines() if line.endswith(" CACHED")], again.stderr
+    (context / "Dockerfile").write_text("FROM box\nRUN echo so far; exit 3\n")
+    done = containerkit(store, "build", "-qt", "failed", str(context))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "so far" in done.stderr
+    assert "Dockerfile:2" in done.stderr
+    assert containerkit(store, "images", "-q", "failed").stdout == ""
+
+
+def test_build_and_run(store: Store) -> None:
+    _build(store)
+
+
+@pytest.mark.unprivileged
+def test_build_and_run_for_an_ordinary_user(store: Store) -> None:
+    _build(store)
+
+
+def test_the_steps_of_a_build_on_a_terminal(store: Store) -> None:
+    pytest.importorskip("rich", reason="needs rich: pip install containerkit[top]")
+    context = store.directory.parent / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text("FROM box\nRUN echo first; sleep 0.5; echo last\n")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        argv = [*COMMAND, "--store", str(store.directory), "build", str(context)]
+        os.execve(sys.executable, argv, {**os.environ, "TERM": "xterm", "COLUMNS": "100"})
+    said = b""
+    with contextlib.suppress(OSError):
+        while data := os.read(terminal, 1024):
+            said += data
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said
+    for words in (b" => => first", b" => [0 2/2] RUN echo first", b"image sha256:"):
+        assert words in said, said
+
+
 def _round(store: Store) -> None:
     """Tag, save, load, export, diff, remove, all by the real command."""
     away = store.directory.parent / "away"
