@@ -280,7 +280,8 @@ def _volume(context: Context) -> Volume:
     Flags(context.statement)
     context.needs("a path")
     words = context.array()
-    words = between_spaces(context.statement) if words is None else [Word(word.strip(SPACES), word.where) for word in words]
+    words = between_spaces(context.statement) if words is None else words
+    words = [Word(word.strip(SPACES), word.where) for word in words]
     if not words or not all(words):
         raise context.rest.where.error("VOLUME of nothing: a path was expected")
     return Volume(tuple(words), **context.common)
