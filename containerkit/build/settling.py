@@ -1,8 +1,8 @@
-"""An upper directory after its program ended: nothing of ours stays in it, and it is as its layer will be unpacked again.
+"""An upper directory after its program ended: nothing of ours stays in it.
 
     stubs = Stubs(tree_below, ["/proc", "/etc/resolv.conf"])     before the program runs
     stubs.remove(upper)                                           after it
-    settle(upper, tree_below, form)
+    bare(upper, tree_below)
 
 What was mounted needed a place.  Where the layers below have none, one was made, and it goes again unless the program put
 something there.
@@ -16,11 +16,10 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..image.diff import OF_OVERLAYFS, Form
-from ..merged import OPAQUE, is_whiteout
+from ..merged import OPAQUE
 from .tree import Tree
 
-__all__ = ["Stubs", "settle"]
+__all__ = ["Stubs", "bare"]
 
 
 class Stubs:
@@ -73,35 +72,20 @@ def _opaque(path: bytes) -> bool:
     return any(name in OPAQUE for name in os.listxattr(path, follow_symlinks=False))
 
 
-def settle(upper: Path, below: Tree, form: Form) -> None:
-    """Takes away what a layer does not have: sockets, overlayfs's own attributes, fractions of times.
+def bare(upper: Path, below: Tree) -> None:
+    """Takes marks away that say nothing.
 
-    A directory that is new is marked opaque by the kernel; where there is nothing below that it could hide, the mark goes.
+    A directory that is new is marked opaque by the kernel; where there is nothing below that it could hide, a layer need not say so.
     """
-    for where, directories, files in os.walk(os.fsencode(upper), topdown=False):
-        for name in (*directories, *files):
-            _settle(os.path.join(where, name), os.fsencode(upper), below, form)
-    _strip(os.fsencode(upper), hides=False)
+    for where, directories, _ in os.walk(os.fsencode(upper)):
+        for name in directories:
+            path = os.path.join(where, name)
+            node = below.get(path[len(os.fsencode(upper)) + 1 :])
+            if node is None or not node.is_dir:
+                _unmark(path)
 
 
-def _settle(path: bytes, upper: bytes, below: Tree, form: Form) -> None:
-    status = os.lstat(path)
-    if stat.S_ISSOCK(status.st_mode):
-        os.unlink(path)
-        return
-    if is_whiteout(status):
-        return
-    _strip(path, hides=_hides(path[len(upper) + 1 :], below))
-    if (time := form.time(status)) != status.st_mtime_ns:
-        os.utime(path, ns=(status.st_atime_ns, time), follow_symlinks=False)
-
-
-def _strip(path: bytes, *, hides: bool) -> None:
-    for name in os.listxattr(path, follow_symlinks=False):
-        if name.startswith(OF_OVERLAYFS) and not (name in OPAQUE and hides):
+def _unmark(path: bytes) -> None:
+    for name in OPAQUE:
+        with contextlib.suppress(OSError):
             os.removexattr(path, name, follow_symlinks=False)
-
-
-def _hides(path: bytes, below: Tree) -> bool:
-    node = below.get(path)
-    return node is not None and node.is_dir

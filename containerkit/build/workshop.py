@@ -19,16 +19,14 @@ from types import TracebackType
 
 from ..image._disk import locked
 from ..image._session import is_whole
-from ..image._trees import LABEL, TREE
 from ..image.blobs import FileBlobs
 from ..image.diff import Form, write_upper
 from ..image.digest import Digest
-from ..image.documents import dump
 from ..image.image import chain_ids
 from ..image.layer import Feed, Layer
 from ..image.store import Store
 from .cache import Record
-from .settling import settle
+from .settling import bare
 from .tree import Tree
 
 __all__ = ["Workshop", "chain_of"]
@@ -101,7 +99,9 @@ class Workshop:
         """The layers as directories, the lowest first."""
         chains = chain_ids(layer.diff_id for layer in layers)
         self.hold(chains)
-        return tuple(self.store.trees.make(layer, chain, self._lease) for layer, chain in zip(layers, chains, strict=True))
+        found = tuple(self.store.trees.make(layer, chain, self._lease) for layer, chain in zip(layers, chains, strict=True))
+        self.store.trees.settle(chains, self._lease)
+        return found
 
     def tree(self, layers: Sequence[Layer]) -> Tree:
         """What the layers show together.  The caller closes it."""
@@ -113,23 +113,15 @@ class Workshop:
         The directory itself becomes the unpacked layer: nothing is unpacked a second time.
         """
         with self.tree(layers) as below:
-            settle(upper, below, self.form)
+            bare(upper, below)
         if not os.listdir(upper):
             return None
         layer = self.layer(lambda sink: write_upper(upper, sink, self.form))
         chain = chain_of([*layers, layer])
         assert chain is not None
         self.hold([chain])
-        self._adopt(layer, chain, upper)
+        self.store.adopt(layer, upper, chain, form=self.form)
         return layer
-
-    def _adopt(self, layer: Layer, chain: Digest, upper: Path) -> None:
-        new = self.directory()
-        os.rename(upper, new / TREE)
-        os.chmod(new / TREE, 0o755)
-        about = {"chain": chain, "diff_id": layer.diff_id, "blob": layer.descriptor.to_json(), "entries": _entries(new), "skipped": []}
-        (new / LABEL).write_bytes(dump(about))
-        self.store.trees.publish(chain, new)
 
     # --- ending --------------------------------------------------------------------------------------------------
 
@@ -142,7 +134,3 @@ class Workshop:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
         self.close()
-
-
-def _entries(place: Path) -> int:
-    return sum(len(directories) + len(files) for _, directories, files in os.walk(place / TREE))
