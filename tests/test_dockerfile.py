@@ -482,6 +482,7 @@ def test_what_should_be_looked_at_is_remarked(text: str, line_number: int, colum
 
 def test_nothing_is_remarked_where_all_is_well() -> None:
     assert parse(STAGES).warnings == ()
+    assert parse('FROM a\nRUN [ "$x" = y ] || [ -d z ]\n').warnings == ()
 
 
 def test_triggers_are_parsed_later() -> None:

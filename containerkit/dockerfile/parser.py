@@ -12,10 +12,11 @@ from dataclasses import replace
 
 from ._base import Heredoc, Instruction
 from ._commands import Cmd, Entrypoint, Healthcheck
+from ._context import Context
 from ._directives import directives
 from ._heredocs import read
 from ._lines import Line, Reader, decoded
-from ._reading import Context, instruction
+from ._reading import instruction
 from ._references import check_references
 from ._settings import Arg, From
 from ._split import NotStrings, Statement, array, statement
