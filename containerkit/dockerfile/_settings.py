@@ -14,7 +14,7 @@ from .words import Word
 
 __all__ = ["Arg", "Env", "Expose", "From", "Label", "Maintainer", "Pair", "StopSignal", "User", "Volume", "Workdir"]
 
-MOST_RANGES = 100
+MOST_PORTS = 1 << 18  # those of all protocols are fewer
 
 
 class Pair(NamedTuple):
@@ -158,11 +158,14 @@ class Expose(Instruction):
 
     def _expanded(self, expansion: Expansion) -> Expose:
         words = dict.fromkeys(word for written in self.ports for word in expansion.words(written))
-        if len(words) > MOST_RANGES:
-            raise self.where.error(f"more than {MOST_RANGES} ports and ranges of ports in one EXPOSE")
         single: dict[str, None] = {}
+        come = 0
         for word in words:
-            single.update(dict.fromkeys([word] if expansion.open(word) else value(ports, word)))
+            some = [word] if expansion.open(word) else list(value(ports, word))
+            single.update(dict.fromkeys(some))
+            come += len(some)
+            if come > MOST_PORTS:
+                raise word.where.error(f"more than {MOST_PORTS} ports in one EXPOSE")
         return replace(self, ports=tuple(single))
 
     def arguments(self) -> Iterator[str]:
