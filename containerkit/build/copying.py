@@ -71,8 +71,6 @@ class Copying:
 
     def _pick(self, tree: Tree, owned: bool) -> list[Pick]:
         step = self.step
-        if len(step.sources) + len(step.heredocs) > 1 and not self.dest.endswith(b"/") and self.dest:
-            raise BuildError(f"{step.keyword} of several sources: the destination {step.dest!r} has to be a directory, and end with /")
         found: list[Pick] = []
         for source in step.sources:
             found += self._source(tree, source, owned)

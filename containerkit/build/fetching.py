@@ -14,7 +14,7 @@ import posixpath
 import re
 import urllib.parse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +83,13 @@ def _response(url: str) -> Iterator[Any]:
     except ImportError as error:
         raise Unavailable("ADD of a URL", probed=f"import urllib3: {error}", remedy="pip install containerkit[registry]") from error
     retries = urllib3.Retry(connect=2, read=2, redirect=REDIRECTS, other=0)
-    with urllib3.PoolManager(timeout=urllib3.Timeout(connect=CONNECT, read=READ), retries=retries) as pool:
+    with urllib3.PoolManager(timeout=urllib3.Timeout(connect=CONNECT, read=READ), retries=retries) as pool, ExitStack() as opened:
         try:
             response = pool.request("GET", url, preload_content=False, decode_content=False)
+            opened.callback(response.close)
             if response.status != 200:
                 raise BuildError(f"{url} cannot be fetched: the server answers {response.status} {response.reason or ''}".rstrip())
             yield response
-            response.release_conn()
         except urllib3.exceptions.HTTPError as error:
             raise BuildError(f"{url} cannot be fetched: {error}") from error
 

@@ -19,8 +19,8 @@ from .errors import BuildError
 __all__ = ["Mode", "Reads", "chmod", "chown"]
 
 Owner = tuple[int, int]
-CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[rwxXst]*|[ugo]))+)", re.ASCII)
-ACTION = re.compile(r"([-+=])([rwxXst]*|[ugo])", re.ASCII)
+CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)", re.ASCII)
+ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)", re.ASCII)
 SHIFTS = {"u": 6, "g": 3, "o": 0}
 
 
