@@ -384,7 +384,26 @@ def test_gc_says_what_went(both: Said, store: Store) -> None:
     assert both("gc").out == "removed: 0 images, 0 blobs, 0 unpacked layers; 0B of blobs\n"
     store.put(image_of(ONE), "app:2")
     assert both("gc --untagged").out.startswith("removed: 1 images, 3 blobs, 0 unpacked layers; ")
+    assert both("gc --all --dry-run").out.startswith("would remove: 1 images, 4 blobs, ")
+    assert len(store.images()) == 1
     assert both("gc --all").out.startswith("removed: 1 images, 4 blobs, ")
+
+
+def test_what_builds_remember_goes_when_asked(both: Said, store: Store, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM app:1\nCOPY Dockerfile /\n")
+
+    def cached() -> bool:
+        return " CACHED" in both(f"build {tmp_path}").err
+
+    assert not cached()
+    assert cached()
+    assert both("image prune -f").code == 0
+    assert cached()
+    for line in ("builder prune -f", "system prune -af", "gc --cache"):
+        assert both(line).code == 0
+        store.put(image_of(ONE), "app:1")
+        assert not cached(), line
+        assert cached()
 
 
 # save, load, import, export, diff -------------------------------------------------------------------------------
@@ -557,6 +576,8 @@ login -u --username -p --password --password-stdin
 logout
 system df --format
 system prune -a --all -f --force
+builder prune -a --all -f --force
+builder build -t
 run --entrypoint -u --user -e --env -w --workdir -v --volume -h --hostname -i --interactive -t --tty --rm --pull --platform --read-only
 run --init --privileged --tmpfs --network --net --stop-signal --stop-timeout --security-opt
 """
@@ -606,6 +627,21 @@ def test_errors_are_one_line_and_1(ck: Said, line: str, said: str) -> None:
     assert done.err.startswith("containerkit: ")
     assert done.err.count("\n") == 1
     assert done.out == ""
+
+
+def test_errors_cannot_drive_the_terminal(ck: Said) -> None:
+    for line in ("history '\x1b[2Jevil'", "inspect '\x1b[2Jevil'", "load -i '/nowhere/\x1b[2Jevil'", "import '/nowhere/\x1b[2Jevil'"):
+        done = ck(line)
+        assert done.code == 1
+        assert "evil" in done.err
+        assert "\x1b" not in done.err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert re.fullmatch(r"containerkit \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
 
 
 def test_help_of_a_verb_is_what_the_list_says(ck: Said, capsys: pytest.CaptureFixture[str]) -> None:

@@ -224,7 +224,7 @@ def test_bars_on_a_terminal(server: Server, store: Store, tmp_path: Path, term: 
 
 
 def test_a_line_for_each_thing_once(capsys: pytest.CaptureFixture[str]) -> None:
-    blob, lines = Descriptor.of(b"x", "application/octet-stream"), Lines("pull")
+    blob, lines = Descriptor.of(b"x", "application/octet-stream"), Lines("pull", sys.stdout)
     for state, done in (("waiting", 0), ("downloading", 0), ("downloading", 1), ("done", 1), ("done", 1)):
         lines(Progress(blob, done, 1, state))  # type: ignore[arg-type]
     lines(Progress("app:1", 0, 0, "done"))

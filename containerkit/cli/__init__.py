@@ -13,7 +13,9 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
+from .. import __version__
 from ..errors import ContainerKitError
+from .human import complain
 from .parser import STORE, Parser
 
 __all__ = ["main"]
@@ -49,9 +51,15 @@ GROUPS = {
     "image": ("images and their layers", {
         "ls": ("images.images", STORED["images"][1]), **IMAGE, "rm": ("images.rmi", STORED["rmi"][1]),
         "ls-layers": ("images", "list layers, and which images share them"),
-        "prune": ("care", "remove images without a name"),
+        "prune": ("care.image-prune", "remove images without a name"),
     }),
-    "system": ("the store", {"df": ("care", "what the store takes on disk"), "prune": ("care", "remove images without a name")}),
+    "builder": ("what builds remember", {
+        "prune": ("care.builder-prune", "forget it, so that everything is built anew"), "build": IMAGE["build"],
+    }),
+    "system": ("the store", {
+        "df": ("care", "what the store takes on disk"),
+        "prune": ("care.system-prune", "remove images without a name, and what builds remember"),
+    }),
 }  # fmt: skip
 ALIASES = {"ls": ["list"], "rm": ["remove"]}
 MACHINE = {
@@ -70,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except ContainerKitError as error:
-        print(f"containerkit: {error}", file=sys.stderr)
+        complain(str(error))
         return getattr(error, "shell_code", failed)
     except KeyboardInterrupt:
         return 130
@@ -78,16 +86,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 141
     except OSError as error:
-        print(f"containerkit: {': '.join(filter(None, [_text(error.filename), error.strerror or str(error)]))}", file=sys.stderr)
+        complain(": ".join(str(word) for word in (error.filename, error.strerror or error) if word is not None))
         return failed
-
-
-def _text(name: Any) -> str:
-    return "" if name is None else str(name)
 
 
 def _parser() -> Parser:
     parser = Parser(prog="containerkit", description="container primitives, one at a time", mixed=False)
+    parser.add_argument("--version", action="version", version=f"containerkit {__version__}")
     parser.add_argument("--store", metavar="DIR", help=f"where images are; {STORE}, or the user's own directory unless given")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Parser)
     _add(verbs, RUN | STORED)

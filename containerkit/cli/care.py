@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
-from dataclasses import replace
 
-from ..image import Digest
-from ..image.store import Collected, Store
 from . import human, table
 from .parser import Parser, store_of
 
@@ -20,51 +18,46 @@ def _declare_gc(parser: Parser) -> None:
     parser.add_argument("--format", choices=["json"], help="for other programs")
     parser.flag("--untagged", help="also images that have lost their names")
     parser.flag("-a", "--all", help="also images with names that no container runs from")
+    parser.flag("--cache", help="also what builds remember")
+    parser.flag("--dry-run", help="only tell")
     parser.set_defaults(verb=_gc)
 
 
 def _gc(options: argparse.Namespace) -> int:
-    collected = _collected(store_of(options), named=options.all, untagged=options.untagged or options.all)
+    found = store_of(options).gc(untagged=options.untagged, named=options.all, cache=options.cache, dry_run=options.dry_run)
     if options.format:
-        print(json.dumps({"Images": collected.images, "Blobs": collected.blobs, "Layers": collected.layers, "Bytes": collected.bytes}))
+        print(json.dumps({"Images": found.images, "Blobs": found.blobs, "Layers": found.layers, "Bytes": found.bytes}))
     else:
-        counts = (len(collected.images), len(collected.blobs), len(collected.layers))
-        print("removed: {} images, {} blobs, {} unpacked layers; {} of blobs".format(*counts, human.size(collected.bytes)))
+        done, counts = "would remove" if options.dry_run else "removed", (len(found.images), len(found.blobs), len(found.layers))
+        print("{}: {} images, {} blobs, {} unpacked layers; {} of blobs".format(done, *counts, human.size(found.bytes)))
     return 0
 
 
-def _collected(store: Store, *, named: bool, untagged: bool) -> Collected:
-    """What somebody holds keeps its names."""
-    gone: list[Digest] = []
-    if named:
-        held = store.leases.pinned()
-        gone = [each.digest for each in store.images() if each.names and each.digest not in held]
-        for digest in gone:
-            store.remove(digest)
-    collected = store.gc(untagged=untagged)
-    return replace(collected, images=(*gone, *collected.images))
-
-
-def _declare_prune(parser: Parser) -> None:
+def _declare_prune(parser: Parser, *, images: bool = True, cache: bool = False) -> None:
     parser.takes_store()
-    parser.flag("-a", "--all", help="also images with names that no container runs from")
+    parser.flag("-a", "--all", help="also images with names that no container runs from" if images else "accepted: all of it goes anyway")
     parser.flag("-f", "--force", help="do not ask")
-    parser.set_defaults(verb=_prune)
+    parser.set_defaults(verb=_prune, images=images, cache=cache)
 
 
 def _prune(options: argparse.Namespace) -> int:
-    what = "all images that no container runs from" if options.all else "all images without a name"
-    if not options.force and not _agreed(f"WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] "):
+    if not options.force and not _agreed(f"WARNING! This will remove {_what(options)}.\nAre you sure you want to continue? [y/N] "):
         return 0
     store = store_of(options)
     before = {each.digest: each.familiar for each in store.images()}
-    collected = _collected(store, named=options.all, untagged=True)
-    left = {each.digest for each in store.images()}
-    gone = [f"untagged: {name}" for digest, names in before.items() if digest not in left for name in names]
-    gone += [f"deleted: {digest}" for digest in before if digest not in left]
-    print("".join(f"{line}\n" for line in ["Deleted Images:" if gone else "", *gone, ""] if line or gone), end="")
-    print(f"Total reclaimed space: {human.size(collected.bytes)}")
+    found = store.gc(untagged=options.images, named=options.images and options.all, cache=options.cache)
+    if found.images:
+        print("Deleted Images:")
+        for digest in found.images:
+            print("".join(f"untagged: {name}\n" for name in before.get(digest, ())) + f"deleted: {digest}")
+        print()
+    print(f"Total reclaimed space: {human.size(found.bytes)}")
     return 0
+
+
+def _what(options: argparse.Namespace) -> str:
+    images = "all images that no container runs from" if options.all else "all images without a name"
+    return " and ".join([images] * options.images + ["all that builds remember"] * options.cache)
 
 
 def _agreed(question: str) -> bool:
@@ -117,4 +110,7 @@ def _fsck(options: argparse.Namespace) -> int:
     return int(any(not problem.repaired for problem in found))
 
 
-VERBS = {"gc": _declare_gc, "prune": _declare_prune, "df": _declare_df, "fsck": _declare_fsck}
+VERBS = {
+    "gc": _declare_gc, "image-prune": _declare_prune, "system-prune": functools.partial(_declare_prune, cache=True),
+    "builder-prune": functools.partial(_declare_prune, images=False, cache=True), "df": _declare_df, "fsck": _declare_fsck,
+}  # fmt: skip

@@ -161,7 +161,8 @@ def _volume(text: str) -> mounts.Bind:
     target, _, mode = rest.partition(":")
     if not source or not target or mode not in ("", "ro", "rw"):
         raise PlanError(f"a volume is SRC:DST or SRC:DST:ro, not {text!r}")
-    return mounts.Bind(os.path.abspath(source), target, readonly=mode == "ro")
+    options = ("nodev",) if os.path.isdir(source) else ()  # a device that is named is meant; those in a directory are not
+    return mounts.Bind(os.path.abspath(source), target, readonly=mode == "ro", options=options)
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -1,11 +1,12 @@
-"""Sizes and times as docker says them to people."""
+"""What is said to people: sizes and times in docker's words, and what went wrong."""
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import UTC, datetime
 
-__all__ = ["ago", "local", "moment", "size"]
+__all__ = ["ago", "complain", "local", "moment", "size"]
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 UNKNOWN = "N/A"
@@ -58,3 +59,10 @@ def _duration(seconds: float) -> str:
         if hours < until * 24:
             return f"{hours // 24 // days} {unit}"
     return f"{hours // 24 // 365} years"
+
+
+def complain(text: str) -> None:
+    """What registries and images say may be part of an error: nothing of it drives the terminal."""
+    from ..image.picture import printable
+
+    print("containerkit:", "\n".join(map(printable, text.splitlines())), file=sys.stderr)

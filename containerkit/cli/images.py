@@ -197,7 +197,7 @@ def _each(names: list[str], act: Callable[[str], object], *, quiet: bool = False
         except ImageError as error:
             if quiet and isinstance(error, LookupError):
                 continue
-            print(f"containerkit: {error}", file=sys.stderr)
+            human.complain(str(error))
             code = 1
     return code
 

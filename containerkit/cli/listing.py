@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,7 +11,6 @@ from typing import Any
 from ..errors import ImageError
 from ..image import Image, Index, Reference, media
 from ..image.digest import Digest
-from ..image.picture import printable
 from ..image.store import Store, Stored
 from . import human
 
@@ -74,12 +72,12 @@ def listed(store: Store, *, platforms: bool = False) -> list[Listed]:
         try:
             found += _all(store, stored) if platforms else [_one(store, stored)]
         except ImageError as error:
-            print(f"containerkit: {_called(stored)}: {printable(str(error))}", file=sys.stderr)
+            human.complain(f"{_called(stored)}: {error}")
     return sorted(found, key=lambda each: (-(human.moment(each.created) or 0), each.stored.names, each.id))
 
 
 def _called(stored: Stored) -> str:
-    return printable(", ".join(stored.familiar) or stored.digest.short)
+    return ", ".join(stored.familiar) or stored.digest.short
 
 
 def _one(store: Store, stored: Stored) -> Listed:

@@ -30,9 +30,8 @@ WORDS = {
 QUIET = {"waiting"}  # said by bars only
 
 
-def fancy(stream: TextIO | None = None) -> bool:
-    """Whether a stream, standard output unless given, is a terminal that can move its cursor, and rich is there."""
-    stream = stream or sys.stdout
+def fancy(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that can move its cursor, and rich is there."""
     if not stream.isatty():
         return False
     try:
@@ -43,43 +42,47 @@ def fancy(stream: TextIO | None = None) -> bool:
 
 
 @contextlib.contextmanager
-def transfer(verb: str, *, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+def transfer(verb: str, *, quiet: bool = False, stream: TextIO | None = None) -> Iterator[Callable[[Progress], None] | None]:
     """What to tell about progress; nobody where it is to be quiet.
 
     :param verb: "pull" or "push"
+    :param stream: where it is shown; standard output unless given
     """
+    stream = stream or sys.stdout
     if quiet:
         yield None
-    elif fancy():
-        with Bars(verb) as bars:
+    elif fancy(stream):
+        with Bars(verb, stream) as bars:
             yield bars
     else:
-        yield Lines(verb)
+        yield Lines(verb, stream)
 
 
 class Lines:
     """A line when something begins and when it is over, as docker writes them into a file."""
 
-    def __init__(self, verb: str) -> None:
-        self._words, self._last = WORDS[verb], dict[str, str]()
+    def __init__(self, verb: str, stream: TextIO) -> None:
+        self._words, self._stream, self._last = WORDS[verb], stream, dict[str, str]()
 
     def __call__(self, event: Progress) -> None:
         """Tells of one event."""
         if not isinstance(event.what, Descriptor) or event.state in QUIET or self._last.get(event.what.digest) == event.state:
             return
         self._last[event.what.digest] = event.state
-        print(f"{event.what.digest.short}: {self._words.get(event.state, event.state)}", flush=True)
+        print(f"{event.what.digest.short}: {self._words.get(event.state, event.state)}", file=self._stream, flush=True)
 
 
 class Bars:
     """A bar for each blob."""
 
-    def __init__(self, verb: str) -> None:
+    def __init__(self, verb: str, stream: TextIO) -> None:
         from rich import progress
+        from rich.console import Console
 
         self._words, self._tasks = WORDS[verb], dict[str, Any]()
         text = progress.TextColumn("{task.description}: {task.fields[state]:<20}", markup=False)
-        self._bars = progress.Progress(text, progress.BarColumn(), progress.DownloadColumn(), progress.TransferSpeedColumn())
+        columns = (text, progress.BarColumn(), progress.DownloadColumn(), progress.TransferSpeedColumn())
+        self._bars = progress.Progress(*columns, console=Console(file=stream))
 
     def __enter__(self) -> Bars:
         self._bars.start()

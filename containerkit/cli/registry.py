@@ -79,8 +79,8 @@ def pulled(store: Store, name: str, options: argparse.Namespace) -> Image:
     """An image that `run` wants, from its registry; what is said about it goes to standard error, for the output is the program's."""
     familiar = Reference.parse(name).familiar
     print(f"Pulling {familiar}" if options.pull == "always" else f"Unable to find image {familiar!r} locally", file=sys.stderr)
-    with registries(options) as known:
-        pull(name, store, platform=options.platform, unpack=True, registries=known)
+    with registries(options) as known, transfer("pull", stream=sys.stderr) as progress:
+        pull(name, store, platform=options.platform, unpack=True, registries=known, progress=progress)
     return store.get(Reference.parse(name).digest or name, options.platform)
 
 

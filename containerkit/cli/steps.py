@@ -57,9 +57,13 @@ def title(event: Event) -> str:
 
 
 class Plain:
-    """Lines, each with the number of its step: the output of several steps may be mixed."""
+    """Lines, each with the number of its step: the output of several steps may be mixed.
+
+    What programs write goes into a file as it is; to a terminal without what would drive it.
+    """
 
     def __init__(self) -> None:
+        self._tame = printable if sys.stderr.isatty() else str
         self._numbers: dict[tuple[str, int, str], int] = {}
 
     def __call__(self, event: Event) -> None:
@@ -72,7 +76,7 @@ class Plain:
             self._say(self._numbers[key], line)
 
     def _say(self, number: int, line: str) -> None:
-        print(f"#{number} {line}", file=sys.stderr, flush=True)
+        print(f"#{number} {self._tame(line)}", file=sys.stderr, flush=True)
 
 
 def _lines(event: Event) -> list[str]:
