@@ -21,7 +21,7 @@ from ..image.digest import CHUNK
 from ..image.errors import ImageError, LimitExceeded
 from . import _work
 from ._wire import library, meaning, pools
-from .errors import Absent, Fault, ProtocolError, RegistryError, Unreachable, Untrusted, refusal
+from .errors import Absent, Fault, ProtocolError, RegistryError, Unreachable, Untrusted, printable, refusal
 from .patience import Timeouts, seconds_after
 
 __all__ = ["Body", "Http", "Origin", "Response", "target"]
@@ -114,15 +114,12 @@ class Response:
 
     def read(self, limit: int, name: str = "an answer") -> bytes:
         """All of a small body.  :raises LimitExceeded: it is larger"""
-        if (self.length or 0) > limit:
-            self.close()
-            raise LimitExceeded(f"{name} from {self.url[:200]}", limit)
         found = io.BytesIO()
         with self:
-            while data := self.some():
+            while found.tell() <= limit and (self.length or 0) <= limit and (data := self.some()):
                 found.write(data)
-                if found.tell() > limit:
-                    raise LimitExceeded(f"{name} from {self.url[:200]}", limit)
+        if max(found.tell(), self.length or 0) > limit:
+            raise LimitExceeded(f"{name} from {self.url[:200]}", limit)
         return found.getvalue()
 
     def json(self, name: str, limit: int = documents.LIMIT) -> dict[str, Any]:
@@ -144,7 +141,7 @@ class Response:
         except (RegistryError, ImageError):
             return []
         found = [each for each in errors[:20] if isinstance(each, dict)] if isinstance(errors, list) else []
-        return [Fault(_printable(each.get("code")) or "UNKNOWN", _printable(each.get("message"))) for each in found]
+        return [Fault(printable(each.get("code") or "UNKNOWN"), printable(each.get("message") or "")) for each in found]
 
     def finish(self) -> None:
         """Reads the rest of a body nobody wants, if it is small, so that the connection can be used again."""
@@ -161,11 +158,6 @@ class Response:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
         self.close()
-
-
-def _printable(value: object) -> str:
-    """A registry's words, which may end up on a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in value[:200]) if isinstance(value, str) else ""
 
 
 class Http:
@@ -226,10 +218,10 @@ def _errors(what: str) -> Iterator[None]:
         _work.check()  # it may have been cut because other work failed
         if found := meaning(error, what):
             raise found from error
-        text = f"{what}: {str(error)[:300]}"
+        text = f"{what}: {printable(error)}"
         raise _kind(error)(text) from error
     except ValueError as error:  # http.client has no other word for what it cannot send
-        raise ProtocolError(f"{what}: {error}") from error
+        raise ProtocolError(f"{what}: {printable(error)}") from error
 
 
 def _kind(error: BaseException) -> type[Unreachable]:

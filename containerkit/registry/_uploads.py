@@ -19,7 +19,7 @@ from ..image.digest import Digest
 from ..image.errors import Mismatch
 from ._endpoint import Endpoint
 from ._http import Response, target
-from .errors import ProtocolError, Refused, RegistryError
+from .errors import NotFound, ProtocolError, Refused, RegistryError, Unreachable
 from .patience import insist, may_pass
 
 __all__ = ["Upload", "exists"]
@@ -79,6 +79,8 @@ class Upload:
                     self._parts(location, max(CHUNK, least))
             else:
                 self._parts(location, max(self.chunk, least, 1))
+        except NotFound as error:
+            raise Unreachable(f"{location[:300]}: the registry has forgotten the upload") from error
         except BaseException as error:
             if not isinstance(error, RegistryError) or not may_pass(error):
                 self._abandon(location)

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import Unavailable
 from . import _work
-from .errors import ProtocolError, RegistryError, TooSlow
+from .errors import ProtocolError, RegistryError, TooSlow, printable
 from .patience import Timeouts
 
 __all__ = ["library", "pools"]
@@ -68,13 +68,15 @@ class Paced(io.RawIOBase):
         now = time.monotonic()
         self._count += count
         if self._heading:
-            self._check_headers(now)
+            self._check_headers(now, count)
         else:
             self._check_speed(now - started)
         return count
 
-    def _check_headers(self, now: float) -> None:
+    def _check_headers(self, now: float, count: int) -> None:
         """From the first byte on: before it, the timeout of the socket counts."""
+        if not count:
+            raise ConnectionResetError("closed before the end of the headers")  # which http.client takes for their end
         self._deadline = self._deadline or now + self._timeouts.read
         if now > self._deadline:
             raise SlowAnswer(f"{self._timeouts.read:g} s were not enough for the headers of one answer")
@@ -101,12 +103,14 @@ class Patient:
     def __init__(self, sock: socket.socket, timeouts: Timeouts) -> None:
         self._sock, self._timeouts = sock, timeouts
         self.paced: Paced | None = None
+        self.reader: io.BufferedReader | None = None
         self.work: _work.Work | None = None
 
     def makefile(self, mode: str, *args: Any, **options: Any) -> io.BufferedReader:
         """What http.client reads an answer from.  It closes the socket when it is the last that has it."""
         self.paced = Paced(self._sock.makefile("rb", buffering=0), self._timeouts)
-        return io.BufferedReader(self.paced, BUFFER)
+        self.reader = io.BufferedReader(self.paced, BUFFER)
+        return self.reader
 
     def sendall(self, data: Any) -> None:
         """All of it in `timeouts.read`: without this it would be the time for a connection."""
@@ -139,7 +143,12 @@ class _Mixin:
 
     def getresponse(self) -> Any:
         sock = self.sock
-        response = super().getresponse()  # type: ignore[misc]
+        try:
+            response = super().getresponse()  # type: ignore[misc]
+        except BaseException:
+            if sock.reader:  # nobody else has it where urllib3 did not like the headers, and it keeps the socket open
+                sock.reader.close()
+            raise
         if sock.paced:
             sock.paced.body()
         return response
@@ -179,6 +188,6 @@ def meaning(error: BaseException, what: str) -> Exception | None:
             if isinstance(each, SlowAnswer):
                 return TooSlow(f"{what}: too slow: {each}")
             if isinstance(each, TooMuch) or (isinstance(each, http.client.HTTPException) and not isinstance(each, CUT)):
-                return ProtocolError(f"{what}: no HTTP: {each}")
+                return ProtocolError(f"{what}: no HTTP: {printable(each)}")
         seen = seen.__cause__ or seen.__context__
     return None

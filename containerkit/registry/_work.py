@@ -65,6 +65,8 @@ class Work:
         with self._lock:
             connection.work = self
             self._connections.add(connection)
+        if self.stopped.is_set():  # too late to be found there
+            connection.cut()
 
     def stop(self, futures: Iterable[Future[Any]] = ()) -> None:
         """Ends everything: who sleeps wakes, and who reads finds the connection cut."""

@@ -28,10 +28,15 @@ from ..image.errors import Missing
 
 __all__ = [
     "Absent", "Cancelled", "CredentialsError", "Denied", "Fault", "NotFound", "ProtocolError", "Refused", "RegistryError", "ServerError",
-    "TooManyRequests", "TooSlow", "Unauthorized", "Unreachable", "Untrusted", "refusal",
+    "TooManyRequests", "TooSlow", "Unauthorized", "Unreachable", "Untrusted", "printable", "refusal",
 ]  # fmt: skip
 
 LONGEST = 500  # characters of what a registry says
+
+
+def printable(text: object) -> str:
+    """Somebody else's words, which may end up on a terminal: not many of them, and nothing that a terminal obeys."""
+    return "".join(c if c.isprintable() else "?" for c in str(text)[:LONGEST])
 
 
 @dataclass(frozen=True, slots=True)
