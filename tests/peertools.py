@@ -18,6 +18,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,9 @@ from typing import Any
 
 import pytest
 from support import until
+from trees import look
 
+SHARED = "/dev/shm"
 TIME = 60.0  # seconds that one command may take
 
 # Limits of nofile and nproc are said because the defaults are above what a machine may allow; locks are files because the
@@ -70,6 +73,20 @@ def skopeo(*arguments: str | Path) -> str:
 def umoci(*arguments: str | Path) -> str:
     """umoci keeps nothing of its own."""
     return run(tool("umoci"), *arguments)
+
+
+@contextlib.contextmanager
+def in_memory(name: str) -> Iterator[Path]:
+    """A directory for thousands of small files: in memory where there is some.  Everybody may enter it."""
+    with tempfile.TemporaryDirectory(prefix=f"ck-{name}-", dir=SHARED if os.path.isdir(SHARED) else None) as path:
+        os.chmod(path, 0o755)
+        yield Path(path)
+
+
+def same_tree(root: Path, expected: Path) -> None:
+    """But for the directory itself, which has the mode, owner and time of whoever made it."""
+    here, there = ({name: one for name, one in look(path).items() if name != "."} for path in (root, expected))
+    assert here == there
 
 
 def private(directory: Path, *unshared: str) -> list[str]:

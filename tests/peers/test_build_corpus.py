@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dockerfiles import BASE, PARENT, Built, Case, base_image, cases, differences
-from peertools import Containers
+from dockerfiles import BASE, PARENT, Built, Case, base_image, cases, compare, differences
+from peertools import Containers, in_memory
+
+from containerkit.build import build
+from containerkit.errors import ContainerKitError
+from containerkit.image.image import Image
+from containerkit.image.store import Store
 
 pytestmark = [pytest.mark.peer, pytest.mark.root]
 
 CASES = cases()
-SHARED = "/dev/shm"
+BEGAN = time.time()  # a build may be cached, from a case before: what is younger than this was made by a build
 # Format docker: an OCI config has no HEALTHCHECK, ONBUILD and SHELL for buildah.  The capabilities are docker's.
 BUD = ["bud", "--isolation=chroot", "--format=docker", "--identity-label=false", "--pull=never", "--cap-add=MKNOD,NET_RAW,AUDIT_WRITE"]
 
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
-    """Memory where there is some: thousands of small files are made here."""
-    directory = tempfile.mkdtemp(prefix="ck-corpus-", dir=SHARED if os.path.isdir(SHARED) else None)
-    yield Path(directory)
-    shutil.rmtree(directory)
+    with in_memory("corpus") as directory:
+        yield directory
 
 
 @pytest.fixture(scope="module")
-def buildah(place: Path) -> Containers:
-    """No daemon: a directory with the base in it."""
+def base(place: Path) -> Image:
     pytest.importorskip("elftools", reason="needs pyelftools: pip install containerkit[rootfs]")
+    return base_image(place / "base")
+
+
+@pytest.fixture(scope="module")
+def store(place: Path, base: Image) -> Store:
+    store = Store(place / "store")
+    store.put(base, BASE)
+    return store
+
+
+@pytest.fixture(scope="module")
+def buildah(place: Path, base: Image) -> Containers:
+    """No daemon: a directory with the base in it."""
     containers = Containers.at(place / "buildah")
-    base_image(place / "base").save(place / "oci", "base")
+    base.save(place / "oci", "base")
     containers.skopeo("copy", "-q", f"oci:{place}/oci:base", f"containers-storage:{BASE}:latest")
     return containers
 
@@ -43,25 +56,46 @@ def theirs(case: Case, buildah: Containers, context: Path) -> Built:
     """
     :raises AssertionError: buildah does not build it
     """
-    name, began = f"localhost/{case.name}:latest", time.time()
+    name = f"localhost/{case.name}:latest"
     if case.has_parent:
         buildah.buildah(*BUD, "-q", "-f", context / "Dockerfile.parent", "-t", PARENT, context)
     options = [f"--build-arg={key}={value}" for key, value in case.args.items()]
     options += [f"--secret=id={key},src={path}" for key, path in case.write_secrets(context.with_suffix(".secrets")).items()]
     options += [f"--target={case.target}"] if case.target else []
     buildah.buildah(*BUD, *options, "-f", context / "Dockerfile", "-t", name, context)
-    return Built.of(buildah.root_of(name), buildah.config_of(name), began)
+    return Built.of(buildah.root_of(name), buildah.config_of(name), BEGAN)
 
 
-@pytest.mark.parametrize("case", [each for each in CASES if not each.buildah], ids=lambda case: case.name)
-def test_buildah_builds_it_as_published(case: Case, buildah: Containers, tmp_path: Path) -> None:
-    context = case.prepare(tmp_path / "context")
+def ours(case: Case, store: Store, context: Path) -> Built:
+    """
+    :raises ContainerKitError: it cannot be built
+    """
+    if case.has_parent:
+        build(context, dockerfile=context / "Dockerfile.parent", tags=[PARENT], store=store)
+    secrets = {name: text.encode() for name, text in case.secrets.items()}
+    image = build(context, target=case.target, args=case.args, secrets=secrets, store=store)
+    image.validate()
+    image.extract(context.with_suffix(".ours"))
+    return Built.of(context.with_suffix(".ours"), json.loads(image.config_data), BEGAN)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_built_as_published_and_as_buildah_does(case: Case, store: Store, buildah: Containers, place: Path) -> None:
+    context = case.prepare(place / case.name)
     if case.fails:
-        with pytest.raises(AssertionError, match="exit code"):
-            theirs(case, buildah, context)
+        with pytest.raises(ContainerKitError):
+            ours(case, store, context)
+        if not case.buildah:
+            with pytest.raises(AssertionError, match="exit code"):
+                theirs(case, buildah, context)
         return
-    wrong = differences(case.expected, theirs(case, buildah, context))
-    assert [each for each in wrong if not each.removeprefix("/").startswith(tuple(f"{name}:" for name in case.differs))] == []
+    here = ours(case, store, context)
+    assert differences(case.expected, here) == []
+    if not case.buildah:
+        there = theirs(case, buildah, context)
+        assert compare(here, there, case.differs) == []
+        known = tuple(f"{name}:" for name in case.differs)
+        assert [each for each in differences(case.expected, there) if not each.removeprefix("/").startswith(known)] == []
 
 
 def test_the_corpus_says_what_it_expects() -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from peertools import Containers, skopeo, umoci
+from peertools import Containers, same_tree, skopeo, umoci
 from rich_images import WRITTEN, rich, shown
-from trees import look, tar
+from trees import tar
 
 from containerkit.image import layout
 from containerkit.image.blobs import MemoryBlobs, read
@@ -39,12 +39,6 @@ def made(tmp_path: Path, compression: str = "gzip") -> Image:
     if compression == "zstd":
         pytest.importorskip("zstandard", reason="needs zstandard: pip install containerkit[zstd]")
     return rich(tmp_path / "trees", compression=compression)
-
-
-def same_tree(root: Path, expected: Path) -> None:
-    """The directory itself has the mode, owner and time of whoever made it."""
-    here, there = look(root), look(expected)
-    assert {name: one for name, one in here.items() if name != "."} == {name: one for name, one in there.items() if name != "."}
 
 
 def opened(path: Path, name: str = "") -> Image:

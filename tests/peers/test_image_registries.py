@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from peertools import Containers
+from peertools import Containers, same_tree
 from registries import serving
 from rich_images import rich, shown
-from trees import look
 
 from containerkit.image.image import Image
 from containerkit.image.index import Index
@@ -18,12 +17,6 @@ from containerkit.image.store import Store
 from containerkit.registry import Registry, pull, push
 
 pytestmark = [pytest.mark.peer, pytest.mark.root]
-
-
-def same_tree(root: Path, expected: Path) -> None:
-    """The directory itself is of whoever made it."""
-    here, there = ({name: one for name, one in look(path).items() if name != "."} for path in (root, expected))
-    assert here == there
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
