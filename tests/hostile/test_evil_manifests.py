@@ -87,7 +87,8 @@ def packed(tar: bytes) -> bytes:
 
 def forged(
     *, blobs: tuple[bytes, ...] = tuple(map(packed, TARS)), tars: tuple[bytes, ...] = TARS, kind: str = GZIP, layer: Change = same,
-    config: Change = same, said_of_config: Change = same, manifest: Change = same, entry: Change = same, index: Callable[[bytes], bytes] = same,
+    config: Change = same, said_of_config: Change = same, manifest: Change = same, entry: Change = same,
+    index: Callable[[bytes], bytes] = same,
     text: Callable[[bytes], bytes] = same,
 ) -> Files:  # fmt: skip
     """A layout of one image, right but for what is changed; digests are taken after the change.
@@ -216,7 +217,8 @@ def sizes() -> Iterator[Evil]:
 def digests() -> Iterator[Evil]:
     digest = sha256(packed(TARS[1]))
     for number, text in enumerate((
-        "", "sha256", "sha256:", "sha256:abc", digest.upper(), digest + "\n", " " + digest, digest + "0", "SHA256:" + digest[7:], digest[7:],
+        "", "sha256", "sha256:", "sha256:abc", digest.upper(), digest + "\n", " " + digest, digest + "0", "SHA256:" + digest[7:],
+        digest[7:],
         "md5:d41d8cd98f00b204e9800998ecf8427e", "sha1:" + "a" * 40, "sha384:" + "a" * 96, "sha512:" + "a" * 64, "sha256+b64:" + "a" * 43,
         "blake3:" + "a" * 64, "..:" + "a" * 64, "sha256:../../../../../etc/passwd", "sha256:" + "../" * 21 + "x", "../sha256:" + "a" * 64,
         "sha256:" + "a" * 63 + "/", "sha256:" + "a" * 63 + "\0", "sha256:" + "\uff11" * 64, "/etc/passwd",
@@ -238,14 +240,17 @@ def texts() -> Iterator[Evil]:
         return lambda data: data.replace(b"{", b'{"' + key.encode() + b'": [],', 1)
 
     for name, change in {
-        "layers twice": twice("layers"), "config twice": twice("config"), "Layers too": twice("Layers"), "mediaType twice": twice("mediaType"),
+        "layers twice": twice("layers"), "config twice": twice("config"), "Layers too": twice("Layers"),
+        "mediaType twice": twice("mediaType"),
         "long s in layers": twice("layer\u017f"), "escaped key twice": twice("\\u006cayers"),
         "a byte order mark": lambda data: b"\xef\xbb\xbf" + data, "UTF-16": lambda data: data.decode().encode("utf-16"),
         "UTF-32": lambda data: data.decode().encode("utf-32"), "Latin 1": lambda data: data.replace(b"{", b'{"a": "\xe9",', 1),
-        "half a surrogate": lambda data: data.replace(b"{", b'{"a": "\\ud800",', 1), "NaN": lambda data: data.replace(b"{", b'{"a": NaN,', 1),
+        "half a surrogate": lambda data: data.replace(b"{", b'{"a": "\\ud800",', 1),
+        "NaN": lambda data: data.replace(b"{", b'{"a": NaN,', 1),
         "Infinity": lambda data: data.replace(b"{", b'{"a": [-Infinity],', 1), "1e999": lambda data: data.replace(b"{", b'{"a": 1e999,', 1),
         "5000 digits": lambda data: data.replace(b"{", b'{"a": ' + b"9" * 5000 + b",", 1),
-        "a comma too many": lambda data: data.rstrip()[:-1] + b",}", "two documents": lambda data: data + data, "no bytes": lambda data: b"",
+        "a comma too many": lambda data: data.rstrip()[:-1] + b",}", "two documents": lambda data: data + data,
+        "no bytes": lambda data: b"",
         "a zero byte at its end": lambda data: data + b"\0", "a comment": lambda data: data.replace(b"{", b"{/* */", 1),
         "single quotes": lambda data: data.replace(b'"', b"'"), "a list": lambda data: b"[" + data + b"]", "null": lambda data: b"null",
         "a number": lambda data: b"2", "a string": lambda data: json.dumps(data.decode()).encode(),
@@ -285,8 +290,10 @@ def fields() -> Iterator[Evil]:
     yield Evil("no rootfs", forged(config=with_(rootfs=ABSENT)), InvalidImage, "unpack")
     for name, change in {
         "rootfs of another type": with_(rootfs={"type": "windows", "diff_ids": []}), "rootfs is a list": with_(rootfs=[]),
-        "RootFS beside rootfs": with_(RootFS=layers), "Env is a text": with_(config={"Env": "A=b"}), "env beside Env": with_(config={"Env": [], "env": []}),
-        "Cmd of numbers": with_(config={"Cmd": [1]}), "Labels of lists": with_(config={"Labels": {"a": []}}), "config is a list": with_(config=[]),
+        "RootFS beside rootfs": with_(RootFS=layers), "Env is a text": with_(config={"Env": "A=b"}),
+        "env beside Env": with_(config={"Env": [], "env": []}),
+        "Cmd of numbers": with_(config={"Cmd": [1]}), "Labels of lists": with_(config={"Labels": {"a": []}}),
+        "config is a list": with_(config=[]),
         "history is an object": with_(history={}), "history of texts": with_(history=["RUN x"]), "os is a path": with_(os="../../linux"),
         "architecture with a zero byte": with_(architecture="amd64\0"), "empty_layer is 1": with_(history=[{"empty_layer": 1}]),
     }.items():  # fmt: skip
