@@ -17,6 +17,8 @@ import pytest
 from sample_images import INDEX, MANIFEST, Sample, base, descriptor, image_of, index_of, layout_files, named, tar_of, write_directory
 
 from containerkit.cli import human, main, table
+from containerkit.cli.parser import Parser
+from containerkit.cli.progress import fancy
 from containerkit.cli.template import BadTemplate, Template
 from containerkit.image.image import Image
 from containerkit.image.layout import Layout
@@ -499,6 +501,15 @@ def test_what_the_last_layer_changes(both: Said) -> None:
     assert [json.loads(line) for line in both("diff --format json app:2").lines] == [{"Kind": "A", "Path": "/two"}]
 
 
+def test_what_two_images_differ_in(both: Said) -> None:
+    assert both("diff app:1 app:2").lines == ["A /etc/name", "D /one", "A /two"]
+    assert both("image diff app:2 app:1").lines == ["D /etc/name", "A /one", "D /two"]
+    assert both("diff app:1 app:1").out == ""
+    assert both("diff app:1 nothing").code == 1
+    row = json.loads(both("diff --format json app:1 app:2").lines[0])
+    assert row == {"Kind": "A", "Path": "/etc/name"}
+
+
 # ls-layers, df, fsck --------------------------------------------------------------------------------------------
 
 
@@ -661,6 +672,33 @@ def test_help_is_quick_and_loads_no_verb() -> None:
     source += "print(sorted(n for n in sys.modules if n.startswith(('containerkit.image', 'containerkit.registry', 'rich', 'urllib3'))))"
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("", (False, True)),
+        ("-q", (True, True)),
+        ("--quiet=true --verify=false", (True, False)),
+        ("-q --quiet=0 --verify=1", (False, True)),
+        ("-q=t", (True, True)),
+        ("-v=f -q", (True, False)),
+        ("-qv", (True, True)),
+    ],
+)
+def test_flags_take_a_value_as_dockers_do(line: str, values: tuple[bool, bool]) -> None:
+    parser = Parser()
+    parser.flag("-q", "--quiet")
+    parser.flag("-v", "--verify", default=True)
+    found = parser.parse_args(line.split())
+    assert (found.quiet, found.verify) == values
+
+
+def test_without_rich_there_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    assert not fancy(stream)
 
 
 def test_the_store_may_be_said_before_or_after_the_verb(ck: Said, tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from .. import changes
+from ..changes import Change
 from ..errors import ImageError
 from ..image import Descriptor, History, Image, ImageConfig, Layer, Platform, Reference, archive, layout, media, merge
 from ..image._tarring import appearing
@@ -213,10 +214,11 @@ def _diff(options: argparse.Namespace) -> int:
     return 0
 
 
-def _changes(store: Store, options: argparse.Namespace) -> Iterator[Any]:
+def _changes(store: Store, options: argparse.Namespace) -> Iterator[Change]:
     image = store.get(options.image)
     if options.other:
-        raise ImageError("comparing two images: not done yet")
+        yield from image.diff(store.get(options.other)).changes(store)
+        return
     with store.hold(image) as layers:
         yield from changes.changes(layers[-1], layers[:-1]) if layers else ()
 

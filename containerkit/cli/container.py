@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import functools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from .. import mounts, ns, rootfs
@@ -52,13 +53,15 @@ def _add_options(parser: Parser) -> None:
     parser.add_argument("--help", action="help", help="show this")
     parser.takes_store(failed=125)
     parser.takes_registry()
-    _add_root(parser.add_argument_group("its root").add_argument)
-    _add_program(parser.add_argument_group("its program").add_argument)
-    _add_place(parser.add_argument_group("what else it has").add_argument)
+    _add_root(parser)
+    _add_program(parser)
+    _add_place(parser)
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="IMAGE [CMD...] | -- CMD...", help=argparse.SUPPRESS, action=_Words)
 
 
-def _add_root(add: Callable[..., object]) -> None:
+def _add_root(parser: Parser) -> None:
+    group = parser.add_argument_group("its root")
+    add, flag = group.add_argument, functools.partial(parser.flag, into=group)
     add(
         "--rootfs",
         metavar="DIR",
@@ -66,27 +69,31 @@ def _add_root(add: Callable[..., object]) -> None:
         help="the root, instead of an image; more than once: layers, the lowest first; else one from this machine's own programs",
     )
     add("--programs", default=PROGRAMS, metavar="A,B", help="what the root from this machine's programs holds")
-    add("--read-only", action="store_true", help="nothing in the root can be changed")
+    flag("--read-only", help="nothing in the root can be changed")
     add("--keep", metavar="DIR", help="keep what it changes in this directory, for the next run")
-    add("--rm", action="store_true", help="accepted: what it changes is gone afterwards anyway, unless --keep")
+    flag("--rm", help="accepted: what it changes is gone afterwards anyway, unless --keep")
     add("--pull", choices=["missing", "never", "always"], default="missing", help="when the image is fetched; missing unless given")
     add("--platform", metavar="OS/ARCH", help="the image for this machine, out of several")
 
 
-def _add_program(add: Callable[..., object]) -> None:
+def _add_program(parser: Parser) -> None:
+    group = parser.add_argument_group("its program")
+    add, flag = group.add_argument, functools.partial(parser.flag, into=group)
     add("--entrypoint", metavar="PROGRAM", help='instead of the image\'s; "" for none')
     add("-u", "--user", metavar="USER[:GROUP]", help="instead of the image's; a name of its own, or a number")
     add("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="a variable of its environment; without a value, ours")
     add("-w", "--workdir", metavar="DIR", help="where it starts, inside; where the image says, or /")
-    add("-i", "--interactive", action="store_true", help="pass our standard input on; implied by -t")
-    add("-t", "--tty", action="store_true", help="give it a terminal")
-    add("--init", action="store_true", help="a small process 1 that passes signals on and reaps")
+    flag("-i", "--interactive", help="pass our standard input on; implied by -t")
+    flag("-t", "--tty", help="give it a terminal")
+    flag("--init", help="a small process 1 that passes signals on and reaps")
     add("--timeout", type=float, metavar="SECONDS", help="kill it after so long; exit code 124")
     add("--stop-signal", metavar="SIGNAL", help="how it is asked to end, when we are; instead of the image's")
     add("--stop-timeout", type=float, default=10, metavar="SECONDS", help="how long it then has; 10 unless given")
 
 
-def _add_place(add: Callable[..., object]) -> None:
+def _add_place(parser: Parser) -> None:
+    group = parser.add_argument_group("what else it has")
+    add, flag = group.add_argument, functools.partial(parser.flag, into=group)
     add("-h", "--hostname", default="container", help="its host name; container unless given")
     add("-v", "--volume", action="append", default=[], metavar="SRC:DST[:ro]", help="a file or directory of this machine, also inside")
     add("--tmpfs", action="append", default=[], metavar="DST", help="memory as a directory")
@@ -101,8 +108,8 @@ def _add_place(add: Callable[..., object]) -> None:
         choices=["user", "pid", "ipc", "uts", "cgroup"],
         help="keep this machine's namespace of the kind",
     )
-    add("--subids", action="store_true", help="map the whole range of ids that /etc/subuid gives")
-    add("--privileged", action="store_true", help="all capabilities of its namespaces, no system call filter, nothing hidden")
+    flag("--subids", help="map the whole range of ids that /etc/subuid gives")
+    flag("--privileged", help="all capabilities of its namespaces, no system call filter, nothing hidden")
     add("--security-opt", action="append", default=[], choices=["no-new-privileges"], help="an image's su(1) and the like do not work")
 
 

@@ -45,12 +45,18 @@ class Parser(argparse.ArgumentParser):
         finally:
             self.mixed = True
 
-    def flag(self, *names: str, dest: str | None = None, default: bool = False, help: str | None = None) -> None:
-        """Something that is so or not: ``--name``, ``--name=false``."""
-        made = self.add_argument(*names, action="store_true", dest=dest, default=default, help=help)
+    def flag(
+        self, *names: str, dest: str | None = None, default: bool = False, help: str | None = None, into: Any = None
+    ) -> None:  # fmt: skip
+        """Something that is so or not: ``--name``, ``--name=false``.
+
+        :param into: the group it is shown in
+        """
+        add = (into or self).add_argument
+        made = add(*names, action="store_true", dest=dest, default=default, help=help)
         for word, value in SAID.items():
             spelt = [f"{name}={word}" for name in names]
-            self.add_argument(*spelt, action="store_const", const=value, dest=made.dest, default=default, help=argparse.SUPPRESS)
+            add(*spelt, action="store_const", const=value, dest=made.dest, default=default, help=argparse.SUPPRESS)
 
     def takes_format(self) -> None:
         """``--format``: json, or a template."""
