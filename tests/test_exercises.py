@@ -67,6 +67,16 @@ WRONG = [
     ("garbage", "yield document[\"config\"][\"digest\"]", "pass", "nothing was removed: 0 blobs are garbage"),
     ("garbage", "raise LookupError(f\"{digest} is missing\")", "return {'config': {'digest': ''}, 'layers': [], 'manifests': []}", "what it led to, nobody knows now"),
     ("garbage", "return blobs - needed", "for each in blobs - needed:\n        Path(layout, 'blobs', *each.split(':')).unlink()\n    return blobs - needed", "it should only answer"),
+    ("named", 'or registry == "localhost"', "", "localhost is a registry without a dot"),
+    ("named", "if not slash or", "if", "this is a repository"),
+    ("named", 'if registry == "docker.io" and', "if", "\"library\" is only at docker.io"),
+    ("named", 'or ":" in registry ', "", "this colon is before a port"),
+    ("fetch", '            found = b""\n        while', "            pass\n        while", "the server knows no Range"),
+    ("fetch", 'if found else {}', "if not found else {}", "say from where in the header Range"),
+    ("fetch", 'if f"sha256:{hashlib.sha256(found).hexdigest()}" != digest:', "if False:", "one other byte comes"),
+    ("fetch", "size + 1 - len(found)", "1 << 16", "bytes come without end"),
+    ("fetch", "size + 1 - len(found)", "size - len(found)", "one byte more comes"),
+    ("fetch", "raise LookupError(path)", "return found", "the answer is 404"),
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import containerkit as ck
 from containerkit.image.tar import Entry, Writer
 from img_kubia import base
 
-REDIRECT = b"SCHILY.xattr.user.overlay.redirect"
+REDIRECT = b"user.overlay.redirect"
 
 
 def layer(entry: Entry) -> ck.Layer:
