@@ -79,6 +79,7 @@ warnings: $(STAMP)
 .PHONY: docs
 docs: $(STAMP) ## the book, with every script in it run
 	tools/need --optional $(GUESTS)
+	tools/need --optional docker-registry nodejs
 	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs build/docs
 	@echo "open build/docs/index.html"
 

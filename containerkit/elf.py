@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .errors import PlanError, Unavailable
 
-__all__ = ["Elf", "Missing", "libraries", "read"]
+__all__ = ["Elf", "MissingLibrary", "libraries", "read"]
 
 Chain = tuple[tuple[str, ...], ...]
 
@@ -25,7 +25,7 @@ Chain = tuple[tuple[str, ...], ...]
 _OPENED_LATER = {"libc.so.6": ("libnss_files.so.2", "libgcc_s.so.1")}
 
 
-class Missing(PlanError):
+class MissingLibrary(PlanError):
     """A library is nowhere that ld.so(8) would look."""
 
 
@@ -170,7 +170,7 @@ def libraries(program: Elf, known: dict[tuple[str, str, int], Elf] | None = None
     :param program: a program, or a library that a program will dlopen(3)
     :param known: libraries that are in the process already, by name, machine and bits; used last
     :returns: the libraries by the name they were asked for
-    :raises Missing: a library is not found; names it and who needs it
+    :raises MissingLibrary: a library is not found; names it and who needs it
     :see: ld.so(8)
     """
     loaded: dict[str, Elf] = {}
@@ -186,5 +186,5 @@ def libraries(program: Elf, known: dict[tuple[str, str, int], Elf] | None = None
                 loaded[name] = found
                 waiting.append((found, (found.rpath, *chain)))
             elif name not in later:
-                raise Missing(f"library {name} is not on this host; {elf.path} needs it")
+                raise MissingLibrary(f"library {name} is not on this host; {elf.path} needs it")
     return loaded

@@ -81,7 +81,8 @@ class DockerfileError(BuildError, ValueError):
 
     :param text: what is wrong, and what was expected
     :ivar name: of the file
-    :ivar line, column: where, both from 1; a column counts characters
+    :ivar line: where, from 1
+    :ivar column: where in the line, from 1, in characters
     :ivar source: the line itself
     """
 

@@ -19,7 +19,8 @@ __all__ = ["NOWHERE", "Remark", "Warn", "Where", "Word"]
 class Where:
     """A place in a Dockerfile.
 
-    :param line, column: both from 1; a column counts characters
+    :param line: from 1
+    :param column: in the line, from 1, in characters
     :param text: the whole line
     :param name: of the file
     """

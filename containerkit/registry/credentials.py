@@ -53,6 +53,7 @@ class Credentials:
         return base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
+#: Nobody: no name, no password.
 ANONYMOUS = Credentials()
 
 
