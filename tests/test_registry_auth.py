@@ -45,6 +45,15 @@ def test_any_challenge_is_read_to_some_end(text: str) -> None:
     assert time.monotonic() - started < 1
 
 
+@pytest.mark.parametrize(
+    "text", [" " * 60_000, "\t" * 60_000 + "=", "," * 60_000, 'Bearer a="' + "\\" * 60_000, "Bearer " + 'a = "b" ' * 7_000]
+)
+def test_a_long_challenge_takes_no_long_time(text: str) -> None:
+    started = time.monotonic()
+    challenges([text])
+    assert time.monotonic() - started < 1
+
+
 def wants(header: str) -> Reply:
     return Reply(401, b'{"errors":[{"code":"UNAUTHORIZED"}]}', {"WWW-Authenticate": header})
 

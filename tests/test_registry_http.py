@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from registries import Reply, Request, certificate, scripted
 
+import containerkit as ck
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.digest import Digest
 from containerkit.image.errors import LimitExceeded, Mismatch, Missing, Unsupported
@@ -361,6 +362,14 @@ def test_certificates_count(authority: tuple[Path, ssl.SSLContext]) -> None:
             registry.ping()
 
 
+def test_who_asks() -> None:
+    with scripted(lambda request: Reply()) as script, client(script.host) as registry:
+        registry.ping()
+    (asked,) = script.requests
+    assert asked.headers["user-agent"] == f"containerkit/{ck.__version__}"
+    assert asked.headers["accept-encoding"] == "identity"
+
+
 # --- plain http ---------------------------------------------------------------------------------------------------
 
 
@@ -408,10 +417,22 @@ def quickly(action: Callable[[], object], kind: type[Exception], seconds: float 
         (Reply(raw=b"HTTP/1.1 200 OK\r\nX-A: " + b"x" * (1 << 20)), ProtocolError),
         (Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 1000), ProtocolError),
         (Reply(raw=b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000), ProtocolError),
+        (Reply(raw=b"HTTP/1.1 200 OK\r\nX-A: b"), Unreachable),
         (Reply(raw=b"no HTTP at all\r\n\r\n"), ProtocolError),
         (Reply(raw=b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n"), ProtocolError),
     ],
-    ids=["silence", "drip", "dripping headers", "dripping chunks", "long header", "many headers", "continue", "nonsense", "length"],
+    ids=[
+        "silence",
+        "drip",
+        "dripping headers",
+        "dripping chunks",
+        "long header",
+        "many headers",
+        "continue",
+        "cut headers",
+        "nonsense",
+        "length",
+    ],
 )
 def test_nothing_takes_for_ever(reply: Reply, kind: type[Exception]) -> None:
     with scripted(lambda request: reply) as script, client(script.host, retries=Retries(0)) as registry:

@@ -182,6 +182,15 @@ def test_what_another_repository_has_goes_by_name(fake: Fake, registry: Registry
     assert fake.manifests["team/other", "1"][1] == image.data
 
 
+def test_the_repository_that_has_it_is_found(fake: Fake, registry: Registry, image: Image) -> None:
+    push(image, name(registry), registries=registry)
+    fake.before = lambda request: Reply(403) if request.place.startswith("/v2/secret/") else None
+    fake.script.requests.clear()
+    push(image, name(registry, "other:1"), registries=registry, mount_from=["none", "secret", "app"])
+    assert {each.query["from"][0] for each in fake.script.requests if each.method == "POST"} == {"app"}
+    assert not any(each.method == "PUT" and "blobs" in each.path for each in fake.script.requests)
+
+
 @pytest.mark.parametrize(("chunk", "least"), [(1000, 0), (40_000, 0), (1000, 30_000), (1 << 30, 0), (1, 60_000)])
 def test_parts(fake: Fake, registry: Registry, chunk: int, least: int) -> None:
     fake.least = least
@@ -238,6 +247,14 @@ def test_an_upload_that_failed_begins_anew(fake: Fake, registry: Registry, image
     fake.before = before
     push(image, name(registry), registries=registry)
     assert (len(failed), len(fake.blobs)) == (3, 3)
+
+
+def test_an_upload_that_the_registry_forgot_begins_anew(fake: Fake, registry: Registry) -> None:
+    blobs = MemoryBlobs()
+    forgets = iter([True])
+    fake.before = lambda request: Reply(404) if request.method == "PUT" and next(forgets, False) else None
+    assert registry.push_blob("app", blobs.add(b"data"), blobs) == "done"
+    assert [each.method for each in fake.script.requests] == ["HEAD", "POST", "PUT", "POST", "PUT"]
 
 
 def test_a_blob_that_is_damaged_here_does_not_get_there(fake: Fake, registry: Registry, image: Image) -> None:

@@ -9,6 +9,7 @@ another repository of it has goes by its name only.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterable
 
@@ -24,6 +25,7 @@ from ..image.reference import Reference
 from ._kept import Kept
 from ._work import Work
 from .client import Registry
+from .errors import Denied, NotFound, Unauthorized
 from .progress import Callback, Reporter
 from .pull import WORKERS
 from .registries import Registries, using
@@ -42,7 +44,7 @@ def push(
     :param progress: is told how far it is
     :param registries: how registries are talked to
     :param workers: blobs at a time
-    :param mount_from: repositories of the same registry that may have its blobs; the one it was pulled from, where it comes straight
+    :param mount_from: repositories of the same registry that may have its blobs.  The one it was pulled from, where it comes straight
         from a registry, need not be said
     :param chunk: bytes of one part of a blob; in one piece unless given
     :return: what was pushed
@@ -91,12 +93,12 @@ def _push(
         raise Mismatch(f"digest of what is pushed as {wanted}", wanted.digest, root.digest)
     found = list(reach(blobs, root))  # all of it is looked at before any of it goes
     _complete(blobs, found, wanted, registry)
-    mount = next((name for name in mounts if name != wanted.repository), "")
+    others = tuple(dict.fromkeys(name for name in mounts if name != wanted.repository))
     leaves = [each.descriptor for each in found if each.data is None]
     for leaf in leaves:
         tell(leaf, "waiting")
     with Work(workers) as work:
-        work.run([functools.partial(_blob, leaf, blobs, wanted.repository, registry, tell, mount, chunk) for leaf in leaves])
+        work.run([functools.partial(_blob, leaf, blobs, wanted.repository, registry, tell, others, chunk) for leaf in leaves])
     for each in found:
         if each.data is not None:
             is_root = each.descriptor.digest == root.digest
@@ -122,9 +124,21 @@ def _complete(blobs: Blobs, found: list[Found], wanted: Reference, registry: Reg
                 raise Missing(f"{what} is not here, and the index cannot be pushed without it; push one image of it instead")
 
 
-def _blob(descriptor: Descriptor, blobs: Blobs, repository: str, registry: Registry, tell: Reporter, mount: str, chunk: int | None) -> None:
+def _blob(
+    descriptor: Descriptor, blobs: Blobs, repository: str, registry: Registry, tell: Reporter, mounts: tuple[str, ...], chunk: int | None,
+) -> None:  # fmt: skip
     """`Registry.push_blob` tells what came of it."""
     tell(descriptor, "uploading")
     count = tell.counter(descriptor, "uploading")
+    mount = mounts[0] if len(mounts) == 1 else _first_with(descriptor, mounts, registry)
     outcome = registry.push_blob(repository, descriptor, blobs, mount_from=mount, chunk=chunk, count=count)
     tell(descriptor, outcome, descriptor.size)
+
+
+def _first_with(descriptor: Descriptor, repositories: Iterable[str], registry: Registry) -> str:
+    """The repository that has a blob, "" for none.  One that may not be looked into has none."""
+    for repository in repositories:
+        with contextlib.suppress(Denied, NotFound, Unauthorized):
+            if registry.has_blob(repository, descriptor.digest):
+                return repository
+    return ""
