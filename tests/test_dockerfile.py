@@ -93,6 +93,7 @@ def line(text: str) -> Command:
         ('COPY ["a b", "/c d"]', Copy(("a b",), "/c d")),
         ("COPY [a, b/", Copy(("[a,",), "b/")),
         ("COPY --from=x --link --parents a /", Copy(("a",), "/", link=True, from_="x", parents=True)),
+        ("COPY --from= --chown= --exclude= a /", Copy(("a",), "/")),
         ("COPY --link=false --exclude=*.a --exclude=b a /", Copy(("a",), "/", excludes=("*.a", "b"))),
         ("COPY --chown='a b' --chmod=u=rwX,go-w a /", Copy(("a",), "/", chown="a b", chmod="u=rwX,go-w")),
         ("COPY --chown=a\\ b a /", Copy(("a",), "/", chown="a b")),

@@ -41,7 +41,7 @@ def read_copy(context: Context) -> Copy:
         raise flags.text("from").where.error("--from takes no variables: name a stage with FROM ... AS, and say its name")
     sources, dest = _files(context)
     return Copy(
-        tuple(sources), dest, context.heredocs, flags.text("chown"), flags.text("chmod"), flags.truth("link"), flags.many("exclude"),
+        tuple(sources), dest, context.heredocs, flags.text("chown"), flags.text("chmod"), flags.truth("link"), _excludes(flags),
         from_=flags.text("from"), parents=flags.truth("parents"), **context.common,
     )  # fmt: skip
 
@@ -50,6 +50,11 @@ def read_add(context: Context) -> Add:
     flags = Flags(context.statement, "chown chmod checksum", truths="link keep-git-dir unpack", lists="exclude")
     sources, dest = _files(context)
     return Add(
-        tuple(sources), dest, context.heredocs, flags.text("chown"), flags.text("chmod"), flags.truth("link"), flags.many("exclude"),
+        tuple(sources), dest, context.heredocs, flags.text("chown"), flags.text("chmod"), flags.truth("link"), _excludes(flags),
         flags.text("checksum"), flags.truth("keep-git-dir"), flags.choice("unpack"), **context.common,
     )  # fmt: skip
+
+
+def _excludes(flags: Flags) -> tuple[Word, ...]:
+    """What is left out; an empty pattern leaves out nothing."""
+    return tuple(pattern for pattern in flags.many("exclude") if pattern)
