@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import email.utils
+import select
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from registries import Reply, Request, certificate, scripted
+from registries import Reply, Request, certificate, scripted, web_server
 
 import containerkit as ck
 from containerkit.image.descriptor import Descriptor
@@ -444,6 +448,69 @@ def test_a_slow_reader_is_not_blamed_on_the_registry() -> None:
         found = stream.read(1000)
         time.sleep(0.6)
         assert found + stream.read() == DATA
+    assert len(script.requests) == 1
+
+
+# --- proxies ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    return monkeypatch
+
+
+def test_a_proxy_is_asked(no_proxies: pytest.MonkeyPatch) -> None:
+    with scripted(ranged) as script:
+        no_proxies.setenv("HTTP_PROXY", f"http://me:p%40ss@{script.host}")
+        with client("registry.invalid") as registry:
+            assert fetched(registry) == DATA
+        asked = script.requests.pop()
+        assert asked.path == f"http://registry.invalid/v2/app/blobs/{BLOB.digest}"
+        assert asked.headers["proxy-authorization"] == "Basic " + base64.b64encode(b"me:p@ss").decode()
+        no_proxies.setenv("NO_PROXY", "other.invalid,.invalid")
+        with client("registry.invalid") as registry, pytest.raises(Absent):
+            fetched(registry)
+        no_proxies.setenv("NO_PROXY", "")
+        with client(script.host) as registry:
+            assert fetched(registry) == DATA
+        assert script.requests.pop().path.startswith("/v2/")  # this machine is reached without
+        no_proxies.setenv("HTTP_PROXY", "socks5://127.0.0.1:1")
+        with client("registry.invalid") as registry, pytest.raises(ProtocolError, match="socks5"):
+            fetched(registry)
+
+
+class Relay(BaseHTTPRequestHandler):
+    """A proxy that connects everybody to one place."""
+
+    place: tuple[str, int]
+    asked: ClassVar[list[str]] = []
+
+    def do_CONNECT(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(200)
+        self.end_headers()
+        with socket.create_connection(self.place) as there:
+            while True:
+                for ready in select.select([there, self.connection], [], [])[0]:
+                    if not (data := ready.recv(65536)):
+                        return
+                    (self.connection if ready is there else there).sendall(data)
+
+    def log_message(self, *args: object) -> None: ...
+
+
+def test_tls_goes_through_a_proxy_untouched(no_proxies: pytest.MonkeyPatch, authority: tuple[Path, ssl.SSLContext]) -> None:
+    with scripted(ranged, context=authority[1]) as script, web_server(Relay) as proxy:
+        Relay.place = ("127.0.0.1", int(script.host.rpartition(":")[2]))
+        no_proxies.setenv("https_proxy", proxy)
+        with client("registry.invalid", plain_http=None, verify=False) as registry:
+            assert fetched(registry) == DATA
+        with client("registry.invalid", plain_http=None) as registry, pytest.raises(Untrusted):
+            fetched(registry)
+    assert set(Relay.asked) == {"registry.invalid:443"}
     assert len(script.requests) == 1
 
 

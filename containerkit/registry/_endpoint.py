@@ -9,17 +9,16 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Collection, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 
 from ..image.errors import InvalidReference
 from ._auth import Authority, Scopes
-from ._http import Body, Http, Origin, Response, target
+from ._http import Body, Http, Origin, Response, is_loopback, target
 from .credentials import Credentials
 from .errors import Absent, ProtocolError
 from .patience import Retries, Timeouts, insist
 
-__all__ = ["Endpoint", "is_loopback"]
+__all__ = ["Endpoint"]
 
 HUB, HUB_HOST = "docker.io", "registry-1.docker.io"
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -27,14 +26,6 @@ HOPS = 5
 PROBE = 3.0  # seconds for a TLS handshake with this machine itself
 CERTIFICATES = (Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))
 _PLACE = re.compile(r"(?:(https?)://)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::([0-9]{1,5}))?(/[A-Za-z0-9._/-]*)?", re.ASCII)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether what is sent there never leaves this machine."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Endpoint:

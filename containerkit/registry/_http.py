@@ -10,8 +10,10 @@ import io
 import socket
 import ssl
 import threading
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from types import TracebackType
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -24,7 +26,7 @@ from ._wire import library, meaning, pools
 from .errors import Absent, Fault, ProtocolError, RegistryError, Unreachable, Untrusted, printable, refusal
 from .patience import Timeouts, seconds_after
 
-__all__ = ["Body", "Http", "Origin", "Response", "target"]
+__all__ = ["Body", "Http", "Origin", "Response", "is_loopback", "proxy", "target"]
 
 Body = bytes | Callable[[], Iterable[bytes]] | None
 VERSION = "0.1.0"
@@ -68,6 +70,28 @@ def target(base: str, location: str) -> str:
     url = found._replace(fragment="").geturl()
     Origin.of(url)
     return url
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is sent there never leaves this machine."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def proxy(origin: Origin) -> str:
+    """The proxy to go through, as $https_proxy, $http_proxy and $no_proxy say; "" for none.  This machine is reached without.
+
+    :raises ProtocolError: it is none
+    """
+    if is_loopback(origin.host) or urllib.request.proxy_bypass(f"{origin.host}:{origin.port}"):
+        return ""
+    found = urllib.request.getproxies_environment().get(origin.scheme, "")
+    found = found if not found or "://" in found else f"http://{found}"
+    if found and urlsplit(found).scheme not in PORTS:
+        raise ProtocolError(f"the proxy for {origin.scheme} is none of http: {printable(found)[:100]}")
+    return found
 
 
 class Response:
@@ -171,15 +195,15 @@ class Http:
     def __init__(self, context: Callable[[], ssl.SSLContext], timeouts: Timeouts, connections: int = 8) -> None:
         library()
         self.timeouts, self._context, self._connections = timeouts, context, connections
-        self._pools: dict[str, Any] = {}
+        self._pools: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
 
-    def _pool(self, scheme: str) -> Any:
+    def _pool(self, origin: Origin) -> Any:
         with self._lock:
-            if scheme not in self._pools:
-                context = self._context() if scheme == "https" else None
-                self._pools[scheme] = pools(self.timeouts, context, self._connections)
-            return self._pools[scheme]
+            if (key := (origin.scheme, proxy(origin))) not in self._pools:
+                context = self._context() if "https" in (key[0], key[1].partition(":")[0]) else None
+                self._pools[key] = pools(self.timeouts, context, self._connections, key[1])
+            return self._pools[key]
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: Body = None, *, wait: float | None = None) -> Response:
         """One request.  The body of the answer is not read yet.
@@ -192,7 +216,7 @@ class Http:
         timeout = library().Timeout(connect=self.timeouts.connect, read=wait or self.timeouts.read)
         headers = {"User-Agent": AGENT, "Accept-Encoding": "identity", **headers}
         with _errors(what):
-            raw = self._pool(urlsplit(url).scheme).urlopen(
+            raw = self._pool(Origin.of(url)).urlopen(
                 method, url, body=body() if callable(body) else body, headers=headers, timeout=timeout, redirect=False,
                 preload_content=False, decode_content=False, assert_same_host=False,
             )  # fmt: skip

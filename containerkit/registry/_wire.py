@@ -14,6 +14,7 @@ import socket
 import ssl
 import time
 from typing import Any
+from urllib.parse import unquote
 
 from ..errors import Unavailable
 from . import _work
@@ -167,10 +168,22 @@ def _classes() -> dict[str, tuple[type, type]]:
     return {scheme: (pool, type("Connection", (_Mixin, pool.ConnectionCls), {})) for scheme, pool in pooled.items()}
 
 
-def pools(timeouts: Timeouts, context: ssl.SSLContext | None, connections: int) -> Any:
-    """A PoolManager of such connections.  :raises Unavailable: urllib3 is not installed"""
-    options = {"ssl_context": context} if context else {}
-    manager = library().PoolManager(num_pools=16, maxsize=connections, block=False, retries=False, **options)
+def pools(timeouts: Timeouts, context: ssl.SSLContext | None, connections: int, proxy: str = "") -> Any:
+    """A PoolManager of such connections.
+
+    :param proxy: the URL of what all of them go through
+    :raises Unavailable: urllib3 is not installed
+    """
+    urllib3 = library()
+    options: dict[str, Any] = {"num_pools": 16, "maxsize": connections, "block": False, "retries": False}
+    options |= {"ssl_context": context} if context else {}
+    if proxy:
+        place = urllib3.util.parse_url(proxy)
+        who = unquote(place.auth) if place.auth else None
+        headers = urllib3.util.make_headers(proxy_basic_auth=who)
+        manager = urllib3.ProxyManager(place._replace(auth=None).url, proxy_headers=headers, proxy_ssl_context=context, **options)
+    else:
+        manager = urllib3.PoolManager(**options)
     made = {}
     for scheme, (pool, connection) in _classes().items():
         made[scheme] = type("Pool", (pool,), {"ConnectionCls": type("Connection", (connection,), {"timeouts": timeouts})})
