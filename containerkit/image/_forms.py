@@ -40,6 +40,12 @@ class Form:
     def made(self, path: bytes) -> None:
         """The layer has this."""
 
+    def described(self, path: bytes, fd: int) -> None:
+        """The layer says what this directory is like."""
+        self.implied.discard(path)
+        if self.implied:  # it may have been reached through a link
+            self.implied.discard(self.root.path_of(fd))
+
     def is_whiteout(self, at: int, name: bytes) -> bool:
         """Whether it is how overlayfs says that a name is deleted."""
         return False

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ._collect import chains_of
 from ._content import reach
 from ._disk import locked
 from ._trees import difference
@@ -122,17 +123,33 @@ def _image(blobs: FileBlobs, entry: Descriptor) -> Iterator[Problem]:
 def _layers(store: Store, lease: Lease, repair: bool) -> Iterator[Problem]:
     for path in store.trees.strangers():
         yield Problem("layer", path.name, "its name is no digest", _remove(store, lease, path, "") if repair else "")
+    below = _below(store)
     for chain in store.trees:
-        if detail := _wrong_layer(store, lease, chain):
+        if detail := _wrong_layer(store, lease, chain, below.get(chain)):
             place = store.trees.place(chain)
             yield Problem("layer", chain, detail, _remove(store, lease, place, chain) if repair else "")
 
 
-def _wrong_layer(store: Store, lease: Lease, chain: Digest) -> str:
-    """Unpacks it once more and compares: nothing else says that it is right.  Without its blob it cannot be said."""
+def _below(store: Store) -> dict[Digest, tuple[Digest, ...]]:
+    """For each layer of a known image the chains below it."""
+    found: dict[Digest, tuple[Digest, ...]] = {}
+    with contextlib.suppress(ImageError, OSError):  # told elsewhere
+        for each in reach(store.blobs, *store.catalogue.read()):
+            with contextlib.suppress(ImageError, OSError):
+                chains = chains_of(store.blobs, each)
+                found |= {chain: chains[:number] for number, chain in enumerate(chains)}
+    return found
+
+
+def _wrong_layer(store: Store, lease: Lease, chain: Digest, below: Sequence[Digest] | None) -> str:
+    """Unpacks it once more and compares: nothing else says that it is right.
+
+    Without its blob it cannot be said, nor where it depends on those below, and nobody knows any more which they are.
+    """
     try:
         new = lease.place()
-        return difference(store.trees.path(chain), new / "diff") if store.trees.again(chain, new) else ""
+        known = below is not None or not store.trees.implied(chain)
+        return difference(store.trees.path(chain), new / "diff") if known and store.trees.again(chain, new, below or ()) else ""
     except (ImageError, OSError) as error:
         return str(error)
 

@@ -67,12 +67,21 @@ def _is_opaque(fd: int) -> bool:
 
 
 def _copy(source: int, target: int) -> None:
-    """Owner first, as it takes the mode's upper bits away."""
-    status, here = os.fstat(source), os.fstat(target)
-    if (status.st_uid, status.st_gid) != (here.st_uid, here.st_gid):
-        os.fchown(target, status.st_uid, status.st_gid)
-    os.fchmod(target, stat.S_IMODE(status.st_mode))
-    for name in os.listxattr(source):
-        if not name.startswith(OF_OVERLAYFS):
-            os.setxattr(target, name, os.getxattr(source, name))
-    os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
+    """Owner first, as it takes the mode's upper bits away.  What is the same already is not touched."""
+    there, here = os.fstat(source), os.fstat(target)
+    mode = stat.S_IMODE(there.st_mode)
+    if (there.st_uid, there.st_gid) != (here.st_uid, here.st_gid):
+        os.fchown(target, there.st_uid, there.st_gid)
+        os.fchmod(target, mode)
+    elif mode != stat.S_IMODE(here.st_mode):
+        os.fchmod(target, mode)
+    known = _attributes(target)
+    for name, value in _attributes(source).items():
+        if known.get(name) != value:
+            os.setxattr(target, name, value)
+    if there.st_mtime_ns != here.st_mtime_ns:
+        os.utime(target, ns=(there.st_mtime_ns, there.st_mtime_ns))
+
+
+def _attributes(fd: int) -> dict[str, bytes]:
+    return {name: os.getxattr(fd, name) for name in os.listxattr(fd) if not name.startswith(OF_OVERLAYFS)}

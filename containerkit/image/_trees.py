@@ -14,7 +14,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from ..merged import is_whiteout
 from ._arriving import Arriving
 from ._attributes import Attributes
-from ._disk import locked, rename, sync_filesystem, write_whole
+from ._disk import locked, rename, sync_filesystem
 from ._implied import settle
 from ._root import DIRECTORY, opened
 from .blobs import FileBlobs
@@ -29,7 +29,7 @@ from .limits import Limits
 if TYPE_CHECKING:
     from ._leases import Lease
 
-__all__ = ["Trees", "difference"]
+__all__ = ["Trees", "difference", "same_bytes"]
 
 TREE, LABEL = "diff", "layer.json"
 
@@ -118,38 +118,36 @@ class Trees:
         about = {"chain": chain, "diff_id": layer.diff_id, "blob": layer.descriptor.to_json()}
         (place / LABEL).write_bytes(dump(about | more))
 
-    def settle(self, chains: Sequence[Digest], lease: Lease) -> None:
+    def settle(self, chains: Sequence[Digest], lease: Lease | None = None) -> None:  # lease: until build does without
         """Gives the directories that a layer goes through and does not describe what those below have: see `_implied`.
+
+        Nothing is written down about it: it is done whenever the layers are wanted, and mostly finds that it was done.
 
         :param chains: all unpacked, the lowest first
         """
-        later: list[tuple[Path, dict[str, object]]] = []
         for number, chain in enumerate(chains):
             with contextlib.suppress(ImageError):  # a label that cannot be read: `fsck` tells of that
-                label, below = self.label(chain), chains[:number]
-                if below and "below" not in label and self._settle_one(self.place(chain), label, below):
-                    later.append((self.place(chain) / LABEL, label | {"below": [*below]}))
-        if later:
-            sync_filesystem(self.root)
-        for path, label in later:
-            write_whole(path, dump(label), lease.place())
+                self._settle_one(self.path(chain), chain, chains[:number])
 
-    def _settle_one(self, place: Path, label: dict[str, object], below: Sequence[Digest]) -> bool:
-        implied = [unquote_to_bytes(path) for path in Fields(label, LABEL).texts("implied")]
-        settle(place / TREE, implied, [self.path(chain) for chain in below])
-        return bool(implied)
+    def _settle_one(self, tree: Path, chain: Digest, below: Sequence[Digest]) -> None:
+        settle(tree, self.implied(chain), [self.path(each) for each in below])
 
-    def again(self, chain: Digest, place: Path) -> bool:
-        """Unpacks a layer once more, as it was.  False where that needs something that is not here any more."""
-        label = self.label(chain)
-        fields = Fields(label, LABEL)
-        blobs, below = FileBlobs(self.root), [Digest(text) for text in fields.texts("below")]
+    def implied(self, chain: Digest) -> list[bytes]:
+        """The directories that a layer goes through and does not describe.  :raises ImageError: it is not known"""
+        return [unquote_to_bytes(path) for path in Fields(self.label(chain), LABEL).texts("implied")]
+
+    def again(self, chain: Digest, place: Path, below: Sequence[Digest]) -> bool:
+        """Unpacks a layer once more, to be compared.  False where that needs something that is not here any more.
+
+        :param below: the chains below it
+        """
+        fields, blobs = Fields(self.label(chain), LABEL), FileBlobs(self.root)
         layer = Layer(Descriptor.from_json(fields.take("blob", dict), f"{LABEL}.blob"), Digest(fields.text("diff_id")), blobs)
-        if not blobs.has(layer.digest) or not all(self.place(each).is_dir() for each in below):
+        if not blobs.has(layer.digest) or not all(self.path(each).is_dir() for each in below):
             return False
         self.unpack(layer, chain, place)
-        if below:
-            self._settle_one(place, label, below)
+        self.settle([*below, chain])
+        self._settle_one(place / TREE, chain, below)
         return True
 
     def label(self, chain: Digest) -> dict[str, object]:
@@ -219,7 +217,7 @@ def _differs(one: Path, other: Path) -> str:
         return "attributes"
     if stat.S_ISLNK(left.st_mode):
         return "" if os.readlink(one) == os.readlink(other) else "target"
-    if stat.S_ISREG(left.st_mode) and (left.st_size != right.st_size or not _same_bytes(one, other)):
+    if stat.S_ISREG(left.st_mode) and (left.st_size != right.st_size or not same_bytes(one, other)):
         return "content"
     return ""
 
@@ -229,7 +227,7 @@ def _attributes(path: Path) -> dict[str, bytes]:
     return {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
 
 
-def _same_bytes(one: Path, other: Path) -> bool:
+def same_bytes(one: Path, other: Path) -> bool:
     with open(one, "rb") as left, open(other, "rb") as right:
         while data := left.read(1 << 20):
             if data != right.read(1 << 20):

@@ -27,7 +27,7 @@ from .digest import CHUNK, Digest, Readable, Verifier
 from .documents import LIMIT
 from .errors import LimitExceeded, Mismatch, Missing
 
-__all__ = ["BlobWriter", "Blobs", "FileBlobs", "MemoryBlobs", "TemporaryBlobs", "read"]
+__all__ = ["BlobWriter", "Blobs", "FileBlobs", "MemoryBlobs", "TemporaryBlobs", "is_local", "read"]
 
 StrPath = str | os.PathLike[str]
 PART, GRACE = ".part-", 60.0  # an unfinished blob, and how many seconds it may be one before anybody asks
@@ -61,6 +61,12 @@ def read(blobs: Blobs, descriptor: Descriptor, *, limit: int = LIMIT) -> bytes:
         return stream.read()
 
 
+def is_local(blobs: Blobs, digest: Digest) -> bool:
+    """Whether a blob is here, and reading it asks no other machine.  What does not say so does."""
+    asked = getattr(blobs, "is_local", None)
+    return bool(asked and asked(digest))
+
+
 class MemoryBlobs:
     """Blobs in memory.
 
@@ -84,6 +90,8 @@ class MemoryBlobs:
     def has(self, digest: Digest, /) -> bool:
         return digest in self._blobs
 
+    is_local = has
+
     def __iter__(self) -> Iterator[Digest]:
         return iter(self._blobs)
 
@@ -106,6 +114,8 @@ class FileBlobs:
             return stat.S_ISREG(os.lstat(self.path(digest)).st_mode)
         except OSError:
             return False
+
+    is_local = has
 
     def open(self, descriptor: Descriptor, /) -> io.BufferedIOBase:
         file = _regular(self.path(descriptor.digest))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from . import archive, layout
-from .errors import ImageError, Missing
+from .errors import ImageError, InvalidLayer, Missing
 from .image import Image
 from .platform import Platform
 from .reference import Reference
@@ -27,14 +27,15 @@ def open_source(path: StrPath) -> Source:
         return layout.Layout.open(path)
     if not os.path.exists(path):
         raise Missing(f"there is nothing at {os.fspath(path)}")
-    try:
-        return archive.Archive.open(path)
-    except Missing:
-        pass
-    try:
-        return layout.Layout.open(path)
-    except Missing:
-        raise Missing(f"{os.fspath(path)} is neither an OCI layout nor a docker-archive") from None
+    neither = f"{os.fspath(path)} is neither an OCI layout nor a docker-archive"
+    for kind in (archive.Archive, layout.Layout):
+        try:
+            return kind.open(path)
+        except Missing:
+            continue
+        except InvalidLayer as error:
+            raise type(error)(f"{os.fspath(path)}: {error}") from error
+    raise Missing(neither)
 
 
 def open_image(path: StrPath, reference: Reference | str | None = None, *, platform: Platform | str | None = None) -> Image:

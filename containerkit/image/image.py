@@ -33,6 +33,7 @@ from .platform import Platform
 from .sources import Sources
 
 if TYPE_CHECKING:
+    from .comparison import Comparison
     from .reference import Reference
     from .store import Store
 
@@ -97,17 +98,20 @@ class Image:
         wanted = Platform.parse(platform) if isinstance(platform, str) else platform or Platform.here()
         return cls.of(ImageConfig(platform=wanted))
 
-    def save(self, path: StrPath, reference: Reference | str = "", *, docker: bool = False, tar: bool | None = None) -> None:
+    def save(
+        self, path: StrPath, reference: Reference | str = "", *, docker: bool = False, tar: bool | None = None, plain: bool = False
+    ) -> None:
         """Write it to an OCI layout, byte for byte.
 
         :param reference: its name there
         :param docker: as a docker-archive rather than an OCI layout
+        :param plain: with its layers as plain tars, so that its digest is another; its id stays
         :param tar: a tar or a directory; by the name's ending unless given
         :raises ImageError: something is missing, or not what its digest says
         """
         from .files import save_image
 
-        save_image(self, path, reference, docker=docker, tar=tar)
+        save_image(mutate.plain(self) if plain else self, path, reference, docker=docker, tar=tar)
 
     @classmethod
     def pull(cls, reference: Reference | str, store: Store | None = None, **options: Any) -> Image:
@@ -262,6 +266,12 @@ class Image:
         from ..build import run
 
         return run(self, argv, **options)
+
+    def diff(self, other: Image) -> Comparison:
+        """What differs in another image: layers, configuration and, when asked, files.  See `Comparison`."""
+        from .comparison import Comparison
+
+        return Comparison(self, other)
 
     def append(self, *layers: Layer, history: Iterable[History] | History | str = ()) -> Image:
         """With more layers on top.  See `mutate.append`."""

@@ -10,43 +10,31 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
 import io
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
-from typing import BinaryIO, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import BinaryIO, Literal
 
-from ..program import extension, number
-from . import _root, diff, media
+from . import _making, _root, diff, media
 from ._ahead import Ahead, Checked
-from .blobs import Blobs, FileBlobs, MemoryBlobs
-from .compression import Block, Compressor, Decompressed
+from ._making import Feed, Store
+from ._staging import appearing
+from .blobs import Blobs, MemoryBlobs
+from .compression import Decompressed
 from .descriptor import Descriptor
 from .digest import CHUNK, Digest, Readable
-from .errors import CannotUnpack, ImageError, InvalidLayer, Mismatch, Missing
+from .errors import ImageError, InvalidLayer, Mismatch, Missing
 from .ids import Ids
 from .limits import Limits
 from .tar import Entry, Reader
 from .unpack import Unpacked, unpack
 
-__all__ = ["Layer"]
+__all__ = ["Feed", "Layer"]
 
 StrPath = str | os.PathLike[str]
-Store = FileBlobs | MemoryBlobs
-Feed = Callable[[Block], object]
 SPOOLED = 16 << 20
-
-
-class _Sink(Protocol):
-    """Where the bytes of a new blob go."""
-
-    def write(self, data: bytes, /) -> object: ...
-
-    def commit(self, media_type: str) -> Descriptor: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +43,12 @@ class Layer:
 
     :param descriptor: of the blob, as it is stored
     :param diff_id: the digest of the tar in it
-    :param blobs: where the blob is
+    :param blobs: where the blob is; two layers are equal wherever their blobs are
     """
 
     descriptor: Descriptor
     diff_id: Digest
-    blobs: Blobs
+    blobs: Blobs = field(compare=False)
 
     @property
     def digest(self) -> Digest:
@@ -141,17 +129,8 @@ class Layer:
         :param directory: must not be there; its parent must.  The other parameters are those of `unpack`.
         :raises CannotUnpack: something is there;  :raises Mismatch: these are not the layer's bytes
         """
-        target = os.path.abspath(directory)
-        staging = tempfile.mkdtemp(prefix=f".{os.path.basename(target)}.", dir=os.path.dirname(target))
-        try:
-            os.chmod(staging, 0o755)
-            made = self.unpack_into(staging, whiteouts=whiteouts, xattrs=xattrs, ids=ids, limits=limits, skip=skip)
-            _sync(staging)
-            _rename_new(staging, target)
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
-        return made
+        with appearing(directory) as staging:
+            return self.unpack_into(staging, whiteouts=whiteouts, xattrs=xattrs, ids=ids, limits=limits, skip=skip)
 
     def unpack_into(
         self, directory: StrPath, *, whiteouts: Literal["overlay", "plain"] = "plain", xattrs: str = "user", ids: Ids | None = None,
@@ -185,13 +164,8 @@ class Layer:
         :param compression: of a tar that is not compressed: "none", "gzip" or "zstd"
         :raises InvalidLayer: damaged
         """
-        head = b""
-        while len(head) < 6 and (more := stream.read(6 - len(head))):
-            head += more
-        whole = _Joined(head, stream)
-        if (found := media.sniff(head)) == "none":
-            return cls._made(lambda sink: _copy(whole, sink), blobs, compression)
-        return cls._kept(whole, blobs or MemoryBlobs(), found, limits)
+        blobs = blobs if blobs is not None else MemoryBlobs()
+        return cls(*_making.from_tar(stream, blobs, compression, limits), blobs)
 
     @classmethod
     def from_directory(
@@ -206,7 +180,7 @@ class Layer:
         :param level: how hard to try; fast unless given
         """
         write = diff.write_upper if upper else diff.write_tree
-        return cls._made(lambda sink: write(directory, sink, form), blobs, compression, level)
+        return cls.written(lambda sink: write(directory, sink, form), blobs, compression, level)
 
     @classmethod
     def from_difference(
@@ -214,34 +188,20 @@ class Layer:
         level: int | None = None,
     ) -> Layer:  # fmt: skip
         """A layer that turns one plain tree into another."""
-        return cls._made(lambda sink: diff.write_difference(old, new, sink, form), blobs, compression, level)
+        return cls.written(lambda sink: diff.write_difference(old, new, sink, form), blobs, compression, level)
 
     @classmethod
-    def _made(cls, write: Callable[[Feed], object], blobs: Store | None, compression: str, level: int | None = None) -> Layer:
+    def written(
+        cls, write: Callable[[Feed], object], blobs: Store | None = None, compression: str = "gzip", level: int | None = None
+    ) -> Layer:
+        """A layer of the tar that `write` writes: hashed twice and compressed while it is written.
+
+        :param write: is called once, with a function that takes the tar in blocks, which are not to be changed any more
+        """
         blobs = blobs if blobs is not None else MemoryBlobs()
-        hasher = hashlib.sha256()
-        with _writer(blobs) as sink:
-            compressor = Compressor(_write_to(sink), compression, level=level, seen=hasher.update)
-            try:
-                write(compressor.feed)
-                compressor.close()
-            finally:
-                compressor.abandon()
-            descriptor = sink.commit(media.layer(compression))
-        return cls(descriptor, Digest.finish(hasher), blobs)
+        return cls(*_making.written(write, blobs, compression, level), blobs)
 
-    @classmethod
-    def _kept(cls, stream: Readable, blobs: Store, compression: str, limits: Limits | None) -> Layer:
-        hasher = hashlib.sha256()
-        with _writer(blobs) as sink:
-            tee = _Tee(stream, sink)
-            tar = Decompressed(tee, compression, limits=limits)
-            while data := tar.read(CHUNK):
-                hasher.update(data)
-            while tee.read(CHUNK):
-                pass
-            descriptor = sink.commit(media.layer(compression))
-        return cls(descriptor, Digest.finish(hasher), blobs)
+    _made = written
 
 
 class _Whole:
@@ -267,69 +227,6 @@ class _Whole:
             pass
 
 
-class _Joined:
-    """A stream whose first bytes were read already."""
-
-    def __init__(self, head: bytes, stream: Readable) -> None:
-        self._head, self._stream = head, stream
-
-    def read(self, size: int = -1, /) -> bytes:
-        if self._head:
-            data, self._head = self._head, b""
-            return data
-        return self._stream.read(size)
-
-
-class _Tee:
-    """Keeps what is read."""
-
-    def __init__(self, stream: Readable, sink: _Sink) -> None:
-        self._stream, self._sink = stream, sink
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._stream.read(size)
-        if data:
-            self._sink.write(data)
-        return data
-
-
-class _Memory:
-    """A blob in memory, being written."""
-
-    def __init__(self, blobs: MemoryBlobs) -> None:
-        self._blobs, self._data = blobs, bytearray()
-
-    def write(self, data: bytes, /) -> None:
-        self._data += data
-
-    def commit(self, media_type: str) -> Descriptor:
-        return self._blobs.add(bytes(self._data), media_type)
-
-
-def _write_to(sink: _Sink) -> Feed:
-    return sink.write  # type: ignore[return-value]  # a bytearray is bytes to whoever only reads it
-
-
-@contextlib.contextmanager
-def _writer(blobs: Store) -> Iterator[_Sink]:
-    if isinstance(blobs, MemoryBlobs):
-        yield _Memory(blobs)
-    else:
-        with blobs.writer() as writer:
-            yield writer
-
-
-def _copy(stream: Readable, sink: Callable[[Block], object]) -> None:
-    """In blocks of one size, whatever the stream gives: the compressed bytes depend on it."""
-    block = bytearray()
-    while data := stream.read(CHUNK):
-        block += data
-        while len(block) >= CHUNK:
-            sink(block[:CHUNK])
-            del block[:CHUNK]
-    sink(block)
-
-
 def _spool(reader: Reader, entry: Entry) -> BinaryIO:
     file = tempfile.SpooledTemporaryFile(SPOOLED)  # noqa: SIM115
     for offset, length in entry.sparse if entry.sparse is not None else ((0, entry.stored),):
@@ -340,21 +237,3 @@ def _spool(reader: Reader, entry: Entry) -> BinaryIO:
         file.truncate(entry.size)
     file.seek(0)
     return file  # type: ignore[return-value]
-
-
-def _sync(directory: str) -> None:
-    """One syncfs(2) instead of an fsync for each file."""
-    with _root.opened(os.open(directory, _root.DIRECTORY)) as fd:
-        result = extension().lib.ck_call(extension().ffi.new("struct ck_trace *"), number("syncfs"), fd, 0, 0, 0, 0, 0)
-    if result < 0:
-        raise OSError(-result, os.strerror(-result), directory)
-
-
-def _rename_new(staging: str, target: str) -> None:
-    """rename(2) replaces an empty directory, but no other one."""
-    try:
-        os.rename(staging, target)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise CannotUnpack(errno.EEXIST, os.fsencode(target), "something is there already") from error
-        raise

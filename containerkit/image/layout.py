@@ -54,6 +54,8 @@ class TarBlobs:
     def has(self, digest: Digest, /) -> bool:
         return self._place(digest) in self.tarball
 
+    is_local = has
+
     def open(self, descriptor: Descriptor, /) -> io.BufferedIOBase:
         member = self.tarball.find(self._place(descriptor.digest))
         if member.size != descriptor.size:

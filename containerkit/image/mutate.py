@@ -3,6 +3,7 @@
     append   with_config   with_annotations   with_platform      more, or said otherwise
     rebase                                                       other layers below
     squash   flatten                                             fewer layers
+    plain                                                        the same layers without compression
 
 The functions are also methods of `Image`.
 """
@@ -22,13 +23,14 @@ from .errors import ImageError, InvalidDocument, Unsupported
 from .history import History, matched, now
 from .layer import Layer
 from .manifest import Manifest
+from .plain import plain
 from .platform import Platform
 from .sources import Sources
 
 if TYPE_CHECKING:
     from .image import Image
 
-__all__ = ["append", "assemble", "flatten", "rebase", "squash", "with_annotations", "with_config", "with_platform"]
+__all__ = ["append", "assemble", "flatten", "plain", "rebase", "squash", "with_annotations", "with_config", "with_platform"]
 
 BASE_DIGEST, BASE_NAME = "org.opencontainers.image.base.digest", "org.opencontainers.image.base.name"
 
@@ -137,7 +139,7 @@ def squash(image: Image, keep: int = 0, *, blobs: FileBlobs | MemoryBlobs | None
         raise ImageError(f"squash: there are {len(layers)} layers, so {keep} of them cannot stay")
     if len(layers) - keep < (1 if not keep else 2):
         return image
-    made = Layer._made(lambda sink: merge.write(layers[keep:], sink, bottom=not keep), blobs, compression)
+    made = Layer.written(lambda sink: merge.write(layers[keep:], sink, bottom=not keep), blobs, compression)
     config = image.config.with_(history=_squashed(image, keep))
     return _again(image, config, (*layers[:keep], made))
 

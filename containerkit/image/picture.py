@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .blobs import is_local
 from .digest import Digest
 from .errors import ImageError
 from .history import matched
@@ -60,7 +61,8 @@ def rows(image: Image, limit: int | None = SMALL) -> list[Row]:
             found.append(Row(None, words))
             continue
         descriptor = descriptors[place]
-        read = bool(layers) and (limit is None or 0 < descriptor.size <= limit)
+        near = bool(layers) and is_local(layers[place].blobs, descriptor.digest)  # a picture fetches nothing
+        read = near and (limit is None or 0 < descriptor.size <= limit)
         found.append(Row(descriptor.size, words, _adds(layers[place], limit) if read else "", descriptor.digest))
     return found[::-1]
 

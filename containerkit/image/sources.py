@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Mapping
 
-from .blobs import Blobs
+from .blobs import Blobs, is_local
 from .descriptor import Descriptor
 from .digest import Digest
 from .errors import Missing
@@ -30,6 +31,13 @@ class Sources:
 
     def has(self, digest: Digest, /) -> bool:
         return self._place(digest) is not None
+
+    def is_local(self, digest: Digest, /) -> bool:
+        """Whether `open` would ask no other machine."""
+        if digest in self._known:
+            return is_local(self._known[digest], digest)
+        near = itertools.takewhile(lambda blobs: hasattr(blobs, "is_local"), self._others)
+        return any(is_local(blobs, digest) for blobs in near)
 
     def _place(self, digest: Digest) -> Blobs | None:
         if digest in self._known:

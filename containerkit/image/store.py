@@ -283,7 +283,7 @@ class Store(Source):
             pairs = zip(image.layers, image.chain_ids, strict=True)
             made = [workers.submit(self.trees.make, layer, chain, lease) for layer, chain in pairs]
             found = tuple(each.result() for each in made)
-        self.trees.settle(image.chain_ids, lease)
+        self.trees.settle(image.chain_ids)
         return found
 
     def adopt(self, layer: Layer, upper: StrPath, chain: Digest, *, form: Form | None = None) -> Path:

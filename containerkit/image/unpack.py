@@ -245,4 +245,4 @@ class _Unpacker:
                     os.fchmod(fd, stat.S_IMODE(entry.st_mode))
                 else:
                     self.attributes.put(fd, entry)
-                    self.form.implied.discard(self.root.path_of(fd))
+                    self.form.described(path, fd)
