@@ -149,6 +149,15 @@ def test_outputs(store: Store, context: Path, tmp_path: Path, capsys: pytest.Cap
         assert Image.open(places[kind], "app").id == store.get("app").id
 
 
+def test_what_was_built_elsewhere(store: Store, context: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    away = ["--store", str(tmp_path / "away")]
+    Store(tmp_path / "away").put(store.get("box"), "box")
+    assert main(["build", "--cache-to", f"type=local,dest={tmp_path}/cache", str(context)]) == 0
+    assert " CACHED" not in capsys.readouterr().err
+    assert main([*away, "build", "--cache-from", f"type=local,src={tmp_path}/cache", str(context)]) == 0
+    assert " CACHED" in capsys.readouterr().err
+
+
 def test_a_context_by_name(store: Store, context: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "file").write_text("more")

@@ -430,6 +430,15 @@ def test_formats(both: Said, tmp_path: Path, form: str, name: str) -> None:
             assert ("manifest.json" in tar.getnames()) == (form == "docker-archive")
 
 
+@pytest.mark.parametrize("form", ["docker-archive", "oci-archive"])
+def test_plain_layers(both: Said, tmp_path: Path, form: str) -> None:
+    assert both(f"save --uncompressed --format {form} -o {tmp_path}/x.tar app:1").code == 0
+    image = Image.open(tmp_path / "x.tar", "app:1")
+    assert image.id == image_of(ONE).id
+    assert [str(layer.digest) for layer in image.layers] == ONE.diff_ids
+    image.validate()
+
+
 def test_an_id_has_no_name_in_a_file(both: Said, tmp_path: Path) -> None:
     id = image_of(ONE).id
     assert both(f"save {id.short} -o {tmp_path}/x.tar").code == 0

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from .. import changes
 from ..changes import Change
 from ..errors import ImageError
-from ..image import Descriptor, History, Image, ImageConfig, Layer, Platform, Reference, archive, layout, media, merge
+from ..image import Descriptor, History, Image, ImageConfig, Layer, Platform, Reference, archive, layout, media, merge, mutate
 from ..image._tarring import appearing
 from ..image.blobs import Blobs, TemporaryBlobs
 from ..image.errors import InvalidReference
@@ -38,6 +38,7 @@ def _declare_save(parser: Parser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="where to; standard output unless given, where that is no terminal")
     parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="docker-archive, which is an OCI layout too, unless given")
     parser.add_argument("--platform", metavar="OS/ARCH", help="of a name for several machines the image for this one")
+    parser.flag("--uncompressed", help="with plain layers, for docker before 23, which loads no zstd")
     parser.flag("-q", "--quiet", help="accepted; it says nothing anyway")
     parser.add_argument("images", nargs="+", metavar="IMAGE")
     parser.set_defaults(verb=_save)
@@ -47,7 +48,10 @@ def _save(options: argparse.Namespace) -> int:
     """Only a docker-archive needs one machine's image out of an index: the others keep the index, unless one is asked for."""
     store = store_of(options)
     docker = options.format == "docker-archive"
-    items = [_item(store, name, options.platform, one=docker) for name in options.images]
+    one = docker or options.uncompressed
+    items = [_item(store, name, options.platform, one=one) for name in options.images]
+    if options.uncompressed:
+        items = [_plain(*item) for item in items]
     if options.output is None and sys.stdout.isatty():
         raise ImageError("a tar is not for a terminal: use -o FILE, or redirect the output")
     if options.format == "oci-dir" and options.output is None:
@@ -71,6 +75,11 @@ def _item(store: Store, name: str, platform: str | None, *, one: bool) -> tuple[
         names = {known for each in store.images() for known in each.names}
         return named(entry, str(full) if str(full) in names else ""), store.blobs
     return named(entry, ""), store.blobs
+
+
+def _plain(entry: Descriptor, blobs: Blobs) -> tuple[Descriptor, Blobs]:
+    image = mutate.plain(Image.load(blobs, entry))
+    return named(image.descriptor, name_of(entry)), image.blobs
 
 
 def _layout_to(file: BinaryIO, items: Iterable[tuple[Descriptor, Blobs]]) -> None:

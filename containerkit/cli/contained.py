@@ -96,7 +96,8 @@ def of_image(image: Image, root: LayerFS, options: argparse.Namespace) -> Contai
     resolver = _resolver() if options.network == "host" else ()
     stop = _signal(options.stop_signal or config.stop_signal)
     cwd = options.workdir or config.working_dir or "/"
-    return Contained(_argv(config, options), env, cwd, user, (*identity, *resolver), stop, from_image=True)
+    more = (*identity, *resolver, *_made(cwd, options))
+    return Contained(_argv(config, options), env, cwd, user, more, stop, from_image=True)
 
 
 def _environment() -> dict[str, str]:
@@ -149,6 +150,13 @@ def _signal(text: str) -> int:
         return int(text) if text.isdigit() and 0 < int(text) < signal.NSIG else signal.Signals[f"SIG{name or 'TERM'}"]
     except KeyError:
         raise PlanError(f"no such signal: {text!r}") from None
+
+
+def _made(cwd: str, options: argparse.Namespace) -> tuple[Part, ...]:
+    """Docker makes a working directory that is not there."""
+    from ..build.parts import Directory
+
+    return () if cwd == "/" or options.read_only else (Directory(cwd),)
 
 
 def _resolver() -> tuple[Part, ...]:

@@ -78,6 +78,7 @@ def _users(store: Store) -> None:
     assert containerkit(store, "run", "other").stdout.split() == ["1000", "1001", "/srv", "/home/web", "usual"]
     assert containerkit(store, "run", "other", "-w", "given").stdout.split()[3:] == ["/home/web", "-w", "given"]
     assert containerkit(store, "run", "-u", "7:8", "-w", "/", "other").stdout.split() == ["7", "8", "/", "/", "usual"]
+    assert containerkit(store, "run", "-w", "/new/place", "--entrypoint", "sh", "other", "-c", "pwd").stdout == "/new/place\n"
     assert containerkit(store, "run", "-u", "root", "--entrypoint", "id", "other", "-u").stdout == "0\n"
     assert containerkit(store, "run", "-u", "nobody-here", "other").returncode == 125
 
@@ -106,7 +107,8 @@ def test_supplementary_groups_and_owners(store: Store) -> None:
 def test_exit_codes_are_dockers(store: Store) -> None:
     codes = {
         "run box nothing": 127, "run box /srv/nothing": 127, "run box /etc/passwd": 126, "run box /srv": 126,
-        "run --pull never nobody sh": 125, "run --stop-signal NONE box": 125, "run -w /nowhere box": 125, "run --entrypoint= box": 125,
+        "run --pull never nobody sh": 125, "run --stop-signal NONE box": 125, "run --read-only -w /nowhere box": 125,
+        "run --entrypoint= box": 125,
         "run --init box sh -c 'kill -9 $$'": 137,
     }  # fmt: skip
     for line, code in codes.items():
