@@ -37,9 +37,13 @@ class Instruction:
         :param warn: called with a remark for each variable that is not there
         :raises DockerfileError: ``${x:?}`` of a variable that is not set, or what came out is not allowed here
         """
-        return self._expanded(Expansion(lookup, self.escape, warn))
+        return self.expanded(Expansion(lookup, self.escape, warn))
 
-    def _expanded(self, expansion: Expansion) -> Self:
+    def expanded(self, expansion: Expansion) -> Self:
+        """As `expand`, in a way that is settled already.
+
+        :raises DockerfileError: as `expand`
+        """
         return self
 
     def arguments(self) -> Iterator[str]:

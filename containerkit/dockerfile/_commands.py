@@ -49,7 +49,7 @@ class Run(Instruction):
     def _is_heredoc(self) -> bool:
         return bool(self.heredocs) and announced(self.command.words[0], self.where) is not None
 
-    def _expanded(self, expansion: Expansion) -> Run:
+    def expanded(self, expansion: Expansion) -> Run:
         mounts = (expanded(mount, expansion) if isinstance(mount, Unexpanded) else mount for mount in self.mounts)
         return replace(self, mounts=tuple(mounts))
 

@@ -37,7 +37,7 @@ class _Files(Instruction):
     link: bool = False
     excludes: tuple[str, ...] = ()
 
-    def _expanded(self, expansion: Expansion) -> Self:
+    def expanded(self, expansion: Expansion) -> Self:
         expanded = replace(
             self,
             sources=tuple(expansion.word(source) for source in self.sources),
@@ -106,8 +106,8 @@ class Add(_Files):
     keep_git_dir: bool = False
     unpack: bool | None = None
 
-    def _expanded(self, expansion: Expansion) -> Add:
-        return replace(_Files._expanded(self, expansion), checksum=expansion.word(self.checksum))
+    def expanded(self, expansion: Expansion) -> Add:
+        return replace(_Files.expanded(self, expansion), checksum=expansion.word(self.checksum))
 
     def written_flags(self) -> Iterator[str]:
         unpack = "false" if self.unpack is False else self.unpack

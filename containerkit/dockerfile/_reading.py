@@ -49,5 +49,5 @@ def instruction(context: Context) -> Instruction:
             raise keyword.where.error("a line of nothing: an instruction was expected")
         raise keyword.where.error(f"unknown instruction: {keyword[:80]}{suggestion(keyword, READ)}")
     made = read(context)
-    made._expanded(Expansion({}, context.escape, dry=True))
+    made.expanded(Expansion({}, context.escape, dry=True))
     return made

@@ -45,7 +45,7 @@ class From(Instruction):
     name: str = ""
     platform: str = ""
 
-    def _expanded(self, expansion: Expansion) -> From:
+    def expanded(self, expansion: Expansion) -> From:
         image = expansion.word(self.image)
         if not image:
             raise image.where.error(f"{self.image[:80]} is empty: the name of an image was expected")
@@ -65,7 +65,7 @@ class Arg(Instruction):
     keyword: ClassVar[str] = "ARG"
     pairs: tuple[Pair, ...]
 
-    def _expanded(self, expansion: Expansion) -> Arg:
+    def expanded(self, expansion: Expansion) -> Arg:
         return replace(self, pairs=tuple(pair.expanded(expansion) for pair in self.pairs))
 
     def arguments(self) -> Iterator[str]:
@@ -83,7 +83,7 @@ class _Pairs(Instruction):
     pairs: tuple[Pair, ...]
     legacy: bool = False
 
-    def _expanded(self, expansion: Expansion) -> Self:
+    def expanded(self, expansion: Expansion) -> Self:
         return replace(self, pairs=tuple(pair.expanded(expansion) for pair in self.pairs))
 
     def arguments(self) -> Iterator[str]:
@@ -111,7 +111,7 @@ class User(Instruction):
     keyword: ClassVar[str] = "USER"
     user: str
 
-    def _expanded(self, expansion: Expansion) -> User:
+    def expanded(self, expansion: Expansion) -> User:
         return replace(self, user=expansion.word(self.user))
 
     def arguments(self) -> Iterator[str]:
@@ -125,7 +125,7 @@ class Workdir(Instruction):
     keyword: ClassVar[str] = "WORKDIR"
     path: str
 
-    def _expanded(self, expansion: Expansion) -> Workdir:
+    def expanded(self, expansion: Expansion) -> Workdir:
         return replace(self, path=expansion.word(self.path))
 
     def arguments(self) -> Iterator[str]:
@@ -139,7 +139,7 @@ class Volume(Instruction):
     keyword: ClassVar[str] = "VOLUME"
     paths: tuple[str, ...]
 
-    def _expanded(self, expansion: Expansion) -> Volume:
+    def expanded(self, expansion: Expansion) -> Volume:
         return replace(self, paths=tuple(expansion.word(path) for path in self.paths))
 
     def arguments(self) -> Iterator[str]:
@@ -156,7 +156,7 @@ class Expose(Instruction):
     keyword: ClassVar[str] = "EXPOSE"
     ports: tuple[str, ...]
 
-    def _expanded(self, expansion: Expansion) -> Expose:
+    def expanded(self, expansion: Expansion) -> Expose:
         words = dict.fromkeys(word for written in self.ports for word in expansion.words(written))
         single: dict[str, None] = {}
         come = 0
@@ -179,7 +179,7 @@ class StopSignal(Instruction):
     keyword: ClassVar[str] = "STOPSIGNAL"
     signal: str
 
-    def _expanded(self, expansion: Expansion) -> StopSignal:
+    def expanded(self, expansion: Expansion) -> StopSignal:
         word = expansion.word(self.signal)
         return replace(self, signal=word if expansion.open(word) else Word(value(signal_name, word), word.where))
 
