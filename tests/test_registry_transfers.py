@@ -21,9 +21,10 @@ from sample_images import Sample, base, image_of, tar_of
 from containerkit.errors import Unavailable
 from containerkit.image.blobs import MemoryBlobs
 from containerkit.image.digest import Digest
-from containerkit.image.errors import Mismatch, Missing
+from containerkit.image.errors import LimitExceeded, Mismatch, Missing
 from containerkit.image.image import Image
 from containerkit.image.index import Index
+from containerkit.image.limits import Limits
 from containerkit.image.store import Store
 from containerkit.registry import Credentials, Progress, Registries, Registry, Retries, Timeouts, copy, pull, push
 from containerkit.registry.errors import NotFound, ProtocolError, Refused, ServerError
@@ -466,6 +467,14 @@ def test_one_digest_with_two_sizes(fake: Fake, registry: Registry, image: Image,
     fake.blobs["app", image.id] = image.config_data
     with pytest.raises(Mismatch, match="twice"):
         pull(name(registry), store, registries=registry)
+
+
+def test_a_blob_that_is_larger_than_allowed_does_not_come(fake: Fake, registry: Registry, image: Image, tmp_path: Path) -> None:
+    push(image, name(registry), registries=registry)
+    fake.script.requests.clear()
+    with pytest.raises(LimitExceeded, match=r"Limits\.bytes"):
+        pull(name(registry), Store(tmp_path / "small", limits=Limits(bytes=99_999)), registries=registry)
+    assert len(fake.script.requests) == 2
 
 
 def test_an_image_is_read_from_where_it_is(fake: Fake, registry: Registry, image: Image, store: Store) -> None:

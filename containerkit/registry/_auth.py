@@ -16,7 +16,8 @@ from urllib.parse import quote, urlencode
 
 from ..image.documents import Fields
 from ..image.errors import ImageError
-from ._http import Http, Origin, Response, target
+from ._http import Http, Response
+from ._origins import Origin, target
 from .credentials import Credentials
 from .errors import ProtocolError, RegistryError, Unauthorized
 from .patience import Retries, insist

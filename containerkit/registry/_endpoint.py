@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ..image.errors import InvalidReference
 from ._auth import Authority, Scopes
-from ._http import Body, Http, Origin, Response, is_loopback, target
+from ._http import Body, Http, Response
+from ._origins import Origin, is_loopback, target
 from .credentials import Credentials
 from .errors import Absent, ProtocolError
 from .patience import Retries, Timeouts, insist

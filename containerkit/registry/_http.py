@@ -10,88 +10,26 @@ import io
 import socket
 import ssl
 import threading
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from ipaddress import ip_address
 from types import TracebackType
 from typing import Any
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from ..image import documents
 from ..image.digest import CHUNK
 from ..image.errors import ImageError, LimitExceeded
 from . import _work
+from ._origins import Origin, proxy
 from ._wire import library, meaning, pools
 from .errors import Absent, Fault, ProtocolError, RegistryError, Unreachable, Untrusted, printable, refusal
 from .patience import Timeouts, seconds_after
 
-__all__ = ["Body", "Http", "Origin", "Response", "is_loopback", "proxy", "target"]
+__all__ = ["Body", "Http", "Response"]
 
 Body = bytes | Callable[[], Iterable[bytes]] | None
 VERSION = "0.1.0"
 AGENT = f"containerkit/{VERSION}"
 ERROR_LIMIT = 64 << 10  # bytes of an answer that is an error
-PORTS = {"http": 80, "https": 443}
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Who is talked to: what a password is for."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @classmethod
-    def of(cls, url: str) -> Origin:
-        """:raises ProtocolError: not a URL of http or https, or one with a password in it"""
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            raise ProtocolError(f"not a URL: {url[:200]!r}: {error}") from None
-        if parts.scheme not in PORTS or not parts.hostname or parts.username is not None or parts.password is not None:
-            raise ProtocolError(f"not a URL to go to: {url[:200]!r}")
-        return cls(parts.scheme, parts.hostname.lower(), port if port is not None else PORTS[parts.scheme])
-
-
-def target(base: str, location: str) -> str:
-    """Where a Location or a Link leads, seen from `base`.  Without a fragment.
-
-    :raises ProtocolError: nowhere: not http, longer than any URL, with characters that none has
-    """
-    if not location or len(location) > 16384 or not location.isascii() or any(ord(c) <= 32 or ord(c) == 127 for c in location):
-        raise ProtocolError(f"not a place to go to: {location[:200]!r}")
-    try:
-        found: SplitResult = urlsplit(urljoin(base, location))
-    except ValueError as error:
-        raise ProtocolError(f"not a place to go to: {location[:200]!r}: {error}") from None
-    url = found._replace(fragment="").geturl()
-    Origin.of(url)
-    return url
-
-
-def is_loopback(host: str) -> bool:
-    """Whether what is sent there never leaves this machine."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def proxy(origin: Origin) -> str:
-    """The proxy to go through, as $https_proxy, $http_proxy and $no_proxy say; "" for none.  This machine is reached without.
-
-    :raises ProtocolError: it is none
-    """
-    if is_loopback(origin.host) or urllib.request.proxy_bypass(f"{origin.host}:{origin.port}"):
-        return ""
-    found = urllib.request.getproxies_environment().get(origin.scheme, "")
-    found = found if not found or "://" in found else f"http://{found}"
-    if found and urlsplit(found).scheme not in PORTS:
-        raise ProtocolError(f"the proxy for {origin.scheme} is none of http: {printable(found)[:100]}")
-    return found
 
 
 class Response:

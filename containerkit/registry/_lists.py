@@ -10,7 +10,8 @@ from ..image.documents import Fields
 from ..image.errors import ImageError, LimitExceeded
 from ._auth import Scopes
 from ._endpoint import Endpoint
-from ._http import Origin, Response, target
+from ._http import Response
+from ._origins import Origin, target
 from .errors import ProtocolError
 
 __all__ = ["names", "pages"]

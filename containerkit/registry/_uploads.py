@@ -18,7 +18,8 @@ from ..image.descriptor import Descriptor
 from ..image.digest import Digest
 from ..image.errors import Mismatch
 from ._endpoint import Endpoint
-from ._http import Response, target
+from ._http import Response
+from ._origins import target
 from .errors import NotFound, ProtocolError, Refused, RegistryError, Unreachable
 from .patience import insist, may_pass
 

@@ -24,6 +24,7 @@ from ..image.errors import Mismatch, Missing
 from ..image.image import Image
 from ..image.index import Index
 from ..image.layer import Layer
+from ..image.limits import Limits
 from ..image.platform import Platform
 from ..image.reference import Reference
 from ..image.store import Session, Store
@@ -63,7 +64,7 @@ def pull(
     :param workers: blobs at a time
     :return: the image in the store; the index, where all of it was asked for and it is one
     :raises RegistryError: the registry does not give it;  :raises ImageError: what it gives is not what it should be
-    :raises Missing: there is nothing for that platform
+    :raises Missing: there is nothing for that platform;  :raises LimitExceeded: more than `Limits` of the store allow
     """
     wanted = Reference.parse(str(reference))
     tell = Reporter(progress)
@@ -75,7 +76,9 @@ def pull(
         chosen = _chosen(source, root, Platform.parse(platform) if isinstance(platform, str) else platform, all_platforms)
         images = work.run([functools.partial(Image.load, source, each) for each in chosen])
         needed, bring = _needed(images, unpack).values(), _Bring(source, session, tell)
+        limits = store.trees.limits or Limits()
         for blob, _ in needed:
+            limits.check("bytes", blob.size, f"blob {blob.digest.short}")
             tell(blob, "waiting")
         work.run([functools.partial(bring.blob, *each) for each in needed])
         for each in reversed(source.documents.values()):

@@ -1,0 +1,74 @@
+"""Who is talked to, where a registry may lead, and what is in between."""
+
+from __future__ import annotations
+
+import urllib.request
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from .errors import ProtocolError, printable
+
+__all__ = ["Origin", "is_loopback", "proxy", "target"]
+
+PORTS = {"http": 80, "https": 443}
+LONGEST = 16384  # characters of a URL
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who is talked to: what a password is for."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> Origin:
+        """:raises ProtocolError: not a URL of http or https, or one with a password in it"""
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise ProtocolError(f"not a URL: {url[:200]!r}: {error}") from None
+        if parts.scheme not in PORTS or not parts.hostname or parts.username is not None or parts.password is not None:
+            raise ProtocolError(f"not a URL to go to: {url[:200]!r}")
+        return cls(parts.scheme, parts.hostname.lower(), port if port is not None else PORTS[parts.scheme])
+
+
+def target(base: str, location: str) -> str:
+    """Where a Location or a Link leads, seen from `base`.  Without a fragment.
+
+    :raises ProtocolError: nowhere: not http, longer than any URL, with characters that none has
+    """
+    if not location or len(location) > LONGEST or not location.isascii() or any(ord(c) <= 32 or ord(c) == 127 for c in location):
+        raise ProtocolError(f"not a place to go to: {location[:200]!r}")
+    try:
+        found: SplitResult = urlsplit(urljoin(base, location))
+    except ValueError as error:
+        raise ProtocolError(f"not a place to go to: {location[:200]!r}: {error}") from None
+    url = found._replace(fragment="").geturl()
+    Origin.of(url)
+    return url
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is sent there never leaves this machine."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def proxy(origin: Origin) -> str:
+    """The proxy to go through, as $https_proxy, $http_proxy and $no_proxy say; "" for none.  This machine is reached without.
+
+    :raises ProtocolError: it is none
+    """
+    if is_loopback(origin.host) or urllib.request.proxy_bypass(f"{origin.host}:{origin.port}"):
+        return ""
+    found = urllib.request.getproxies_environment().get(origin.scheme, "")
+    found = found if not found or "://" in found else f"http://{found}"
+    if found and urlsplit(found).scheme not in PORTS:
+        raise ProtocolError(f"the proxy for {origin.scheme} is none of http: {printable(found)[:100]}")
+    return found
