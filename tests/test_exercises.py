@@ -77,6 +77,14 @@ WRONG = [
     ("fetch", "size + 1 - len(found)", "1 << 16", "bytes come without end"),
     ("fetch", "size + 1 - len(found)", "size - len(found)", "one byte more comes"),
     ("fetch", "raise LookupError(path)", "return found", "the answer is 404"),
+    ("recipe", "COPY package.json install ./", "COPY . .", "the token is in layer 3"),
+    ("recipe", "COPY package.json install ./", "COPY app.js package.json install ./", "what comes before it must not depend on app.js"),
+    ("recipe", "COPY package.json install ./", "RUN echo a, b > package.json\nCOPY install ./", "package.json changed, and `install` was not run"),
+    ("recipe", " && rm -r /tmp/rubbish", "\nRUN rm -r /tmp/rubbish", "remove it in the RUN that makes it"),
+    ("recipe", "--mount=type=secret,id=token ", "", "it cannot be built"),
+    ("recipe", 'ENTRYPOINT ["cat", "/app/app.js"]', "ENTRYPOINT cat /app/app.js", "no shell comes between"),
+    ("recipe", "USER 1000\n", "", "the user is 'root'"),
+    ("recipe", "WORKDIR /app\n", "", "/app/installed is not there"),
 ]  # fmt: skip
 
 
