@@ -126,5 +126,5 @@ def tree(image: Image, directory: Path) -> dict[str, str]:
         if path.is_symlink():
             found[name] = f"-> {os.readlink(path)}"
         elif path.is_file():
-            found[name] = path.read_text()
+            found[name] = path.read_bytes().decode(errors="replace")
     return found

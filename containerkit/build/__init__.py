@@ -9,7 +9,7 @@
     settings                                    the instructions that only set something
     copying  picking  matching  laying  modes   COPY and ADD
     context  tree  fetching                     where files come from
-    running  mounting  parts  settling          RUN
+    running  mounting  parts  lookups  settling RUN
     workshop  cache  digests  exchange          where layers go, and what was built before
     progress  errors                            what it tells
 

@@ -109,7 +109,7 @@ class Mounting:
         with Tree() as nothing:
             laying = Laying(nothing, self._workshop.form)
             laying.put([picked], b"" if picked.node.is_dir else b"file")
-            layer = Layer._made(laying.write, FileBlobs(self._workshop.directory()), "none")
+            layer = Layer.written(laying.write, FileBlobs(self._workshop.directory()), "none")
         trees = self._workshop.store.trees
         layer.unpack_into(place, whiteouts="plain", ids=trees.ids, limits=trees.limits, skip=trees.skip)
 

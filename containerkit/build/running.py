@@ -19,7 +19,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from .. import mounts, ns
 from ..accounts import Account
@@ -34,6 +33,7 @@ from ..seccomp import Seccomp
 from ..stdio import DEVNULL
 from ..step import Part
 from .errors import BuildError, Exited
+from .lookups import network_files
 from .parts import Directory, File, Files, Umask
 from .progress import Reporter
 from .settling import Stubs
@@ -42,7 +42,6 @@ from .workshop import Workshop
 __all__ = ["Job", "Running", "run"]
 
 HOSTNAME = "build"
-NETWORKS = ("default", "host", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ def run(workshop: Workshop, layers: Sequence[Layer], job: Job, reporter: Reporte
     """
     running.check()
     lowers = workshop.unpacked(layers) or (workshop.directory(),)
-    files = (*_network_files(job.network), *job.files)
+    files = (*network_files(job.network, HOSTNAME), *job.files)
     with workshop.tree(layers) as below, LayerFS(*lowers, directory=workshop.place(), xattrs=workshop.store.trees.xattrs) as root:
         stubs = Stubs(below, ["/proc", "/sys", "/dev", *(file.target for file in files), *job.places])
         made = _plan(workshop, job, root, files)
@@ -164,19 +163,3 @@ def _user(workshop: Workshop) -> list[Part]:
         return []
     ids = workshop.store.trees.ids
     return [ns.User(uids=ids.uids, gids=ids.gids)] if ids.chown else [ns.User()]
-
-
-def _network_files(network: str) -> Iterator[File]:
-    """What a program looks names up in.  They are gone with it, whatever it writes there."""
-    if network not in NETWORKS:
-        raise BuildError(f"a network is one of {', '.join(NETWORKS)}, not {network!r}")
-    hosts = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" if network == "none" else _host("/etc/hosts")
-    yield File("/etc/resolv.conf", b"" if network == "none" else _host("/etc/resolv.conf"))
-    yield File("/etc/hosts", hosts.rstrip(b"\n") + f"\n127.0.0.1\t{HOSTNAME}\n".encode())
-    yield File("/etc/hostname", f"{HOSTNAME}\n".encode())
-
-
-def _host(path: str) -> bytes:
-    with contextlib.suppress(OSError):
-        return Path(path).read_bytes()
-    return b""

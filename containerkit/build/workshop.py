@@ -77,7 +77,7 @@ class Workshop:
 
         :param write: writes the tar
         """
-        made = Layer._made(write, FileBlobs(self.directory()), self.compression)
+        made = Layer.written(write, FileBlobs(self.directory()), self.compression)
         self.hold([made.digest])
         assert isinstance(made.blobs, FileBlobs)
         source, target = Path(made.blobs.path(made.digest)), Path(self.store.blobs.path(made.digest))
@@ -100,7 +100,7 @@ class Workshop:
         chains = chain_ids(layer.diff_id for layer in layers)
         self.hold(chains)
         found = tuple(self.store.trees.make(layer, chain, self._lease) for layer, chain in zip(layers, chains, strict=True))
-        self.store.trees.settle(chains, self._lease)
+        self.store.trees.settle(chains)
         return found
 
     def tree(self, layers: Sequence[Layer]) -> Tree:
