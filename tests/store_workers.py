@@ -1,7 +1,8 @@
 """Two processes at work in one store, killed at random moments and begun again.  Run by tests/kernel/test_store.py.
 
-    python store_workers.py STORE LOG KILLS SEED
+    python store_workers.py STORE LOG KILLS SEED [HOST]
 
+They put, pull from the registry at HOST, build, name, unpack, forget and collect.
 Every line of the log is one write: `begin VERB NAME DIGEST` before a call, `done VERB NAME DIGEST` after it, `failed ...`.
 """
 
@@ -11,16 +12,22 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 import traceback
+from typing import NamedTuple
 
 from sample_images import Sample, base, image_of, tar_of
 
+from containerkit import registry
+from containerkit.build import build
 from containerkit.image.image import Image
 from containerkit.image.store import Store
 
 WORKERS = 2
-MEAN = 0.04  # seconds that a worker lives, on average
+MEAN = float(os.environ.get("CK_MEAN", "0.1"))  # seconds that a worker lives, on average
+EPOCH = "1600000000"
+VERBS = ["put", "put", "untag", "untag", "hold", "hold", "gc", "collect", "collect", "build", "build"]
 
 
 def samples() -> list[Sample]:
@@ -30,20 +37,55 @@ def samples() -> list[Sample]:
     return [Sample(*stack, Cmd=[str(number)]) for number, stack in enumerate(stacks)]
 
 
-def work(directory: str, log: int, number: int, seed: int) -> None:
-    """Puts, names, unpacks, forgets and collects, until it is killed."""
-    choose, images = random.Random(seed), {s.digest: image_of(s) for s in samples()}
-    store = Store(directory)
+def context(number: int) -> tuple[bytes, bytes]:
+    """A context as a tar, and a Dockerfile for it."""
+    many = {f"src/d{n % 7}/f{n}": f"{n}".encode() * number for n in range(100)}
+    return tar_of(many | {"own": str(number).encode()}), b"FROM scratch\nCOPY src /src\nENV A=b\nCOPY own /own\n"
+
+
+def built(store: Store, number: int, *names: str) -> Image:
+    """The same image whenever it is built."""
+    tar, dockerfile = context(number)
+    return build(tar, dockerfile=dockerfile, store=store, tags=names)
+
+
+class Known(NamedTuple):
+    """What there is to work with.
+
+    :ivar images: digest -> image
+    :ivar far: name -> digest, in the registry
+    :ivar near: number of a context -> digest of what is built of it
+    """
+
+    images: dict[str, Image]
+    far: dict[str, str]
+    near: dict[str, str]
+
+
+def work(directory: str, log: int, number: int, seed: int, known: Known) -> None:
+    """Works until it is killed."""
+    choose, (images, far, near) = random.Random(seed), known
+    store, verbs = Store(directory), VERBS + ["pull"] * (3 if far else 0)
 
     def say(*words: object) -> None:
         os.write(log, (" ".join(map(str, words)) + "\n").encode())
 
     while True:
         name, digest = f"w{number}/app:{choose.randrange(2)}", choose.choice(list(images))
-        verb = choose.choice(["put", "put", "put", "untag", "untag", "hold", "hold", "gc", "collect", "collect"])
+        verb = choose.choice(verbs)
+        if verb == "pull":
+            name, digest = choose.choice(list(far.items()))
+        elif verb == "build":
+            source, digest = choose.choice(list(near.items()))
         say("begin", verb, name, digest)
         if verb == "put":
             whole(store.put(images[digest], name), store)
+            whole(store.get(name), store)
+        elif verb == "pull":
+            whole(registry.pull(name, store, unpack=choose.random() < 0.7), store)
+            whole(store.get(name), store)
+        elif verb == "build":
+            assert built(store, int(source), name).digest == digest
             whole(store.get(name), store)
         elif verb == "untag" and name in {n for stored in store.images() for n in stored.familiar}:
             store.untag(name)
@@ -63,30 +105,44 @@ def whole(image: Image, store: Store) -> None:
     assert not lost, f"{lost} were collected"
 
 
-def begin(directory: str, log: int, number: int, seed: int) -> int:
+def begin(directory: str, log: int, number: int, seed: int, known: Known) -> int:
     if pid := os.fork():
         return pid
     try:
-        work(directory, log, number, seed)
+        work(directory, log, number, seed, known)
     except BaseException:
         os.write(log, f"failed {traceback.format_exc()!r}\n".encode())
     os._exit(1)
 
 
-def main(directory: str, path: str, kills: int, seed: int) -> None:
+def prepare(host: str) -> Known:
+    """Fills the registry, and finds out what will be built."""
+    images: dict[str, Image] = {s.digest: image_of(s) for s in samples()}
+    far = {}
+    for number, (digest, image) in enumerate(images.items() if host else ()):
+        far[f"{host}/s{number}:1"] = digest
+        registry.push(image, f"{host}/s{number}:1")
+    with tempfile.TemporaryDirectory() as other:
+        store = Store(other)
+        return Known(images, far, {str(number): built(store, number).digest for number in range(3)})
+
+
+def main(directory: str, path: str, kills: int, seed: int, host: str = "") -> None:
+    os.environ["SOURCE_DATE_EPOCH"] = EPOCH
     choose, log = random.Random(seed), os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    pids = {number: begin(directory, log, number, seed + number) for number in range(WORKERS)}
+    known = prepare(host)
+    pids = {number: begin(directory, log, number, seed + number, known) for number in range(WORKERS)}
     for turn in range(kills):
         time.sleep(choose.expovariate(1 / MEAN))
         number = choose.randrange(WORKERS)
         os.kill(pids[number], signal.SIGKILL)
         os.waitpid(pids[number], 0)
         os.write(log, b"killed\n")
-        pids[number] = begin(directory, log, number, seed + WORKERS * (turn + 1) + number)
+        pids[number] = begin(directory, log, number, seed + WORKERS * (turn + 1) + number, known)
     for pid in pids.values():
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), *sys.argv[5:])

@@ -146,7 +146,7 @@ def test_a_file_that_is_no_image_says_so(tmp_path: Path) -> None:
     with pytest.raises(InvalidLayer, match=r"notes\.txt: a checksum in a tar header"):
         files.open_source(tmp_path / "notes.txt")
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(Missing, match="fifo is not a file"):
+    with pytest.raises(Missing, match="fifo is neither"):
         files.open_source(tmp_path / "fifo")
 
 
