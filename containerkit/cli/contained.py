@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .. import mounts, ns
+from .. import merged, ns
 from ..accounts import Account, account
 from ..credentials import Credentials
 from ..errors import PlanError
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from ..image import Image, ImageConfig
 
 __all__ = ["Contained", "chosen", "of_image", "of_root"]
-
-RESOLVER = "/etc/resolv.conf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +81,20 @@ def chosen(options: argparse.Namespace) -> Image:
     return pulled(store, name, options)
 
 
-def of_image(image: Image, root: LayerFS, options: argparse.Namespace) -> Contained:
+def of_image(image: Image, root: LayerFS, options: argparse.Namespace, place: str) -> Contained:
     """What the command line says, and for the rest what the image does.
 
     :param root: where its users are named
+    :param place: an empty directory, for as long as the container lasts
     :raises PlanError: no program, a user that the image does not have, a signal that nobody has
     """
     config = image.config
     who = account(config.user if options.user is None else options.user, root.read)
     env = _environment() | {"HOSTNAME": options.hostname, "HOME": who.home} | config.environment | _asked(options.env)
     user, identity = _ids(who, options)
-    resolver = _resolver() if options.network == "host" else ()
     stop = _signal(options.stop_signal or config.stop_signal)
     cwd = options.workdir or config.working_dir or "/"
-    more = (*identity, *resolver, *_made(cwd, options))
+    more = (*identity, *_made(cwd, options), _lookups(root, options, place))
     return Contained(_argv(config, options), env, cwd, user, more, stop, from_image=True)
 
 
@@ -159,6 +157,11 @@ def _made(cwd: str, options: argparse.Namespace) -> tuple[Part, ...]:
     return () if cwd == "/" or options.read_only else (Directory(cwd),)
 
 
-def _resolver() -> tuple[Part, ...]:
-    """Who has this machine's network looks names up where it does."""
-    return (mounts.Bind(os.path.realpath(RESOLVER), RESOLVER, readonly=True),) if os.path.exists(RESOLVER) else ()
+def _lookups(root: LayerFS, options: argparse.Namespace, place: str) -> Part:
+    """/etc/hosts and its like, as docker gives them; not where the caller has others, or where there is no place for them."""
+    from ..build.lookups import network_files
+    from ..build.parts import Files
+
+    others = {text.split(":")[1] for text in options.volume if ":" in text}
+    wanted = (file for file in network_files(options.network, options.hostname) if file.target not in others)
+    return Files(place, tuple(file for file in wanted if not options.read_only or merged.find(file.target, root.lowers)))

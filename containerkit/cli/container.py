@@ -20,6 +20,7 @@ from ..layerfs import LayerFS
 from ..plan import Plan, plan
 from ..privileges import NoNewPrivileges
 from ..process import Process
+from ..scratch import Scratch
 from ..seccomp import Seccomp
 from ..stdio import PTY, Stream
 from ..step import Part
@@ -132,8 +133,8 @@ def planned(options: argparse.Namespace) -> Iterator[tuple[Plan, Contained]]:
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     image = chosen(options) if words is options.words and not options.rootfs else None
     layers = [image] if image else options.rootfs or [rootfs.from_programs([p for p in options.programs.split(",") if p])]
-    with LayerFS(*layers, readonly=options.read_only, directory=options.keep) as root:
-        inside = of_image(image, root, options) if image else of_root(root, options, words)
+    with LayerFS(*layers, readonly=options.read_only, directory=options.keep) as root, contextlib.closing(Scratch("run")) as place:
+        inside = of_image(image, root, options, str(place.path)) if image else of_root(root, options, words)
         parts = _parts(options, root, inside)
         yield plan(*parts, run=inside.argv, env=inside.env, cwd=inside.cwd, die_with_parent=True), inside
 

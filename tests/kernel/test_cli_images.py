@@ -104,6 +104,30 @@ def test_supplementary_groups_and_owners(store: Store) -> None:
     assert containerkit(store, "run", "owned", "stat", "-c", "%U:%G", "/mine").stdout == "web:staff\n"
 
 
+def _looks_names_up(store: Store) -> None:
+    found = containerkit(store, "run", "-h", "web", "box", "cat", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf").stdout
+    assert found.splitlines()[0] == "127.0.0.1\tlocalhost"
+    assert "127.0.0.1\tweb" in found.splitlines()
+    assert "\nweb\n" in found
+    ours = Path("/etc/resolv.conf").read_text() if Path("/etc/resolv.conf").exists() else ""
+    assert containerkit(store, "run", "--network", "host", "box", "cat", "/etc/resolv.conf").stdout == ours
+    (store.directory.parent / "mine").write_text("mine\n")
+    volume = f"{store.directory.parent}/mine:/etc/hosts"
+    assert containerkit(store, "run", "-v", volume, "box", "cat", "/etc/hosts").stdout == "mine\n"
+    shown = containerkit(store, "run", "--read-only", "-h", "web", "box", "sh", "-c", "ls /etc; cat /etc/hosts").stdout
+    assert "resolv.conf" not in shown, "where there is no place for a file none can be made"
+    assert "127.0.0.1\tweb" in shown.splitlines()
+
+
+def test_names_are_looked_up_where_docker_has_them(store: Store) -> None:
+    _looks_names_up(store)
+
+
+@pytest.mark.unprivileged
+def test_names_are_looked_up_for_an_ordinary_user(store: Store) -> None:
+    _looks_names_up(store)
+
+
 def test_exit_codes_are_dockers(store: Store) -> None:
     codes = {
         "run box nothing": 127, "run box /srv/nothing": 127, "run box /etc/passwd": 126, "run box /srv": 126,
