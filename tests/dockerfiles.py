@@ -24,7 +24,6 @@ import io
 import lzma
 import os
 import stat
-import struct
 import tarfile
 import tomllib
 from collections.abc import Mapping
@@ -32,6 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich_images import CAPABLE, WRITTEN
 from trees import look
 
 from containerkit import rootfs
@@ -42,14 +42,12 @@ from containerkit.image.layer import Layer
 CORPUS = Path(__file__).resolve().parent / "corpus"
 BASE, PARENT = "localhost/base", "localhost/parent"
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-WRITTEN = 1_600_000_000  # when all files of a context were written, in seconds since 1970
 PACKERS = {"": bytes, "gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
 ACCOUNTS = {
     "etc/passwd": "root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\nweb:x:33:50::/:/bin/sh\n",
     "etc/group": "root:x:0:\napp:x:1000:\nstaff:x:50:\nalpha:x:60:web\nbeta:x:61:web\n",
 }
 EMPTY = {"etc/hostname": "", "etc/resolv.conf": ""}  # a RUN mounts over them: where they are not buildah leaves empty ones
-CAPABLE = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)  # cap_net_bind_service+ep, as vfs_cap_data
 DATA = {"data/one": "one\n", "data/full/a": "a\n", "data/full/b": "b\n", "data/marked-directory/x": ""}
 MARKED = {"data/marked": "m\n", "data/capable": "c\n"}
 

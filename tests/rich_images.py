@@ -18,7 +18,7 @@ from containerkit.image.image import Image
 from containerkit.image.layer import Layer
 from containerkit.image.platform import Platform
 
-WRITTEN = 1_600_000_000
+WRITTEN = 1_600_000_000  # when files were, in seconds since 1970
 CAPABLE = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)  # cap_net_bind_service+ep, as vfs_cap_data
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from peertools import skopeo, umoci
 from sample_images import INDEX, REF_NAME, Sample, base, descriptor, image_of, index_of, layout_files, named, tar_of, write_directory
 
 from containerkit.image import archive, layout
@@ -24,20 +23,6 @@ pytestmark = pytest.mark.peer
 HERE = Platform.here().architecture
 ONE = Sample(base(), tar_of({"one": b"1", "etc/.wh.name": b""}), arch=HERE, Cmd=["one"], Env=["A=b"])
 TWO = Sample(base(), tar_of({"two": b"2"}), arch=HERE, Cmd=["two"])
-
-
-def tool(name: str) -> str:
-    return shutil.which(name) or pytest.skip(f"needs {name}")
-
-
-def run(*command: str | Path, **options: object) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)  # type: ignore[call-overload]
-    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-    return str(done.stdout)
-
-
-def skopeo(*arguments: str) -> str:
-    return run(tool("skopeo"), "--insecure-policy", *arguments)
 
 
 def layers_of(image: Image) -> list[bytes]:
@@ -126,18 +111,16 @@ def test_zstd_and_plain_layers_of_skopeo(ours: Path) -> None:
 
 
 def test_umoci_lists_and_unpacks_ours(ours: Path) -> None:
-    umoci = tool("umoci")
-    assert run(umoci, "list", "--layout", ours / "ours").split() == ["app:1", "app:2"]
+    assert umoci("list", "--layout", ours / "ours").split() == ["app:1", "app:2"]
     root = [] if os.geteuid() == 0 else ["--rootless"]
-    run(umoci, "unpack", *root, "--image", f"{ours}/ours:app:1", ours / "bundle")
+    umoci("unpack", *root, "--image", f"{ours}/ours:app:1", ours / "bundle")
     found = {str(p.relative_to(ours / "bundle/rootfs")) for p in (ours / "bundle/rootfs").rglob("*")}
     assert found == {"etc", "etc/link", "big", "one"}
 
 
 def test_what_umoci_adds_we_read_and_what_it_had_stays(ours: Path) -> None:
-    umoci = tool("umoci")
-    run(umoci, "tag", "--image", f"{ours}/ours:app:1", "again")
-    run(umoci, "config", "--image", f"{ours}/ours:app:2", "--tag", "changed", "--config.cmd", "other")
+    umoci("tag", "--image", f"{ours}/ours:app:1", "again")
+    umoci("config", "--image", f"{ours}/ours:app:2", "--tag", "changed", "--config.cmd", "other")
     with Layout.open(ours / "ours") as found:
         assert set(found.names) == {"app:1", "app:2", "again", "changed"}
         assert found.find("again").digest == ONE.digest
@@ -145,6 +128,6 @@ def test_what_umoci_adds_we_read_and_what_it_had_stays(ours: Path) -> None:
     assert image.config.cmd == ("other",)
     assert layers_of(image) == list(TWO.tars)
     layout.write(ours / "ours", [(with_name(image.descriptor, "mine"), image.blobs)])
-    assert set(run(umoci, "list", "--layout", ours / "ours").split()) == {"app:1", "app:2", "again", "changed", "mine"}
+    assert set(umoci("list", "--layout", ours / "ours").split()) == {"app:1", "app:2", "again", "changed", "mine"}
     entry = next(e for e in json.loads((ours / "ours/index.json").read_text())["manifests"] if e["annotations"][REF_NAME] == "mine")
     assert entry["digest"] == image.digest

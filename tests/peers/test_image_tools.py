@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from peertools import skopeo, umoci
 from sample_images import base, tar_of
 
 from containerkit.image.blobs import MemoryBlobs
@@ -22,16 +21,6 @@ from containerkit.image.layer import Layer
 from containerkit.image.media import DOCKER_MANIFEST
 
 pytestmark = pytest.mark.peer
-
-
-def tool(name: str) -> str:
-    if not (found := shutil.which(name)):
-        pytest.skip(f"needs {name}")
-    return found
-
-
-def output(*command: str) -> Any:
-    return json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)
 
 
 @pytest.fixture
@@ -52,12 +41,10 @@ def tree(directory: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("change", ["appended", "squashed", "flattened"])
 def test_skopeo_reads_it(tmp_path: Path, image: Image, change: str) -> None:
-    skopeo = tool("skopeo")
     changed = {"appended": image, "squashed": image.squash(1), "flattened": image.flatten()}[change]
     changed.save(tmp_path / "ours", "app")
-    raw = subprocess.run([skopeo, "inspect", "--raw", f"oci:{tmp_path}/ours:app"], check=True, capture_output=True).stdout
-    said = output(skopeo, "inspect", f"oci:{tmp_path}/ours:app")
-    assert raw == changed.data
+    assert skopeo("inspect", "--raw", f"oci:{tmp_path}/ours:app").encode() == changed.data
+    said = json.loads(skopeo("inspect", f"oci:{tmp_path}/ours:app"))
     assert (said["Digest"], said["Layers"], said["Labels"]) == (
         changed.digest,
         [each.digest for each in changed.manifest.layers],
@@ -67,11 +54,9 @@ def test_skopeo_reads_it(tmp_path: Path, image: Image, change: str) -> None:
 
 @pytest.mark.parametrize("form", ["oci", "dir", "docker-archive"])
 def test_what_skopeo_copies_is_the_same_image(tmp_path: Path, image: Image, form: str) -> None:
-    skopeo = tool("skopeo")
     image.save(tmp_path / "ours", "app")
-    copy = [skopeo, "copy", "-q", "--insecure-policy"]
     theirs = f"{form}:{tmp_path}/theirs" + ("" if form == "dir" else ":app:latest")
-    subprocess.run([*copy, f"oci:{tmp_path}/ours:app", theirs], check=True)
+    skopeo("copy", "-q", f"oci:{tmp_path}/ours:app", theirs)
     if form == "dir":
         assert (tmp_path / "theirs" / "manifest.json").read_bytes() == image.data
         return
@@ -82,11 +67,8 @@ def test_what_skopeo_copies_is_the_same_image(tmp_path: Path, image: Image, form
 
 
 def test_a_docker_manifest_of_skopeo_can_be_changed(tmp_path: Path, image: Image) -> None:
-    skopeo = tool("skopeo")
     image.save(tmp_path / "ours", "app")
-    subprocess.run(
-        [skopeo, "copy", "-q", "--insecure-policy", "--format", "v2s2", f"oci:{tmp_path}/ours:app", f"dir:{tmp_path}/d"], check=True
-    )
+    skopeo("copy", "-q", "--format", "v2s2", f"oci:{tmp_path}/ours:app", f"dir:{tmp_path}/d")
     manifest = (tmp_path / "d" / "manifest.json").read_bytes()
     assert b"vnd.docker.distribution.manifest.v2" in manifest
     blobs = {Digest.of(path.read_bytes()): path.read_bytes() for path in (tmp_path / "d").iterdir()}
@@ -94,15 +76,14 @@ def test_a_docker_manifest_of_skopeo_can_be_changed(tmp_path: Path, image: Image
     changed = docker.append(Layer.from_tar(io.BytesIO(tar_of({"more": b"1"})))).squash(2)
     changed.validate()
     changed.save(tmp_path / "changed.tar", "app:1", docker=True)
-    said = output(skopeo, "inspect", "--config", f"docker-archive:{tmp_path}/changed.tar")
+    said = json.loads(skopeo("inspect", "--config", f"docker-archive:{tmp_path}/changed.tar"))
     assert said["rootfs"]["diff_ids"] == list(changed.config.diff_ids)
 
 
 @pytest.mark.root
 def test_umoci_unpacks_the_same_tree(tmp_path: Path, image: Image) -> None:
-    umoci = tool("umoci")
     for name, changed in (("app", image), ("squashed", image.squash(1)), ("flat", image.flatten())):
         changed.save(tmp_path / "ours", name)
         changed.extract(tmp_path / f"{name}-ours")
-        subprocess.run([umoci, "unpack", "--image", f"{tmp_path}/ours:{name}", str(tmp_path / name)], check=True, capture_output=True)
+        umoci("unpack", "--image", f"{tmp_path}/ours:{name}", tmp_path / name)
         assert tree(tmp_path / name / "rootfs") == tree(tmp_path / f"{name}-ours") == tree(tmp_path / "app-ours")
