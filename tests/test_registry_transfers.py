@@ -529,6 +529,10 @@ def test_a_copy_of_what_changes_on_the_way(fake: Fake, registry: Registry, image
 def test_without_urllib3(monkeypatch: pytest.MonkeyPatch) -> None:
     code = "import sys; sys.modules['urllib3'] = None; import containerkit.registry; print('fine')"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "fine\n"
+    with monkeypatch.context() as patch:
+        patch.setattr("urllib3.HTTPResponse", object)
+        with pytest.raises(Unavailable, match="older than"):
+            Registry("example.com")
     monkeypatch.setitem(sys.modules, "urllib3", None)
-    with pytest.raises(Unavailable, match=r"pip install containerkit\[registry\]"):
+    with pytest.raises(Unavailable, match=r"pip install -U containerkit\[registry\]"):
         Registry("example.com")

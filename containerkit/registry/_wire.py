@@ -13,6 +13,7 @@ import io
 import socket
 import ssl
 import time
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import unquote
 
@@ -25,16 +26,18 @@ __all__ = ["library", "pools"]
 
 HEADERS = 256 << 10  # bytes of one answer's status line and headers
 BUFFER = 64 << 10
+REMEDY = "pip install -U containerkit[registry]"
 CUT = (http.client.RemoteDisconnected, http.client.IncompleteRead)
 
 
 def library() -> Any:
-    """The module urllib3.  :raises Unavailable: it is not installed"""
+    """The module urllib3.  :raises Unavailable: it is not installed, or too old"""
     try:
         import urllib3
     except ImportError as error:
-        what = "talking to a registry"
-        raise Unavailable(what, probed=f"import urllib3: {error}", remedy="pip install containerkit[registry]") from error
+        raise Unavailable("talking to a registry", probed=f"import urllib3: {error}", remedy=REMEDY) from error
+    if not hasattr(urllib3.HTTPResponse, "read1"):
+        raise Unavailable("talking to a registry", probed=f"urllib3 {version('urllib3')}, older than 2.2", remedy=REMEDY)
     return urllib3
 
 

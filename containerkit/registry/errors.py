@@ -1,7 +1,7 @@
 """What can be wrong with a registry, drawn once.
 
 RegistryError
-├── NotFound          (also image.errors.Missing)   no such repository, manifest, tag or blob
+├── NotFound          (also Missing)       no such repository, manifest, tag or blob
 ├── Unauthorized                           it wants a name and a password, or another one
 ├── Denied                                 it knows who asks, and says no
 ├── TooManyRequests                        it says to come back later; has `after`
