@@ -9,4 +9,4 @@ language, and how to change an input without losing its form (`mutate`).
 :see: https://github.com/google/atheris,  https://llvm.org/docs/LibFuzzer.html
 """
 
-NAMES = ("tar", "manifest", "reference")
+NAMES = ("tar", "manifest", "reference", "dockerfile")

@@ -1,17 +1,26 @@
-"""Evil layers: tars made byte by byte, as no honest program makes them."""
+"""Evil layers: tars made byte by byte, as no honest program makes them; and a store that they must not harm."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import io
+import os
+import shutil
+import stat
 import struct
+import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from containerkit.image.errors import CannotUnpack, Escape, ImageError, InvalidLayer, LimitExceeded, Unsupported
+from containerkit.image.ids import Ids
+from containerkit.image.image import Image
 from containerkit.image.limits import Limits
+from containerkit.image.store import Store
 
 SMALL = Limits(
     bytes=8 << 20, ratio=20, ratio_from=1 << 20, entries=2000, pax=4096, xattrs=20, extents=50, path=1000, depth=20, window=1 << 20
@@ -260,3 +269,41 @@ def _same_everywhere() -> list[Evil]:
 
 def stream(evil: Evil) -> io.BytesIO:
     return io.BytesIO(evil.data)
+
+
+# A store to put them into ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def stocked(*images: Image) -> Iterator[Path]:
+    """A store in memory that has images already, unpacked; as a directory, to be copied by `restocked`."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="ck-evil-", dir=memory) as directory:
+        made = _store(Path(directory, "stocked"))
+        for number, image in enumerate(images):
+            made.put(image, f"good:{number}")
+            made.layers(f"good:{number}")
+        yield made.directory
+
+
+@contextlib.contextmanager
+def restocked(directory: Path) -> Iterator[Store]:
+    """A copy of it, which takes no large layers."""
+    with tempfile.TemporaryDirectory(prefix="copy-", dir=directory.parent) as copy:
+        yield _store(shutil.copytree(directory, Path(copy, "store"), symlinks=True))
+
+
+def _store(directory: Path) -> Store:
+    return Store(directory, limits=SMALL, ids=None if os.geteuid() == 0 else Ids(chown=False))
+
+
+def content(store: Store) -> dict[str, tuple[int, int, int, bytes]]:
+    """The store, file by file.  Locks are files that say nothing."""
+    found = {}
+    for path in sorted(store.directory.rglob("*")):
+        name = str(path.relative_to(store.directory))
+        if not name.startswith("locks"):
+            status = path.lstat()
+            data = path.read_bytes() if stat.S_ISREG(status.st_mode) else b""
+            found[name] = (status.st_mode, status.st_uid, status.st_nlink if data else 0, data)
+    return found

@@ -11,8 +11,6 @@ import gzip
 import json
 import os
 import socket
-import stat
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evil import SMALL, directory, fifo, file, hardlink, pax, record, symlink, tar
+from evil import content, directory, fifo, file, hardlink, pax, record, restocked, stocked, symlink, tar
 from sample_images import (
     CONFIG,
     INDEX,
@@ -30,6 +28,7 @@ from sample_images import (
     base,
     descriptor,
     dumps,
+    image_of,
     index_of,
     layout_files,
     named,
@@ -53,7 +52,6 @@ from containerkit.image.errors import (
     Unsupported,
 )
 from containerkit.image.files import open_source
-from containerkit.image.ids import Ids
 from containerkit.image.store import Store
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(10)]
@@ -523,33 +521,16 @@ CORPUS = {evil.name: evil for evil in ALL}
 # What has to hold -----------------------------------------------------------------------------------------------
 
 
-def seen(store: Store) -> dict[str, Any]:
-    """The store, file by file.  Locks are files that say nothing."""
-    found: dict[str, Any] = {}
-    for path in sorted(store.directory.rglob("*")):
-        name = str(path.relative_to(store.directory))
-        if not name.startswith("locks"):
-            status = path.lstat()
-            content = path.read_bytes() if stat.S_ISREG(status.st_mode) else b""
-            found[name] = (status.st_mode, status.st_uid, status.st_nlink if content else 0, content)
-    return found
+@pytest.fixture(scope="module")
+def full() -> Iterator[Path]:
+    with stocked(image_of(GOOD)) as directory:
+        yield directory
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """One in memory that has an image already, unpacked."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="ck-evil-", dir=memory) as directory:
-        yield stocked(Path(directory), tmp_path)
-
-
-def stocked(directory: Path, tmp_path: Path) -> Store:
-    made = Store(directory, limits=SMALL, ids=None if os.geteuid() == 0 else Ids(chown=False))
-    path = write_directory(tmp_path / "good", layout_files(index_of(named(GOOD.descriptor, "good")), GOOD.blobs))
-    source = open_source(path)
-    made.add(source.find(), source.blobs, "good")
-    made.layers("good")
-    return made
+def store(full: Path) -> Iterator[Store]:
+    with restocked(full) as made:
+        yield made
 
 
 def swallow(path: Path, store: Store, reached: list[str]) -> None:
@@ -582,7 +563,7 @@ def test_it_is_refused_and_the_store_is_as_it_was(name: str, tmp_path: Path, sto
     evil = CORPUS[name]
     path = evil.write(tmp_path, evil.files) if evil.write else write_directory(tmp_path / "evil", evil.files)
     path.mkdir(exist_ok=True) if not evil.files else None
-    before, names, threads = seen(store), store.names, set(threading.enumerate())
+    before, names, threads = content(store), store.names, set(threading.enumerate())
     outside = sorted(os.listdir(tmp_path))
     reached: list[str] = []
     with pytest.raises(ImageError) as caught:
@@ -593,10 +574,10 @@ def test_it_is_refused_and_the_store_is_as_it_was(name: str, tmp_path: Path, sto
     if evil.at == "unpack":  # it was let in: every byte was as promised, until it was to be unpacked
         store.remove("evil")
     assert store.names == names
-    assert not [path for path in seen(store) if path.startswith("staging/")]
+    assert not [path for path in content(store) if path.startswith("staging/")]
     assert store.fsck() == ()
     store.gc()  # blobs that were right, and that nothing names
-    assert seen(store) == before
+    assert content(store) == before
     assert sorted(os.listdir(tmp_path)) == outside
     assert set(threading.enumerate()) == threads
 
