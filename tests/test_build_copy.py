@@ -15,7 +15,6 @@ import pytest
 from builds import WRITTEN, Yard, entries, text, tree, yard_in_memory
 
 from containerkit.build import FailedStep, build
-from containerkit.build.matching import is_pattern, matches
 from containerkit.build.modes import chmod, chown
 from containerkit.build.tree import Tree
 from containerkit.errors import BuildError
@@ -337,30 +336,6 @@ def test_a_url_that_cannot_be_had(yard: Yard, url: str, what: str, said: str) ->
 
 
 # Pieces -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("pattern", "name", "fits"),
-    [
-        ("abc", "abc", True), ("*", "abc", True), ("*c", "abc", True), ("a*", "a", True), ("a*", "ab/c", False), ("a*/b", "abc/b", True),
-        ("a?c", "abc", True), ("a?c", "a/c", False), ("ab[c]", "abc", True), ("ab[b-d]", "abc", True), ("ab[e-g]", "abc", False),
-        ("ab[^c]", "abc", False), ("ab[^e-g]", "abc", True), ("a\\*b", "a*b", True), ("a\\*b", "ab", False), ("[\\]a]", "]", True),
-        ("[\\-]", "-", True), ("[x\\-]", "x", True), ("[x\\-]", "z", False), ("*x", "xxx", True), ("*", ".hidden", True),
-        ("a.c", "abc", False), ("[a-]", "-", True),
-    ],
-)  # fmt: skip
-def test_patterns(pattern: str, name: str, fits: bool) -> None:
-    assert matches(pattern.encode(), name.encode()) == fits
-
-
-@pytest.mark.parametrize("pattern", [b"[", b"[]", b"a[", b"a\\", b"[^"])
-def test_what_is_no_pattern(pattern: bytes) -> None:
-    with pytest.raises(ValueError, match=r"(in|of) b"):
-        matches(pattern, b"a")
-
-
-def test_a_backslash_makes_a_wildcard_plain() -> None:
-    assert [is_pattern(word) for word in (b"a*", b"a\\*", b"[", b"\\[a", b"a\\\\*", b"a")] == [True, False, True, False, True, False]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@
     building  applying                          what is offered
     solving  stage  state  works                which stages, in which order; one stage; what it is in between
     settings                                    the instructions that only set something
-    copying  picking  matching  laying  modes   COPY and ADD
+    copying  picking  laying  modes             COPY and ADD
     context  tree  fetching                     where files come from
     running  mounting  parts  lookups  settling RUN
     workshop  cache  digests  exchange          where layers go, and what was built before

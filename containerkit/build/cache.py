@@ -87,11 +87,6 @@ class Cache:
                 os.unlink(new)
             raise
 
-    def forget(self, key: str) -> None:
-        """Removes a record whose layer is gone."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path(key))
-
     def __iter__(self) -> Iterator[str]:
         return (path.name for path in sorted(self.directory.glob("??/*")) if not path.name.startswith("."))
 

@@ -239,11 +239,6 @@ class Laying:
         finally:
             os.close(fd)
 
-    @property
-    def paths(self) -> list[bytes]:
-        """What the layer has."""
-        return sorted(self._placed)
-
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -11,8 +11,8 @@ import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..dockerfile.patterns import BadPattern, Pattern
 from .errors import BuildError
-from .matching import is_pattern, matches, plain
 from .tree import Node, Tree
 
 __all__ = ["Pick", "pick"]
@@ -39,20 +39,19 @@ class Pick:
 def pick(tree: Tree, source: str, *, parents: bool = False, owned: bool = False) -> list[Pick]:
     """All that a source means; nothing where it is a pattern that nothing matches.
 
+    :param parents: the whole path is its name, but for what stands before ``/./``
+    :param owned: see `Pick`
     :raises BuildError: no pattern, and it is not there
     """
     before, _, after = os.fsencode(source).rpartition(b"/./") if parents else (b"", b"", os.fsencode(source))
-    pattern = clean(before + b"/" + after)
-    cut = len(clean(before)) + 1 if clean(before) else 0
-    found = list(_expand(tree, b"", pattern.split(b"/") if pattern else [], deep=parents))
-    if not found and not is_pattern(pattern):
+    parts = [_part(part, deep=parents) for part in clean(before + b"/" + after).split(b"/") if part]
+    literal, cut = all(part is not None and part.is_literal for part in parts), len(clean(before)) + 1 if clean(before) else 0
+    paths = list(_expand(tree, b"", parts))
+    if not paths and literal:
         raise BuildError(f"{source!r} is not there, or .dockerignore hides it")
-    picks = []
-    for path in found:
-        node = tree.get(tree.follow(path))
-        if node is not None:
-            picks.append(Pick(tree, node, path[cut:] if parents else path.rpartition(b"/")[2], whole=parents, owned=owned))
-    if not picks and not is_pattern(pattern):
+    found = [(path, tree.get(tree.follow(path))) for path in paths]
+    picks = [Pick(tree, node, path[cut:] if parents else path.rpartition(b"/")[2], parents, owned) for path, node in found if node]
+    if not picks and literal:
         raise BuildError(f"{source!r} is a link to something that is not there")
     return picks
 
@@ -62,33 +61,39 @@ def clean(path: bytes) -> bytes:
     return posixpath.normpath(b"/" + path).lstrip(b"/")
 
 
-def _expand(tree: Tree, base: bytes, parts: list[bytes], *, deep: bool) -> Iterator[bytes]:
+def _part(part: bytes, *, deep: bool) -> Pattern | None:
+    """One name of a source; None for any directories or none."""
+    if deep and part == b"**":
+        return None
+    try:
+        return Pattern.parse(os.fsdecode(part), deep=False)
+    except BadPattern as error:
+        raise BuildError(f"{os.fsdecode(part)!r} is not a pattern: {error}") from error
+
+
+def _expand(tree: Tree, base: bytes, parts: list[Pattern | None]) -> Iterator[bytes]:
     """Paths as they are called, which may go through links."""
     if not parts:
         yield base
         return
     part, rest = parts[0], parts[1:]
-    if deep and part == b"**":
-        yield from _expand(tree, base, rest, deep=deep)
-    if not is_pattern(part):
-        path = _join(base, plain(part))
-        if tree.get(_join(tree.follow(base), plain(part))) is not None:
-            yield from _expand(tree, path, rest, deep=deep)
-        return
-    for name in tree.children(tree.follow(base)):
-        if _fits(part, name):
-            path = _join(base, name)
-            if not rest or _is_directory(tree, path):
-                yield from _expand(tree, path, rest, deep=deep)
-            if deep and part == b"**" and _is_directory(tree, path):
-                yield from _expand(tree, path, parts, deep=deep)
+    if part is None:
+        yield from _expand(tree, base, rest)
+    for name in _names(tree, base, part):
+        path = _join(base, name)
+        if not rest or _is_directory(tree, path):
+            yield from _expand(tree, path, rest)
+        if part is None and rest and _is_directory(tree, path):
+            yield from _expand(tree, path, parts)
 
 
-def _fits(pattern: bytes, name: bytes) -> bool:
-    try:
-        return matches(pattern, name)
-    except ValueError as error:
-        raise BuildError(f"not a pattern: {error}") from error
+def _names(tree: Tree, base: bytes, part: Pattern | None) -> list[bytes]:
+    """What a part means in a directory."""
+    here = tree.follow(base)
+    if part is not None and part.is_literal:
+        name = os.fsencode(part.literal)
+        return [name] if tree.get(_join(here, name)) is not None else []
+    return [name for name in tree.children(here) if part is None or part.matches(os.fsdecode(name))]
 
 
 def _is_directory(tree: Tree, path: bytes) -> bool:

@@ -57,7 +57,7 @@ class Solver:
     ) -> None:  # fmt: skip
         self._parsed, self._context, self._resolve, self._platform = parsed, context, resolve, platform
         self._contexts, self._reporter = contexts, Reporter(progress, threading.Lock())
-        found = parsed.stage(target.lower()) if target is not None else parsed.stages[-1]
+        found = parsed.stage(target) if target is not None else parsed.stages[-1]
         if found is None:
             names = ", ".join(stage.name or str(stage.index) for stage in parsed.stages)
             raise BuildError(f"there is no stage {target!r}; there are {names}")
@@ -74,13 +74,8 @@ class Solver:
     def outer(self, args: Mapping[str, str]) -> dict[str, str]:
         """The values of the ARGs above the first FROM, and those of the platforms."""
         here = Platform.here()
-        values = platform_values(self._platform or here, here, stage=self.target.name or "default")
-        for arg in self._parsed.args:
-            for name, default in arg.expand(values).pairs:
-                value = args.get(name, default)
-                if value is not None:
-                    values[str(name)] = str(value)
-        return values
+        predefined = platform_values(self._platform or here, here, stage=self.target.name or "default")
+        return self._parsed.global_values(args, predefined)
 
     # --- who needs whom ------------------------------------------------------------------------------------------
 
@@ -132,7 +127,7 @@ class Solver:
 
     def _below(self, stage: Stage, works: Works) -> Iterator[Stage]:
         """The stages that a stage speaks of."""
-        names = [str(stage.start.expand(works.outer).image).lower()]
+        names = [str(stage.start.expand(works.outer).image)]
         for step in stage.instructions:
             if isinstance(step, dockerfile.Copy):
                 names.append(step.from_)
@@ -145,10 +140,9 @@ class Solver:
 
     def _named(self, name: str, stage: Stage, *, number: bool) -> Stage | None:
         """The earlier stage of a name; a number counts for --from, not for FROM."""
-        if not name or name in self._contexts or (name.isdecimal() and not number):
+        if not name or name in self._contexts:
             return None
-        found = self._parsed.stage(name.lower())
-        return found if found is not None and found.index < stage.index else None
+        return self._parsed.stage(name, stage.index) if number else self._parsed.named(name, stage.index)
 
     # --- what is there -------------------------------------------------------------------------------------------
 
