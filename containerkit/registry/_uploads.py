@@ -121,7 +121,8 @@ class Upload:
     def _send(
         self, method: str, url: str, headers: dict[str, str], body: Callable[[], Iterator[bytes]] | None, *, ok: tuple[int, ...]
     ) -> Response:
-        scopes, wait = self.endpoint.scopes(self.repository, "pull,push"), self.endpoint.timeouts.commit
+        scopes = self.endpoint.scopes(self.repository, "pull,push")
+        wait = self.endpoint.timeouts.commit if method in ("PUT", "PATCH") else None
         response = self.endpoint.request(method, url, scopes=scopes, headers=headers, body=body, ok=ok, again=False, wait=wait)
         response.finish()
         return response
