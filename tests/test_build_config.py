@@ -207,6 +207,23 @@ def test_events(yard: Yard) -> None:
     assert str(Event("s", 2, 3, "RUN x", "output", b"a\nb\n")) == "[s 2/3] a\n[s 2/3] b"
 
 
+def test_warnings(yard: Yard) -> None:
+    yard.build("FROM scratch\nARG A\n", args={"A": "1", "B": "2", "HTTP_PROXY": "x"})
+    assert [str(event) for event in yard.events if event.state == "warning"] == [
+        "[build] build argument: B is not declared by an ARG in any stage that was built"
+    ]
+
+
+def test_a_dockerfile_that_leads_out_of_its_context_is_not_read(yard: Yard) -> None:
+    (yard.directory / "secret").write_text("FROM secret\n")
+    for name in ("Dockerfile", "other"):
+        context = yard.context(
+            {name: "-> ../secret", f"{name}.dockerignore": "-> ../secret", ".dockerignore": f"-> {yard.directory}/secret"}
+        )
+        with pytest.raises(BuildError, match=f"there is no {name} in"):
+            build(context, dockerfile=None if name == "Dockerfile" else name, store=yard.store)
+
+
 def test_nothing_is_left_in_the_store(yard: Yard) -> None:
     yard.build("FROM scratch\nCOPY a /\n", {"a": ""})
     with pytest.raises(FailedStep):

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +26,7 @@ from ..image.reference import Reference
 from ..image.store import Store
 from . import exchange
 from .cache import Cache
-from .context import Context, directory_of, ignore_of
+from .context import Context, directory_of, ignore_of, read_inside
 from .digests import Digests
 from .errors import BuildError
 from .mounting import SecretSource
@@ -59,6 +59,7 @@ def build(
     labels: Mapping[str, str] | None = None,
     contexts: Mapping[str, str | os.PathLike[str] | Image] | None = None,
     compression: str = "gzip",
+    pull: bool = False,
     progress: Progress | None = None,
     resolve: Resolve | None = None,
 ) -> Image:
@@ -80,6 +81,7 @@ def build(
     :param labels: more labels of the image
     :param contexts: more contexts by name, for FROM and --from: directories, ``docker-image://`` and a reference, or images
     :param compression: of new layers: "none", "gzip" or "zstd"
+    :param pull: ask the registries for every base, also where the store has it
     :param progress: is called with each `Event`, from any thread, one at a time
     :param resolve: gives the image of a reference for a platform; the store's unless given, and a registry's where it has none
     :return: the image, read from the store
@@ -101,7 +103,7 @@ def build(
         remembered = Cache(memory / "cache")
         digests = Digests(memory / "digests" / f"{_name_of(directory)}.json")
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch)) if epoch is not None else ""
-        solver = Solver(parsed, here, resolve or _resolver(store), wanted, target, dict(contexts or {}), progress)
+        solver = Solver(parsed, here, resolve or _resolver(store, pull), wanted, target, dict(contexts or {}), progress)
         works = Works(
             workshop, remembered, digests, solver.nothing, args=given, outer=solver.outer(given), secrets=dict(secrets or {}),
             network=network, use_cache=cache, created=created,
@@ -109,6 +111,7 @@ def build(
         for source in cache_from if cache else ():
             exchange.import_cache(source, workshop, remembered)
         state = solver.solve(works)
+        solver.warn(works)
         digests.save()
         changes = {"labels": {**state.config.labels, **(labels or {})}} if labels else {}
         config = state.config.with_(created=state.created or created or now(), **changes)
@@ -132,10 +135,13 @@ def _dockerfile(given: str | os.PathLike[str] | bytes | None, directory: Path) -
         return None, given
     if given is not None and os.fspath(given) == "-":
         return None, sys.stdin.buffer.read()
-    places = [directory / name for name in NAMES] if given is None else [Path(given).absolute(), directory / given]
-    for path in places:
-        if path.is_file():
-            return path, path.read_bytes()
+    for path in [directory / name for name in NAMES] if given is None else [Path(given).absolute(), directory / given]:
+        if path.is_relative_to(directory):
+            text = read_inside(directory, str(path.relative_to(directory)))
+        else:
+            text = path.read_bytes() if path.is_file() else None
+        if text is not None:
+            return path, text
     raise BuildError(f"there is no {'Dockerfile' if given is None else os.fspath(given)} in {directory}")
 
 
@@ -143,13 +149,13 @@ def _name_of(directory: Path) -> str:
     return hashlib.sha256(os.fsencode(directory)).hexdigest()[:32]
 
 
-def _resolver(store: Store) -> Resolve:
+def _resolver(store: Store, always: bool) -> Resolve:
     def resolve(reference: str, platform: Platform | None) -> Image:
-        try:
-            return store.get(reference, platform)
-        except Missing:
-            from ..registry import pull
+        if not always:
+            with suppress(Missing):
+                return store.get(reference, platform)
+        from ..registry import pull
 
-            return pull(reference, store, platform=platform)
+        return pull(reference, store, platform=platform)
 
     return resolve

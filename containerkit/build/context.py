@@ -26,10 +26,10 @@ from .errors import BuildError
 from .tree import Tree
 from .workshop import Workshop
 
-__all__ = ["Context", "Ignored", "decompressed", "unpack_context"]
+__all__ = ["Context", "Ignored", "decompressed", "directory_of", "ignore_of", "read_inside"]
 
 IGNORE = ".dockerignore"
-LARGEST = 4 << 20  # bytes of a .dockerignore
+LARGEST = 4 << 20  # bytes of a Dockerfile, and of a .dockerignore
 
 Given = str | os.PathLike[str] | bytes | BinaryIO
 
@@ -123,13 +123,21 @@ def _peek(stream: BinaryIO) -> bytes:
     return head
 
 
+def read_inside(directory: Path, name: str) -> bytes | None:
+    """A file of a context, where it is one; a link leads nowhere else, whoever made the context."""
+    with Tree(directory, overlay=False) as tree:
+        return tree.read(os.fsencode(name), LARGEST)
+
+
 def ignore_of(directory: Path, dockerfile: Path | None) -> Ignore | None:
-    """What is hidden: NAME.dockerignore beside a Dockerfile counts, before the context's own."""
-    beside = [dockerfile.with_name(dockerfile.name + IGNORE)] if dockerfile else []
-    for path in (*beside, directory / IGNORE):
-        with contextlib.suppress(FileNotFoundError, IsADirectoryError), open(path, "rb") as file:
-            data = file.read(LARGEST + 1)
-            if len(data) > LARGEST:
-                raise BuildError(f"{path} has more than {LARGEST} bytes")
-            return Ignore.parse(data.decode(errors="surrogateescape"))
+    """What is hidden: NAME.dockerignore beside a Dockerfile counts, before the context's own.
+
+    :param dockerfile: where it is, absolute
+    """
+    beside = [(dockerfile.parent, dockerfile.name + IGNORE)] if dockerfile else []
+    for place, name in (*beside, (directory, IGNORE)):
+        inside = place.is_relative_to(directory)
+        data = read_inside(directory, str(place.relative_to(directory) / name)) if inside else read_inside(place, name)
+        if data is not None:
+            return Ignore.parse(data, name=name)
     return None

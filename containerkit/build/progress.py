@@ -44,7 +44,7 @@ class Event:
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        head = f"[{self.stage} {self.step}/{self.total}]" if self.total else f"[{self.stage}]"
+        head = f"[{self.stage} {self.step}/{self.total}]" if self.total else "[build]"
         if self.state == "output":
             return "\n".join(f"{head} {line}" for line in self.data.decode(errors="replace").splitlines())
         tail = {"cached": " (cached)", "done": f" ({self.seconds:.2f} s)", "failed": f" failed: {self.text}", "warning": f": {self.text}"}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..dockerfile import Dockerfile, Stage, parse_trigger
 from ..dockerfile import instructions as dockerfile
-from ..dockerfile.predefined import platform_values
+from ..dockerfile.predefined import PROXIES, platform_values
 from ..errors import ContainerKitError, DockerfileError
 from ..frame import DEFAULT_PATH
 from ..image.config import ImageConfig
@@ -76,6 +76,14 @@ class Solver:
         here = Platform.here()
         predefined = platform_values(self._platform or here, here, stage=self.target.name or "default")
         return self._parsed.global_values(args, predefined)
+
+    def warn(self, works: Works) -> None:
+        """Tells what is allowed and should be looked at."""
+        for remark in self._parsed.warnings:
+            self._reporter.at(0, 0, f"{self._parsed.name}:{remark.line}:{remark.column}").tell("warning", text=remark.text)
+        known = {*works.used, *PROXIES, *works.outer, "SOURCE_DATE_EPOCH"}
+        for name in sorted({*works.args} - known):
+            self._reporter.at(0, 0, "build argument").tell("warning", text=f"{name} is not declared by an ARG in any stage that was built")
 
     # --- who needs whom ------------------------------------------------------------------------------------------
 
