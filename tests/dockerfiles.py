@@ -7,7 +7,7 @@ A directory holds `Dockerfile`, at times `Dockerfile.parent` (built first, as lo
 `case.toml` where there is more to say:
 
     args, target, secrets       of the build
-    crlf, bom                   how the Dockerfile is written
+    crlf, bom, strip            how the Dockerfile is written
     fails                       why it must not build
     buildah                     why buildah cannot say what is right: then `expected` alone does
     [context]                   files that git does not hold: links, modes, fifos, tars
@@ -62,6 +62,7 @@ class Case:
     secrets: Mapping[str, str] = field(default_factory=dict)
     crlf: bool = False
     bom: bool = False
+    strip: bool = False
     fails: str = ""
     buildah: str = ""
     context: Mapping[str, Any] = field(default_factory=dict)
@@ -90,6 +91,7 @@ class Case:
             _make(directory / name, what)
         dockerfile = directory / "Dockerfile"
         data = dockerfile.read_bytes().replace(b"\n", b"\r\n" if self.crlf else b"\n")
+        data = data.rstrip(b"\n") if self.strip else data
         _file(dockerfile, b"\xef\xbb\xbf" + data if self.bom else data)
         for path in directory.rglob("*"):
             if path.is_dir() and not path.is_symlink() and str(path.relative_to(directory)) not in self.context:
@@ -124,7 +126,7 @@ def _make(path: Path, what: Mapping[str, Any]) -> None:
         path.mkdir()
         path.chmod(what.get("mode", 0o755))
     elif "tar" in what:
-        _file(path, PACKERS[what.get("pack", "")](_tar(what["tar"])))
+        _file(path, PACKERS[what.get("pack", "")](_tar(what["tar"]))[: what.get("cut")])
     else:
         _file(path, what["text"].encode(), what.get("mode", 0o644))
 
