@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
 import os
 import shutil
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from sample_images import Sample, base, image_of, tar_of
 
-from containerkit.image import files
+from containerkit.image import files, layout, picture
 from containerkit.image._staging import GRACE
+from containerkit.image._trees import difference
 from containerkit.image.blobs import FileBlobs, MemoryBlobs, is_local
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.digest import Digest
@@ -22,6 +25,7 @@ from containerkit.image.errors import ImageError, InvalidLayer, Missing
 from containerkit.image.ids import Ids
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
+from containerkit.image.source import named
 from containerkit.image.sources import Sources
 from containerkit.image.store import Store
 
@@ -162,3 +166,43 @@ def test_what_a_killed_unpacking_left_is_swept_by_the_next(tmp_path: Path) -> No
     assert sorted(os.listdir(tmp_path)) == [".root.def.new", ".rootfs.abc.new", "root"]
     assert stat.S_IMODE((tmp_path / "root").stat().st_mode) == 0o755
     shutil.rmtree(tmp_path / "root")
+
+
+def test_a_file_is_let_go_with_the_last_who_uses_it(tmp_path: Path) -> None:
+    """Not when garbage is collected."""
+    image_of(ONE).save(tmp_path / "image.tar")
+    before = len(os.listdir("/proc/self/fd"))
+    gc.disable()
+    try:
+        image = Image.open(tmp_path / "image.tar")
+        image.extract(tmp_path / "root", ids=None if os.geteuid() == 0 else Ids.mine())
+        del image
+        assert len(os.listdir("/proc/self/fd")) == before
+    finally:
+        gc.enable()
+
+
+def test_a_layout_goes_through_a_pipe(tmp_path: Path) -> None:
+    image = image_of(ONE)
+    image.save(tmp_path / "image.tar", "app:1")
+    read, write = os.pipe()
+    with open(read, "rb") as theirs, ThreadPoolExecutor(1) as pool:
+        found = pool.submit(theirs.read)
+        with open(write, "wb") as ours:
+            layout.write(ours, [(named(image.descriptor, "app:1"), image.blobs)])
+        assert found.result() == (tmp_path / "image.tar").read_bytes()
+
+
+def test_whiteouts_that_are_links_of_one_are_no_difference(tmp_path: Path) -> None:
+    """overlayfs makes them so."""
+    for name, linked in (("one", True), ("other", False)):
+        (tmp_path / name).mkdir()
+        os.mknod(tmp_path / name / "a", stat.S_IFCHR, 0)
+        os.link(tmp_path / name / "a", tmp_path / name / "b") if linked else os.mknod(tmp_path / name / "b", stat.S_IFCHR, 0)
+        os.utime(tmp_path / name, (0, 0))
+    assert difference(tmp_path / "one", tmp_path / "other") == ""
+
+
+@pytest.mark.parametrize("suffix", ["# buildkit", "# containerkit", ""])
+def test_what_builders_add_to_an_instruction_is_left_out(suffix: str) -> None:
+    assert picture.instruction(f"RUN make {suffix}") == "RUN make"

@@ -118,7 +118,7 @@ class Trees:
         about = {"chain": chain, "diff_id": layer.diff_id, "blob": layer.descriptor.to_json()}
         (place / LABEL).write_bytes(dump(about | more))
 
-    def settle(self, chains: Sequence[Digest], lease: Lease | None = None) -> None:  # lease: until build does without
+    def settle(self, chains: Sequence[Digest]) -> None:
         """Gives the directories that a layer goes through and does not describe what those below have: see `_implied`.
 
         Nothing is written down about it: it is done whenever the layers are wanted, and mostly finds that it was done.
@@ -205,8 +205,10 @@ def _below(one: Path, other: Path, path: str) -> str:
 
 def _differs(one: Path, other: Path) -> str:
     left, right = os.lstat(one), os.lstat(other)
+    if is_whiteout(left) and is_whiteout(right):
+        return ""  # overlayfs makes them links of one
     whats = ["st_mode", "st_uid", "st_gid", "st_rdev"]
-    if not stat.S_ISDIR(left.st_mode) and not is_whiteout(left):
+    if not stat.S_ISDIR(left.st_mode):
         whats.append("st_mtime_ns")  # the others may have the time of their making: a layer need not describe them
     for what in whats:
         if getattr(left, what) != getattr(right, what):

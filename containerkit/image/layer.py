@@ -201,8 +201,6 @@ class Layer:
         blobs = blobs if blobs is not None else MemoryBlobs()
         return cls(*_making.written(write, blobs, compression, level), blobs)
 
-    _made = written
-
 
 class _Whole:
     """What a blob becomes; at its end the rest of the blob is read too, so that its digest was checked."""

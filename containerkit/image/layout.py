@@ -13,16 +13,16 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from . import media
 from ._content import Found, below, opened, reach
 from ._disk import locked
 from ._tarball import Tarball
-from ._tarring import tar_file
+from ._tarring import tar_file, tar_stream
 from .blobs import Blobs, FileBlobs
 from .descriptor import Descriptor
 from .digest import Digest, Verifier
@@ -115,12 +115,13 @@ class Layout(Source):
         self.close()
 
 
-def write(path: StrPath, items: Items, *, tar: bool | None = None) -> None:
+def write(path: StrPath | BinaryIO, items: Items, *, tar: bool | None = None) -> None:
     """Writes images, each with all that it leads to, byte for byte.
 
     A directory that is a layout already takes them in: an entry of the same name gives way.  A tar is written anew, and
     appears whole.
 
+    :param path: a directory, a file, or an open file for a tar, which need not be seekable
     :param items: what to name in index.json, with its annotations, and where its blobs are
     :param tar: a tar or a directory; by the name's ending unless given
     :raises ImageError: something is missing, or not what its digest says; index.json is as it was
@@ -128,18 +129,25 @@ def write(path: StrPath, items: Items, *, tar: bool | None = None) -> None:
     items = list(items)
     found = ((f, blobs) for entry, blobs in items for f in reach(blobs, entry))
     entries = [entry for entry, _ in items]
-    if _is_tar(path, tar):
-        tar_file(path, {OCI_LAYOUT: marker(), INDEX_JSON: index_of(entries)}, found)
-        return
-    directory = Path(path)
-    _fill(directory, found)
+    own = {OCI_LAYOUT: marker(), INDEX_JSON: index_of(entries)}
+    if not isinstance(path, str | os.PathLike):
+        tar_stream(path, own, found)
+    elif _is_tar(path, tar):
+        tar_file(path, own, found)
+    else:
+        _fill(Path(path), found)
+        _name(Path(path), own, entries)
+
+
+def _name(directory: Path, own: Mapping[str, bytes], entries: list[Descriptor]) -> None:
+    """What is there by its digest gets its names."""
     with locked(directory):
         if (directory / INDEX_JSON).exists():
             old = Layout.open(directory)
             _replace(directory / INDEX_JSON, old.index if _all_in(entries, old.entries) else _merged(old, entries))
         else:
-            _replace(directory / OCI_LAYOUT, marker())
-            _replace(directory / INDEX_JSON, index_of(entries))
+            for name, data in own.items():
+                _replace(directory / name, data)
 
 
 def index_of(entries: Iterable[Descriptor], **more: Any) -> bytes:

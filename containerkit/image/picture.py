@@ -100,7 +100,7 @@ def title(image: Image) -> str:
 
 def instruction(words: str) -> str:
     """What docker writes into the history, without its wrapping, on one line."""
-    words = " ".join(printable(words).split()).removesuffix("# buildkit").strip()
+    words = " ".join(printable(words).split()).removesuffix("# buildkit").removesuffix("# containerkit").strip()
     if words.startswith("/bin/sh -c #(nop)"):
         return words.removeprefix("/bin/sh -c #(nop)").strip()
     return f"RUN {words.removeprefix('/bin/sh -c ')}" if words.startswith("/bin/sh -c ") else words

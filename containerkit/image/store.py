@@ -30,26 +30,25 @@ from typing import overload
 from .. import kernel
 from ..changes import usage
 from ._collect import Collected, cached, collect, needed
-from ._content import manifests
 from ._disk import locked, write_whole
 from ._fsck import Problem, problems
 from ._leases import Lease, Leases
 from ._names import Names, drop, full_name, give, take
+from ._search import search
 from ._session import Session
 from ._trees import Trees
-from .blobs import Blobs, FileBlobs, read
+from .blobs import Blobs, FileBlobs
 from .descriptor import Descriptor, Platform
 from .diff import Form
 from .digest import Digest
 from .documents import Fields, dump, parse
-from .errors import ImageError, Missing, Unsupported
+from .errors import Unsupported
 from .ids import Ids
 from .image import Image
 from .index import Index
 from .layer import Layer
 from .layout import INDEX_JSON, OCI_LAYOUT, index_of, marker
 from .limits import Limits
-from .manifest import Manifest
 from .reference import Reference
 from .source import Source, name_of
 
@@ -58,7 +57,6 @@ __all__ = ["Collected", "Problem", "Session", "Store", "Stored", "Usage", "defau
 StrPath = str | os.PathLike[str]
 FORM = 1
 WORKERS = max(2, min(8, os.cpu_count() or 2))
-SHORTEST = 4  # hex digits that stand for an image
 
 
 def default_directory() -> Path:
@@ -170,32 +168,7 @@ class Store(Source):
 
         :raises Missing: there is none, or the digits are not enough
         """
-        return self._find(self.entries, str(name))
-
-    def _find(self, entries: Collection[Descriptor], name: str) -> Descriptor:
-        try:
-            return _Entries(entries, self.blobs).find(name)
-        except Missing:
-            found = {e.digest: e for e in entries if name and self._called(e, name)}
-            if len(found) == 1:
-                return next(iter(found.values()))
-            raise Missing(f"{name!r} is the beginning of several images" if found else f"there is no {name!r} in the store") from None
-
-    def _called(self, entry: Descriptor, name: str) -> bool:
-        """Whether a name with a digest, or hex digits, mean this entry."""
-        _, at, digest = name.partition("@")
-        if at:
-            return digest == entry.digest
-        digits = name.removeprefix("sha256:")
-        if len(digits) < SHORTEST or digits.strip("0123456789abcdef"):
-            return False
-        return any(d.hex.startswith(digits) for d in (entry.digest, *self._ids(entry)))
-
-    def _ids(self, entry: Descriptor) -> Iterator[Digest]:
-        """What docker calls the images of an entry by."""
-        with contextlib.suppress(ImageError):
-            for each in manifests(self.blobs, entry):
-                yield Manifest.parse(read(self.blobs, each), each.media_type).config.digest
+        return search(self.entries, self.blobs, str(name))
 
     def get(self, reference: str | Reference, platform: Platform | str | None = None) -> Image:
         """The image of a name, a digest, an id, or the first digits of one.
@@ -217,7 +190,7 @@ class Store(Source):
         """
         full = [full_name(name) for name in names]
         with self.catalogue.change() as entries:
-            found = self._find(entries, str(reference))
+            found = search(entries, self.blobs, str(reference))
             give(entries, found, [*full])
         return found
 
@@ -229,7 +202,7 @@ class Store(Source):
     def remove(self, reference: str | Reference) -> tuple[str, ...]:
         """Forgets an image, with all its names, which are returned.  :raises Missing: there is none"""
         with self.catalogue.change() as entries:
-            return tuple(drop(entries, self._find(entries, str(reference)).digest))
+            return tuple(drop(entries, search(entries, self.blobs, str(reference)).digest))
 
     # --- content -------------------------------------------------------------------------------------------------
 
@@ -334,12 +307,3 @@ class Store(Source):
 
     def __repr__(self) -> str:
         return f"<Store {self.directory}>"
-
-
-class _Entries(Source):
-    """Some entries, to be searched."""
-
-    entries: tuple[Descriptor, ...] = ()
-
-    def __init__(self, entries: Collection[Descriptor], blobs: Blobs) -> None:
-        self.entries, self.blobs = tuple(entries), blobs

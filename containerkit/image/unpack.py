@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +30,9 @@ from .tar import Entry, Reader
 __all__ = ["Skipped", "Unpacked", "unpack"]
 
 OPAQUE = b".wh..wh..opq"
+MAKERS = {
+    "file": "file", "directory": "directory", "symlink": "symlink", "hardlink": "hardlink", "char": "node", "block": "node", "fifo": "node",
+}  # fmt: skip
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -81,17 +84,29 @@ def unpack(
         root.close()
 
 
+class _OpenedUp:
+    """Opens directories of older layers that deny their owner to make something in them; their modes come back at the end."""
+
+    def __init__(self, late: dict[bytes, tuple[int, Entry | os.stat_result]]) -> None:
+        self._late = late
+
+    def __call__(self, path: bytes, fd: int) -> int:
+        status = os.fstat(fd)
+        if status.st_mode & 0o700 != 0o700:
+            self._late.setdefault(path, (status.st_ino, status))
+            os.fchmod(fd, stat.S_IMODE(status.st_mode) | 0o700)
+        return fd
+
+
 class _Unpacker:
+    """Nothing here refers to itself: the stream's file is let go with the last that uses it, not when garbage is collected."""
+
     def __init__(self, reader: Reader, root: Root, form: Form, attributes: Attributes) -> None:
         self.reader, self.root, self.limits, self.form, self.attributes = reader, root, reader.limits, form, attributes
         self.late: dict[bytes, tuple[int, Entry | os.stat_result]] = {}  # what waits until nothing is made inside any more
         self.removed = 0
         if os.geteuid():
-            form.enter = self.opened_up
-        self.makers: dict[str, Callable[[Entry, bytes, int, bytes], None]] = {
-            "file": self.file, "directory": self.directory, "symlink": self.symlink, "hardlink": self.hardlink,
-            "char": self.node, "block": self.node, "fifo": self.node,
-        }  # fmt: skip
+            form.enter = _OpenedUp(self.late)
 
     def run(self) -> Unpacked:
         for entry in self.reader:
@@ -113,20 +128,12 @@ class _Unpacker:
             self.whiteout(entry, parent, name)
         elif name:
             path = parent + b"/" + name if parent else name
-            self.makers[entry.kind](entry, path, self.form.enter(parent, self.form.parent(parent)), name)
+            getattr(self, MAKERS[entry.kind])(entry, path, self.form.enter(parent, self.form.parent(parent)), name)
             self.form.made(path)
         elif entry.kind == "directory":
             self.late[b""] = os.fstat(self.root.fd).st_ino, entry
         else:
             raise Escape(f"{entry.name!r}: the directory itself cannot become a {entry.kind}")
-
-    def opened_up(self, path: bytes, fd: int) -> int:
-        """A directory of an older layer that denies its owner to make something in it; its mode comes back at the end."""
-        status = os.fstat(fd)
-        if status.st_mode & 0o700 != 0o700:
-            self.late.setdefault(path, (status.st_ino, status))
-            os.fchmod(fd, stat.S_IMODE(status.st_mode) | 0o700)
-        return fd
 
     # --- entries -------------------------------------------------------------------------------------------------
 

@@ -71,7 +71,8 @@ def test_two_processes_killed_at_random_moments_lose_nothing(place: Path) -> Non
     acknowledged = Counter(line.split()[1] for line in lines if line.startswith("done"))
     begun = Counter(line.split()[1] for line in lines if line.startswith("begin"))
     print(f"seed {seed}: begun {dict(begun)}, acknowledged {dict(acknowledged)}")
-    assert acknowledged.keys() >= {"put", "pull", "build", "hold"}, "hardly anything was done between the kills"
+    assert acknowledged.keys() >= {"put", "pull", "hold"}, "hardly anything was done between the kills"
+    assert begun["build"]
     store = Store(place / "store")
     assert store.fsck() == (), f"seed {seed}"
     there = {name: stored.digest for stored in store.images() for name in stored.familiar}
