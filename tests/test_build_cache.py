@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from builds import WRITTEN, Yard, entries, text, yard_in_memory
+from sample_images import tar_of
 
-from containerkit.build import FailedStep
-from containerkit.build.building import DIRECTORY
-from containerkit.build.cache import Cache, Record, key_of
+from containerkit.build import FailedStep, build
+from containerkit.build.cache import DIRECTORY, Cache, Record, key_of
 from containerkit.build.digests import Digests
 from containerkit.build.exchange import TYPE
 from containerkit.build.picking import pick
@@ -161,7 +161,7 @@ def test_a_record_whose_layer_is_gone_is_a_miss(yard: Yard) -> None:
 @pytest.mark.parametrize("junk", [b"", b"{", b"[]", b'{"created": 5, "layer": {}}', b"\xff"])
 def test_a_record_that_cannot_be_read_is_a_miss(yard: Yard, junk: bytes) -> None:
     yard.build(COPIES, FILES)
-    cache = Cache(yard.store.directory / DIRECTORY / "cache")
+    cache = Cache(yard.store.directory / DIRECTORY)
     for key in list(cache):
         (cache.directory / key[:2] / key).write_bytes(junk)
     yard.build(COPIES, FILES)
@@ -193,6 +193,12 @@ def test_digests_are_remembered_and_checked(yard: Yard, monkeypatch: pytest.Monk
             Digests().of(pick(tree, "f"))
     memory.write_text("{broken")
     assert Digests(memory)._known == {}
+
+
+def test_of_a_tar_nothing_is_remembered(yard: Yard) -> None:
+    """Its files are gone with the build."""
+    build(tar_of({"Dockerfile": b"FROM scratch\nCOPY a /\n", "a": b""}), store=yard.store)
+    assert not (yard.store.directory / "build" / "digests").exists()
 
 
 # Reproducible -----------------------------------------------------------------------------------------------------

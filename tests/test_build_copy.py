@@ -187,6 +187,13 @@ def test_from_a_stage_keeps_owners(yard: Yard) -> None:
     assert (first.uid, first.gid) == ((3, 4) if os.geteuid() == 0 else (0, 0)), "an ordinary user's store has one owner"
 
 
+def test_from_an_image_of_the_store_and_from_nothing(yard: Yard) -> None:
+    yard.build("FROM scratch\nCOPY a /d/\n", {"a": "x"}, tags=["other:1"])
+    image = yard.build("FROM scratch AS empty\nFROM scratch\nCOPY --from=other:1 /d /e\nCOPY --from=empty / /f\n")
+    assert text(image.layers[0], "e/a") == "x"
+    assert set(entries(image.layers[1])) == {"f"}
+
+
 def test_heredocs(yard: Yard) -> None:
     image = yard.build(
         'FROM scratch\nENV A=1\nCOPY <<one <<"two" /x/\na$A\none\nb$A\ntwo\nCOPY --chmod=755 <<EOF /run.sh\n#!/bin/sh\nEOF\n'

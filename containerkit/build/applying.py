@@ -21,8 +21,7 @@ from ..dockerfile import instructions as dockerfile
 from ..image.history import now
 from ..image.image import Image
 from ..image.store import Store
-from .building import DIRECTORY
-from .cache import Cache
+from .cache import DIRECTORY, Cache
 from .context import Context
 from .digests import Digests
 from .errors import BuildError
@@ -153,13 +152,13 @@ def _done(
         workshop = opened.enter_context(Workshop(store))
         workshop.hold([image.digest, image.id, *(layer.digest for layer in image.layers)])
         tree, owned = _tree(opened, workshop, origin)
-        memory = store.directory / DIRECTORY
-        works = Works(
-            workshop, Cache(memory / "cache"), Digests(), lambda reference: (tree, owned), secrets=dict(secrets or {}), use_cache=cache
-        )  # fmt: skip
+        digests = Digests.beside(store.directory, origin) if isinstance(origin, Path) else Digests()
+        remembered = Cache(store.directory / DIRECTORY)
+        works = Works(workshop, remembered, digests, lambda reference: (tree, owned), secrets=dict(secrets or {}), use_cache=cache)
         reporter = Reporter(progress, threading.Lock(), stage="image").at(1, 1, str(step))
         before = changed(state_of(image))
         after = reported(lambda: perform(works, step, before, reporter), step, reporter)
+        digests.save()
         config = image.config.with_(history=after.config.history, created=after.created or now())
         return store.put(Image.of(config, after.layers, like=image.manifest))
 

@@ -8,7 +8,6 @@ all of it is there.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import time
@@ -25,7 +24,7 @@ from ..image.platform import Platform
 from ..image.reference import Reference
 from ..image.store import Store
 from . import exchange
-from .cache import Cache
+from .cache import DIRECTORY, Cache
 from .context import Context, directory_of, ignore_of, read_inside
 from .digests import Digests
 from .errors import BuildError
@@ -35,9 +34,8 @@ from .solving import Solver
 from .works import Works
 from .workshop import Workshop
 
-__all__ = ["DIRECTORY", "Resolve", "build"]
+__all__ = ["Resolve", "build"]
 
-DIRECTORY = "build"  # of a store: what builds remember
 NAMES = ("Dockerfile", "Containerfile")
 Resolve = Callable[[str, Platform | None], Image]
 
@@ -99,9 +97,7 @@ def build(
         parsed = parse(text, name=str(path or "Dockerfile"))
         here = Context(directory, ignore_of(directory, path))
         opened.callback(here.close)
-        memory = store.directory / DIRECTORY
-        remembered = Cache(memory / "cache")
-        digests = Digests(memory / "digests" / f"{_name_of(directory)}.json")
+        remembered, digests = Cache(store.directory / DIRECTORY), Digests.beside(store.directory, directory)
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch)) if epoch is not None else ""
         solver = Solver(parsed, here, resolve or _resolver(store, pull), wanted, target, dict(contexts or {}), progress)
         works = Works(
@@ -143,10 +139,6 @@ def _dockerfile(given: str | os.PathLike[str] | bytes | None, directory: Path) -
         if text is not None:
             return path, text
     raise BuildError(f"there is no {'Dockerfile' if given is None else os.fspath(given)} in {directory}")
-
-
-def _name_of(directory: Path) -> str:
-    return hashlib.sha256(os.fsencode(directory)).hexdigest()[:32]
 
 
 def _resolver(store: Store, always: bool) -> Resolve:

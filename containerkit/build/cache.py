@@ -1,6 +1,6 @@
 """What was built before: a key says what an instruction would do, its record says what came of it.
 
-    cache = Cache(store.directory / "build" / "cache")
+    cache = Cache(store.directory / DIRECTORY)
     cache.get(key)                     a Record, or None
     cache.put(key, record)
 
@@ -25,7 +25,9 @@ from ..image.descriptor import Descriptor
 from ..image.digest import Digest
 from ..image.errors import ImageError
 
-__all__ = ["Cache", "Record", "key_of"]
+__all__ = ["DIRECTORY", "Cache", "Record", "key_of"]
+
+DIRECTORY = "build/cache"  # of a store
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What files are, by content: the part of a cache key that speaks of sources.
 
-    known = Digests(directory / "context.json")
+    known = Digests.beside(store.directory, context)
     known.of(picks)                    names, modes, owners, bytes and links; times do not count
     known.save()
 
@@ -29,6 +29,8 @@ from .tree import Node, Tree
 
 __all__ = ["Digests"]
 
+DIRECTORY = "build/digests"
+MOST = 200_000  # digests that are kept of one context
 SETTLED = 2_000_000_000  # nanoseconds: longer than any clock of a file system takes for a tick
 Excluded = Callable[[bytes], bool]
 
@@ -42,10 +44,18 @@ class Digests:
     def __init__(self, path: Path | None = None) -> None:
         self._path, self._changed, self._lock = path, False, threading.Lock()
         self._known: dict[str, list[int | str]] = {}
+        self._used = set[str]()
         if path is not None:
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 self._known = dict(json.loads(path.read_bytes()).items())
         self._maker = _Tree(Writer(lambda block: None), Form())
+
+    @classmethod
+    def beside(cls, store: Path, context: Path) -> Digests:
+        """Those of one context.  Of one that is in the store itself, as an unpacked tar is, nothing is kept: it goes with the build."""
+        if context.is_relative_to(store):
+            return cls()
+        return cls(store / DIRECTORY / f"{hashlib.sha256(os.fsencode(context)).hexdigest()[:32]}.json")
 
     def of(self, picks: Iterable[Pick], excluded: Excluded | None = None) -> str:
         """The digest of what was picked: a hex number."""
@@ -78,6 +88,7 @@ class Digests:
         """The digest of one file's bytes."""
         status = node.status
         key, what = f"{status.st_dev}:{status.st_ino}", [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        self._used.add(key)
         found = self._known.get(key)
         if found and found[:3] == what:
             return str(found[3])
@@ -95,7 +106,8 @@ class Digests:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self._path.with_name(f".{self._path.name}.{os.getpid()}.{threading.get_ident()}")
         with self._lock, open(new, "x") as file:
-            json.dump(self._known, file)
+            many = len(self._known) > MOST
+            json.dump({key: known for key, known in self._known.items() if not many or key in self._used}, file)
         os.rename(new, self._path)
         self._changed = False
 

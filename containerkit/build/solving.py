@@ -214,4 +214,6 @@ class Solver:
             self._opened.callback(context.close)
             return context.tree, False
         layers = self._state(works, below).layers if below is not None else self._image(works, reference, self._platform).layers
+        if not layers:
+            return self._opened.enter_context(Tree(works.workshop.directory(), overlay=False)), True
         return self._opened.enter_context(works.workshop.tree(layers)), True
