@@ -1,7 +1,7 @@
 import tempfile
 
 import containerkit as ck
-from img_kubia import kubia
+from img_kubia import small
 
 
 def show(store: ck.Store, what: str) -> None:
@@ -12,8 +12,8 @@ def show(store: ck.Store, what: str) -> None:
 
 with tempfile.TemporaryDirectory() as directory:
     store = ck.Store(directory)
-    store.layers(store.put(kubia(), "kubia:1"))
-    store.layers(store.put(kubia(b"console.log('two')\n"), "kubia:2"))
+    store.layers(store.put(small(), "kubia:1"))
+    store.layers(store.put(small(b"console.log('two')\n"), "kubia:2"))
     show(store, "two versions")
     store.tag("kubia:2", "kubia")
     show(store, "one has two names")

@@ -6,9 +6,9 @@ from containerkit.image.limits import Limits
 
 with tempfile.TemporaryDirectory() as directory:
     with open(Path(directory, "bomb"), "wb") as file:
-        file.truncate(1 << 29)  # half a GiB that is one hole, and takes no space
+        file.truncate(300 << 20)  # 300 MiB that are one hole, and takes no space
     layer = ck.Layer.from_directory(directory)
-    print(f"{layer.size:,} bytes, which become {1 << 29:,}")
+    print(f"{layer.size:,} bytes, which become {300 << 20:,}")
 
 for limits in (Limits(), Limits(bytes=1 << 20)):
     with tempfile.TemporaryDirectory() as directory:

@@ -2,11 +2,11 @@ import tempfile
 from pathlib import Path
 
 import containerkit as ck
-from img_kubia import kubia
+from img_kubia import small
 
 with tempfile.TemporaryDirectory() as directory:
     box = Path(directory, "kubia")
-    kubia().save(box)
+    small().save(box)
     app = ck.Image.open(box).layers[-1]
     blob = box / "blobs/sha256" / app.digest.hex
     data = bytearray(blob.read_bytes())

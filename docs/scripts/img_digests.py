@@ -2,9 +2,9 @@ import gzip
 
 import containerkit as ck
 from containerkit.image.blobs import MemoryBlobs
-from img_kubia import kubia
+from img_kubia import APP, one_file
 
-with kubia().layers[-1].uncompressed() as stream:
+with one_file("app.js", APP.read_bytes()).uncompressed() as stream:
     tar = stream.read()
 
 

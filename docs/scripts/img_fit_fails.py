@@ -2,9 +2,9 @@ import sys
 from dataclasses import replace
 
 import containerkit as ck
-from img_kubia import kubia, one_file
+from img_kubia import one_file, small
 
-image = kubia()
+image = small()
 other = image.append(one_file("more", b"one more\n"))
 mixed = replace(image, config_data=other.config_data)  # one's manifest, the other's config
 try:

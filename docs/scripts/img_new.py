@@ -1,6 +1,6 @@
-from img_kubia import kubia, one_file
+from img_kubia import one_file, small
 
-image = kubia()
+image = small()
 french = one_file("app.js", b"console.log('salut');\n")
 salut = image.append(french, history="ADD app.js /app.js")
 salut = salut.with_config(env={"PORT": "80"})

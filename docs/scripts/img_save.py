@@ -3,9 +3,9 @@ import tempfile
 from pathlib import Path
 
 import containerkit as ck
-from img_kubia import kubia
+from img_kubia import small
 
-image = kubia()
+image = small()
 with tempfile.TemporaryDirectory() as directory:
     layout, archive = Path(directory, "kubia.oci"), Path(directory, "kubia.tar")
     image.save(layout, "kubia:1")

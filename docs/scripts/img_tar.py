@@ -1,4 +1,4 @@
-from img_kubia import kubia
+from img_kubia import APP, one_file
 
 FIELDS = (  # name, bytes, and how a number is written
     ("name", 100, ""), ("mode", 8, ""), ("uid", 8, "octal"), ("gid", 8, "octal"),
@@ -17,7 +17,7 @@ def dump(data: bytes, begin: int) -> None:
             print(f"{at:5}  {line.hex(' '):47}  {seen}")
 
 
-with kubia().layers[-1].uncompressed() as stream:
+with one_file("app.js", APP.read_bytes()).uncompressed() as stream:
     tar = stream.read()
 print(f"{len(tar)} bytes: {len(tar) // 512} blocks of 512\n\nblock 0, the header:")
 dump(tar[:512], 0)

@@ -2,13 +2,13 @@ import hashlib
 import json
 import urllib.request
 
-from img_kubia import kubia
+from img_kubia import small
 from reg_server import registry
 
 ACCEPT = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
 
 with registry() as server:
-    kubia().push(f"{server.host}/lesson/kubia:1")
+    small().push(f"{server.host}/lesson/kubia:1")
     repository = f"http://{server.host}/v2/lesson/kubia"
 
     request = urllib.request.Request(f"{repository}/manifests/1", headers=ACCEPT)

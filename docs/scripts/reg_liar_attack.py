@@ -1,7 +1,7 @@
 import tempfile
 
 import containerkit as ck
-from img_kubia import kubia
+from img_kubia import small
 from reg_server import Server, registry
 
 
@@ -12,7 +12,7 @@ def evil(server: Server, digest: ck.Digest, old: bytes, new: bytes) -> None:
     path.write_bytes(path.read_bytes().replace(old, new, 1))
 
 
-image = kubia()
+image = small()
 for what, digest, old, new, name in (
     ("a layer", image.layers[-1].digest, b"\0\0\0", b"\1\1\1", ":1"),
     ("the config", image.id, b"app.js", b"hi.mjs", ":1"),

@@ -2,11 +2,11 @@ import sys
 import tempfile
 
 import containerkit as ck
-from img_kubia import kubia
+from img_kubia import small
 from reg_server import registry
 
 with registry() as server, tempfile.TemporaryDirectory() as directory:
-    kubia().push(f"{server.host}/lesson/kubia:1")
+    small().push(f"{server.host}/lesson/kubia:1")
     try:
         ck.Image.pull(f"{server.host}/lesson/kubia:2", ck.Store(directory))
     except ck.RegistryError as error:

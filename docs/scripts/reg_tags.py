@@ -2,13 +2,13 @@ import tempfile
 
 import containerkit as ck
 from containerkit.registry import Registry
-from img_kubia import kubia
+from img_kubia import small
 from reg_server import registry
 
 with registry() as server, tempfile.TemporaryDirectory() as directory:
     repository, store = f"{server.host}/lesson/kubia", ck.Store(directory)
     client = Registry(server.host)
-    old, new = kubia(), kubia(b"console.log('new')\n")
+    old, new = small(), small(b"console.log('new')\n")
     old.push(f"{repository}:1")
     old.push(f"{repository}:latest")
     new.push(f"{repository}:latest")
