@@ -545,6 +545,10 @@ def test_what_the_store_takes(both: Said, store: Store) -> None:
     with store.hold("app:1"):
         rows = [json.loads(line) for line in both("system df --format json").lines]
     assert [(row["TotalCount"], row["Active"]) for row in rows] == [(2, 1), (2, 2)]
+    assert rows[1]["Reclaimable"] == "0B"
+    store.remove("app:1")
+    rows = [json.loads(line) for line in both("system df --format json").lines]
+    assert [row["Reclaimable"][0] != "0" for row in rows] == [True, True], "what gc would remove"
 
 
 def test_fsck(both: Said, store: Store) -> None:

@@ -7,6 +7,7 @@ import functools
 import json
 import sys
 
+from .. import changes
 from . import human, table
 from .parser import Parser, store_of
 
@@ -79,9 +80,10 @@ def _df(options: argparse.Namespace) -> int:
     store = store_of(options)
     usage, held, images = store.usage(), store.leases.pinned(), store.images()
     share = 100 * usage.reclaimable // usage.blob_bytes if usage.blob_bytes else 0
+    stale = sum(changes.usage(store.trees.path(chain)).bytes for chain in store.gc(dry_run=True).layers)
     rows = [
         ("Images", len(images), sum(each.digest in held for each in images), usage.blob_bytes, usage.reclaimable, f" ({share}%)"),
-        ("Unpacked layers", usage.layers, sum(chain in held for chain in store.trees), usage.layer_bytes, usage.layer_bytes, ""),
+        ("Unpacked layers", usage.layers, sum(chain in held for chain in store.trees), usage.layer_bytes, stale, ""),
     ]
     shown = [
         {"Type": kind, "TotalCount": total, "Active": active, "Size": human.size(size), "Bytes": size,
