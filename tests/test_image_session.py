@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,15 @@ def test_a_bomb_is_stopped(tmp_path: Path) -> None:
     bomb = tar_of({"big": bytes(30 << 20)})
     with pytest.raises(LimitExceeded):
         add(store, layer_of(store, bomb), Slow(packed(bomb)))
+    assert is_empty(store)
+
+
+def test_a_blob_that_is_said_to_be_endless_is_not_begun(store: Store) -> None:
+    layer = layer_of(store, TAR)
+    endless = replace(layer, descriptor=layer.descriptor.with_(size=1 << 60))
+    for unpack in (None, (endless, endless.diff_id)):
+        with store.session() as session, pytest.raises(LimitExceeded, match=r"Limits\.bytes"):
+            session.add(endless.descriptor, Slow(b"", fail_at=0), unpack=unpack)
     assert is_empty(store)
 
 

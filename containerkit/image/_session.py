@@ -20,6 +20,7 @@ from .descriptor import Descriptor
 from .diff import Form
 from .digest import CHUNK, Digest, Readable, Verifier
 from .errors import Missing
+from .limits import Limits
 from .source import named
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Session:
 
         :param unpack: the layer that the blob is, and its chain id: it is unpacked while its bytes arrive
         :raises Mismatch: it is not what the descriptor says, or does not become what the layer says; nothing is kept
+        :raises LimitExceeded: it is larger than the store allows
         :raises ImageError: it cannot be unpacked; nothing is kept
         """
         if self.has(descriptor):
@@ -73,6 +75,7 @@ class Session:
 
     def _write(self, descriptor: Descriptor, stream: Readable, seen: Callable[[bytes], object] = lambda data: None) -> Path:
         """A blob's bytes, verified and on disk, where nobody else looks.  :param seen: is called with all of them"""
+        (self._trees.limits or Limits()).check("bytes", descriptor.size, f"the blob {descriptor.digest.short}")
         new, source = self._lease.place(), Verifier(stream, descriptor.digest, descriptor.size)
         with open(new, "xb", buffering=0) as file:
             while data := source.read1(CHUNK):

@@ -20,10 +20,10 @@ from .blobs import Blobs, MemoryBlobs, read
 from .config import ImageConfig
 from .descriptor import Descriptor
 from .digest import Digest
-from .documents import Fields, dump, parse
+from .documents import dump
 from .errors import ImageError, InvalidDocument, InvalidImage, LimitExceeded, Missing
 from .image import Image
-from .manifest import Manifest, media_type_of
+from .manifest import Manifest, common, opened, written
 from .platform import Platform
 from .sources import Sources
 from .validate import mismatches
@@ -70,25 +70,12 @@ class Index:
         :raises InvalidDocument: not an index, or one that can be read in two ways
         :raises LimitExceeded: over 4 MiB, nested too deep, too many manifests
         """
-        document = parse(data, "index")
-        media_type = media_type_of(document, media_type, "index")
-        fields = Fields(document, "index")
-        fields.take("schemaVersion", int)
-        fields.text("mediaType", "")
+        fields, media_type = opened(data, media_type, "index")
         manifests = fields.objects("manifests")
         if len(manifests) > MOST:
             raise LimitExceeded("index.manifests", MOST, "of them")
-        subject = fields.take("subject", dict, None)
-        return cls(
-            manifests=tuple(Descriptor.from_json(value, where) for value, where in manifests),
-            media_type=media_type,
-            annotations=fields.strings("annotations"),
-            artifact_type=fields.text("artifactType", ""),
-            subject=Descriptor.from_json(subject, "index.subject") if subject else None,
-            extra=fields.rest(),
-            data=bytes(data),
-            source=source,
-        )
+        parts = tuple(Descriptor.from_json(value, where) for value, where in manifests)
+        return cls(parts, media_type, **common(fields), data=bytes(data), source=source)
 
     @classmethod
     def load(cls, blobs: Blobs, descriptor: Descriptor) -> Index:
@@ -108,12 +95,7 @@ class Index:
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object, in the order the specification has; what is empty is left out."""
-        found: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
-        found |= {"artifactType": self.artifact_type} if self.artifact_type else {}
-        found |= {"manifests": [each.to_json() for each in self.manifests]}
-        found |= {"subject": self.subject.to_json()} if self.subject else {}
-        found |= {"annotations": dict(self.annotations)} if self.annotations else {}
-        return found | dict(self.extra)
+        return written(self, {"manifests": [each.to_json() for each in self.manifests]})
 
     @property
     def digest(self) -> Digest:

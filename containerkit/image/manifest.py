@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from . import media
 from .descriptor import Descriptor
@@ -19,7 +19,7 @@ from .digest import Digest
 from .documents import Fields, dump, parse
 from .errors import InvalidDocument
 
-__all__ = ["Manifest", "media_type_of"]
+__all__ = ["Manifest", "common", "media_type_of", "opened", "written"]
 
 MOST_LAYERS = 4096  # no overlay has more; a hostile list is far longer
 
@@ -62,34 +62,17 @@ class Manifest:
         :raises Unsupported: docker schema 1
         :raises LimitExceeded: over 4 MiB, or nested too deep
         """
-        document = parse(data, "manifest")
-        media_type = media_type_of(document, media_type, "manifest")
-        fields = Fields(document, "manifest")
-        fields.take("schemaVersion", int)
-        fields.text("mediaType", "")
+        fields, media_type = opened(data, media_type, "manifest")
         layers = fields.objects("layers")
         if len(layers) > MOST_LAYERS:
             raise InvalidDocument(f"manifest.layers: {len(layers)} of them, more than {MOST_LAYERS}")
-        subject = fields.take("subject", dict, None)
-        return cls(
-            config=Descriptor.from_json(fields.take("config", dict), "manifest.config"),
-            layers=tuple(Descriptor.from_json(value, where) for value, where in layers),
-            media_type=media_type,
-            annotations=fields.strings("annotations"),
-            artifact_type=fields.text("artifactType", ""),
-            subject=Descriptor.from_json(subject, "manifest.subject") if subject else None,
-            extra=fields.rest(),
-            data=bytes(data),
-        )
+        config = Descriptor.from_json(fields.take("config", dict), "manifest.config")
+        parts = tuple(Descriptor.from_json(value, where) for value, where in layers)
+        return cls(config, parts, media_type, **common(fields), data=bytes(data))
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object, in the order the specification has; what is empty is left out."""
-        found: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
-        found |= {"artifactType": self.artifact_type} if self.artifact_type else {}
-        found |= {"config": self.config.to_json(), "layers": [layer.to_json() for layer in self.layers]}
-        found |= {"subject": self.subject.to_json()} if self.subject else {}
-        found |= {"annotations": dict(self.annotations)} if self.annotations else {}
-        return found | dict(self.extra)
+        return written(self, {"config": self.config.to_json(), "layers": [layer.to_json() for layer in self.layers]})
 
     @property
     def digest(self) -> Digest:
@@ -104,6 +87,52 @@ class Manifest:
     def kind(self) -> str:
         """What kind of artifact it is: its own word, or its config's type, as OCI 1.0 had it."""
         return self.artifact_type or self.config.media_type
+
+
+# What a manifest and an index have in common ---------------------------------------------------------------------
+
+
+class _Described(Protocol):
+    """A manifest or an index."""
+
+    @property
+    def media_type(self) -> str: ...
+    @property
+    def artifact_type(self) -> str: ...
+    @property
+    def subject(self) -> Descriptor | None: ...
+    @property
+    def annotations(self) -> Mapping[str, str]: ...
+    @property
+    def extra(self) -> Mapping[str, Any]: ...
+
+
+def opened(data: bytes, media_type: str, what: str) -> tuple[Fields, str]:
+    """The fields of a "manifest" or an "index", and its type.  :raises ImageError: it is none"""
+    document = parse(data, what)
+    media_type = media_type_of(document, media_type, what)
+    fields = Fields(document, what)
+    fields.take("schemaVersion", int)
+    fields.text("mediaType", "")
+    return fields, media_type
+
+
+def common(fields: Fields) -> dict[str, Any]:
+    """What both may say, once their own fields were taken."""
+    subject = fields.take("subject", dict, None)
+    found = {"annotations": fields.strings("annotations"), "artifact_type": fields.text("artifactType", "")}
+    about = Descriptor.from_json(subject, f"{fields.where}.subject") if subject else None
+    return {**found, "subject": about, "extra": fields.rest()}
+
+
+def written(value: _Described, parts: dict[str, Any]) -> dict[str, Any]:
+    """Either as a JSON object.  :param parts: its own fields"""
+    found: dict[str, Any] = {"schemaVersion": 2, "mediaType": value.media_type}
+    found |= {"artifactType": value.artifact_type} if value.artifact_type else {}
+    found |= parts
+    found |= {"subject": value.subject.to_json()} if value.subject else {}
+    found |= {"annotations": dict(value.annotations)} if value.annotations else {}
+    return found | dict(value.extra)
 
 
 def media_type_of(document: Mapping[str, Any], said: str, what: str) -> str:
