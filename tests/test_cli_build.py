@@ -77,7 +77,7 @@ def test_caches_that_are_none(text: str) -> None:
         build._place(text)
 
 
-@pytest.mark.parametrize("text", ["type=zip,dest=x", "type=oci", "type=local", "type=oci,dest=-", "dest=x", "type=tar,x"])
+@pytest.mark.parametrize("text", ["type=zip,dest=x", "type=local", "dest=x", "type=tar,x"])
 def test_outputs_that_are_none_are_refused_before_anything_is_built(store: Store, context: Path, text: str) -> None:
     assert main(["build", "-t", "app", "-o", text, str(context)]) == 1
     assert len(store.images()) == 1

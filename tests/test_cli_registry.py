@@ -74,6 +74,14 @@ def test_push_and_pull(server: Server, store: Store, tmp_path: Path, capsys: pyt
     assert capsys.readouterr().out == f"{name}\n"
 
 
+def test_what_another_repository_has_is_mounted(server: Server, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    image = store.put(image_of(ONE), f"{server.host}/first:1", f"{server.host}/second:1")
+    assert main(["push", "-q", f"{server.host}/first:1"]) == 0
+    capsys.readouterr()
+    assert main(["push", f"{server.host}/second:1"]) == 0
+    assert f"{image.layers[0].digest.short}: Mounted" in capsys.readouterr().out.splitlines()
+
+
 def test_all_tags(server: Server, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [f"{server.host}/app:{tag}" for tag in ("1", "2")]
     store.put(image_of(ONE), names[0])

@@ -7,9 +7,8 @@ import contextlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from .. import changes
 from ..changes import Change
@@ -59,10 +58,8 @@ def _save(options: argparse.Namespace) -> int:
     sys.stdout.flush()
     if docker:
         archive.write(options.output or sys.stdout.buffer, items)
-    elif options.output:
-        layout.write(options.output, items, tar=options.format == "oci-archive")
     else:
-        _layout_to(sys.stdout.buffer, items)
+        layout.write(options.output or sys.stdout.buffer, items, tar=options.format == "oci-archive")
     return 0
 
 
@@ -80,13 +77,6 @@ def _item(store: Store, name: str, platform: str | None, *, one: bool) -> tuple[
 def _plain(entry: Descriptor, blobs: Blobs) -> tuple[Descriptor, Blobs]:
     image = mutate.plain(Image.load(blobs, entry))
     return named(image.descriptor, name_of(entry)), image.blobs
-
-
-def _layout_to(file: BinaryIO, items: Iterable[tuple[Descriptor, Blobs]]) -> None:
-    with tempfile.TemporaryDirectory(prefix="containerkit-save-") as directory:
-        layout.write(path := Path(directory, "image.tar"), items)
-        with open(path, "rb") as made:
-            shutil.copyfileobj(made, file)
 
 
 # load -----------------------------------------------------------------------------------------------------------

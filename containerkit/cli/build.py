@@ -203,9 +203,9 @@ def _to_tar(place: str) -> Writer:
 
 
 def _to_oci(place: str) -> Writer:
-    if place == "-":
-        raise BuildError("--output type=oci wants dest=FILE or dest=DIRECTORY/")
-    return lambda image, names: layout.write(place, _named(image, names), tar=not place.endswith("/"))
+    """A directory where the name ends in a slash."""
+    target = sys.stdout.buffer if place == "-" else place
+    return lambda image, names: layout.write(target, _named(image, names), tar=not place.endswith("/"))
 
 
 def _to_docker(place: str) -> Writer:
