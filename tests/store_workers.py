@@ -95,7 +95,7 @@ def work(directory: str, log: int, number: int, seed: int, known: Known) -> None
                 time.sleep(choose.random() / 100)
                 assert all(any(layer.iterdir()) for layer in layers), "a held layer was collected"
         elif verb in ("gc", "collect"):
-            store.gc(untagged=verb == "collect")
+            store.gc(untagged=verb == "collect", cache=choose.random() < 0.3)
         say("done", verb, name, digest)
 
 

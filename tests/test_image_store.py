@@ -446,6 +446,16 @@ def test_what_builds_remember_is_kept_until_it_is_asked_to_go(store: Store) -> N
     assert (blobs_in(store), path.exists()) == (set(), False)
 
 
+def test_a_record_that_was_never_finished_is_swept(store: Store) -> None:
+    path = remember(store, Layer.from_tar(io.BytesIO(BASE), store.blobs))
+    left, begun = path.with_name(".new-left"), path.with_name(".new-begun")
+    left.touch()
+    begun.touch()
+    os.utime(left, (0, 0))
+    store.gc()
+    assert sorted(os.listdir(path.parent)) == [".new-begun", "abcd"]
+
+
 def test_gc_tells_what_it_would_do(store: Store) -> None:
     store.put(image_of(ONE))
     told = store.gc(untagged=True, dry_run=True)

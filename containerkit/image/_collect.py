@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from . import media
 from ._content import Found, reach
 from ._disk import locked
-from .blobs import PART, Blobs, is_abandoned, read
+from .blobs import GRACE, PART, Blobs, is_abandoned, read
 from .config import ImageConfig
 from .descriptor import Descriptor
 from .digest import Digest
@@ -80,10 +81,14 @@ def _records(root: Path) -> list[Path]:
 
 
 def _left(store: Store) -> Iterator[Path]:
-    """What writers that were killed left beside the blobs: `FileBlobs.writer` knows of no lease."""
+    """What writers that were killed left beside the blobs and the records: those know of no lease."""
     for path in (store.directory / "blobs").glob(f"*/{PART}*"):
         with contextlib.suppress(OSError):
             if is_abandoned(path):
+                yield path
+    for path in (store.directory / "build" / "cache").glob("??/.new-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - os.lstat(path).st_mtime > GRACE:  # written at once or never
                 yield path
 
 
