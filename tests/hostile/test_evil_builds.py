@@ -19,9 +19,11 @@ from evil import corpus, symlink, tar
 
 from containerkit import rootfs
 from containerkit.build import build
+from containerkit.build.digests import Digests
 from containerkit.errors import ContainerKitError
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
+from containerkit.image.store import Store
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(60)]
 
@@ -160,13 +162,13 @@ ATTEMPTS = {
 def test_run_gets_nowhere(based: Yard, network: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVIL_ENVIRONMENT", SECRET)
     pattern = Path("/proc/sys/kernel/core_pattern").read_text()
-    script = ["#!/bin/sh"]
+    script = ["#!/bin/sh", "true && echo GOT nothing"]  # or the script would show nothing
     for name, attempt in ATTEMPTS.items():
         line = attempt.replace("HOST_DIRECTORY", str(based.directory / "outside")).replace("HOST_PID", str(os.getpid()))
         line = line.replace("HOST_UTS", os.readlink("/proc/self/ns/uts"))
         script.append(f"({line}) > /dev/null 2>&1 && echo GOT {name.split()[-1]}")
     based.build(f"FROM base\nRUN --network={network} <<'EOF'\n" + "\n".join([*script, "echo ended"]) + "\nEOF\n")
-    assert [line for line in based.output.splitlines() if line] == ["ended"]
+    assert [line for line in based.output.splitlines() if line] == ["GOT nothing", "ended"]
     assert Path("/proc/sys/kernel/core_pattern").read_text() == pattern
 
 
@@ -298,6 +300,64 @@ def test_no_path_leads_out(yard: Yard) -> None:
         assert SECRET not in said + shows(yard, image), line
         if image:
             image.validate()
+
+
+# What is remembered ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("second", ["two", "second, longer"])
+def test_a_file_that_changes_meanwhile_poisons_nothing(yard: Yard, monkeypatch: pytest.MonkeyPatch, second: str) -> None:
+    """Its digest is taken, it changes, and then it is copied: whoever has the old bytes does not get the new ones."""
+    context = yard.context({"a": "one", "d/b": "one"})
+    files = (context / "a", context / "d/b")
+    known = Digests.of
+
+    def changed(self: Digests, *arguments: Any) -> Any:
+        found = known(self, *arguments)
+        for path in files:
+            path.write_text(second)
+        return found
+
+    text = "FROM scratch\nCOPY a /a\nCOPY d /d\n"
+    with monkeypatch.context() as patch:
+        patch.setattr(Digests, "of", changed)
+        attempted(lambda: yard.build(text, context))
+    for path in files:
+        path.write_text("one")
+    shown = tree(yard.build(text, context), yard.directory / "shown")
+    assert shown == {"a": "one", "d/b": "one"}
+
+
+def test_damaged_memories_are_forgotten(yard: Yard) -> None:
+    """What builds remember is files; whatever is in them, the image is the right one."""
+    context = yard.context({"a": "one"})
+    text = "FROM scratch\nCOPY a /a\n"
+    digest = yard.build(text, context).digest
+    memory = yard.store.directory / "build"
+    records = [path for path in memory.rglob("*") if path.is_file()]
+    assert records
+    for damage in (b"", b"{", b"[]", b"{}", b"null", b'{"layer": 5}', b"\xff" * 100, b"[" * 100_000, b'{"a":1e999}', bytes(5 << 20)):
+        for path in records:
+            path.write_bytes(damage)
+        assert yard.build(text, context).digest == digest, damage[:20]
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_cache_of_somebody_else_that_lies(yard: Yard, tmp_path: Path) -> None:
+    """One that cannot be read is passed over or refused; its files are verified like those of any image."""
+    context = yard.context({"a": "one"})
+    text = "FROM scratch\nCOPY a /a\n"
+    yard.build(text, context, cache_to=tmp_path / "cache.oci")
+    files = [path for path in (tmp_path / "cache.oci").rglob("*") if path.is_file()]
+    originals = {path: path.read_bytes() for path in files}
+    for path in files:
+        for damage in (originals[path][:-1], originals[path].replace(b"a", b"b"), b"{}", b"[" * 100_000, b"\xff"):
+            path.write_bytes(damage)
+            other = Store(tmp_path / f"store{len(os.listdir(tmp_path))}")
+            image, _ = attempted(lambda other=other: yard.build(text, context, store=other, cache_from=[tmp_path / "cache.oci"]))  # type: ignore[misc]
+            assert image is None or tree(image, yard.directory / "shown") == {"a": "one"}
+            assert other.fsck() == ()
+        path.write_bytes(originals[path])
 
 
 # Archives and what is fetched -------------------------------------------------------------------------------------
