@@ -6,9 +6,10 @@ It has mount, pid, ipc, uts and cgroup namespaces of its own, the capabilities a
 leave to root, and nothing of the host's but its network, unless that is "none".  CAP_NET_RAW is not among them: with the host's
 network it would read along.
 
-Built by root it is root of the machine, without a user namespace, as other builders have it.  One that maps every id to itself
-was tried: chown, set-user-ID files, file capabilities and hard links come out the same, but mknod(2) is refused, which packages
-may need.  Built by an ordinary user it is root in a user namespace with the ids that the store has.
+Built by root it is root of the machine, without a user namespace, as other builders have it.  One that maps the ids 0 to 65535 to
+themselves was measured: it takes the same time, and chown, set-user-ID files, file capabilities, hard links and fifos come out the
+same; but mknod(2) and ids above are refused, which packages may need.  Built by an ordinary user it is root in a user namespace with
+the ids that the store has.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from builds import Yard, entries, text, tree, yard_in_memory
+from registries import serving
 from support import REPO, compiled, until
 
 from containerkit import rootfs
@@ -363,6 +364,26 @@ def test_two_builds_at_once_share_a_store(yard: Yard) -> None:
         thread.join()
     assert errors == []
     assert yard.store.fsck() == ()
+
+
+def test_bases_and_caches_come_from_a_registry(yard: Yard, tmp_path: Path) -> None:
+    pytest.importorskip("urllib3", reason="needs urllib3: pip install containerkit[registry]")
+    from containerkit.registry import push
+
+    with serving(tmp_path / "registry") as server:
+        push(yard.store.get("base"), f"{server.host}/base:1")
+        dockerfile, cache = f"FROM {server.host}/base:1\nRUN echo x > /x\nCOPY a /\n", f"{server.host}/cache"
+        first = yard.build(dockerfile, {"a": ""}, pull=True, cache_from=[cache], cache_to=cache)
+        with yard_in_memory() as other:
+            second = other.build(dockerfile, {"a": ""}, cache_from=[cache])
+            assert (other.made, second.digest) == ([], first.digest)
+            second.validate()
+        push(yard.build("FROM scratch\nENV other=1\n"), f"{server.host}/base:1")
+        assert "other" not in yard.build(dockerfile, {"a": ""}).config.environment, "the store's own is good enough"
+        with pytest.raises(FailedStep, match="could not be started"):
+            yard.build(dockerfile, {"a": ""}, pull=True)
+        with pytest.raises(FailedStep, match="FROM"):
+            yard.build(f"FROM {server.host}/no:1\n")
 
 
 # From Python ------------------------------------------------------------------------------------------------------
