@@ -330,8 +330,7 @@ def patience() -> Iterator[Evil]:
         phases = {"before it answers": b"", "in the headers": start[:30], "after the headers": start, "in the body": start + data[:100]}
         for where, sent in phases.items():
             yield Evil(f"{what}: hangs {where}", {what: hangs(sent)}, Unreachable)
-            cut = (Unreachable, InvalidDocument, Mismatch) if "headers" in where else Unreachable
-            yield Evil(f"{what}: closes {where}", {what: closes(sent)}, cut)
+            yield Evil(f"{what}: closes {where}", {what: closes(sent)}, Unreachable)
         yield Evil(f"{what}: resets the connection", {what: lambda line, request: line.reset()}, Unreachable)
         yield Evil(
             f"{what}: drips headers", {what: lambda line, request, start=start: line.drip(start)}, (TooSlow, Unreachable), options=HURRY
@@ -348,6 +347,8 @@ def patience() -> Iterator[Evil]:
     yield Evil(
         "a layer of 1 EB that keeps coming", {"manifest": manifest_of(size=1 << 60), "layer": endless(200)}, (Mismatch, LimitExceeded)
     )
+    large = {"manifest": manifest_of(size=1 << 60), "layer": endless(200)}
+    yield Evil("a layer of 1 EB that nobody unpacks", large, LimitExceeded, "pull and no more")
     for said in ("315360000", "9" * 500, "Fri, 31 Dec 9999 23:59:59 GMT"):
         yield Evil(f"come back after {said[:20]}", {"manifest": status(429, Retry_After=said)}, TooManyRequests)
     for said in ("-5", "0", "soon", "1e9", "Thu, 01 Jan 1970 00:00:00 GMT", "Xxx, 99 Yyy 0000", "", "\xff"):
@@ -718,6 +719,8 @@ def ask(do: str, server: Server, registry: Registry, store: Store) -> None:
     name = f"{server.host}/app"
     if do == "pull":
         pull(f"{name}:1", store, unpack=True, registries=registry)
+    elif do == "pull and no more":
+        pull(f"{name}:1", store, registries=registry)
     elif do == "pull by digest":
         pull(f"{name}@{sha256(GOOD.manifest)}", store, registries=registry)
     elif do.startswith("push"):
