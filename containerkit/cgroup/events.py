@@ -6,7 +6,6 @@ registers.  Nothing is polled.  What the kernel counts and does not tell (v1's p
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import select
@@ -162,6 +161,8 @@ class Events:
             yield from found
 
     async def __aiter__(self) -> AsyncIterator[Event]:
+        import asyncio  # a seventh of what importing the library costs, and few wait this way
+
         loop, ready = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(self.fileno(), ready.set)
         try:
