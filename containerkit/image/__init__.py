@@ -3,9 +3,10 @@
     digest  reference  media  platform  descriptor     names and labels
     blobs  sources                                     where bytes are, read only while they are being verified
     documents  manifest  config  history               what JSON says, kept byte for byte
-    tar  compression  unpack  diff  layer              what is in a layer, and how it gets there
+    tar  compression  unpack  diff  difference  layer  what is in a layer, and how it gets there
     image  index                                       layers that belong together, and images that do
-    mutate  merge  validate  picture                   new images from old ones; what does not fit together; a look
+    mutate  merge  plain  validate                     new images from old ones; what does not fit together
+    picture  comparison                                a look at one; what differs between two
     layout  archive  files  store                      images in files
 
 :see: https://github.com/opencontainers/image-spec

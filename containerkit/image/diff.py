@@ -2,7 +2,6 @@
 
     write_tree(directory, sink)          all that is there
     write_upper(upper, sink)             the changes that overlayfs wrote down, with its whiteouts as the image format has them
-    write_difference(old, new, sink)     what turns one plain tree into another
 
 The same tree gives the same bytes: entries are sorted by name, access times and names of users stay out, and no time is later
 than SOURCE_DATE_EPOCH where that is set.
@@ -13,19 +12,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from . import _pax
 from ._root import DIRECTORY, opened
 from ._write import Sink, Writer
-from .digest import CHUNK
 from .errors import InvalidLayer, Unsupported
 from .ids import Ids
 from .limits import Limits
 from .tar import Entry
 
-__all__ = ["Form", "write_difference", "write_tree", "write_upper"]
+__all__ = ["Form", "Upper", "listing", "write_tree", "write_upper"]
 
 StrPath = str | os.PathLike[str]
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -75,19 +72,7 @@ def write_upper(upper: StrPath, sink: Sink, form: Form | None = None) -> int:
     :return: bytes of the tar
     :raises Unsupported: part of it is in the layers below: mounted with metacopy or redirect_dir
     """
-    return _run(_Upper, upper, sink, form)
-
-
-def write_difference(old: StrPath, new: StrPath, sink: Sink, form: Form | None = None) -> int:
-    """Writes what turns `old` into `new`.  Files are compared byte by byte.
-
-    :return: bytes of the tar
-    """
-    writer = Writer(sink)
-    with opened(os.open(old, DIRECTORY)) as before, opened(os.open(new, DIRECTORY)) as after:
-        _Difference(writer, form or Form(), before, after).run(before, after)
-    writer.close()
-    return writer.size
+    return _run(Upper, upper, sink, form)
 
 
 def _run(kind: type[_Tree], directory: StrPath, sink: Sink, form: Form | None) -> int:
@@ -106,7 +91,7 @@ def listing(fd: int) -> list[tuple[bytes, os.stat_result]]:
     return [(name, status) for name, status in found if not stat.S_ISSOCK(status.st_mode)]
 
 
-def _join(path: bytes, name: bytes) -> bytes:
+def join(path: bytes, name: bytes) -> bytes:
     return path + b"/" + name if path else name
 
 
@@ -124,7 +109,7 @@ class _Tree:
         if depth > self.form.depth:
             Limits(depth=self.form.depth).check("depth", depth, f"the way to {path[:200]!r}", "directories")
         for name, status in listing(fd):
-            self.one(fd, name, _join(path, name), status, depth)
+            self.one(fd, name, join(path, name), status, depth)
 
     def one(self, at: int, name: bytes, path: bytes, status: os.stat_result, depth: int) -> None:
         if stat.S_ISDIR(status.st_mode):
@@ -174,7 +159,7 @@ class _Tree:
         return not name.startswith((*OF_OVERLAYFS, *OF_THE_HOST)) and (not name.startswith("system.") or "posix_acl" in name)
 
 
-class _Upper(_Tree):
+class Upper(_Tree):
     """The directory of an overlay that took the changes."""
 
     by_attribute = False  # whiteouts may be attributes of empty files in the directory that is being written
@@ -185,14 +170,14 @@ class _Upper(_Tree):
     def inside(self, fd: int, path: bytes, depth: int) -> None:
         before, self.by_attribute = self.by_attribute, self.overlay(fd, "opaque") == b"x"
         if path and self.overlay(fd, "opaque") == b"y":
-            self.delete(_join(path, b".wh..wh..opq"))
+            self.delete(join(path, b".wh..wh..opq"))
         super().inside(fd, path, depth)
         self.by_attribute = before
 
     def one(self, at: int, name: bytes, path: bytes, status: os.stat_result, depth: int) -> None:
         if self.is_whiteout(at, name, status):
             parent, _, last = path.rpartition(b"/")
-            self.delete(_join(parent, b".wh." + last))
+            self.delete(join(parent, b".wh." + last))
         else:
             super().one(at, name, path, status, depth)
 
@@ -220,96 +205,3 @@ class _Upper(_Tree):
         if name.startswith(OF_OVERLAYFS) and word in BELOW:
             raise Unsupported(f"not a whole layer: {BELOW[word]} (mounted with metacopy=on or redirect_dir=on)")
         return super().kept(name)
-
-
-class _Difference(_Upper):
-    """Two plain trees, walked together."""
-
-    def __init__(self, writer: Writer, form: Form, old: int, new: int) -> None:
-        super().__init__(writer, form)
-        self.old_names, self.new_names = dict(_names(old, b"")), dict(_names(new, b""))
-        self.waiting: list[tuple[bytes, Entry]] = []  # directories that are the same: written once something inside is not
-
-    def run(self, old: int, new: int) -> None:
-        self.waiting.append((b"", entry := self.described(new, b".", os.fstat(new))))
-        if self.described(old, b".", os.fstat(old)) != entry:
-            self.flush()
-        self.compare(old, new, b"")
-
-    def compare(self, old: int | None, new: int, path: bytes) -> None:
-        before = dict(listing(old)) if old is not None else {}
-        after = dict(listing(new))
-        for name in sorted(before.keys() | after.keys()):
-            below = _join(path, name)
-            if name not in after:
-                self.flush()
-                self.delete(_join(path, b".wh." + name))
-            elif stat.S_ISDIR(after[name].st_mode):
-                self.directory(old if name in before and stat.S_ISDIR(before[name].st_mode) else None, new, name, below, after[name])
-            elif name not in before or not self.same(old, new, name, below, before[name], after[name]):
-                self.flush()
-                self.add(new, name, below, after[name])
-
-    def directory(self, old: int | None, new: int, name: bytes, path: bytes, status: os.stat_result) -> None:
-        flags = DIRECTORY | os.O_NOFOLLOW
-        with opened(os.open(name, flags, dir_fd=new)) as after:
-            entry = self.entry(after, path, status, after, b"")
-            self.waiting.append((path, entry))
-            if old is None:
-                self.flush()
-                self.compare(None, after, path)
-            else:
-                with opened(os.open(name, flags, dir_fd=old)) as before:
-                    if self.described(before, path, os.fstat(before)) != entry:
-                        self.flush()
-                    self.compare(before, after, path)
-        if self.waiting and self.waiting[-1][0] == path:
-            self.waiting.pop()
-
-    def flush(self) -> None:
-        """Something changed here: the directories on the way to it come first, or they would be made with other modes."""
-        for _, entry in self.waiting:
-            self.writer.add(entry)
-        self.waiting.clear()
-
-    def described(self, fd: int, path: bytes, status: os.stat_result) -> Entry:
-        return self.entry(fd, path, status, fd, b"")
-
-    def same(
-        self, old: int | None, new: int, name: bytes, path: bytes, before: os.stat_result, after: os.stat_result
-    ) -> bool:  # fmt: skip
-        assert old is not None
-        if self.old_names.get(path) != self.new_names.get(path) or stat.S_IFMT(before.st_mode) != stat.S_IFMT(after.st_mode):
-            return False
-        if self.plain(old, name, path, before) != self.plain(new, name, path, after):
-            return False
-        return not stat.S_ISREG(after.st_mode) or os.path.samestat(before, after) or _same_bytes(old, new, name)
-
-    def plain(self, at: int, name: bytes, path: bytes, status: os.stat_result) -> Entry:
-        link = os.readlink(name, dir_fd=at) if stat.S_ISLNK(status.st_mode) else b""
-        return self.entry(at, path, status, f"/proc/self/fd/{at}/{os.fsdecode(name)}", link)
-
-
-def _names(fd: int, path: bytes) -> Iterator[tuple[bytes, frozenset[bytes]]]:
-    """For each file with several names, all of them."""
-    groups: dict[tuple[int, int], set[bytes]] = {}
-    _gather(fd, path, groups)
-    for names in groups.values():
-        yield from ((name, frozenset(names)) for name in names if len(names) > 1)
-
-
-def _gather(fd: int, path: bytes, groups: dict[tuple[int, int], set[bytes]]) -> None:
-    for name, status in listing(fd):
-        if stat.S_ISDIR(status.st_mode):
-            with opened(os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)) as below:
-                _gather(below, _join(path, name), groups)
-        elif status.st_nlink > 1:
-            groups.setdefault((status.st_dev, status.st_ino), set()).add(_join(path, name))
-
-
-def _same_bytes(old: int, new: int, name: bytes) -> bool:
-    with opened(os.open(name, READ, dir_fd=old)) as one, opened(os.open(name, READ, dir_fd=new)) as other:
-        while data := os.read(one, CHUNK):
-            if os.read(other, CHUNK) != data:
-                return False
-        return not os.read(other, 1)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal
 
-from . import _making, _root, diff, media
+from . import _making, _root, diff, difference, media
 from ._ahead import Ahead, Checked
 from ._making import Feed, Store
 from ._staging import appearing
@@ -188,7 +188,7 @@ class Layer:
         level: int | None = None,
     ) -> Layer:  # fmt: skip
         """A layer that turns one plain tree into another."""
-        return cls.written(lambda sink: diff.write_difference(old, new, sink, form), blobs, compression, level)
+        return cls.written(lambda sink: difference.write_difference(old, new, sink, form), blobs, compression, level)
 
     @classmethod
     def written(

@@ -16,7 +16,8 @@ from trees import Model, look, make, models
 
 import containerkit as ck
 from containerkit import ns
-from containerkit.image.diff import Form, write_difference, write_tree, write_upper
+from containerkit.image.diff import Form, write_tree, write_upper
+from containerkit.image.difference import write_difference
 from containerkit.image.errors import InvalidLayer, LimitExceeded, Unsupported
 from containerkit.image.ids import Ids
 from containerkit.image.tar import Entry, Reader
