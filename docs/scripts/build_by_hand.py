@@ -9,11 +9,11 @@ with tempfile.TemporaryDirectory() as directory:
     image = store.put(node())  # FROM node
     layer = one_file("app.js", APP.read_bytes())
     image = store.put(image.append(layer, history="ADD app.js /app.js"))
-    with ck.LayerFS(image) as root:  # RUN mkdir /data
-        run = ["/bin/sh", "-c", "mkdir /data"]
+    with ck.LayerFS(image) as root:  # RUN echo ready > /data
+        run = ["/bin/sh", "-c", "echo ready > /data"]
         plan = ck.plan(ns.User(), ns.Mount(), ns.Pid(), ns.Net(), root, run=run)
         print("a plan of", len(plan.timeline.steps), "steps, the last:", plan.timeline.steps[-1])
         plan.run(check=True)
-        image = store.put(image.append(root.diff(), history="RUN mkdir /data"))
+        image = store.put(image.append(root.diff(), history="RUN echo ready > /data"))
     image = store.put(image.with_config(entrypoint=["node", "app.js"]), "kubia")
     print(image)
