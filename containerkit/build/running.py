@@ -121,7 +121,7 @@ def run(workshop: Workshop, layers: Sequence[Layer], job: Job, reporter: Reporte
         if code:
             raise Exited(code if code > 0 else 128 - code, output)
         stubs.remove(root.upper)
-        return workshop.freeze(root.upper, layers)
+        return workshop.freeze(root.upper, layers, below)
 
 
 def _run(made: Plan, reporter: Reporter, running: Running) -> tuple[int, bytes]:

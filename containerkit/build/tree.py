@@ -20,13 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ..image._root import Root
+from ..image._root import Root, opened
 from ..image.limits import Limits
 from ..merged import OPAQUE, is_whiteout
 from .errors import BuildError
 
 __all__ = ["Everything", "Filter", "Node", "Tree"]
 
+FEW = 8  # layers whose directories stay open for a while; of more that would be too many descriptors
 LINKS = 40  # followed at most, as the kernel has it
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -110,6 +111,16 @@ class Tree:
                 self._nodes[path] = self._find(path)
             return self._nodes[path]
 
+    @contextlib.contextmanager
+    def _at(self, place: int, path: bytes) -> Iterator[int]:
+        """A directory of one layer.  :raises OSError: there is none"""
+        root = self._roots[place]
+        if len(self._roots) <= FEW:
+            yield root.directory(path)
+        else:
+            with opened(root.find(path)) as fd:
+                yield fd
+
     def _find(self, path: bytes) -> Node | None:
         if not path:
             return self._top()
@@ -129,7 +140,8 @@ class Tree:
         places: list[int] = []
         for place in parent.places:
             try:
-                status = os.lstat(name, dir_fd=self._roots[place].directory(parent.path))
+                with self._at(place, parent.path) as fd:
+                    status = os.lstat(name, dir_fd=fd)
             except OSError:
                 continue
             if self._overlay and is_whiteout(status):
@@ -138,9 +150,15 @@ class Tree:
                 return Node(path, status, (place,)) if first is None else Node(path, first, tuple(places))
             first = first or status
             places.append(place)
-            if self._overlay and is_opaque(self._roots[place].directory(path)):
+            if self._hides(place, path):
                 break
         return Node(path, first, tuple(places)) if first else None
+
+    def _hides(self, place: int, path: bytes) -> bool:
+        if not self._overlay:
+            return False
+        with self._at(place, path) as fd:
+            return is_opaque(fd)
 
     def _until_opaque(self, roots: Sequence[tuple[int, int]]) -> tuple[int, ...]:
         places = []
@@ -164,7 +182,7 @@ class Tree:
         with self._lock:
             names: set[bytes] = set()
             for place in node.places:
-                with contextlib.suppress(OSError), os.scandir(self._roots[place].directory(node.path)) as entries:
+                with contextlib.suppress(OSError), self._at(place, node.path) as fd, os.scandir(fd) as entries:
                     names.update(os.fsencode(entry.name) for entry in entries)
             for name in sorted(names):
                 below = node.path + b"/" + name if node.path else name
@@ -215,8 +233,8 @@ class Tree:
     def open(self, node: Node) -> int:
         """A descriptor of a file; the caller closes it."""
         parent, _, name = node.path.rpartition(b"/")
-        with self._lock:
-            return os.open(name, READ, dir_fd=self._roots[node.places[0]].directory(parent))
+        with self._lock, self._at(node.places[0], parent) as fd:
+            return os.open(name, READ, dir_fd=fd)
 
     def read(self, path: bytes, most: int = 1 << 20) -> bytes | None:
         """The bytes of a small file, links followed; None where there is none."""
@@ -232,14 +250,14 @@ class Tree:
     def readlink(self, node: Node) -> bytes:
         """What a link says."""
         parent, _, name = node.path.rpartition(b"/")
-        with self._lock:
-            return os.readlink(name, dir_fd=self._roots[node.places[0]].directory(parent))
+        with self._lock, self._at(node.places[0], parent) as fd:
+            return os.readlink(name, dir_fd=fd)
 
     def handle(self, node: Node) -> tuple[int, str]:
         """A descriptor that only names it, and the path by which its attributes are reached; the caller closes the first."""
         parent, _, name = node.path.rpartition(b"/")
-        with self._lock:
-            fd = os.dup(self._roots[node.places[0]].directory(parent))
+        with self._lock, self._at(node.places[0], parent) as directory:
+            fd = os.dup(directory)
         return fd, f"/proc/self/fd/{fd}/{os.fsdecode(name or b'.')}"
 
     def close(self) -> None:

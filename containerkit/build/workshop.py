@@ -4,7 +4,7 @@
         layer = workshop.layer(laying.write)          compressed, both digests, in the store, held
         with workshop.tree(layers) as tree: ...       what they show together
         paths = workshop.unpacked(layers)             directories for LayerFS
-        layer = workshop.freeze(upper, layers)        an upper directory as a layer, already unpacked
+        layer = workshop.freeze(upper, layers, tree)  an upper directory as a layer, already unpacked
 
 What it brings is held until it ends; nobody else sees it before the image is named.
 """
@@ -50,6 +50,7 @@ class Workshop:
         self.form = Form(ids=store.trees.ids, epoch=epoch)
         self._lease = store.leases.take()
         self._lock = threading.Lock()
+        self._paths: dict[Digest, Path] = {}
 
     # --- places --------------------------------------------------------------------------------------------------
 
@@ -98,29 +99,34 @@ class Workshop:
     def unpacked(self, layers: Sequence[Layer]) -> tuple[Path, ...]:
         """The layers as directories, the lowest first."""
         chains = chain_ids(layer.diff_id for layer in layers)
-        self.hold(chains)
-        found = tuple(self.store.trees.make(layer, chain, self._lease) for layer, chain in zip(layers, chains, strict=True))
-        self.store.trees.settle(chains)
-        return found
+        new = [(layer, chain) for layer, chain in zip(layers, chains, strict=True) if chain not in self._paths]
+        if new:
+            self.hold(chain for _, chain in new)
+            made = {chain: self.store.trees.make(layer, chain, self._lease) for layer, chain in new}
+            self.store.trees.settle(chains)
+            self._paths |= made  # held, so that they stay where they are
+        return tuple(self._paths[chain] for chain in chains)
 
     def tree(self, layers: Sequence[Layer]) -> Tree:
         """What the layers show together.  The caller closes it."""
         return Tree(*self.unpacked(layers))
 
-    def freeze(self, upper: Path, layers: Sequence[Layer]) -> Layer | None:
+    def freeze(self, upper: Path, layers: Sequence[Layer], below: Tree) -> Layer | None:
         """The changes in an upper directory as a layer on top of `layers`; None where there are none.
 
         The directory itself becomes the unpacked layer: nothing is unpacked a second time.
+
+        :param below: what `layers` show together
         """
-        with self.tree(layers) as below:
-            bare(upper, below)
+        bare(upper, below)
         if not os.listdir(upper):
             return None
         layer = self.layer(lambda sink: write_upper(upper, sink, self.form))
-        chain = chain_of([*layers, layer])
-        assert chain is not None
+        *_, chain = chains = chain_ids(each.diff_id for each in (*layers, layer))
         self.hold([chain])
-        self.store.adopt(layer, upper, chain, form=self.form)
+        path = self.store.adopt(layer, upper, chain, form=self.form)
+        self.store.trees.settle(chains[-2:])  # nothing but its top is implied, and the layer below has that already
+        self._paths[chain] = path
         return layer
 
     # --- ending --------------------------------------------------------------------------------------------------
