@@ -193,10 +193,13 @@ class Built:
         :param config: the whole document
         :param began: when the build did, seconds since 1970: later times of files are not compared
         """
-        tree = {name: _old_times(one, began) for name, one in look(root).items() if name != "."}
-        inner = config.get("config") or {}
-        found = {name: _canonical(inner.get(name), kind) for name, kind in FIELDS.items()}
-        return cls(tree, found | {"author": config.get("author", "")})
+        return cls({name: _old_times(one, began) for name, one in look(root).items() if name != "."}, settings(config))
+
+
+def settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that instructions set, of a whole document."""
+    inner = config.get("config") or {}
+    return {name: _canonical(inner.get(name), kind) for name, kind in FIELDS.items()} | {"author": config.get("author", "")}
 
 
 def _old_times(one: tuple[Any, ...], began: float) -> tuple[Any, ...]:

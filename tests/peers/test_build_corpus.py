@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import queue
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from dockerfiles import BASE, PARENT, Built, Case, base_image, cases, compare, differences
-from peertools import Containers, in_memory
+from peertools import Containers, at_a_time, in_memory
 
 from containerkit.build import build
 from containerkit.errors import ContainerKitError
@@ -21,7 +19,6 @@ from containerkit.image.store import Store
 pytestmark = [pytest.mark.peer, pytest.mark.root, pytest.mark.timeout(600)]
 
 CASES = cases()
-AT_A_TIME = 4
 BEGAN = time.time()  # a build may be cached, from a case before: what is younger than this was made by a build
 # Format docker: an OCI config has no HEALTHCHECK, ONBUILD and SHELL for buildah.  The capabilities are docker's.
 BUD = ["bud", "--isolation=chroot", "--format=docker", "--identity-label=false", "--pull=never", "--cap-add=MKNOD,NET_RAW,AUDIT_WRITE"]
@@ -48,27 +45,17 @@ def store(place: Path, base: Image) -> Store:
 
 @pytest.fixture(scope="module")
 def built(place: Path, base: Image, request: pytest.FixtureRequest) -> dict[str, Built | AssertionError]:
-    """What buildah makes of each case that is asked for.  It sleeps to the end of a second for every stage: so several at a time."""
-    base.save(place / "oci", "base")
-    asked = [item.callspec.params["case"] for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
-    free: queue.SimpleQueue[Containers] = queue.SimpleQueue()
-    for number in range(AT_A_TIME):
-        containers = Containers.at(place / f"buildah-{number}")
-        containers.skopeo("copy", "-q", f"oci:{place}/oci:base", f"containers-storage:{BASE}:latest")
-        free.put(containers)
+    """What buildah makes of each case that is asked for."""
 
-    def one(case: Case) -> Built | AssertionError:
-        containers = free.get()
+    def one(buildah: Containers, case: Case) -> Built | AssertionError:
         try:
-            return theirs(case, containers, case.prepare(place / f"{case.name}.theirs"))
+            return theirs(case, buildah, case.prepare(place / f"{case.name}.theirs"))
         except AssertionError as error:
             return error
-        finally:
-            free.put(containers)
 
-    wanted = [case for case in asked if not case.buildah]
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        return dict(zip((case.name for case in wanted), pool.map(one, wanted), strict=True))
+    items = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
+    asked = [case for item in items if not (case := item.callspec.params["case"]).buildah]
+    return dict(zip((case.name for case in asked), at_a_time(4, place, base, f"{BASE}:latest", one, asked), strict=True))
 
 
 def theirs(case: Case, buildah: Containers, context: Path) -> Built:
