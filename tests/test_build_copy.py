@@ -379,6 +379,12 @@ def test_a_tree_shows_what_overlayfs_would(tmp_path: Path) -> None:
     os.mknod(middle / "gone", 0o020000, 0)
     os.mknod(upper / "d" / "a", 0o020000, 0)
     os.setxattr(middle / "o", "user.overlay.opaque", b"y")
-    with Tree(lower, middle, upper) as tree:
+    (tmp_path / "empty").mkdir()
+    for between in ((), [tmp_path / "empty"] * 20):
+        shows_the_same(Tree(lower, *between, middle, upper))
+
+
+def shows_the_same(tree: Tree) -> None:
+    with tree:
         assert [node.path.decode() for node in tree.walk(b"")] == ["", "d", "d/b", "d/c", "f", "f/now-a-directory", "o", "o/y"]
         assert [tree.read(path) for path in (b"d/b", b"/d/../d/c", b"gone/x", b"d/a", b"d")] == [b"upper", b"middle", None, None, None]

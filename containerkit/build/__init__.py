@@ -9,7 +9,8 @@
     settings                                    the instructions that only set something
     copying  picking  laying  modes             COPY and ADD
     context  tree  fetching                     where files come from
-    running  mounting  parts  lookups  settling RUN
+    running  mounting  caches                   RUN, and what is mounted for it
+    parts  lookups  settling                    what its plan is made of; what is taken away after it
     workshop  cache  digests  exchange          where layers go, and what was built before
     progress  errors                            what it tells
 
@@ -19,7 +20,8 @@ Every instruction turns a state into the next; there is no other mechanism.
 
 from .applying import add, run
 from .building import build
+from .caches import prune
 from .errors import FailedStep
 from .progress import Event
 
-__all__ = ["Event", "FailedStep", "add", "build", "run"]
+__all__ = ["Event", "FailedStep", "add", "build", "prune", "run"]

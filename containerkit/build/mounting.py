@@ -11,21 +11,19 @@ A cache is a directory beside the store, in no layer.  A secret is in memory, in
 
 from __future__ import annotations
 
-import hashlib
 import os
 import posixpath
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .. import mounts
 from ..dockerfile import instructions as dockerfile
-from ..image._disk import locked, try_lock
 from ..image.blobs import FileBlobs
 from ..image.layer import Layer
-from ..scratch import remove
 from ..step import Part
+from .caches import Caches
 from .digests import Digests
 from .errors import BuildError
 from .laying import Laying
@@ -38,7 +36,6 @@ __all__ = ["Mounting", "SecretSource"]
 
 SecretSource = bytes | str | os.PathLike[str]
 TreeOf = Callable[[str], tuple[Tree, bool]]
-MOST = 1000  # private copies of one cache at a time
 
 
 class Mounting:
@@ -57,8 +54,7 @@ class Mounting:
         self.environment: dict[str, str] = {}
         self.key: list[Any] = []
         self._later: list[tuple[str, Callable[[], None]]] = []
-        self._caches: dict[str, Path] = {}
-        self._held = ExitStack()
+        self._caches = Caches(workshop.store.directory)
 
     def add(self, mount: dockerfile.Mount) -> None:
         """Looks at one more; caches are not locked and nothing is copied before `prepare`.
@@ -127,44 +123,15 @@ class Mounting:
         )
 
     def _cached(self, mount: dockerfile.Cache, name: str) -> Path:
-        """The directory of a cache, locked as it says, for as long as the program runs."""
-        if name not in self._caches:
-            self._caches[name] = self._taken(mount, name)
-        return self._caches[name]
+        return self._caches.take(name, mount.sharing, partial(self._begin, mount))
 
-    def _taken(self, mount: dockerfile.Cache, name: str) -> Path:
-        base = self._workshop.store.directory / "build" / "mounts" / hashlib.sha256(name.encode()).hexdigest()[:32]
-        if mount.sharing == "private":
-            return self._free(mount, base)
-        self._make(mount, base)
-        self._held.enter_context(locked(base / "lock", shared=mount.sharing == "shared"))
-        return base / "files"
-
-    def _free(self, mount: dockerfile.Cache, base: Path) -> Path:
-        """The first copy that nobody uses."""
-        for number in range(MOST):
-            place = base.with_name(f"{base.name}.{number}")
-            self._make(mount, place)
-            if (fd := try_lock(place)) is not None:
-                self._held.callback(os.close, fd)
-                return place / "files"
-        raise BuildError(f"the cache {mount.id or mount.target} is in use {MOST} times")
-
-    def _make(self, mount: dockerfile.Cache, place: Path) -> None:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(place / "making"):
-            if (place / "files").is_dir():
-                return
-            new = place / "new"
-            if new.exists():
-                remove(new)  # of a build that was killed
-            new.mkdir()
-            if mount.from_:
-                self._fill(self._picked(mount.from_, mount.source), new)
-            if os.geteuid() == 0:
-                os.chown(new, mount.uid or 0, mount.gid or 0)
-            os.chmod(new, mount.mode if mount.mode is not None else 0o755)
-            os.rename(new, place / "files")
+    def _begin(self, mount: dockerfile.Cache, place: Path) -> None:
+        """What a new cache has in it, and whose it is."""
+        if mount.from_:
+            self._fill(self._picked(mount.from_, mount.source), place)
+        if os.geteuid() == 0:
+            os.chown(place, mount.uid or 0, mount.gid or 0)
+        os.chmod(place, mount.mode if mount.mode is not None else 0o755)
 
     def _secret(self, mount: dockerfile.Secret) -> None:
         name = mount.id or posixpath.basename(mount.target)
@@ -194,7 +161,7 @@ class Mounting:
 
     def close(self) -> None:
         """Lets go of the caches."""
-        self._held.close()
+        self._caches.close()
 
     def __enter__(self) -> Mounting:
         return self

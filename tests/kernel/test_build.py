@@ -19,7 +19,8 @@ from registries import serving
 from support import REPO, compiled, until
 
 from containerkit import rootfs
-from containerkit.build import FailedStep, run
+from containerkit.build import FailedStep, prune, run
+from containerkit.build.caches import Caches
 from containerkit.dockerfile.instructions import Cache
 
 ACCOUNTS = {"passwd": "root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n", "group": "root:x:0:\napp:x:1001:\nextra:x:7:app\n"}
@@ -214,6 +215,19 @@ def test_caches_stay_and_are_in_no_layer(yard: Yard) -> None:
     assert yard.output == "4\n5\n"
     layers(yard, "RUN --mount=type=cache,target=/cache,id=x,ro touch /cache/x || cat /cache/log", "RUN test ! -e /cache")
     assert "1\n2\n3\n" in yard.output
+
+
+def test_a_cache_is_pruned_unless_somebody_uses_it(yard: Yard) -> None:
+    one = "FROM base\nRUN --mount=type=cache,target=/c{} ls /c && touch /c/x\n"
+    yard.build(one.format(",sharing=private"))
+    caches = Caches(yard.store.directory)
+    for sharing in ("shared", "locked", "private"):
+        caches.take("/c", sharing, lambda place: None)
+        assert prune(yard.store) == 1, f"the other of the two is in use: {sharing}"
+        caches.close()
+    assert prune(yard.store) == 2
+    yard.build(one.format(""), cache=False)
+    assert yard.output == ""
 
 
 def test_a_cache_begins_with_what_it_is_given(yard: Yard) -> None:

@@ -1,0 +1,108 @@
+"""Directories that stay from build to build, in no layer: RUN --mount=type=cache.
+
+    caches = Caches(store.directory)
+    path = caches.take("/root/.cache", "locked", fill)      locked as it says, until `close`
+    prune(store)                                            removes those that nobody uses
+
+:see: https://docs.docker.com/reference/dockerfile/#run---mounttypecache
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from ..image._disk import locked
+from ..image.store import Store
+from ..scratch import remove
+from .errors import BuildError
+
+__all__ = ["Caches", "prune"]
+
+DIRECTORY = "build/mounts"  # of a store
+MOST = 1000  # private copies of one cache at a time
+FILES, NEW, USED, MAKING = "files", "new", "used", "making"
+
+Fill = Callable[[Path], None]
+
+
+class Caches:
+    """The caches that one program uses.
+
+    :param store: the store's directory
+    """
+
+    def __init__(self, store: Path) -> None:
+        self._base, self._held = store / DIRECTORY, ExitStack()
+        self._taken: dict[tuple[str, bool], Path] = {}
+
+    def take(self, name: str, sharing: str, fill: Fill) -> Path:
+        """The directory of a cache; twice the same is the same.
+
+        :param sharing: "shared": by all at once; "locked": waits until nobody else has it; "private": a copy that nobody else has
+        :param fill: puts into an empty directory what a new cache begins with
+        """
+        key = (name, sharing == "private")
+        if key not in self._taken:
+            place = self._base / hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:32]
+            self._taken[key] = self._free(name, place, fill) if sharing == "private" else self._one(place, sharing == "shared", fill)
+        return self._taken[key]
+
+    def _one(self, place: Path, shared: bool, fill: Fill) -> Path:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._held.enter_context(locked(place / USED, shared=shared))
+        return _made(place, fill)
+
+    def _free(self, name: str, base: Path, fill: Fill) -> Path:
+        """The first copy that nobody uses."""
+        for number in range(MOST):
+            place = base.with_name(f"{base.name}.{number}")
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if (fd := _try(place / USED)) is not None:
+                self._held.callback(os.close, fd)
+                return _made(place, fill)
+        raise BuildError(f"the cache {name} is in use {MOST} times")
+
+    def close(self) -> None:
+        """Lets go of them."""
+        self._held.close()
+        self._taken.clear()
+
+
+def prune(store: Store) -> int:
+    """Removes the caches that nobody uses.  Returns how many."""
+    count = 0
+    for place in sorted((store.directory / DIRECTORY).glob("*")):
+        if (fd := _try(place / USED)) is not None:
+            with open(fd, "rb"), contextlib.suppress(FileNotFoundError):
+                remove(place / FILES)
+                remove(place / NEW)
+                count += 1
+    return count
+
+
+def _made(place: Path, fill: Fill) -> Path:
+    """Who comes first fills it; one that was left half full is filled again."""
+    with locked(place / MAKING):
+        if not (place / FILES).is_dir():
+            remove(place / NEW)
+            (place / NEW).mkdir()
+            fill(place / NEW)
+            os.rename(place / NEW, place / FILES)
+    return place / FILES
+
+
+def _try(path: Path) -> int | None:
+    """The descriptor of a lock file that nobody holds, now held by the caller; or None."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        return None
+    return fd
