@@ -35,7 +35,7 @@ class Rule:
     keeps: bool = False
 
     def __str__(self) -> str:
-        return ("!" if self.keeps else "/" * self.pattern.text.startswith(("#", "!"))) + self.pattern.text
+        return ("!" if self.keeps else "/" * self.pattern.text.startswith(("#", "!", "\ufeff"))) + self.pattern.text
 
 
 @dataclass(frozen=True, slots=True)
