@@ -125,12 +125,10 @@ class Trees:
 
         :param chains: all unpacked, the lowest first
         """
-        for number, chain in enumerate(chains):
+        paths = [self.path(chain) for chain in chains]
+        for number, (chain, path) in enumerate(zip(chains, paths, strict=True)):
             with contextlib.suppress(ImageError):  # a label that cannot be read: `fsck` tells of that
-                self._settle_one(self.path(chain), chain, chains[:number])
-
-    def _settle_one(self, tree: Path, chain: Digest, below: Sequence[Digest]) -> None:
-        settle(tree, self.implied(chain), [self.path(each) for each in below])
+                settle(path, self.implied(chain), paths[:number])
 
     def implied(self, chain: Digest) -> list[bytes]:
         """The directories that a layer goes through and does not describe.  :raises ImageError: it is not known"""
@@ -147,7 +145,7 @@ class Trees:
             return False
         self.unpack(layer, chain, place)
         self.settle([*below, chain])
-        self._settle_one(place / TREE, chain, below)
+        settle(place / TREE, self.implied(chain), [self.path(each) for each in below])
         return True
 
     def label(self, chain: Digest) -> dict[str, object]:
