@@ -158,7 +158,7 @@ def test_a_record_whose_layer_is_gone_is_a_miss(yard: Yard) -> None:
     assert (yard.made, text(again.layers[0], "a")) == (["COPY a /a"], "a")
 
 
-@pytest.mark.parametrize("junk", [b"", b"{", b"[]", b'{"created": 5, "layer": {}}', b"\xff"])
+@pytest.mark.parametrize("junk", [b"", b"{", b"[]", b'{"created": 5, "layer": {}}', b"\xff", b"[" * 200_000])
 def test_a_record_that_cannot_be_read_is_a_miss(yard: Yard, junk: bytes) -> None:
     yard.build(COPIES, FILES)
     cache = Cache(yard.store.directory / DIRECTORY)
@@ -191,8 +191,9 @@ def test_digests_are_remembered_and_checked(yard: Yard, monkeypatch: pytest.Monk
         assert Digests(memory).of(pick(tree, "f")) == found, "read again, though nothing changed"
         with pytest.raises(ZeroDivisionError):
             Digests().of(pick(tree, "f"))
-    memory.write_text("{broken")
-    assert Digests(memory)._known == {}
+    for junk in ("{broken", "[" * 200_000, "[]", "5", '{"1:2": 5}', '{"1:2": [1]}'):
+        memory.write_text(junk)
+        assert Digests(memory)._known == {}
 
 
 def test_of_a_tar_nothing_is_remembered(yard: Yard) -> None:

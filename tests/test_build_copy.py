@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import http.server
 import io
+import lzma
 import os
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -202,6 +204,13 @@ def test_heredocs(yard: Yard) -> None:
     assert entries(image.layers[1])["run.sh"].mode == 0o755
 
 
+def test_names_of_heredocs_stay_names(yard: Yard) -> None:
+    image = yard.build("FROM scratch\nCOPY <<../../evil /d/\nx\n../../evil\n")
+    assert set(entries(image.layers[0])) == {"d", "d/evil"}
+    with pytest.raises(BuildError, match="cannot be the name of a file"):
+        yard.build("FROM scratch\nCOPY <<.. /d/\nx\n..\n")
+
+
 # The context ------------------------------------------------------------------------------------------------------
 
 
@@ -291,6 +300,18 @@ def test_add_unpacks_and_copy_does_not(yard: Yard) -> None:
     files: dict[str, bytes | str] = {"a.tar": packed(x="1", y="2"), "a.tgz": gzip.compress(packed(z="3")), "no.tar": "no tar", "e.tar": ""}
     image = yard.build("FROM scratch\nADD a.tar a.tgz no.tar e.tar /x/\nCOPY a.tar /y/\nADD --unpack=false a.tar /z/\n", files)
     assert [names(image, layer) for layer in range(3)] == [{"x/x", "x/y", "x/z", "x/no.tar", "x/e.tar"}, {"y/a.tar"}, {"z/a.tar"}]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_damaged_tar(yard: Yard, compress: Callable[[bytes], bytes]) -> None:
+    """One that is cut short is refused; one whose beginning is damaged is no tar, and is copied as it is."""
+    whole = compress(packed(x=os.urandom(600_000).hex()))
+    with pytest.raises(FailedStep, match=r"a.tar cannot be unpacked"):
+        yard.build("FROM scratch\nADD a.tar /x/\n", {"a.tar": whole[: len(whole) * 9 // 10]})
+    damaged = whole[:20] + b"\xff" * 30 + whole[50:]
+    assert names(yard.build("FROM scratch\nADD a.tar /x/\n", {"a.tar": damaged})) == {"x/a.tar"}
+    with pytest.raises(BuildError, match="neither a directory nor a tar"):
+        build(damaged, store=yard.store)
 
 
 def test_an_evil_tar_is_refused(yard: Yard) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 
 from ..image.descriptor import Descriptor
 from ..image.digest import Digest
+from ..image.documents import parse
 from ..image.errors import ImageError
 
 __all__ = ["DIRECTORY", "Cache", "Record", "key_of"]
@@ -71,8 +72,8 @@ class Cache:
     def get(self, key: str) -> Record | None:
         """The record; None where there is none that can be read."""
         try:
-            return Record.from_json(json.loads(self._path(key).read_bytes()))
-        except (OSError, ValueError, KeyError, TypeError, ImageError):
+            return Record.from_json(parse(self._path(key).read_bytes(), "record"))
+        except (OSError, KeyError, TypeError, ImageError):
             return None
 
     def put(self, key: str, record: Record) -> None:

@@ -9,8 +9,10 @@ A context is a `Tree`: whatever links are in it, nothing outside is read.
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import io
+import lzma
 import os
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +21,7 @@ from ..dockerfile.ignore import Ignore
 from ..image import media
 from ..image.compression import Decompressed
 from ..image.digest import Readable
-from ..image.errors import ImageError
+from ..image.errors import ImageError, InvalidLayer
 from ..image.ids import Ids
 from ..image.unpack import unpack
 from .errors import BuildError
@@ -100,18 +102,28 @@ def decompressed(stream: BinaryIO) -> Readable:
     """What a tar was before it was compressed with gzip, zstd, bzip2 or xz; of anything else its own bytes.
 
     :param stream: can be read from its beginning
+    :raises InvalidLayer: while reading: damaged
     """
     buffered = io.BufferedReader(stream) if isinstance(stream, io.RawIOBase) else stream
     head = buffered.peek(6)[:6] if isinstance(buffered, io.BufferedReader) else _peek(buffered)
     if head.startswith(b"BZh"):
-        import bz2
-
-        return bz2.open(buffered)
+        return _Checked(bz2.open(buffered))
     if head.startswith((b"\xfd7zXZ\0", b"\x5d\0\0")):
-        import lzma
-
-        return lzma.open(buffered)
+        return _Checked(lzma.open(buffered))
     return Decompressed(buffered) if media.sniff(head) in ("gzip", "zstd") else buffered
+
+
+class _Checked:
+    """A file of bz2 or lzma; what they say of a damaged one becomes one error."""
+
+    def __init__(self, file: bz2.BZ2File | lzma.LZMAFile) -> None:
+        self._file = file
+
+    def read(self, size: int = -1, /) -> bytes:
+        try:
+            return self._file.read1(size)  # what is there already, before the place where it is damaged
+        except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
+            raise InvalidLayer(f"the compressed tar is damaged: {error}") from error
 
 
 def _peek(stream: BinaryIO) -> bytes:

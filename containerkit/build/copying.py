@@ -29,7 +29,7 @@ from .errors import BuildError
 from .fetching import fetch, is_git, is_url
 from .laying import Laying
 from .modes import chmod, chown
-from .picking import Pick, pick
+from .picking import Pick, clean, pick
 from .tree import Node, Tree
 from .workshop import Workshop
 
@@ -98,13 +98,16 @@ class Copying:
         found = self._of(place, os.fsencode(path.name))
         return self._archive(found) if self.step.unpack else found
 
-    def _heredoc(self, name: str, content: str) -> Pick:
+    def _heredoc(self, word: str, content: str) -> Pick:
+        name = clean(os.fsencode(word)).rpartition(b"/")[2]
+        if not name:
+            raise BuildError(f"<<{word}: that cannot be the name of a file")
         place = self.workshop.directory()
         path = place / "file"
         path.write_bytes(content.encode(errors="surrogateescape"))
         os.chmod(path, HEREDOC)
         found = self._of(place, b"file")
-        return Pick(found.tree, found.node, os.fsencode(name))
+        return Pick(found.tree, found.node, name)
 
     def _of(self, directory: Path, name: bytes, *, owned: bool = False) -> Pick:
         tree = self._opened.enter_context(Tree(directory, overlay=False))
@@ -121,7 +124,7 @@ class Copying:
         try:
             with open(pick.tree.open(pick.node), "rb") as file:
                 unpack(decompressed(file), place, whiteouts="plain", ids=store.trees.ids, limits=store.trees.limits, skip=store.trees.skip)
-        except (ImageError, OSError, EOFError) as error:
+        except (ImageError, OSError) as error:
             raise BuildError(f"{os.fsdecode(pick.node.path)} cannot be unpacked: {error}") from error
         return self._of(place, b"", owned=True)
 
@@ -171,9 +174,5 @@ def is_archive(tree: Tree, node: Node) -> bool:
     try:
         with open(tree.open(node), "rb") as file:
             return next(iter(Reader(decompressed(file))), None) is not None
-    except (ImageError, OSError, EOFError, ValueError):
+    except (ImageError, OSError):
         return False
-    except Exception as error:
-        if type(error).__name__ == "LZMAError":  # the module is not there in every Python
-            return False
-        raise

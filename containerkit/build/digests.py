@@ -46,8 +46,9 @@ class Digests:
         self._known: dict[str, list[int | str]] = {}
         self._used = set[str]()
         if path is not None:
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                self._known = dict(json.loads(path.read_bytes()).items())
+            with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
+                known = json.loads(path.read_bytes()).items()
+                self._known = {key: what for key, what in known if isinstance(what, list) and len(what) == 4}
         self._maker = _Tree(Writer(lambda block: None), Form())
 
     @classmethod
