@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 from sample_images import INDEX, MANIFEST, Sample, base, descriptor, image_of, index_of, layout_files, named, tar_of, write_directory
 
+from containerkit.build import caches
 from containerkit.cli import human, main, table
 from containerkit.cli.parser import Parser
 from containerkit.cli.progress import fancy
@@ -402,7 +403,11 @@ def test_what_builds_remember_goes_when_asked(both: Said, store: Store, tmp_path
     assert both("image prune -f").code == 0
     assert cached()
     for line in ("builder prune -f", "system prune -af", "gc --cache"):
+        kept = store.directory / caches.DIRECTORY / "somebody's"
+        (kept / caches.FILES).mkdir(parents=True)
+        (kept / caches.USED).touch()
         assert both(line).code == 0
+        assert not (kept / caches.FILES).exists(), line
         store.put(image_of(ONE), "app:1")
         assert not cached(), line
         assert cached()

@@ -6,10 +6,14 @@ import argparse
 import functools
 import json
 import sys
+from typing import TYPE_CHECKING
 
 from .. import changes
 from . import human, table
 from .parser import Parser, store_of
+
+if TYPE_CHECKING:
+    from ..image.store import Store
 
 COLUMNS = {"Type": "TYPE", "TotalCount": "TOTAL", "Active": "ACTIVE", "Size": "SIZE", "Reclaimable": "RECLAIMABLE"}
 
@@ -25,7 +29,10 @@ def _declare_gc(parser: Parser) -> None:
 
 
 def _gc(options: argparse.Namespace) -> int:
-    found = store_of(options).gc(untagged=options.untagged, named=options.all, cache=options.cache, dry_run=options.dry_run)
+    store = store_of(options)
+    found = store.gc(untagged=options.untagged, named=options.all, cache=options.cache, dry_run=options.dry_run)
+    if options.cache and not options.dry_run:
+        _prune_mounts(store)
     if options.format:
         print(json.dumps({"Images": found.images, "Blobs": found.blobs, "Layers": found.layers, "Bytes": found.bytes}))
     else:
@@ -47,6 +54,8 @@ def _prune(options: argparse.Namespace) -> int:
     store = store_of(options)
     before = {each.digest: each.familiar for each in store.images()}
     found = store.gc(untagged=options.images, named=options.images and options.all, cache=options.cache)
+    if options.cache:
+        _prune_mounts(store)
     if found.images:
         print("Deleted Images:")
         for digest in found.images:
@@ -54,6 +63,13 @@ def _prune(options: argparse.Namespace) -> int:
         print()
     print(f"Total reclaimed space: {human.size(found.bytes)}")
     return 0
+
+
+def _prune_mounts(store: Store) -> None:
+    """The directories of RUN --mount=type=cache that nobody uses."""
+    from ..build import prune
+
+    prune(store)
 
 
 def _what(options: argparse.Namespace) -> str:
