@@ -88,10 +88,14 @@ def in_memory(name: str) -> Iterator[Path]:
         yield Path(path)
 
 
-def same_tree(root: Path, expected: Path) -> None:
-    """But for the directory itself, which has the mode, owner and time of whoever made it."""
-    here, there = ({name: one for name, one in look(path).items() if name != "."} for path in (root, expected))
-    assert here == there
+def same_tree(root: Path, expected: Path, *, links: bool = True) -> None:
+    """But for the directory itself, which has the mode, owner and time of whoever made it.
+
+    :param links: hard links too
+    """
+    here, there = ({name: one if links else one[:-2] for name, one in look(path).items() if name != "."} for path in (root, expected))
+    wrong = {name: (here.get(name), there.get(name)) for name in {*here, *there} if here.get(name) != there.get(name)}
+    assert not wrong, f"{root} is not as {expected}: {wrong}"
 
 
 def private(directory: Path, *unshared: str) -> list[str]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from dockerfiles import BASE, PARENT, Built, Case, base_image, cases, compare, differences
-from peertools import Containers, at_a_time, in_memory
+from peertools import Containers, at_a_time, in_memory, same_tree
 
+import containerkit as ck
 from containerkit.build import build
 from containerkit.errors import ContainerKitError
 from containerkit.image.image import Image
@@ -82,6 +83,10 @@ def ours(case: Case, store: Store, context: Path) -> Built:
     image = build(context, target=case.target, args=case.args, secrets=secrets, store=store)
     image.validate()
     image.extract(context.with_suffix(".ours"))
+    with ck.LayerFS(image, readonly=True) as root, root.mounted() as mounted:
+        # an overlay counts the links of the layer that a file is in, also those that a layer above has replaced
+        same_tree(mounted, context.with_suffix(".ours"), links=False)
+    assert build(context, target=case.target, args=case.args, secrets=secrets, store=store) == image
     return Built.of(context.with_suffix(".ours"), json.loads(image.config_data), BEGAN)
 
 
