@@ -1,4 +1,4 @@
-"""Ranges of ids: what the kernel takes, what the caller may map, what /etc/subuid and /etc/subgid give."""
+"""Ranges of ids: what the kernel takes, what the caller has and may map, what /etc/subuid and /etc/subgid give."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ Range = tuple[int, int, int]
 
 CAP_SETGID, CAP_SETUID = 6, 7
 LIMIT = 340  # ranges the kernel takes in one map
+ALL: Range = (0, 0, 2**32 - 1)  # the map of the machine's own user namespace
 
 
 def check(name: str, ranges: Sequence[Range]) -> None:
@@ -32,6 +33,26 @@ def check(name: str, ranges: Sequence[Range]) -> None:
 def outside_of(ranges: Sequence[Range], inside: int) -> int:
     """The id outside that one inside stands for."""
     return next(outside + inside - first for first, outside, count in ranges if first <= inside < first + count)
+
+
+def own(kind: str) -> tuple[Range, ...]:
+    """The ids that there are for this process, "uid" or "gid": all, unless it is in a user namespace.  :see: user_namespaces(7)"""
+    try:
+        with open(f"/proc/self/{kind}_map") as file:
+            found = [tuple(map(int, line.split())) for line in file]
+    except FileNotFoundError:  # a kernel without user namespaces
+        return (ALL,)
+    return tuple((inside, outside, count) for inside, outside, count in found)
+
+
+def is_machine_root() -> bool:
+    """Whether this is root, and not only of a user namespace, whose root is an ordinary user for the machine."""
+    return os.geteuid() == 0 and own("uid") == (ALL,)
+
+
+def machine_uid() -> int:
+    """Who this process is for the machine."""
+    return outside_of(own("uid"), os.geteuid())
 
 
 def may_map() -> bool:

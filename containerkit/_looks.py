@@ -17,6 +17,8 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ._idmaps import is_machine_root
+
 Look = Mapping[Hashable, str]
 Process = tuple[int, int]  # pid and start time: a pid alone is used again
 
@@ -162,7 +164,7 @@ def open_fds() -> Look:
 
 
 def state_directories() -> Look:
-    run = "/run" if os.geteuid() == 0 else os.environ.get("XDG_RUNTIME_DIR", "")
+    run = "/run" if is_machine_root() else os.environ.get("XDG_RUNTIME_DIR", "")
     patterns = [os.path.join(glob.escape(tempfile.gettempdir()), "containerkit-*")]
     patterns += [f"{glob.escape(run)}/containerkit/*"] if run else []
     return {path: path for pattern in patterns for path in glob.iglob(pattern)}

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ._idmaps import is_machine_root
 from .errors import PlanError
 
 StrPath = str | os.PathLike[str]
@@ -146,7 +147,7 @@ def _copy(source: str, target: str, status: os.stat_result) -> None:
 
 def cache_directory() -> Path:
     own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return (own if os.geteuid() else Path("/var/cache")) / "containerkit" / "rootfs"
+    return (Path("/var/cache") if is_machine_root() else own) / "containerkit" / "rootfs"
 
 
 @contextlib.contextmanager

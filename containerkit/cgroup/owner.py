@@ -18,6 +18,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 
+from .._idmaps import is_machine_root, machine_uid
 from ..errors import CgroupError
 
 __all__ = ["PREFIX", "Owner", "abandoned", "living"]
@@ -51,13 +52,13 @@ def register() -> int:
 
 def _place() -> str:
     """For root in /run; for others in their own runtime directory, or in the one for temporary files."""
-    if os.geteuid() == 0:
+    if is_machine_root():
         return "/run/containerkit.cgroups"
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     return (
         os.path.join(runtime, "containerkit.cgroups")
         if runtime
-        else os.path.join(tempfile.gettempdir(), f".containerkit.cgroups.{os.geteuid()}")
+        else os.path.join(tempfile.gettempdir(), f".containerkit.cgroups.{machine_uid()}")
     )
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .. import merged, ns
+from .._idmaps import Range, own
 from ..accounts import Account, account
 from ..credentials import Credentials
 from ..errors import PlanError
@@ -134,11 +135,9 @@ def _ids(who: Account, options: argparse.Namespace) -> tuple[ns.User, tuple[Part
     return user, () if plain else (Credentials(who.uid, who.gid, who.groups),)
 
 
-def _all(kind: str) -> list[tuple[int, int, int]]:
-    """Every id that there is for this process, as itself.  :see: user_namespaces(7)"""
-    with open(f"/proc/self/{kind}_map") as file:
-        ranges = [tuple(map(int, line.split())) for line in file]
-    return [(first, first, count) for first, _, count in ranges]
+def _all(kind: str) -> list[Range]:
+    """Every id that there is for this process, as itself."""
+    return [(first, first, count) for first, _, count in own(kind)]
 
 
 def _signal(text: str) -> int:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .._idmaps import machine_uid
 from ..image.documents import Fields, parse
 from ..image.errors import ImageError
 from . import _helpers
@@ -66,9 +67,9 @@ def _docker_file() -> Path:
 
 
 def _podman_files() -> Iterator[Path]:
-    yield Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/containers/{os.geteuid()}") / "containers" / "auth.json"
+    yield Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/containers/{machine_uid()}") / "containers" / "auth.json"
     if not os.environ.get("XDG_RUNTIME_DIR"):
-        yield Path(f"/run/containers/{os.geteuid()}/auth.json")
+        yield Path(f"/run/containers/{machine_uid()}/auth.json")
     yield Path(os.environ.get("XDG_CONFIG_HOME") or _home() / ".config") / "containers" / "auth.json"
 
 
