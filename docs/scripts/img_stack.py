@@ -12,5 +12,6 @@ for place, row in enumerate(reversed(layers)):
     axes.text(0.03, place - 0.2, row.digest[:26] + "...", va="center", color="0.4", size=8)
     axes.text(0.97, place, human(row.size), ha="right", va="center")
 axes.axis("off")
+axes.set_xlim(-0.01, 1.01)
 figure.savefig("plot.svg")
 print(f"{len(layers)} layers, of which the one on top is {layers[0].size} bytes")
