@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,12 +83,14 @@ def ours(case: Case, store: Store, context: Path) -> Built:
     secrets = {name: text.encode() for name, text in case.secrets.items()}
     image = build(context, target=case.target, args=case.args, secrets=secrets, store=store)
     image.validate()
-    image.extract(context.with_suffix(".ours"))
-    with ck.LayerFS(image, readonly=True) as root, root.mounted() as mounted:
-        # an overlay counts the links of the layer that a file is in, also those that a layer above has replaced
-        same_tree(mounted, context.with_suffix(".ours"), links=False)
+    with tempfile.TemporaryDirectory(dir=context.parent) as path:
+        image.extract(path)
+        with ck.LayerFS(image, readonly=True) as root, root.mounted() as mounted:
+            # an overlay counts the links of the layer that a file is in, also those that a layer above has replaced
+            same_tree(mounted, Path(path), links=False)
+        found = Built.of(Path(path), json.loads(image.config_data), BEGAN)
     assert build(context, target=case.target, args=case.args, secrets=secrets, store=store) == image
-    return Built.of(context.with_suffix(".ours"), json.loads(image.config_data), BEGAN)
+    return found
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
