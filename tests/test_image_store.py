@@ -18,7 +18,7 @@ from containerkit.image.blobs import MemoryBlobs
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.diff import Form
 from containerkit.image.digest import Digest
-from containerkit.image.errors import ImageError, InvalidReference, Mismatch, Missing, Unsupported
+from containerkit.image.errors import ImageError, InvalidDocument, InvalidReference, Mismatch, Missing, Unsupported
 from containerkit.image.ids import Ids
 from containerkit.image.image import Image
 from containerkit.image.index import Index
@@ -400,8 +400,38 @@ def test_a_store_of_another_form_is_refused(store: Store) -> None:
 
 def test_where_a_store_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.delenv("CONTAINERKIT_STORE", raising=False)
     expected = tmp_path if os.geteuid() else Path("/var/lib")
     assert default_directory() == expected / "containerkit/store"
+    monkeypatch.setenv("CONTAINERKIT_STORE", str(tmp_path / "mine"))
+    assert default_directory() == tmp_path / "mine"
+
+
+def test_whose_the_files_are_is_written_down(store: Store) -> None:
+    about = store.directory / "store.json"
+    said = json.loads(about.read_bytes())
+    assert said["owners"]["chown"] == (os.geteuid() == 0)
+    other = Ids.shifted(100000)
+    with pytest.raises(Unsupported, match="have the ids"):
+        Store(store.directory, ids=other)
+    assert Store(store.directory.parent / "other", ids=other).trees.ids == other
+    assert Store(store.directory.parent / "other").trees.ids == other, "as it was made"
+    inside = {"uids": [[0, 1000, 1], [1, 100000, 65536]], "gids": [[0, 1000, 1], [1, 100000, 65536]]}
+    about.write_text(json.dumps(said | {"owners": said["owners"] | {"namespace": inside}}))
+    with pytest.raises(Unsupported, match="inside `containerkit unshare`"):
+        Store(store.directory)
+    for damaged in ({"uids": []}, {"gids": [[0, 0, -1]]}, {"uids": [[0, 0]]}, {"chown": None}, {"namespace": None}):
+        about.write_text(json.dumps(said | {"owners": said["owners"] | damaged}))
+        with pytest.raises(InvalidDocument):
+            Store(store.directory)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_an_ordinary_users_store_is_not_for_root(tmp_path: Path) -> None:
+    Store(tmp_path / "store", ids=Ids.mine())
+    os.chown(tmp_path / "store", 1000, 1000)
+    with pytest.raises(Unsupported, match="the user 1000, who alone may use it"):
+        Store(tmp_path / "store")
 
 
 def test_nobody_else_may_look(store: Store) -> None:

@@ -18,9 +18,10 @@ HANDLE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 SKIPPABLE = ("devices", "xattrs")
 REFUSALS = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP)
 HINTS = {
-    "devices": "making a device needs root of the machine; skip={'devices'} leaves them out",
+    "devices": "making a device needs root of the machine, not only of a user namespace; skip={'devices'} leaves them out",
     "xattrs": "this attribute needs privilege, or the filesystem has none; skip={'xattrs'} leaves it out",
-    "owner": "giving files away needs privilege; ids=Ids.mine() keeps them",
+    "owner": "giving files away needs privilege, which `containerkit unshare` has; ids=Ids.mine() keeps them",
+    "id": "there is no such id in this user namespace: /etc/subuid and /etc/subgid may give more",
 }
 
 
@@ -63,7 +64,7 @@ class Attributes:
             uid, gid = self.ids.outside(entry.uid, entry.gid)
             try:
                 os.chown(name, uid, gid, dir_fd=at, follow_symlinks=False)
-            except PermissionError as error:
+            except OSError as error:
                 raise _not_given(error, entry.name, uid, gid) from error
         if mode or entry.xattrs:
             with _root.opened(os.open(name, HANDLE, dir_fd=at)) as fd:
@@ -79,7 +80,7 @@ class Attributes:
             uid, gid = self.ids.outside(uid, gid)
             try:
                 os.fchown(fd, uid, gid)
-            except PermissionError as error:
+            except OSError as error:
                 raise _not_given(error, name, uid, gid) from error
 
     def refused(self, error: OSError, entry: Entry, what: str, detail: str) -> None:
@@ -99,4 +100,6 @@ class Attributes:
 
 
 def _not_given(error: OSError, name: bytes, uid: int, gid: int) -> CannotUnpack:
-    return CannotUnpack(error.errno or 0, name, f"owner {uid}:{gid} is refused; {HINTS['owner']}")
+    hints = {errno.EPERM: HINTS["owner"], errno.EINVAL: HINTS["id"]}
+    why = hints.get(error.errno or 0, error.strerror)
+    return CannotUnpack(error.errno or 0, name, f"owner {uid}:{gid} is refused; {why}")

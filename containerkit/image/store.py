@@ -28,12 +28,14 @@ from pathlib import Path
 from typing import overload
 
 from .. import kernel
+from .._idmaps import is_machine_root
 from ..changes import usage
 from ._collect import Collected, cached, collect, needed
 from ._disk import locked, write_whole
 from ._fsck import Problem, problems
 from ._leases import Lease, Leases
 from ._names import Names, drop, full_name, give, take
+from ._owners import Owners
 from ._search import search
 from ._session import Session
 from ._trees import Trees
@@ -60,9 +62,16 @@ WORKERS = max(2, min(8, os.cpu_count() or 2))
 
 
 def default_directory() -> Path:
-    """Where this user's images are."""
+    """Where this user's images are: $CONTAINERKIT_STORE, or else below /var/lib for root, below $XDG_DATA_HOME for others.
+
+    Root of a user namespace is one of the others, and the files of its layers have other ids: it has a store of its own.
+    """
+    if given := os.environ.get("CONTAINERKIT_STORE"):
+        return Path(given).absolute()
+    if is_machine_root():
+        return Path("/var/lib/containerkit/store")
     own = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return (own if os.geteuid() else Path("/var/lib")) / "containerkit" / "store"
+    return own / "containerkit" / ("store" if os.geteuid() else "store-subids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +116,11 @@ class Store(Source):
 
     :param directory: made where it is missing; the user's own unless given
     :param xattrs: "user" or "trusted", as for `LayerFS`; as it was made, or as `LayerFS` has it here, unless given
-    :param ids: whose the files of unpacked layers become; the same ids for root, all the caller's for others, unless given
+    :param ids: whose the files of unpacked layers become; as it was made, or the same ids for root and all the caller's for others,
+        unless given
     :param skip: "devices", "xattrs": what may be left out of a layer where it is refused; it is written down
     :param limits: how much a layer may ask for
-    :raises Unsupported: it was made in another form
+    :raises Unsupported: it was made in another form, or for other owners: see `containerkit unshare`
     """
 
     def __init__(
@@ -118,10 +128,10 @@ class Store(Source):
         limits: Limits | None = None,
     ) -> None:  # fmt: skip
         self.directory = Path(directory).absolute() if directory else default_directory()
-        xattrs = self._make(xattrs)
+        xattrs, ids = self._make(xattrs, ids)
         self.blobs: FileBlobs = FileBlobs(self.directory)
         self.catalogue, self.leases = Names(self.directory), Leases(self.directory)
-        self.trees = Trees(self.directory, xattrs, ids or (Ids() if os.geteuid() == 0 else Ids.mine()), tuple(skip), limits)
+        self.trees = Trees(self.directory, xattrs, ids, tuple(skip), limits)
 
     @classmethod
     def of(cls, blobs: Blobs, xattrs: str | None = None) -> Store | None:
@@ -129,8 +139,8 @@ class Store(Source):
         inside = isinstance(blobs, FileBlobs) and os.path.exists(os.path.join(blobs.directory, "store.json"))
         return cls(blobs.directory, xattrs=xattrs) if inside and isinstance(blobs, FileBlobs) else None
 
-    def _make(self, xattrs: str | None) -> str:
-        """Whoever comes first makes it.  Returns which attributes it has."""
+    def _make(self, xattrs: str | None, ids: Ids | None) -> tuple[str, Ids]:
+        """Whoever comes first makes it.  Returns which attributes it has, and whose its files are."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("locks", "staging", "layers", "blobs/sha256"):
             (self.directory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -141,13 +151,16 @@ class Store(Source):
                 write_whole(self.directory / OCI_LAYOUT, marker(), self.directory / f".{OCI_LAYOUT}")
                 if not (self.directory / INDEX_JSON).exists():
                     write_whole(self.directory / INDEX_JSON, index_of([]), self.directory / f".{INDEX_JSON}")
-                write_whole(about, dump({"form": FORM, "xattrs": found}), self.directory / ".store.json")
+                said = {"form": FORM, "xattrs": found, "owners": Owners.here(ids).to_json()}
+                write_whole(about, dump(said), self.directory / ".store.json")
         fields = Fields(parse(about.read_bytes(), "store.json"), "store.json")
         if (form := fields.number("form")) != FORM:
             raise Unsupported(f"the store {self.directory} has the form {form}; this is for form {FORM}")
         if xattrs and fields.text("xattrs") != xattrs:
             raise Unsupported(f"the store {self.directory} was made with {fields.text('xattrs')!r} attributes, not {xattrs!r}")
-        return fields.text("xattrs")
+        owners = Owners.from_json(fields.take("owners", dict), "store.json.owners")
+        owners.check(self.directory, ids)
+        return fields.text("xattrs"), owners.ids
 
     # --- names ---------------------------------------------------------------------------------------------------
 
