@@ -204,6 +204,16 @@ def test_heredocs(yard: Yard) -> None:
     assert entries(image.layers[1])["run.sh"].mode == 0o755
 
 
+def test_a_context_that_is_too_deep(yard: Yard) -> None:
+    context = yard.context()
+    (context / "/".join("d" * 300)).mkdir(parents=True)
+    with pytest.raises(FailedStep, match="more than 256 directories inside each other"):
+        yard.build("FROM scratch\nCOPY . /\n", context)
+    (context / ".dockerignore").write_text("*\n!**/no\n")
+    with pytest.raises(FailedStep):
+        yard.build("FROM scratch\nCOPY . /\n", context)
+
+
 def test_names_of_heredocs_stay_names(yard: Yard) -> None:
     image = yard.build("FROM scratch\nCOPY <<../../evil /d/\nx\n../../evil\n")
     assert set(entries(image.layers[0])) == {"d", "d/evil"}

@@ -57,7 +57,8 @@ def add(
 ) -> Image:
     """`image` with more files, as COPY has them: of a directory its contents, into a directory where `dest` ends in a slash.
 
-    :param source: a path, a list of paths, bytes that become a file, or a URL.  A name is a name: no wildcards
+    :param source: a path, a list of paths, which make a layer each, bytes that become a file, or a URL.  A name is a name: no
+        wildcards
     :param dest: inside; a relative one is below the image's working directory
     :param chown: "user:group", as the image's own files name them, or numbers; root unless given
     :param chmod: octal or symbolic

@@ -1,7 +1,7 @@
 """Where the files of a COPY or ADD go, and the layer that comes of it.
 
     laying = Laying(tree_below, form, owner=(0, 0))
-    laying.put(picks, b"app/", multiple=False)
+    laying.put(picks, b"app/")
     layer = workshop.layer(laying.write)
 
 Nothing is copied on the way: the layer is written from where the files are.  Directories above a destination are written down
@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..image import _pax
 from ..image._write import Sink, Writer
 from ..image.diff import Form, _Tree
 from ..image.tar import Entry
@@ -58,7 +57,7 @@ class Laying:
         self._placed: dict[bytes, _Placed] = {}
         self._maker, self._plain = _Tree(Writer(lambda block: None), form), _Tree(Writer(lambda block: None), Form(epoch=form.epoch))
         self._links: dict[tuple[int, int], bytes] = {}
-        self._now = form.time(_now())
+        self._now = form.time(os.stat_result((0,) * 10, {"st_mtime_ns": time.time_ns()}))
 
     # --- where things go -----------------------------------------------------------------------------------------
 
@@ -242,9 +241,3 @@ class Laying:
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _now() -> os.stat_result:
-    """This moment as a file has it."""
-    now = time.time_ns()
-    return os.stat_result((0,) * 10, {"st_mtime_ns": now, "st_mtime": now / _pax.SECOND})

@@ -65,7 +65,7 @@ def reported(do: Callable[[], State], instruction: dockerfile.Instruction, at: R
     except DockerfileError as error:
         at.tell("failed", text=error.text)
         raise
-    except (ContainerKitError, OSError) as error:
+    except (ContainerKitError, OSError, RecursionError) as error:  # the last of directories without end
         at.tell("failed", text=str(error))
         raise _failed(error, instruction, at) from error
 

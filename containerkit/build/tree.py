@@ -29,6 +29,7 @@ __all__ = ["Everything", "Filter", "Node", "Tree"]
 
 FEW = 8  # layers whose directories stay open for a while; of more that would be too many descriptors
 LINKS = 40  # followed at most, as the kernel has it
+DEPTH = Limits().depth
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -136,6 +137,8 @@ class Tree:
 
     def _look(self, parent: Node, path: bytes, name: bytes) -> Node | None:
         """Through the layers that have the directory, the topmost first, as overlayfs does."""
+        if path.count(b"/") >= DEPTH:
+            raise BuildError(f"{os.fsdecode(path[:200])!r}: more than {DEPTH} directories inside each other")
         first: os.stat_result | None = None
         places: list[int] = []
         for place in parent.places:
@@ -188,10 +191,11 @@ class Tree:
                 below = node.path + b"/" + name if node.path else name
                 if not self._shown.keeps(node.path) and not self._shown.keeps(below) and not self._shown.enters(below):
                     continue
-                if found := self._cached(node, below, name):
+                if found := self._below(node, below, name):
                     yield found
 
-    def _cached(self, parent: Node, path: bytes, name: bytes) -> Node | None:
+    def _below(self, parent: Node, path: bytes, name: bytes) -> Node | None:
+        """As `get`, of a directory that may not be decided on yet: whether it is shown may depend on what is in it."""
         if path not in self._nodes:
             found = self._look(parent, path, name)
             self._nodes[path] = found if found and self._is_shown(found) else None
