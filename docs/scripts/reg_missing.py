@@ -1,4 +1,3 @@
-import sys
 import tempfile
 
 import containerkit as ck
@@ -10,4 +9,4 @@ with registry() as server, tempfile.TemporaryDirectory() as directory:
     try:
         ck.Image.pull(f"{server.host}/lesson/kubia:2", ck.Store(directory))
     except ck.RegistryError as error:
-        sys.exit(f"{type(error).__name__}: {error}".replace(server.host, "HOST"))
+        print(f"{type(error).__name__}: {error}".replace(server.host, "HOST"))
