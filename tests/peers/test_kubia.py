@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from registries import serving
@@ -31,7 +33,7 @@ server.listen(0, "127.0.0.1", () => console.log(server.address().port));
 def store(tmp_path: Path) -> ck.Store:
     """A store with a node image, made of this machine's node and its libraries."""
     store = ck.Store(tmp_path / "first")
-    layer = ck.Layer.from_directory(ck.rootfs.from_programs(["node", "sh"]), store.blobs)
+    layer = ck.Layer.from_directory(ck.rootfs.from_programs(["node", "sh", "cat"]), store.blobs)
     store.put(ck.Image.scratch().append(layer, history="node and its libraries"), "node")
     return store
 
@@ -111,3 +113,17 @@ def test_it_goes_through_a_registry_and_shared_layers_are_fetched_and_kept_once(
     (tmp_path / "changed").write_text("more")
     with ck.LayerFS(again) as root:
         assert root.lowers == tuple(second.trees.path(chain) for chain in kubia.chain_ids)
+
+
+def test_the_example_of_the_readme(store: ck.Store, kubia: ck.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it stands there, but for the place of the registry; on a store of its own."""
+    blocks = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[2] / "README.md").read_text(), re.DOTALL)
+    monkeypatch.setattr("containerkit.image.store.default_directory", lambda: store.directory)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"ck": ck, "ns": ns}
+    with serving(tmp_path / "registry") as server:
+        exec(blocks[1].replace("127.0.0.1:5000", server.host), names)
+        again = pull(f"{server.host}/luksa/kubia:1", ck.Store(tmp_path / "second"))
+    assert again == names["image"] == kubia
+    assert ck.run(names["changed"].config.cmd, ck.sandbox(names["changed"])).text == "new\n"
+    assert names["changed"].layers[:-1] == kubia.layers
