@@ -24,6 +24,7 @@ RUN = {
     "run": ("container", "run a program in a container"),
     "plan": ("container", "print what `run` would do, and do nothing"),
     "trace": ("container", "run a program, then print what each step returned and how long it took"),
+    "unshare": ("unshare", "run a program as root of all ids that this user has"),
 }
 IMAGE = {
     "build": ("build", "make an image as a Dockerfile says"),
@@ -106,7 +107,7 @@ def _parser() -> Parser:
 def _add(verbs: Any, table: dict[str, tuple[str, str]]) -> None:
     for name, (place, text) in table.items():
         module, _, verb = place.partition(".")
-        runs = module == "container"  # words after the program are not ours, and -h is the host name, as docker has it
+        runs = name in RUN  # words after the program are not ours, and -h is the host name, as docker has it
         like = {"help": text, "description": text, "aliases": ALIASES.get(name, ())}
         verbs.add_parser(name, **like, fill=_filler(module, verb or name), mixed=not runs, add_help=not runs)
 

@@ -199,32 +199,43 @@ def _running(made: Plan, options: argparse.Namespace, inside: Contained) -> Iter
 
 
 class NotStarted(ContainerKitError):
-    """The program of an image is not there (127), or it cannot be executed (126)."""
+    """The program is not there (127), or it cannot be executed (126)."""
 
     def __init__(self, error: StepError) -> None:
         self.shell_code = 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126
         super().__init__(str(error))
 
 
-def _spawn(made: Plan, options: argparse.Namespace, inside: Contained) -> Process:
-    stdin: Stream = None if options.interactive else subprocess.DEVNULL
+def start(made: Plan, stdin: Stream = None, output: Stream = None) -> Process:
+    """Spawns it.  :raises NotStarted: all was made, but the program cannot be executed"""
     try:
-        return made.spawn(stdin=PTY, stdout=PTY, stderr=PTY) if options.tty else made.spawn(stdin=stdin)
+        return made.spawn(stdin=stdin, stdout=output, stderr=output)
     except StepError as error:
-        if inside.from_image and error.step.call.name == "execve":
+        if error.step.call.name == "execve":
             raise NotStarted(error) from error
         raise
 
 
+def shell_code(code: int) -> int:
+    """The exit code a shell would show: 128 and the number of the signal that ended it."""
+    return code if code >= 0 else 128 - code
+
+
+def _spawn(made: Plan, options: argparse.Namespace, inside: Contained) -> Process:
+    stdin: Stream = PTY if options.tty else None if options.interactive else subprocess.DEVNULL
+    output: Stream = PTY if options.tty else None
+    return start(made, stdin, output) if inside.from_image else made.spawn(stdin=stdin, stdout=output, stderr=output)
+
+
 def _finish(process: Process, options: argparse.Namespace) -> int:
-    """The exit code a shell would show; 124 where time was up, as with timeout(1)."""
+    """Its exit code; 124 where time was up, as with timeout(1)."""
     try:
         if process.terminal is not None:
             terminal.connect(process, options.timeout)
         code = process.wait(options.timeout)
     except subprocess.TimeoutExpired:
         return 124
-    return code if code >= 0 else 128 - code
+    return shell_code(code)
 
 
 VERBS = {"run": _declare_run, "plan": _declare_plan, "trace": _declare_trace}

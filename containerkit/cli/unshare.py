@@ -1,0 +1,83 @@
+"""The verb unshare: a program as root of all the ids that this user has.
+
+    containerkit unshare                                   a shell
+    containerkit unshare containerkit build -t app .       a build in which USER, chown and apt-get work
+
+It has a user namespace and a mount namespace of its own; all else is this machine's.  What belongs to the other ids, such as a
+store that was made in there, is read and removed there as well.
+:see: user_namespaces(7), subuid(5)
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+from .. import ns
+from ..errors import PlanError
+from ..plan import Plan, plan
+from ..process import Process
+from .container import shell_code, start
+from .parser import Parser
+from .stopping import Stopping
+
+ALL = 2**32 - 1
+KEYS = (signal.SIGINT, signal.SIGQUIT)
+SECONDS = 10  # to end in, once asked
+
+
+def _declare(parser: Parser) -> None:
+    parser.usage = f"{parser.prog} [--] [CMD...]"
+    parser.add_argument("--help", action="help", help="show this")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="CMD...", help="the program; $SHELL unless given")
+    parser.set_defaults(verb=_unshare)
+
+
+def planned(words: list[str]) -> Plan:
+    """The plan for a program as root.
+
+    :raises PlanError: it is root that asks;  :raises Unavailable: this user has one id only
+    """
+    if os.geteuid() == 0:
+        raise PlanError(f"unshare is for ordinary users; root has other ids already: run {words[0]!r} itself")
+    parts = (ns.subids(ALL), ns.Mount())
+    return plan(*parts, run=words, env=os.environ, die_with_parent=True, new_session=False)
+
+
+def _unshare(options: argparse.Namespace) -> int:
+    words = options.words[1:] if options.words[:1] == ["--"] else options.words
+    made = planned(words or [os.environ.get("SHELL") or "/bin/sh"])
+    with Stopping(signal.SIGTERM, SECONDS) as stopping, stopping.watch(start(made)) as process, _keys(process):
+        return shell_code(process.wait())
+
+
+@contextlib.contextmanager
+def _keys(process: Process) -> Iterator[None]:
+    """An interruption is the program's business, as with sudo(8): it may want to go on, or to tidy up."""
+
+    def passed_on(number: int, _: FrameType | None) -> None:
+        if not _at_terminal():
+            process.signal(number)
+
+    before = {number: signal.signal(number, passed_on) for number in KEYS}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _at_terminal() -> bool:
+    """Whether the terminal's keys reach our process group, and so the program without us."""
+    try:
+        with open("/dev/tty", "rb", buffering=0) as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:
+        return False
+
+
+VERBS = {"unshare": _declare}
