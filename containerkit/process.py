@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import resource
@@ -99,6 +98,8 @@ class Process:
         return self._wait_in_loop().__await__()
 
     async def _wait_in_loop(self) -> int:
+        import asyncio  # loading it takes long, and few wait this way
+
         loop = asyncio.get_running_loop()
         if self.poll() is None:
             ended, own = asyncio.Event(), os.dup(self.pidfd)  # a loop calls back one reader of a descriptor: others may await too

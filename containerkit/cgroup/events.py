@@ -161,7 +161,7 @@ class Events:
             yield from found
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        import asyncio  # a seventh of what importing the library costs, and few wait this way
+        import asyncio  # loading it takes long, and few wait this way
 
         loop, ready = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(self.fileno(), ready.set)

@@ -20,7 +20,6 @@ from ..image.ids import Ids
 from ..image.source import named
 from ..image.store import Store
 from .parser import Parser, store_of
-from .registry import registries
 from .steps import HOW, steps
 
 KINDS = ("local", "tar", "oci", "docker", "image")
@@ -118,6 +117,7 @@ def _resolver(store: Store, options: argparse.Namespace) -> Callable[[str, Platf
             with contextlib.suppress(LookupError):
                 return store.get(name, platform)
         from ..registry import pull
+        from .registry import registries
 
         with registries(options) as known:
             pull(name, store, platform=platform, registries=known)
