@@ -223,3 +223,11 @@ def test_a_file_nobody_can_read_is_not_written_over(home: Path) -> None:
     with scripted(right) as script, pytest.raises(CredentialsError, match=r"config\.json"):
         login(script.host, "me", "secret", plain_http=True)
     assert path.read_text() == "{ by hand, and wrong"
+
+
+def test_a_name_with_a_colon_is_refused_before_it_is_sent(home: Path) -> None:
+    """Nobody could tell where it ends and the password begins."""
+    with scripted(lambda request: Reply(200)) as script:
+        with pytest.raises(CredentialsError, match="colon"):
+            login(script.host, "me:you", "secret", plain_http=True)
+        assert script.requests == []

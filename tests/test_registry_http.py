@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import email.utils
+import json
 import select
 import socket
 import ssl
@@ -21,9 +22,12 @@ import containerkit as ck
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.digest import Digest
 from containerkit.image.errors import LimitExceeded, Mismatch, Missing, Unsupported
+from containerkit.image.manifest import Manifest
+from containerkit.image.media import OCI_INDEX, OCI_MANIFEST
 from containerkit.registry import Credentials, Registry, Retries, Timeouts
 from containerkit.registry.errors import (
     Absent,
+    CredentialsError,
     Denied,
     NotFound,
     ProtocolError,
@@ -39,9 +43,11 @@ from containerkit.registry.patience import seconds_after
 
 DATA = bytes(range(256)) * 4000
 BLOB = Descriptor.of(DATA, "application/octet-stream")
+SMALL = Manifest(BLOB, ()).data
 QUICK = Retries(attempts=3, first=0.01, longest=2)
 SHORT = Timeouts(connect=5, read=0.5, commit=1, window=0.4, speed=10_000)
 SECRET = Credentials("me", "secret")
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def client(host: str, **options: Any) -> Registry:
@@ -160,6 +166,37 @@ def test_a_registry_without_ranges_is_asked_for_all_of_it_again() -> None:
     with scripted(lambda request: Reply(body=DATA, cut=next(cuts))) as script, client(script.host) as registry:
         assert fetched(registry) == DATA
     assert len(script.requests) == 3
+
+
+def test_a_part_that_is_shorter_than_what_is_left_is_followed_by_another() -> None:
+    """A server may give less than was asked for, if it says so."""
+
+    def answer(request: Request) -> Reply:
+        start = int(request.headers.get("range", "bytes=0-")[6:-1])
+        if not start:
+            return Reply(body=DATA, cut=1000)
+        piece = DATA[start : start + 600_000]
+        return Reply(206, piece, {"Content-Range": f"bytes {start}-{start + len(piece) - 1}/{len(DATA)}"})
+
+    with scripted(answer) as script, client(script.host) as registry:
+        assert fetched(registry) == DATA
+        assert [each.headers.get("range") for each in script.requests] == [None, "bytes=1000-", "bytes=601000-"]
+
+
+@pytest.mark.parametrize("lost", [1, QUICK.attempts])
+def test_a_manifest_that_was_cut_is_asked_for_again(lost: int) -> None:
+    cut = Reply(body=SMALL, headers={"Content-Type": OCI_MANIFEST}, cut=20)
+    whole = Reply(body=SMALL, headers={"Content-Type": OCI_MANIFEST})
+    with scripted(one_by_one(*[cut] * lost, whole)) as script, client(script.host) as registry:
+        assert registry.manifest("app:1")[1] == SMALL
+        assert len(script.requests) == lost + 1
+
+
+def test_a_manifest_that_is_always_cut_is_an_error() -> None:
+    with scripted(lambda request: Reply(body=SMALL, cut=20)) as script, client(script.host) as registry:
+        with pytest.raises(Unreachable):
+            registry.manifest("app:1")
+        assert len(script.requests) == 1 + QUICK.attempts
 
 
 def test_a_body_without_a_length_that_ends_early_was_cut() -> None:
@@ -366,6 +403,18 @@ def test_certificates_count(authority: tuple[Path, ssl.SSLContext]) -> None:
             registry.ping()
 
 
+def test_a_certificate_that_cannot_be_read_is_said_at_once(tmp_path: Path) -> None:
+    """And nobody is talked to without TLS instead."""
+    broken = tmp_path / "broken.pem"
+    broken.write_text("no certificate")
+    for place in (tmp_path / "none.pem", broken):
+        with scripted(ranged) as script, Registry(script.host, ca=place, timeouts=SHORT) as registry:
+            quickly(lambda registry=registry: fetched(registry), CredentialsError, 1)  # type: ignore[misc]
+            assert script.requests == []
+        with Registry("registry.invalid", ca=place) as registry:
+            assert str(place) in str(quickly(lambda registry=registry: fetched(registry), CredentialsError, 1))  # type: ignore[misc]
+
+
 def test_who_asks() -> None:
     with scripted(lambda request: Reply()) as script, client(script.host) as registry:
         registry.ping()
@@ -417,7 +466,7 @@ def quickly(action: Callable[[], object], kind: type[Exception], seconds: float 
         (Reply(before=30), Unreachable),
         (Reply(body=DATA, pause=0.02), TooSlow),
         (Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 1000, pause=0.02), TooSlow),
-        (Reply(raw=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;" + b"x" * 1000, pause=0.02), TooSlow),
+        (Reply(raw=CHUNKED + b"1;" + b"x" * 1000, pause=0.02), TooSlow),
         (Reply(raw=b"HTTP/1.1 200 OK\r\nX-A: " + b"x" * (1 << 20)), ProtocolError),
         (Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 1000), ProtocolError),
         (Reply(raw=b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000), ProtocolError),
@@ -441,6 +490,23 @@ def quickly(action: Callable[[], object], kind: type[Exception], seconds: float 
 def test_nothing_takes_for_ever(reply: Reply, kind: type[Exception]) -> None:
     with scripted(lambda request: reply) as script, client(script.host, retries=Retries(0)) as registry:
         quickly(lambda: fetched(registry), kind)
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_trailers_end(status: int) -> None:
+    """Headers after the body, which nobody reads, at full speed and for ever."""
+    trailers = b"X-A: b\r\n" * 10_000
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.wfile.write(CHUNKED.replace(b"200", b"%d" % status) + b"1\r\nx\r\n0\r\n")
+            while True:
+                self.wfile.write(trailers)
+
+        def log_message(self, *args: object) -> None: ...
+
+    with web_server(Endless) as host, client(host, retries=Retries(0)) as registry:
+        quickly(lambda: fetched(registry), NotFound if status == 404 else ProtocolError)
 
 
 def test_a_slow_reader_is_not_blamed_on_the_registry() -> None:
@@ -546,6 +612,27 @@ def test_what_a_mirror_began_the_registry_ends() -> None:
     ):
         assert fetched(registry) == DATA
     assert own.requests[0].headers["range"] == "bytes=500000-"
+
+
+def test_a_mirror_that_has_nothing_does_not_answer_for_the_registry() -> None:
+    """Mirrors keep what was asked for before, and seldom what points at it."""
+    digest = Digest.of(b"x")
+    referrer = {"mediaType": OCI_MANIFEST, "size": 1, "digest": str(digest), "artifactType": "a/b"}
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [referrer]}
+
+    def own_answer(request: Request) -> Reply:
+        if "referrers" in request.path:
+            return Reply(body=json.dumps(index).encode(), headers={"Content-Type": OCI_INDEX})
+        return Reply(headers={"Docker-Content-Digest": digest})
+
+    with (
+        scripted(lambda request: Reply(404)) as mirror,
+        scripted(own_answer) as own,
+        client(own.host, mirrors=[f"http://{mirror.host}"]) as registry,
+    ):
+        assert registry.resolve("app:1") == digest
+        assert [each.digest for each in registry.referrers(f"app@{digest}")] == [digest]
+    assert mirror.requests
 
 
 def test_a_mirror_is_enough() -> None:

@@ -13,7 +13,7 @@ from containerkit.image.digest import Digest
 from containerkit.image.errors import InvalidReference, LimitExceeded, Mismatch
 from containerkit.image.manifest import Manifest
 from containerkit.image.media import OCI_INDEX, OCI_MANIFEST
-from containerkit.registry import Registry, Retries, _lists
+from containerkit.registry import Registry, Retries, _lists, _referrers
 from containerkit.registry.errors import NotFound, ProtocolError, Refused
 
 QUICK = Retries(attempts=1, first=0.01, longest=1)
@@ -177,6 +177,20 @@ def test_a_registry_is_asked_and_not_believed_to_have_filtered() -> None:
 def test_what_is_no_list_of_referrers_is_refused(reply: Reply) -> None:
     with scripted(lambda request: reply) as script, client(script.host) as registry, pytest.raises(ProtocolError):
         registry.referrers(f"app@{SUBJECT.digest}")
+
+
+def test_referrers_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_referrers, "MOST", 3)
+
+    def answer(request: Request) -> Reply:
+        number = len(script.requests)
+        entry = {"mediaType": OCI_MANIFEST, "size": 1, "digest": str(Digest.of(b"%d" % number))}
+        body = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
+        return Reply(body=body, headers={"Content-Type": OCI_INDEX, "Link": f'<?last={number}>; rel="next"'})
+
+    with scripted(answer) as script, client(script.host) as registry, pytest.raises(LimitExceeded, match="of them"):
+        registry.referrers(f"app@{Digest.of(b'x')}")
+    assert len(script.requests) == 4
 
 
 def test_a_list_that_others_keep_writing_over_is_an_error() -> None:

@@ -26,7 +26,7 @@ from containerkit.image.image import Image
 from containerkit.image.index import Index
 from containerkit.image.limits import Limits
 from containerkit.image.store import Store
-from containerkit.registry import Credentials, Progress, Registries, Registry, Retries, Timeouts, copy, pull, push
+from containerkit.registry import Credentials, Progress, Registries, Registry, Retries, Timeouts, _kept, copy, pull, push
 from containerkit.registry.errors import NotFound, ProtocolError, Refused, ServerError
 
 QUICK = Retries(attempts=2, first=0.01, longest=1)
@@ -190,6 +190,22 @@ def test_the_repository_that_has_it_is_found(fake: Fake, registry: Registry, ima
     push(image, name(registry, "other:1"), registries=registry, mount_from=["none", "secret", "app"])
     assert {each.query["from"][0] for each in fake.script.requests if each.method == "POST"} == {"app"}
     assert not any(each.method == "PUT" and "blobs" in each.path for each in fake.script.requests)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
+def test_what_may_not_be_taken_from_another_repository_is_brought(fake: Fake, registry: Registry, image: Image, status: int) -> None:
+    push(image, name(registry), registries=registry)
+    fake.before = lambda request: Reply(status) if "mount" in request.query else None
+    push(image, name(registry, "other:1"), registries=registry, mount_from=["app"])
+    assert fake.manifests["other", "1"][1] == image.data
+
+
+def test_attempts_do_not_multiply(fake: Fake, registry: Registry) -> None:
+    blobs = MemoryBlobs()
+    fake.before = lambda request: Reply(503) if request.method == "POST" else None
+    with pytest.raises(ServerError):
+        registry.push_blob("app", blobs.add(b"data"), blobs)
+    assert [each.method for each in fake.script.requests] == ["HEAD", *["POST"] * (1 + QUICK.attempts)]
 
 
 @pytest.mark.parametrize(("chunk", "least"), [(1000, 0), (40_000, 0), (1000, 30_000), (1 << 30, 0), (1, 60_000)])
@@ -467,6 +483,16 @@ def test_one_digest_with_two_sizes(fake: Fake, registry: Registry, image: Image,
     fake.blobs["app", image.id] = image.config_data
     with pytest.raises(Mismatch, match="twice"):
         pull(name(registry), store, registries=registry)
+
+
+def test_manifests_that_nobody_could_keep_in_memory_do_not_come(
+    registry: Registry, image: Image, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(image, name(registry), registries=registry)
+    monkeypatch.setattr(_kept, "MOST", len(image.data) + 10)
+    with pytest.raises(LimitExceeded, match="manifests and configs"):
+        pull(name(registry), store, registries=registry)
+    assert untouched(store)
 
 
 def test_a_blob_that_is_larger_than_allowed_does_not_come(fake: Fake, registry: Registry, image: Image, tmp_path: Path) -> None:

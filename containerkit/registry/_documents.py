@@ -26,10 +26,10 @@ def fetch(endpoint: Endpoint, repository: str, which: str) -> tuple[Descriptor, 
     :raises Unsupported: docker schema 1, or no image at all;  :raises LimitExceeded: over 4 MiB
     """
     path = endpoint.path(repository, "manifests", which)
-    response = endpoint.request("GET", path, scopes=endpoint.scopes(repository), headers={"Accept": ACCEPT})
+    scopes = endpoint.scopes(repository)
+    response, data = endpoint.read(path, lambda response: response.read(LIMIT, "a manifest"), scopes=scopes, accept=ACCEPT)
     said = _said(response)
     media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    data = response.read(LIMIT, "a manifest")
     for expected in filter(None, (Digest(which) if ":" in which else None, said)):
         if (found := Digest.of(data, expected.algorithm)) != expected:
             raise Mismatch(f"digest of the manifest {which} from {endpoint.base}", expected, found)

@@ -9,23 +9,24 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
+from typing import TypeVar
 
 from ..image.errors import InvalidReference
 from ._auth import Authority, Scopes
 from ._http import Body, Http, Response
 from ._origins import Origin, is_loopback, target
+from ._tls import context
 from .credentials import Credentials
 from .errors import Absent, ProtocolError
 from .patience import Retries, Timeouts, insist
 
 __all__ = ["Endpoint"]
 
+Result = TypeVar("Result")
 HUB, HUB_HOST = "docker.io", "registry-1.docker.io"
 REDIRECTS = (301, 302, 303, 307, 308)
 HOPS = 5
 PROBE = 3.0  # seconds for a TLS handshake with this machine itself
-CERTIFICATES = (Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))
 _PLACE = re.compile(r"(?:(https?)://)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::([0-9]{1,5}))?(/[A-Za-z0-9._/-]*)?", re.ASCII)
 
 
@@ -49,7 +50,7 @@ class Endpoint:
         self._plain = True if scheme == "http" else False if scheme == "https" else plain_http
         self._host, self._port = HUB_HOST if host == HUB else host, int(port) if port else None
         self.prefix = path.strip("/") + "/" if path and path.strip("/") else ""
-        self._context = functools.cache(lambda: _context(verify, ca, f"{host}:{port}" if port else host))
+        self._context = functools.cache(lambda: context(verify, ca, f"{host}:{port}" if port else host))
         self.http = Http(self._context, timeouts, connections)
         self.retries, self.timeouts = retries, timeouts
         self.authority = Authority(find, self.http, self.may_go, retries)
@@ -116,6 +117,19 @@ class Endpoint:
 
         return insist(once, self.retries if again else Retries(0))
 
+    def read(self, path: str, read: Callable[[Response], Result], *, scopes: Scopes, accept: str) -> tuple[Response, Result]:
+        """Something small, all of it: where the answer is cut, it is asked for again.
+
+        :param read: what reads the answer
+        :raises RegistryError: there is no answer
+        """
+
+        def once() -> tuple[Response, Result]:
+            response = self.request("GET", path, scopes=scopes, headers={"Accept": accept}, again=False)
+            return response, read(response)
+
+        return insist(once, self.retries)
+
     def _authorized(self, method: str, url: str, scopes: Scopes, headers: Mapping[str, str], body: Body, wait: float | None) -> Response:
         shown = self.authority.header(scopes)
         response = self._followed(method, url, headers, body, shown, wait)
@@ -142,18 +156,3 @@ class Endpoint:
 
     def close(self) -> None:
         self.http.close()
-
-
-def _context(verify: bool, ca: str | os.PathLike[str] | None, host: str) -> ssl.SSLContext:
-    """Whom to trust: the system's authorities, those given, and those that docker's certs.d has for the host."""
-    context = ssl.create_default_context()
-    if not verify:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    for directory in (each / host for each in CERTIFICATES):
-        for path in sorted(directory.glob("*.crt")):
-            context.load_verify_locations(path)
-        for path in sorted(directory.glob("*.cert")):
-            context.load_cert_chain(path, path.with_suffix(".key"))
-    if ca:
-        context.load_verify_locations(ca)
-    return context

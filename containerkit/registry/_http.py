@@ -70,6 +70,7 @@ class Response:
 
         :raises Unreachable: it was cut
         """
+        self._raw.expect(size)
         with _errors(self._what):
             data: bytes = self._raw.read1(size)
         return data

@@ -8,9 +8,12 @@ from ..image import media
 from ..image.blobs import read
 from ..image.descriptor import Descriptor
 from ..image.digest import Digest, Verifier
+from ..image.errors import LimitExceeded
 from .remote import RemoteBlobs, Stream
 
 __all__ = ["Kept"]
+
+MOST = 256 << 20  # bytes of all documents of one index: it may name thousands, of 4 MiB each
 
 
 class Kept:
@@ -22,11 +25,15 @@ class Kept:
     def __init__(self, blobs: RemoteBlobs) -> None:
         self._blobs = blobs
         self._data: dict[Digest, bytes] = {}
+        self._size = 0
         self.documents: dict[Digest, Descriptor] = {}
 
     def keep(self, descriptor: Descriptor, data: bytes) -> None:
-        """Remembers what was read elsewhere, and verified there."""
+        """Remembers what was read elsewhere, and verified there.  :raises LimitExceeded: it is too much with all the others"""
         self._data[descriptor.digest] = data
+        self._size += len(data)  # by many threads: one that is not counted does not matter
+        if self._size > MOST:
+            raise LimitExceeded("manifests and configs of one index", MOST)
         if media.kind(descriptor.media_type) in ("manifest", "index"):
             self.documents.setdefault(descriptor.digest, descriptor.bare())
 

@@ -32,10 +32,9 @@ def pages(
     """
     seen = {url := target(endpoint.base, path)}
     for _ in range(PAGES):
-        response = endpoint.request("GET", url, scopes=scopes, headers={"Accept": accept})
-        following = _next(response)
-        yield response, response.json(name)
-        if not following:
+        response, page = endpoint.read(url, lambda response: response.json(name), scopes=scopes, accept=accept)
+        yield response, page
+        if not (following := _next(response)):
             return
         url = target(response.url, following)
         if Origin.of(url) != Origin.of(endpoint.base) or "/v2/" not in url:

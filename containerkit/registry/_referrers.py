@@ -13,7 +13,7 @@ from ..image import media
 from ..image.descriptor import Descriptor
 from ..image.digest import Digest
 from ..image.documents import dump
-from ..image.errors import ImageError
+from ..image.errors import ImageError, LimitExceeded
 from ..image.index import Index
 from ..image.manifest import Manifest
 from . import _documents
@@ -24,6 +24,7 @@ from .errors import NotFound, ProtocolError, Refused
 __all__ = ["add", "listed", "of", "remove", "subject", "tag"]
 
 ATTEMPTS = 5  # others may write the same index
+MOST = 100_000  # that point at one manifest
 
 
 def tag(digest: Digest) -> str:
@@ -35,7 +36,7 @@ def listed(endpoint: Endpoint, repository: str, digest: Digest, artifact_type: s
     """What points at a digest.
 
     :param artifact_type: only what is of this kind
-    :raises ProtocolError: the registry's list cannot be read
+    :raises ProtocolError: the registry's list cannot be read;  :raises LimitExceeded: it does not end
     """
     path = endpoint.path(repository, "referrers", digest) + (f"?artifactType={quote(artifact_type, safe='/')}" if artifact_type else "")
     found: dict[Digest, Descriptor] = {}
@@ -44,6 +45,8 @@ def listed(endpoint: Endpoint, repository: str, digest: Digest, artifact_type: s
             if response.headers.get("Content-Type", media.OCI_INDEX).partition(";")[0].strip() != media.OCI_INDEX:
                 raise ProtocolError(f"{path}: the list of referrers is no index")
             found |= {each.digest: each for each in _manifests(page)}
+            if len(found) > MOST:
+                raise LimitExceeded(f"referrers of {digest.short} at {endpoint.base}", MOST, "of them")
     except (NotFound, Refused):  # a registry that knows nothing of referrers
         found = {each.digest: each for each in _tagged(endpoint, repository, digest).manifests}
     return tuple(each for each in found.values() if artifact_type in (None, each.artifact_type))

@@ -17,10 +17,11 @@ from urllib.parse import quote, urlencode
 from ..image.descriptor import Descriptor
 from ..image.digest import Digest
 from ..image.errors import Mismatch
+from ._auth import Scopes
 from ._endpoint import Endpoint
 from ._http import Response
 from ._origins import target
-from .errors import NotFound, ProtocolError, Refused, RegistryError, Unreachable
+from .errors import Denied, NotFound, ProtocolError, Refused, RegistryError, Unauthorized, Unreachable
 from .patience import insist, may_pass
 
 __all__ = ["Upload", "exists"]
@@ -90,13 +91,16 @@ class Upload:
 
     def _begin(self, *, mount: bool = True) -> tuple[str, int]:
         """Where to send it, and the least size of a part; "" where it was mounted."""
-        scopes = self.endpoint.scopes(self.repository, "pull,push")
-        query = ""
         if mount and self.source and self.source != self.repository:
-            query = "?" + urlencode({"mount": self.descriptor.digest, "from": self.endpoint.prefix + self.source}, safe=":/")
-            scopes += self.endpoint.scopes(self.source)
+            query = urlencode({"mount": self.descriptor.digest, "from": self.endpoint.prefix + self.source}, safe=":/")
+            with contextlib.suppress(Denied, NotFound, Refused, Unauthorized):  # it may be pushed here, and not be taken from there
+                return self._asked(f"?{query}", self.endpoint.scopes(self.source))
+        return self._asked()
+
+    def _asked(self, query: str = "", more: Scopes = ()) -> tuple[str, int]:
+        scopes = self.endpoint.scopes(self.repository, "pull,push") + more
         path = self.endpoint.path(self.repository, "blobs", "uploads") + f"/{query}"
-        response = self.endpoint.request("POST", path, scopes=scopes, headers={"Content-Length": "0"}, ok=(201, 202))
+        response = self.endpoint.request("POST", path, scopes=scopes, headers={"Content-Length": "0"}, ok=(201, 202), again=False)
         response.finish()
         if response.status == 201:
             if not query:

@@ -42,7 +42,7 @@ def library() -> Any:
 
 
 class TooMuch(OSError):
-    """More headers than anybody needs.  An OSError, so that it comes through http.client as one."""
+    """More headers, or trailers, than anybody needs.  An OSError, so that it comes through http.client as one."""
 
 
 class SlowAnswer(OSError):
@@ -58,6 +58,7 @@ class Paced(io.RawIOBase):
     def __init__(self, stream: Any, timeouts: Timeouts) -> None:
         self._stream, self._timeouts = stream, timeouts
         self._deadline, self._heading, self._count, self._waited = 0.0, True, 0, 0.0
+        self._left = 0
 
     def readable(self) -> bool:
         return True
@@ -65,6 +66,11 @@ class Paced(io.RawIOBase):
     def body(self) -> None:
         """The headers are over."""
         self._heading, self._count, self._waited = False, 0, 0.0
+        self.expect(0)
+
+    def expect(self, size: int) -> None:
+        """`size` bytes of the body are asked for.  What may come besides is chunk sizes and trailers, no longer than headers are."""
+        self._left = size + HEADERS + BUFFER
 
     def readinto(self, buffer: Any, /) -> int:
         started = time.monotonic()
@@ -74,7 +80,7 @@ class Paced(io.RawIOBase):
         if self._heading:
             self._check_headers(now, count)
         else:
-            self._check_speed(now - started)
+            self._check_body(now - started, count)
         return count
 
     def _check_headers(self, now: float, count: int) -> None:
@@ -87,7 +93,10 @@ class Paced(io.RawIOBase):
         if self._count > HEADERS + BUFFER:  # the buffer may hold what comes after them
             raise TooMuch(f"more than {HEADERS} bytes of headers")
 
-    def _check_speed(self, waited: float) -> None:
+    def _check_body(self, waited: float, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise TooMuch(f"more than {HEADERS} bytes between two parts of a body, or after it")
         self._waited += waited
         if self._waited < self._timeouts.window:
             return
@@ -155,6 +164,7 @@ class _Mixin:
             raise
         if sock.paced:
             sock.paced.body()
+            response.expect = sock.paced.expect
         return response
 
     def _join(self) -> None:

@@ -74,10 +74,11 @@ class Registry:
         return self.places[-1]
 
     def reading(self, action: Callable[[Endpoint], Result]) -> Result:
-        """Does it at the first place where it goes well."""
+        """Does it at the first place where it goes well.  A mirror that has nothing says nothing about the registry."""
         for place in self.places[:-1]:
             try:
-                return action(place)
+                if found := action(place):
+                    return found
             except Cancelled:
                 raise
             except (RegistryError, ImageError):

@@ -34,8 +34,10 @@ def login(host: str, username: str, password: str, *, path: StrPath | None = Non
     :param options: of `Registry`: plain_http, verify, ca
     :return: the file
     :raises Unauthorized: the registry does not take them; nothing is kept
-    :raises CredentialsError: the file or the helper cannot be used
+    :raises CredentialsError: the file or the helper cannot be used, or there is a colon in the name
     """
+    if ":" in username:
+        raise CredentialsError(f"{username[:80]!r}: a name has no colon in it, for the password begins there")
     credentials = Credentials(username, password)
     with Registry(host, auth=credentials, **options) as registry:
         registry.ping()

@@ -80,7 +80,7 @@ class Stream:
     def _some(self, size: int) -> bytes:
         response = self._response or self._connect()
         data = response.some(size)
-        if not data and self._at < self._descriptor.size and response.is_open_ended:
+        if not data and self._at < self._descriptor.size and (response.is_open_ended or response.status == 206):
             raise Unreachable(f"{response.url[:300]}: the connection ended after {self._at} of {self._descriptor.size} bytes")
         self._at += len(data)
         return data
