@@ -40,8 +40,9 @@ class Exited(BuildError):
 
     :ivar exit_code: as a shell would say it
     :ivar output: the last lines it wrote
+    :param hint: what it may have wanted
     """
 
-    def __init__(self, exit_code: int, output: bytes) -> None:
+    def __init__(self, exit_code: int, output: bytes, hint: str = "") -> None:
         self.exit_code, self.output = exit_code, output
-        super().__init__(f"exit code {exit_code}")
+        super().__init__(f"exit code {exit_code}" + (f": {hint}" if hint else ""))

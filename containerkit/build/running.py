@@ -9,19 +9,21 @@ network it would read along.
 Built by root it is root of the machine, without a user namespace, as other builders have it.  One that maps the ids 0 to 65535 to
 themselves was measured: it takes the same time, and chown, set-user-ID files, file capabilities, hard links and fifos come out the
 same; but mknod(2) and ids above are refused, which packages may need.  Built by an ordinary user it is root in a user namespace with
-the ids that the store has.
+the ids that the store has: one, so that it can become nobody else, unless all is done inside `containerkit unshare`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from .. import mounts, ns
+from .._idmaps import is_machine_root
 from ..accounts import Account
 from ..capabilities import Capabilities
 from ..credentials import Credentials
@@ -43,6 +45,9 @@ from .workshop import Workshop
 __all__ = ["Job", "Running", "run"]
 
 HOSTNAME = "build"
+ONE_ID = "an ordinary user builds with one id; `containerkit unshare containerkit build ...` has more"
+#: What programs say that wanted another: chown(1), apt(8), su(1).
+REFUSED = re.compile(rb"ch(own|grp)|set(e|res|fs)?[ug]id|setgroups|initgroups", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +110,11 @@ def run(workshop: Workshop, layers: Sequence[Layer], job: Job, reporter: Reporte
     """Runs a program to its end.
 
     :return: the layer of what it changed; None where it changed nothing
-    :raises Exited: it did not exit with 0;  :raises StepError: it could not be started
+    :raises Exited: it did not exit with 0;  :raises BuildError: it could not be started
     """
     running.check()
+    if _has_one_id(workshop) and (job.account.uid, job.account.gid) != (0, 0):
+        raise BuildError(f"there is no user {job.account.uid}:{job.account.gid} here, only root: {ONE_ID}")
     lowers = workshop.unpacked(layers) or (workshop.directory(),)
     files = (*network_files(job.network, HOSTNAME), *job.files)
     with workshop.tree(layers) as below, LayerFS(*lowers, directory=workshop.place(), xattrs=workshop.store.trees.xattrs) as root:
@@ -119,9 +126,17 @@ def run(workshop: Workshop, layers: Sequence[Layer], job: Job, reporter: Reporte
             raise BuildError(f"{job.argv[0]!r} could not be started: {error}") from error
         running.check()
         if code:
-            raise Exited(code if code > 0 else 128 - code, output)
+            raise Exited(code if code > 0 else 128 - code, output, _hint(workshop, output))
         stubs.remove(root.upper)
         return workshop.freeze(root.upper, layers, below)
+
+
+def _has_one_id(workshop: Workshop) -> bool:
+    return os.geteuid() != 0 and not workshop.store.trees.ids.chown
+
+
+def _hint(workshop: Workshop, output: bytes) -> str:
+    return ONE_ID if _has_one_id(workshop) and REFUSED.search(output) else ""
 
 
 def _run(made: Plan, reporter: Reporter, running: Running) -> tuple[int, bytes]:
@@ -155,7 +170,7 @@ def _powers(alone: bool) -> Capabilities:
 
 def _system(alone: bool) -> Part:
     """A new sysfs belongs to whoever owns the network."""
-    return mounts.Sysfs() if alone or os.geteuid() == 0 else mounts.Bind("/sys", readonly=True)
+    return mounts.Sysfs() if alone or is_machine_root() else mounts.Bind("/sys", readonly=True)
 
 
 def _user(workshop: Workshop) -> list[Part]:
