@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from typing import NamedTuple
 
 from sample_images import Sample, base, image_of, tar_of
 
-from containerkit import registry
+from containerkit import elf, registry
 from containerkit.build import build
 from containerkit.image.image import Image
 from containerkit.image.store import Store
@@ -27,6 +28,7 @@ from containerkit.image.store import Store
 WORKERS = 2
 MEAN = float(os.environ.get("CK_MEAN", "0.1"))  # seconds that a worker lives, on average
 EPOCH = "1600000000"
+LAST = 2  # context
 VERBS = ["put", "put", "untag", "untag", "hold", "hold", "gc", "collect", "collect", "build", "build"]
 
 
@@ -37,10 +39,22 @@ def samples() -> list[Sample]:
     return [Sample(*stack, Cmd=[str(number)]) for number, stack in enumerate(stacks)]
 
 
+def shell() -> bytes | None:
+    """A shell that needs no library, where this machine has one."""
+    path = shutil.which("busybox")
+    if not path or not (found := elf.read(path)) or found.interpreter:
+        return None
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def context(number: int) -> tuple[bytes, bytes]:
-    """A context as a tar, and a Dockerfile for it."""
+    """A context as a tar, and a Dockerfile for it: the last one runs a program, where there is a shell to run it."""
     many = {f"src/d{n % 7}/f{n}": f"{n}".encode() * number for n in range(100)}
-    return tar_of(many | {"own": str(number).encode()}), b"FROM scratch\nCOPY src /src\nENV A=b\nCOPY own /own\n"
+    lines = b"FROM scratch\nCOPY src /src\nENV A=b\nCOPY own /own\n"
+    if number == LAST and (busybox := shell()):
+        return tar_of(many | {"own": b"ran", "sh": busybox}), lines + b"COPY --chmod=755 sh /bin/sh\nRUN rm -r /src/d1 && echo $A > /made\n"
+    return tar_of(many | {"own": str(number).encode()}), lines
 
 
 def built(store: Store, number: int, *names: str) -> Image:
@@ -124,7 +138,7 @@ def prepare(host: str) -> Known:
         registry.push(image, f"{host}/s{number}:1")
     with tempfile.TemporaryDirectory() as other:
         store = Store(other)
-        return Known(images, far, {str(number): built(store, number).digest for number in range(3)})
+        return Known(images, far, {str(number): built(store, number).digest for number in range(LAST + 1)})
 
 
 def main(directory: str, path: str, kills: int, seed: int, host: str = "") -> None:
