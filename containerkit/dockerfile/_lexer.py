@@ -189,7 +189,7 @@ class Lexer:
         modifier = self._next() if colon else modifier
         if not modifier:
             raise Problem("the text ends inside ${: } was expected")
-        if modifier not in "+-?#%":
+        if modifier not in ("+-?" if colon else "+-?#%"):
             raise Problem(f"unsupported modifier {':' * colon}{modifier} in ${{{name[:40]}...}}: one of - + ? # % / or }} was expected")
         word = self._inner("}", raw=modifier in "#%")
         if self.keep_unset and name not in self.lookup:
