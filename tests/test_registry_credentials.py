@@ -145,6 +145,7 @@ def test_helpers_come_before_what_is_written_down(home: Path, monkeypatch: pytes
     ("script", "text"),
     [
         ("#!/bin/sh\necho locked; exit 1", "exit code 1: locked"),
+        ("#!/bin/sh\nprintf 'red\\033[31m'; exit 1", r"exit code 1: red\?\[31m"),
         ("#!/bin/sh\necho nonsense", "docker-credential-bad get"),
         ("#!/bin/sh\necho '{\"Username\": 1}'", "Username"),
         ("#!/no/such/interpreter\n", "docker-credential-bad"),
@@ -231,3 +232,12 @@ def test_a_name_with_a_colon_is_refused_before_it_is_sent(home: Path) -> None:
         with pytest.raises(CredentialsError, match="colon"):
             login(script.host, "me:you", "secret", plain_http=True)
         assert script.requests == []
+
+
+def test_a_file_that_may_not_be_looked_at_is_an_error_of_logout(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = home / "loop"
+    loop.symlink_to(loop)
+    for place in (loop, home / ("x" * 300)):
+        monkeypatch.setenv("REGISTRY_AUTH_FILE", str(place / "auth.json"))
+        with pytest.raises(CredentialsError, match=place.name[:20]):
+            logout("example.com")

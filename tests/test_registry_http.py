@@ -21,7 +21,7 @@ from registries import Reply, Request, certificate, scripted, web_server
 import containerkit as ck
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.digest import Digest
-from containerkit.image.errors import LimitExceeded, Mismatch, Missing, Unsupported
+from containerkit.image.errors import InvalidReference, LimitExceeded, Mismatch, Missing, Unsupported
 from containerkit.image.manifest import Manifest
 from containerkit.image.media import OCI_INDEX, OCI_MANIFEST
 from containerkit.registry import Credentials, Registry, Retries, Timeouts
@@ -432,6 +432,20 @@ def test_plain_http_only_when_said(host: str) -> None:
         assert registry.endpoint.base == f"https://{host}"
     with Registry(host, plain_http=True) as registry:
         assert registry.endpoint.base == f"http://{host}"
+
+
+@pytest.mark.parametrize("port", [0, 65536, 99999])
+def test_a_port_that_cannot_be_is_refused(port: int) -> None:
+    """The C library would take 99999 for 34463, and no port is port 80."""
+    with pytest.raises(InvalidReference, match="port"):
+        Registry(f"127.0.0.1:{port}")
+    with pytest.raises(InvalidReference, match="port"):
+        Registry("example.com", mirrors=[f"http://127.0.0.1:{port}/hub"])
+
+
+def test_a_host_that_cannot_be_is_said_at_once() -> None:
+    with Registry("x" * 64 + ".example", retries=Retries(5, first=30)) as registry:
+        quickly(registry.ping, Absent)
 
 
 def test_on_this_machine_http_is_tried_when_there_is_no_tls() -> None:

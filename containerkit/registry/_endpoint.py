@@ -47,6 +47,8 @@ class Endpoint:
         if not (match := _PLACE.fullmatch(place)):
             raise InvalidReference(f"{place[:200]!r} is not a registry")
         scheme, host, port, path = match.groups()
+        if port and not 0 < int(port) < 1 << 16:  # the C library would take 99999 for 34463
+            raise InvalidReference(f"{place[:200]!r} is not a registry: a port from 1 to 65535 was expected")
         self._plain = True if scheme == "http" else False if scheme == "https" else plain_http
         self._host, self._port = HUB_HOST if host == HUB else host, int(port) if port else None
         self.prefix = path.strip("/") + "/" if path and path.strip("/") else ""

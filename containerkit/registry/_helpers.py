@@ -10,7 +10,7 @@ import subprocess
 
 from ..image.documents import Fields, dump, parse
 from ..image.errors import ImageError
-from .errors import CredentialsError
+from .errors import CredentialsError, printable
 
 __all__ = ["erase", "get", "store"]
 
@@ -26,11 +26,10 @@ def get(helper: str, server: str) -> tuple[str, str] | None:
     :raises CredentialsError: there is no such helper, it fails, it answers something else
     """
     done = _run(helper, "get", server.encode())
-    said = (done.stdout + done.stderr)[:300].decode(errors="replace").strip()
     if done.returncode != 0:
-        if NOTHING in said:
+        if NOTHING in _said(done):
             return None
-        raise CredentialsError(f"docker-credential-{helper} get: exit code {done.returncode}: {said}")
+        raise _failure(helper, "get", done)
     try:
         fields = Fields(parse(done.stdout, f"docker-credential-{helper} get", limit=LIMIT), f"docker-credential-{helper} get")
         return fields.text("Username"), fields.text("Secret")
@@ -54,8 +53,15 @@ def erase(helper: str, server: str) -> bool:
 def _succeed(helper: str, action: str, data: bytes) -> None:
     done = _run(helper, action, data)
     if done.returncode != 0:
-        said = (done.stdout + done.stderr)[:300].decode(errors="replace").strip()
-        raise CredentialsError(f"docker-credential-{helper} {action}: exit code {done.returncode}: {said}")
+        raise _failure(helper, action, done)
+
+
+def _said(done: subprocess.CompletedProcess[bytes]) -> str:
+    return printable((done.stdout + done.stderr)[:300].decode(errors="replace").strip())
+
+
+def _failure(helper: str, action: str, done: subprocess.CompletedProcess[bytes]) -> CredentialsError:
+    return CredentialsError(f"docker-credential-{helper} {action}: exit code {done.returncode}: {_said(done)}")
 
 
 def _run(helper: str, action: str, data: bytes) -> subprocess.CompletedProcess[bytes]:

@@ -194,7 +194,7 @@ def _kind(error: BaseException) -> type[Unreachable]:
         for each in (seen, *seen.args):
             if isinstance(each, ssl.SSLCertVerificationError):
                 return Untrusted
-            if isinstance(each, ConnectionRefusedError | socket.gaierror):
+            if isinstance(each, ConnectionRefusedError | socket.gaierror | library().exceptions.LocationValueError):
                 return Absent
         seen = seen.__cause__ or seen.__context__
     return Unreachable

@@ -168,9 +168,13 @@ class _Mixin:
         return response
 
     def _join(self) -> None:
-        """Whoever cancels the work of this thread cuts its connection."""
-        if self.sock is not None and (work := _work.current()):
+        """Whoever cancels the work of this thread cuts its connection; who had it before does so no more."""
+        if self.sock is None:
+            return
+        if work := _work.current():
             work.hold(self.sock)
+        else:
+            self.sock.work = None
 
 
 @functools.cache

@@ -61,8 +61,19 @@ def logout(host: str, *, path: StrPath | None = None) -> bool:
     :raises CredentialsError: a file or a helper cannot be used
     """
     places = (Path(path),) if path else tuple(dict.fromkeys((*files(), login_file())))
-    found = [_forget(place, host) for place in places if place.exists()]
+    found = [_forget(place, host) for place in places if _is_there(place)]
     return any(found)
+
+
+def _is_there(place: Path) -> bool:
+    """Where nobody may look, nobody knows whether a password stays."""
+    try:
+        place.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise CredentialsError(f"{place}: {error.strerror}") from error
+    return True
 
 
 def _forget(place: Path, host: str) -> bool:
