@@ -85,7 +85,11 @@ class Mounting:
     def _bind(self, mount: dockerfile.Bind) -> None:
         picked, target = self._picked(mount.from_, mount.source), self._target(mount.target)
         self.key.append(["bind", target, mount.readonly, self._digests.of([picked])])
-        self._later.append(("", lambda: self._mount(mounts.Bind(str(self._copied(picked)), target, readonly=mount.readonly), target)))
+        self._later.append(("", lambda: self._show(self._copied(picked), target, mount.readonly)))
+
+    def _show(self, source: Path, target: str, readonly: bool) -> None:
+        """Without devices: a program that may make one, as root's may, could open any disk through it."""
+        self._mount(mounts.Bind(str(source), target, readonly=readonly, options=("nodev",)), target)
 
     def _picked(self, from_: str, source: str) -> Pick:
         tree, owned = self._tree_of(from_)
@@ -117,18 +121,15 @@ class Mounting:
     def _cache(self, mount: dockerfile.Cache) -> None:
         target = self._target(mount.target)
         name = mount.id or target
-        self.key.append(["cache", target, name])
-        self._later.append(
-            (name, lambda: self._mount(mounts.Bind(str(self._cached(mount, name)), target, readonly=mount.readonly), target))
-        )
+        picked = self._picked(mount.from_, mount.source) if mount.from_ else None  # now: a stage is not waited for with a lock held
+        self.key.append(["cache", target, name, self._digests.of([picked] if picked else [])])
+        begin = partial(self._begin, mount, picked)
+        self._later.append((name, lambda: self._show(self._caches.take(name, mount.sharing, begin), target, mount.readonly)))
 
-    def _cached(self, mount: dockerfile.Cache, name: str) -> Path:
-        return self._caches.take(name, mount.sharing, partial(self._begin, mount))
-
-    def _begin(self, mount: dockerfile.Cache, place: Path) -> None:
+    def _begin(self, mount: dockerfile.Cache, picked: Pick | None, place: Path) -> None:
         """What a new cache has in it, and whose it is."""
-        if mount.from_:
-            self._fill(self._picked(mount.from_, mount.source), place)
+        if picked:
+            self._fill(picked, place)
         if os.geteuid() == 0:
             os.chown(place, mount.uid or 0, mount.gid or 0)
         os.chmod(place, mount.mode if mount.mode is not None else 0o755)
@@ -143,6 +144,8 @@ class Mounting:
             return
         data = self._read(name)
         if mount.env:
+            if b"\0" in data:  # said here: who refuses it later would show it
+                raise BuildError(f"the secret {name!r} has a zero byte in it, so it can be a file, but no variable")
             self.environment[mount.env] = os.fsdecode(data)
         if target:
             mode = mount.mode if mount.mode is not None else 0o400
@@ -154,7 +157,7 @@ class Mounting:
             return source
         try:
             return Path(source).read_bytes()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise BuildError(f"the secret {name!r} cannot be read: {error}") from error
 
     # --- ending --------------------------------------------------------------------------------------------------

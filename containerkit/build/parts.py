@@ -50,7 +50,7 @@ class Files:
         options = [("source", "tmpfs"), ("mode", "711")]
         more = {"order": FIRST}
         yield from vfs.detached(
-            "tmpfs", options, "for files that are on no disk", phase=Phase.ROOTFS, save=memory, attr=ATTR.NOSUID, **more
+            "tmpfs", options, "for files that are on no disk", phase=Phase.ROOTFS, save=memory, attr=ATTR.NOSUID | ATTR.NODEV, **more
         )
         there = syscalls.move_mount(memory, AT_FDCWD, self.place)
         yield vfs.step(Phase.ROOTFS, there, "where only this mount namespace sees it", **more)

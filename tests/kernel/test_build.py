@@ -199,6 +199,17 @@ def test_binds(yard: Yard) -> None:
         yard.build("FROM base\nRUN --mount=target=/c,source=link true\n", files)
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("mount", ["bind,target=/m,rw", "cache,target=/m", "tmpfs,target=/m"])
+def test_a_device_that_it_makes_in_a_mount_is_dead(yard: Yard, mount: str) -> None:
+    """The harmless zero device: a disk is as far away."""
+    yard.build(f"FROM base\nRUN --mount=type={mount} mknod /m/z c 1 5 && ! head -c 1 /m/z && cat /proc/self/mounts\n")
+    table = [line.split() for line in yard.output.splitlines() if line.count(" ") == 5]
+    allowed = ("/dev/", "/proc/")  # single devices, and what is masked with one of them
+    assert [target for _, target, _, options, *_ in table if "nodev" not in options.split(",") and not target.startswith(allowed)] == []
+    assert "/m" in [line[1] for line in table]
+
+
 def test_a_bind_counts_by_content(yard: Yard) -> None:
     dockerfile = "FROM base\nRUN --mount=target=/c cat /c/f > /f\n"
     for content, made in (("1", 1), ("1", 0), ("2", 1)):
@@ -243,6 +254,13 @@ def test_a_locked_cache_is_for_one_at_a_time(yard: Yard) -> None:
     assert sorted(yard.output.split()) == ["1", "2"]
 
 
+def test_a_cache_is_not_locked_while_a_stage_is_waited_for(yard: Yard) -> None:
+    """Each of both would have to wait for the other."""
+    mount = "RUN --mount=type=cache,target=/c,sharing=locked"
+    yard.build(f"FROM base AS seed\n{mount} ls /c\nRUN echo x > /f\nFROM base\n{mount},from=seed,source=/ ls /c\n")
+    assert yard.output == ""
+
+
 @pytest.mark.unprivileged
 def test_secrets_are_in_no_layer_no_key_and_no_history(yard: Yard) -> None:
     secret = "v3ry-s3cret"
@@ -264,6 +282,10 @@ def test_secrets_are_in_no_layer_no_key_and_no_history(yard: Yard) -> None:
     with pytest.raises(FailedStep, match="'s' is required"):
         yard.build("FROM base\nRUN --mount=type=secret,id=s,required true\n")
     yard.build("FROM base\nRUN --mount=type=secret,id=s test ! -e /run/secrets/s\n")
+    for hidden in (b"hush\0hush", "hush\0hush"):
+        with pytest.raises(FailedStep) as caught:
+            yard.build("FROM base\nRUN --mount=type=secret,id=s,env=S true\n", secrets={"s": hidden})
+        assert isinstance(hidden, str) or "hush" not in str(caught.value)
 
 
 def test_what_is_not_done_is_refused(yard: Yard) -> None:
