@@ -161,7 +161,8 @@ class Expose(Instruction):
         single: dict[str, None] = {}
         come = 0
         for word in words:
-            some = [word] if expansion.open(word) else list(value(ports, word))
+            found = value(ports, word) if not expansion.open(word) else ()
+            some = [word] if expansion.dry else list(found)  # who only looks counts none: ten letters are 65536 ports
             single.update(dict.fromkeys(some))
             come += len(some)
             if come > MOST_PORTS:
