@@ -332,6 +332,27 @@ def test_a_password_is_not_for_whoever_a_redirect_leads_to() -> None:
     assert all("authorization" not in each.headers for each in (*other.requests, *script.requests))
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(404),
+        Reply(body=DATA, cut=10),
+        Reply(raw=b"HTTP/1.1 200 OK\r\n\r\n" + DATA[:10]),
+        Reply(raw=b"nonsense\r\n\r\n"),
+        Reply(302, headers={"Location": "ftp://example.com/?Signature=hidden"}),
+        Reply(302, headers={"Location": "http://example.com/?Signature=hidden"}),
+        Reply(302, headers={"Location": "https://me:hidden@example.com/"}),
+    ],
+)
+def test_errors_do_not_say_what_opens_a_place(reply: Reply) -> None:
+    """The query of a signed URL is as good as a password, for as long as it lasts."""
+    answer = lambda request: reply if request.query else Reply(307, headers={"Location": "/there?Signature=hidden"})  # noqa: E731
+    with scripted(answer) as script, Registry(script.host, retries=Retries(1, first=0.01), timeouts=SHORT) as registry:
+        with pytest.raises((ck.RegistryError, Missing)) as caught:
+            fetched(registry)
+        assert "hidden" not in str(caught.value)
+
+
 def test_a_circle_of_redirects_ends() -> None:
     with scripted(lambda request: Reply(307, headers={"Location": request.path})) as script, client(script.host) as registry:
         with pytest.raises(ProtocolError, match="more than 5 redirects"):

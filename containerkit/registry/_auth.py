@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 from ..image.documents import Fields
 from ..image.errors import ImageError
 from ._http import Http, Response
-from ._origins import Origin, target
+from ._origins import Origin, bare, target
 from .credentials import Credentials
 from .errors import ProtocolError, RegistryError, Unauthorized
 from .patience import Retries, insist
@@ -125,7 +125,7 @@ class Authority:
             self._tokens.pop(scopes, None)
         realm = target("", challenge.parameters["realm"])
         if not self._trusted(Origin.of(realm)):
-            raise ProtocolError(f"the registry wants its token to be fetched from {realm[:200]}, which is not safe to talk to")
+            raise ProtocolError(f"the registry wants its token to be fetched from {bare(realm)}, which is not safe to talk to")
         token = self._fetch(realm, challenge.parameters.get("service", ""), _together(scopes, challenge), found)
         if shown == f"Bearer {token.text}":
             raise refusal
@@ -174,5 +174,5 @@ def _token(response: Response) -> _Token:
     except ImageError as error:
         raise ProtocolError(str(error)) from error
     if not TOKEN.fullmatch(text):
-        raise ProtocolError(f"{response.url[:200]}: the answer has no token in it")
+        raise ProtocolError(f"{bare(response.url)}: the answer has no token in it")
     return _Token(text, time.monotonic() + max(seconds, SHORTEST) - EARLY)

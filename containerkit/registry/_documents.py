@@ -10,6 +10,7 @@ from ..image.errors import InvalidDigest, Mismatch, Unsupported
 from ..image.manifest import media_type_of
 from ._endpoint import Endpoint
 from ._http import Response
+from ._origins import bare
 from .errors import ProtocolError
 
 __all__ = ["ACCEPT", "fetch", "head", "put"]
@@ -73,7 +74,7 @@ def _said(response: Response) -> Digest | None:
         return Digest(text) if text else None
     except InvalidDigest as error:
         response.close()
-        raise ProtocolError(f"{response.url[:300]}: Docker-Content-Digest: {error}") from error
+        raise ProtocolError(f"{bare(response.url)}: Docker-Content-Digest: {error}") from error
 
 
 def _media_type(data: bytes, said: str) -> str:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from ..image.errors import InvalidReference
 from ._auth import Authority, Scopes
 from ._http import Body, Http, Response
-from ._origins import Origin, is_loopback, target
+from ._origins import Origin, bare, is_loopback, target
 from ._tls import context
 from .credentials import Credentials
 from .errors import Absent, ProtocolError
@@ -147,7 +147,7 @@ class Endpoint:
         own = Origin.of(self.base)
         for _ in range(HOPS + 1):
             if not self.may_go(origin := Origin.of(url)):
-                raise ProtocolError(f"{self.base} leads to {url[:200]}, which is not safe to talk to")
+                raise ProtocolError(f"{self.base} leads to {bare(url)}, which is not safe to talk to")
             mine = {"Authorization": shown} if shown and origin == own else {}
             response = self.http.send(method, url, {**headers, **mine}, body, wait=wait)
             if response.status not in REDIRECTS or method not in ("GET", "HEAD"):

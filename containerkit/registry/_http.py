@@ -13,13 +13,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..image import documents
 from ..image.digest import CHUNK
 from ..image.errors import ImageError, LimitExceeded
 from . import _work
-from ._origins import Origin, proxy
+from ._origins import Origin, bare, proxy
 from ._wire import library, meaning, pools
 from .errors import Absent, Fault, ProtocolError, RegistryError, Unreachable, Untrusted, printable, refusal
 from .patience import Timeouts, seconds_after
@@ -82,7 +81,7 @@ class Response:
             while found.tell() <= limit and (self.length or 0) <= limit and (data := self.some()):
                 found.write(data)
         if max(found.tell(), self.length or 0) > limit:
-            raise LimitExceeded(f"{name} from {self.url[:200]}", limit)
+            raise LimitExceeded(f"{name} from {bare(self.url)}", limit)
         return found.getvalue()
 
     def json(self, name: str, limit: int = documents.LIMIT) -> dict[str, Any]:
@@ -151,7 +150,7 @@ class Http:
         :raises Unreachable: there is none, or TLS does not trust it
         """
         _work.check()
-        what = f"{method} {urlsplit(url)._replace(query='').geturl()[:300]}"
+        what = f"{method} {bare(url)}"
         timeout = library().Timeout(connect=self.timeouts.connect, read=wait or self.timeouts.read)
         headers = {"User-Agent": AGENT, "Accept-Encoding": "identity", **headers}
         with _errors(what):

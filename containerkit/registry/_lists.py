@@ -11,7 +11,7 @@ from ..image.errors import ImageError, LimitExceeded
 from ._auth import Scopes
 from ._endpoint import Endpoint
 from ._http import Response
-from ._origins import Origin, target
+from ._origins import Origin, bare, target
 from .errors import ProtocolError
 
 __all__ = ["names", "pages"]
@@ -38,7 +38,7 @@ def pages(
             return
         url = target(response.url, following)
         if Origin.of(url) != Origin.of(endpoint.base) or "/v2/" not in url:
-            raise ProtocolError(f"{endpoint.base}: the next page of {name} is said to be at {url[:200]}")
+            raise ProtocolError(f"{endpoint.base}: the next page of {name} is said to be at {bare(url)}")
         if url in seen:
             raise ProtocolError(f"{endpoint.base}: the pages of {name} lead in a circle")
         seen.add(url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.request
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -9,7 +10,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from .errors import ProtocolError, printable
 
-__all__ = ["Origin", "is_loopback", "proxy", "target"]
+__all__ = ["Origin", "bare", "is_loopback", "proxy", "target"]
 
 PORTS = {"http": 80, "https": 443}
 LONGEST = 16384  # characters of a URL
@@ -30,9 +31,9 @@ class Origin:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise ProtocolError(f"not a URL: {url[:200]!r}: {error}") from None
+            raise ProtocolError(f"not a URL: {bare(url)!r}: {error}") from None
         if parts.scheme not in PORTS or not parts.hostname or parts.username is not None or parts.password is not None:
-            raise ProtocolError(f"not a URL to go to: {url[:200]!r}")
+            raise ProtocolError(f"not a URL to go to: {bare(url)!r}")
         return cls(parts.scheme, parts.hostname.lower(), port if port is not None else PORTS[parts.scheme])
 
 
@@ -42,14 +43,19 @@ def target(base: str, location: str) -> str:
     :raises ProtocolError: nowhere: not http, longer than any URL, with characters that none has
     """
     if not location or len(location) > LONGEST or not location.isascii() or any(ord(c) <= 32 or ord(c) == 127 for c in location):
-        raise ProtocolError(f"not a place to go to: {location[:200]!r}")
+        raise ProtocolError(f"not a place to go to: {bare(location)!r}")
     try:
         found: SplitResult = urlsplit(urljoin(base, location))
     except ValueError as error:
-        raise ProtocolError(f"not a place to go to: {location[:200]!r}: {error}") from None
+        raise ProtocolError(f"not a place to go to: {bare(location)!r}: {error}") from None
     url = found._replace(fragment="").geturl()
     Origin.of(url)
     return url
+
+
+def bare(url: str) -> str:
+    """A URL as an error may show it: without what lets its owner in, a password before the host or a signature in the query."""
+    return re.sub(r"(//)[^/]*@", r"\1", url.partition("?")[0][:LONGEST])[:300]
 
 
 def is_loopback(host: str) -> bool:

@@ -20,7 +20,7 @@ from ..image.errors import Mismatch
 from ._auth import Scopes
 from ._endpoint import Endpoint
 from ._http import Response
-from ._origins import target
+from ._origins import bare, target
 from .errors import Denied, NotFound, ProtocolError, Refused, RegistryError, Unauthorized, Unreachable
 from .patience import insist, may_pass
 
@@ -82,7 +82,7 @@ class Upload:
             else:
                 self._parts(location, max(self.chunk, least, 1))
         except NotFound as error:
-            raise Unreachable(f"{location[:300]}: the registry has forgotten the upload") from error
+            raise Unreachable(f"{bare(location)}: the registry has forgotten the upload") from error
         except BaseException as error:
             if not isinstance(error, RegistryError) or not may_pass(error):
                 self._abandon(location)
@@ -142,7 +142,7 @@ class Upload:
                 while at < end:
                     location, now = self._part(location, part[at - end :], at)
                     if not at < now <= end:
-                        raise ProtocolError(f"{location[:300]}: the registry has {now} bytes, after those from {at} to {end} were sent")
+                        raise ProtocolError(f"{bare(location)}: the registry has {now} bytes, after those from {at} to {end} were sent")
                     at = now
                     self.count(at)
         self._finish(location, {"Content-Length": "0"})
@@ -209,7 +209,7 @@ def _has(response: Response, default: int) -> int:
     if text is None:
         return default
     if not (match := _RANGE.fullmatch(text)):
-        raise ProtocolError(f"{response.url[:300]}: the Range is {text[:60]!r}")
+        raise ProtocolError(f"{bare(response.url)}: the Range is {text[:60]!r}")
     return int(match[1]) + 1 if match[1] != "0" or default == 1 else 0
 
 

@@ -14,6 +14,7 @@ from ..image.errors import ImageError, Mismatch
 from . import _work
 from ._endpoint import Endpoint
 from ._http import Response
+from ._origins import bare
 from .errors import Cancelled, ProtocolError, RegistryError, Unreachable
 from .patience import may_pass
 
@@ -81,7 +82,7 @@ class Stream:
         response = self._response or self._connect()
         data = response.some(size)
         if not data and self._at < self._descriptor.size and (response.is_open_ended or response.status == 206):
-            raise Unreachable(f"{response.url[:300]}: the connection ended after {self._at} of {self._descriptor.size} bytes")
+            raise Unreachable(f"{bare(response.url)}: the connection ended after {self._at} of {self._descriptor.size} bytes")
         self._at += len(data)
         return data
 
@@ -104,7 +105,7 @@ class Stream:
     def _skip(self, response: Response, count: int) -> None:
         while count:
             if not (data := response.some(min(count, CHUNK))):
-                raise Unreachable(f"{response.url[:300]}: the connection ended again before it had brought anything new")
+                raise Unreachable(f"{bare(response.url)}: the connection ended again before it had brought anything new")
             count -= len(data)
 
     def _check_range(self, text: str) -> None:
