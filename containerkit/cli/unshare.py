@@ -11,11 +11,10 @@ store that was made in there, is read and removed there as well.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import signal
-from collections.abc import Iterator
 from types import FrameType
+from typing import Self
 
 from .. import ns
 from ..errors import PlanError
@@ -51,24 +50,32 @@ def planned(words: list[str]) -> Plan:
 def _unshare(options: argparse.Namespace) -> int:
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     made = planned(words or [os.environ.get("SHELL") or "/bin/sh"])
-    with Stopping(signal.SIGTERM, SECONDS) as stopping, stopping.watch(start(made)) as process, _keys(process):
+    with _Passing(signal.SIGTERM, SECONDS) as stopping, stopping.watch(start(made)) as process:
         return shell_code(process.wait())
 
 
-@contextlib.contextmanager
-def _keys(process: Process) -> Iterator[None]:
-    """An interruption is the program's business, as with sudo(8): it may want to go on, or to tidy up."""
+class _Passing(Stopping):
+    """An interruption is the program's business too, as with sudo(8): it may want to go on, or to tidy up."""
 
-    def passed_on(number: int, _: FrameType | None) -> None:
-        if not _at_terminal():
-            process.signal(number)
+    _early = 0
 
-    before = {number: signal.signal(number, passed_on) for number in KEYS}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
+    def _key(self, number: int, _: FrameType | None) -> None:
+        if self._process is None:
+            self._early = number
+        elif not _at_terminal():
+            self._process.signal(number)
+
+    def watch(self, process: Process) -> Process:
+        """From now on this is the program; it hears of what came before."""
+        super().watch(process)
+        if self._early:
+            process.signal(self._early)
+        return process
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._before |= {number: signal.signal(number, self._key) for number in KEYS}
+        return self
 
 
 def _at_terminal() -> bool:
