@@ -8,7 +8,6 @@ parser.takes_store()                --store DIR, also after the verb
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -77,4 +76,4 @@ def store_of(options: argparse.Namespace) -> Store:
     """The store that was asked for, or the user's own."""
     from ..image.store import Store
 
-    return Store(options.store or os.environ.get(STORE) or None)
+    return Store(options.store)
