@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,6 @@ from containerkit.image.descriptor import Descriptor, Platform
 from containerkit.image.digest import Digest
 from containerkit.image.errors import ImageError, InvalidDocument, InvalidImage, LimitExceeded, Missing, Unsupported
 from containerkit.image.history import History
-from containerkit.image.ids import Ids
 from containerkit.image.image import Image, chain_ids
 from containerkit.image.index import Index
 from containerkit.image.layer import Layer
@@ -88,7 +86,7 @@ def test_an_image_is_opened_and_saved(tmp_path: Path, form: str) -> None:
 
 
 def test_an_image_is_extracted(tmp_path: Path, image: Image) -> None:
-    image.extract(tmp_path / "root", ids=None if os.geteuid() == 0 else Ids.mine())
+    image.extract(tmp_path / "root")
     found = sorted(str(path.relative_to(tmp_path / "root")) for path in (tmp_path / "root").rglob("*"))
     assert found == ["app.js", "big", "etc", "etc/name"]
 

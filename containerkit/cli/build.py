@@ -16,7 +16,6 @@ from ..errors import BuildError
 from ..image import Descriptor, Image, Platform, Reference, archive, layout, media, merge
 from ..image._tarring import appearing
 from ..image.blobs import Blobs
-from ..image.ids import Ids
 from ..image.source import named
 from ..image.store import Store
 from .parser import Parser, store_of
@@ -190,8 +189,7 @@ Writer = Callable[[Image, list[str]], None]
 
 def _to_directory(place: str) -> Writer:
     """The files belong to who builds, unless that is root."""
-    ids = Ids() if os.geteuid() == 0 else Ids.mine()
-    return lambda image, names: image.extract(place, ids=ids)
+    return lambda image, names: image.extract(place)
 
 
 def _to_tar(place: str) -> Writer:

@@ -27,6 +27,7 @@ from .descriptor import Descriptor
 from .digest import Digest
 from .errors import InvalidImage, Unsupported
 from .history import History
+from .ids import Ids
 from .layer import Layer
 from .manifest import Manifest
 from .platform import Platform
@@ -228,16 +229,18 @@ class Image:
         if found := mismatches(self, layers=layers):
             raise InvalidImage(found)
 
-    def extract(self, directory: StrPath, **options: Any) -> None:
+    def extract(self, directory: StrPath, *, ids: Ids | None = None, **options: Any) -> None:
         """Unpack it into one plain directory: what its programs would see.
 
         :param directory: is made if it is not there
-        :param options: of `Layer.unpack_into`: ids, xattrs, limits, skip
+        :param ids: whose the files become; as tar(1) has it unless given: as they are for root, the caller's for others
+        :param options: of `Layer.unpack_into`: xattrs, limits, skip
         :raises ImageError: a layer cannot be unpacked; what was is left there
         """
         os.makedirs(directory, exist_ok=True)
+        ids = ids or (Ids() if os.geteuid() == 0 else Ids.mine())
         for layer in self.layers:
-            layer.unpack_into(directory, whiteouts="plain", **options)
+            layer.unpack_into(directory, whiteouts="plain", ids=ids, **options)
 
     @contextlib.contextmanager
     def hold(self, store: Store | None = None, *, xattrs: str | None = None) -> Iterator[tuple[Path, ...]]:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import containerkit as ck
 from containerkit import ns
-from containerkit.image.ids import Ids
 from img_kubia import base, one_file
 
 COMMAND = "rm /note; rm -r /dir; mkdir /dir; echo new > /dir/new"
@@ -31,5 +30,5 @@ with tempfile.TemporaryDirectory() as directory:
     changed = store.put(image.append(layer))
     print("unpacked in a store:")
     show(store.layers(changed)[-1])
-    changed.extract(Path(directory, "plain"), ids=Ids.mine())
+    changed.extract(Path(directory, "plain"))
     print("unpacked plain:", sorted(os.listdir(Path(directory, "plain", "dir"))))
