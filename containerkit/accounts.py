@@ -45,9 +45,9 @@ def account(text: str, read: Read) -> Account:
     """
     name, colon, group = text.partition(":")
     entry = next((e for e in _lines(read(PASSWD), 7) if e[0] == (name or "root")), None)
-    if entry is None and name.isascii() and name.isdigit():
-        entry = next((e for e in _lines(read(PASSWD), 7) if e[2] == str(int(name))), None)
-    if entry is None and name and not name.isdigit():
+    if entry is None and (number := _number(name)):
+        entry = next((e for e in _lines(read(PASSWD), 7) if e[2] == number), None)
+    if entry is None and name and not number:
         raise PlanError(f"the root has no user {name!r} in {PASSWD}")
     uid = _id(entry[2] if entry else name or "0", PASSWD)
     gid = _group(group, read) if group else _id(entry[3], PASSWD) if entry else 0
@@ -60,7 +60,7 @@ def _group(text: str, read: Read) -> int:
     for entry in _lines(read(GROUP), 4):
         if entry[0] == text:
             return _id(entry[2], GROUP)
-    if not (text.isascii() and text.isdigit()):
+    if not _number(text):
         raise PlanError(f"the root has no group {text!r} in {GROUP}")
     return _id(text, GROUP)
 
@@ -72,13 +72,19 @@ def _supplementary(user: str, gid: int, read: Read) -> tuple[int, ...]:
 
 def _lines(data: bytes | None, fields: int) -> Iterator[list[str]]:
     """The entries that have enough fields; others are passed over, as libc passes over them."""
-    for line in (data or b"").decode(errors="surrogateescape").splitlines():
+    for line in (data or b"").decode(errors="surrogateescape").split("\n"):  # and at nothing else: a name may have a form feed
         entry = line.strip().split(":")
         if not line.startswith("#") and len(entry) >= fields and entry[0]:
             yield entry
 
 
 def _id(text: str, where: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > LARGEST:
+    number = _number(text)
+    if not number or len(number) > len(str(LARGEST)) or int(number) > LARGEST:
         raise PlanError(f"{text[:40]!r} is not an id ({where})")
-    return int(text)
+    return int(number)
+
+
+def _number(text: str) -> str:
+    """Digits without zeros before them; "" for what is no number."""
+    return (text.lstrip("0") or "0") if text.isascii() and text.isdigit() else ""

@@ -115,6 +115,28 @@ def test_what_is_below_counts_unless_linked(yard: Yard) -> None:
     assert yard.cached == ["COPY --link a /b"]
 
 
+def test_whose_a_linked_file_is_may_depend_on_what_is_below(yard: Yard) -> None:
+    """A name means another user elsewhere.  A number does not."""
+    found = []
+    for uid in (1000, 2000):
+        base = f"FROM scratch\nCOPY <<E /etc/passwd\napp:x:{uid}:{uid}::/:\nE\n"
+        image = yard.build(f"{base}COPY --link --chown=app a /a\nCOPY --link --chown=7:8 a /b\n", FILES)
+        found.append([(entry.uid, entry.gid) for layer in image.layers[1:] for entry in entries(layer).values()])
+    assert found == [[(1000, 1000), (7, 8)], [(2000, 2000), (7, 8)]]
+    assert yard.cached == ["COPY --chown=7:8 --link a /b"]
+
+
+def test_directories_that_come_along_count(yard: Yard) -> None:
+    context = yard.context({"p/q/f": "", "l": "-> p"})
+    dockerfile = "FROM scratch\nCOPY --parents p/q/f l/q/f /a/\n"
+    yard.build(dockerfile, context)
+    (context / "p").chmod(0o700)
+    found = entries(yard.build(dockerfile, context).layers[0])
+    assert {name: f"{entry.mode:o}" for name, entry in found.items() if entry.kind == "directory"} == {
+        "a": "755", "a/p": "700", "a/p/q": "755", "a/l": "700", "a/l/q": "755",
+    }  # fmt: skip
+
+
 def test_an_arg_counts_where_it_is_used(yard: Yard) -> None:
     dockerfile = "FROM scratch\nCOPY a /a\nARG V\nCOPY a /$V\n"
     yard.build(dockerfile, FILES, args={"V": "1"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builds import Yard, text, tree, yard_in_memory
@@ -14,6 +15,7 @@ from containerkit.build.settings import configured
 from containerkit.errors import BuildError, DockerfileError
 from containerkit.frame import DEFAULT_PATH
 from containerkit.image.config import ImageConfig
+from containerkit.image.errors import InvalidReference
 from containerkit.image.image import Image
 from containerkit.image.platform import Platform
 
@@ -182,6 +184,12 @@ def test_where_the_dockerfile_is(yard: Yard, monkeypatch: pytest.MonkeyPatch) ->
     assert [found(None), found("sub/other"), found(outside / "f")] == ["1", "2", "3"]
     monkeypatch.chdir(outside)
     assert found("f") == "3"
+    assert found(context / ".." / outside.name / "f") == "3"
+    (context.parent / "Dockerfile").write_text("FROM scratch\nENV X=5")
+    assert found(context / ".." / "Dockerfile") == "5", "and not the one of the context"
+    monkeypatch.chdir(yard.context({"sub/x": ""}) / "sub")
+    with pytest.raises(BuildError, match=r"there is no \.\./Dockerfile"):
+        found("../Dockerfile")
     os.unlink(context / "Dockerfile")
     assert found(None) == "4"
     with pytest.raises(BuildError, match="there is no nowhere in"):
@@ -197,6 +205,30 @@ def test_a_dockerfile_that_cannot_be_read_builds_nothing(yard: Yard) -> None:
 def test_tags(yard: Yard) -> None:
     image = yard.build("FROM scratch\nENV a=b\n", tags=["one", "two:2"])
     assert yard.store.get("one").digest == yard.store.get("two:2").digest == image.digest
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"tags": ["x", "No Name"]}, InvalidReference),
+        ({"compression": "lzma"}, BuildError),
+        ({"network": "bridge"}, BuildError),
+        ({"args": {"SOURCE_DATE_EPOCH": "9" * 20}}, BuildError),
+        ({"args": {"SOURCE_DATE_EPOCH": "9" * 5000}}, BuildError),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_done(yard: Yard, options: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        yard.build("FROM scratch\nCOPY a /\n", {"a": ""}, **options)
+    assert (yard.events, yard.store.images()) == ([], ())
+
+
+@pytest.mark.parametrize(
+    "line", ["ADD http://[::1/x /", "COPY --chown=" + "1" * 5000 + " Dockerfile /", "USER " + "1" * 5000 + "\nWORKDIR /x"]
+)
+def test_numbers_and_addresses_that_are_none(yard: Yard, line: str) -> None:
+    with pytest.raises(FailedStep):
+        yard.build(f"FROM scratch\n{line}\n", {"Dockerfile": ""})
 
 
 def test_events(yard: Yard) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..dockerfile import parse
+from ..image._names import full_name
 from ..image.errors import Missing
 from ..image.history import now
 from ..image.image import Image
@@ -28,6 +29,7 @@ from .cache import DIRECTORY, Cache
 from .context import Context, directory_of, ignore_of, read_inside
 from .digests import Digests
 from .errors import BuildError
+from .lookups import NETWORKS
 from .mounting import SecretSource
 from .progress import Progress
 from .solving import Solver
@@ -37,6 +39,8 @@ from .workshop import Workshop
 __all__ = ["Resolve", "build"]
 
 NAMES = ("Dockerfile", "Containerfile")
+COMPRESSIONS = ("none", "gzip", "zstd")
+LATEST = "253402300799"  # the last second of a year that RFC 3339 can say
 Resolve = Callable[[str, Platform | None], Image]
 
 
@@ -84,8 +88,11 @@ def build(
     :param resolve: gives the image of a reference for a platform; the store's unless given, and a registry's where it has none
     :return: the image, read from the store
     :raises DockerfileError: the Dockerfile cannot be read;  :raises FailedStep: an instruction failed
-    :raises BuildError: the build cannot be done as asked.  No name has changed
+    :raises BuildError: the build cannot be done as asked;  :raises InvalidReference: a tag is no name.  No name has changed
+    :raises ImageError, RegistryError: `cache_to` cannot be written; the image is there, and has its names
     """
+    names = [full_name(tag) for tag in tags]
+    _check(network, compression)
     store = store or Store()
     wanted = Platform.parse(platform) if isinstance(platform, str) else platform
     given = dict(args or {})
@@ -111,17 +118,25 @@ def build(
         digests.save()
         changes = {"labels": {**state.config.labels, **(labels or {})}} if labels else {}
         config = state.config.with_(created=state.created or created or now(), **changes)
-        image = store.put(Image.of(config, state.layers), *tags)
+        image = store.put(Image.of(config, state.layers), *names)
         if cache_to is not None:
             exchange.export_cache(cache_to, works.kept, store)
         return image
 
 
+def _check(network: str, compression: str) -> None:
+    """Before anything is done.  :raises BuildError: it could not be done"""
+    if network not in NETWORKS:
+        raise BuildError(f"a network is one of {', '.join(NETWORKS)}, not {network!r}")
+    if compression not in COMPRESSIONS:
+        raise BuildError(f"a compression is one of {', '.join(COMPRESSIONS)}, not {compression!r}")
+
+
 def _epoch(args: Mapping[str, str]) -> int | None:
     """The time that no time in the image is later than.  :raises BuildError: not a number"""
     text = args.get("SOURCE_DATE_EPOCH", os.environ.get("SOURCE_DATE_EPOCH", ""))
-    if text and not (text.isascii() and text.isdecimal()):
-        raise BuildError(f"SOURCE_DATE_EPOCH is a number of seconds since 1970, not {text!r}")
+    if text and not (text.isascii() and text.isdecimal() and len(text) <= len(LATEST) and int(text) <= int(LATEST)):
+        raise BuildError(f"SOURCE_DATE_EPOCH is a number of seconds since 1970, until 9999, not {text[:40]!r}")
     return int(text) if text else None
 
 
@@ -131,7 +146,7 @@ def _dockerfile(given: str | os.PathLike[str] | bytes | None, directory: Path) -
         return None, given
     if given is not None and os.fspath(given) == "-":
         return None, sys.stdin.buffer.read()
-    for path in [directory / name for name in NAMES] if given is None else [Path(given).absolute(), directory / given]:
+    for path in [directory / name for name in NAMES] if given is None else _places(given, directory):
         if path.is_relative_to(directory):
             text = read_inside(directory, str(path.relative_to(directory)))
         else:
@@ -139,6 +154,11 @@ def _dockerfile(given: str | os.PathLike[str] | bytes | None, directory: Path) -
         if text is not None:
             return path, text
     raise BuildError(f"there is no {'Dockerfile' if given is None else os.fspath(given)} in {directory}")
+
+
+def _places(given: str | os.PathLike[str], directory: Path) -> list[Path]:
+    """Where a Dockerfile may be: here, then in the context.  ``..`` leads out of a context by its name, or not at all."""
+    return [Path(os.path.abspath(given)), *([] if ".." in Path(given).parts else [directory / given])]
 
 
 def _resolver(store: Store, always: bool) -> Resolve:

@@ -26,9 +26,10 @@ from ..image.digest import Digest
 from ..image.documents import parse
 from ..image.errors import ImageError
 
-__all__ = ["DIRECTORY", "Cache", "Record", "key_of"]
+__all__ = ["DIRECTORY", "Cache", "Record", "key_of", "write"]
 
 DIRECTORY = "build/cache"  # of a store
+FORM = 1  # grows when an instruction makes another layer than before of the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,22 @@ class Record:
 
 def key_of(**what: Any) -> str:
     """The key of an instruction: plain values by name."""
-    text = json.dumps(what, sort_keys=True, ensure_ascii=True, default=str)
+    text = json.dumps([FORM, what], sort_keys=True, ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write(path: Path, value: Any) -> None:
+    """Writes JSON down: whoever reads the file finds the old or the new, and `Store.gc` removes what was left half written."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd, new = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    try:
+        with open(fd, "w") as file:
+            json.dump(value, file)
+        os.rename(new, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(new)
+        raise
 
 
 class Cache:
@@ -78,17 +93,7 @@ class Cache:
 
     def put(self, key: str, record: Record) -> None:
         """Writes a record down."""
-        path = self._path(key)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd, new = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-        try:
-            with open(fd, "w") as file:
-                json.dump(record.to_json(), file)
-            os.rename(new, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(new)
-            raise
+        write(self._path(key), record.to_json())
 
     def __iter__(self) -> Iterator[str]:
         return (path.name for path in sorted(self.directory.glob("??/*")) if not path.name.startswith("."))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -128,6 +129,11 @@ class Copying:
             raise BuildError(f"{os.fsdecode(pick.node.path)} cannot be unpacked: {error}") from error
         return self._of(place, b"", owned=True)
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether the layer is the same whatever is below: links there do not count, and nobody is looked up by name."""
+        return self.step.link and re.fullmatch(r"([0-9]+(:[0-9]+)?)?", self.step.chown) is not None
+
     # --- what comes of it ----------------------------------------------------------------------------------------
 
     def key(self, digests: Digests) -> dict[str, Any]:
@@ -142,15 +148,14 @@ class Copying:
         :param layers: below it
         :raises BuildError: a file and a directory are in each other's way; --chown names somebody who is not there
         """
-        with self.workshop.tree(layers) as below:
+        with self.workshop.tree(() if self.is_alone else layers) as below, Tree() as nothing:
             owner = chown(self.step.chown, below) if self.step.chown else None
-            with Tree() as nothing:
-                there = nothing if self.step.link else below
-                laying = Laying(there, self.workshop.form, owner=owner, mode=self._mode, excluded=self._excluded)
-                parents = isinstance(self.step, Copy) and self.step.parents
-                slash = parents or len(self.picks) > 1 or any(self._unpacks(each) for each in self.picks)
-                laying.put(self.picks, self.dest + b"/" if slash and self.dest and not self.dest.endswith(b"/") else self.dest)
-                return self.workshop.layer(laying.write)
+            there = nothing if self.step.link else below
+            laying = Laying(there, self.workshop.form, owner=owner, mode=self._mode, excluded=self._excluded)
+            parents = isinstance(self.step, Copy) and self.step.parents
+            slash = parents or len(self.picks) > 1 or any(self._unpacks(each) for each in self.picks)
+            laying.put(self.picks, self.dest + b"/" if slash and self.dest and not self.dest.endswith(b"/") else self.dest)
+            return self.workshop.layer(laying.write)
 
     @staticmethod
     def _unpacks(pick: Pick) -> bool:

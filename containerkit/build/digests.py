@@ -24,6 +24,7 @@ from pathlib import Path
 from ..image._write import Writer
 from ..image.diff import Form, _Tree
 from ..image.digest import CHUNK
+from .cache import write
 from .picking import Pick
 from .tree import Node, Tree
 
@@ -63,6 +64,8 @@ class Digests:
         hasher = hashlib.sha256()
         for pick in picks:
             _feed(hasher, b"pick", pick.name, b"%d%d%d" % (pick.whole, pick.owned, pick.node.is_dir))
+            for node in pick.above:
+                self._node(hasher, pick, node, b"above")
             for node in pick.tree.walk(pick.node.path):
                 inside = node.path[len(pick.node.path) :].lstrip(b"/")
                 if excluded is None or not excluded(inside or node.name):
@@ -104,13 +107,10 @@ class Digests:
         """Writes down what is new.  Whoever is killed meanwhile leaves the old."""
         if self._path is None or not self._changed:
             return
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = self._path.with_name(f".{self._path.name}.{os.getpid()}.{threading.get_ident()}")
-        with self._lock, open(new, "x") as file:
+        with self._lock:
             many = len(self._known) > MOST
-            json.dump({key: known for key, known in self._known.items() if not many or key in self._used}, file)
-        os.rename(new, self._path)
-        self._changed = False
+            write(self._path, {key: known for key, known in self._known.items() if not many or key in self._used})
+            self._changed = False
 
 
 def _feed(hasher: hashlib._Hash, *words: bytes) -> None:

@@ -54,7 +54,10 @@ def fetch(url: str, directory: Path, *, checksum: str = "", largest: int = LARGE
     :param largest: bytes at most
     :raises BuildError: it cannot be had, or is another one
     """
-    name = name_of(url)
+    try:
+        name = name_of(url)
+    except ValueError as error:
+        raise BuildError(f"{url} cannot be fetched: {error}") from error
     if name in ("", ".", "..") or "/" in name or "\0" in name:
         name = "download"
     wanted = _digest(checksum)

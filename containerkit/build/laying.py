@@ -85,12 +85,9 @@ class Laying:
     def _whole(self, pick: Pick, target: bytes) -> None:
         """With the directories above it, which are as they are where it comes from."""
         parts = pick.name.split(b"/") if pick.name else []
-        skipped = pick.node.path[: len(pick.node.path) - len(pick.name)].rstrip(b"/")
-        source = skipped
-        for part in parts[:-1]:
-            source, target = self._join(source, part), self._follow(self._join(target, part))
-            above = pick.tree.get(pick.tree.follow(source))
-            if above is not None and above.is_dir and not self._is_directory(target):
+        for part, above in zip(parts[:-1], pick.above, strict=True):
+            target = self._follow(self._join(target, part))
+            if not self._is_directory(target):
                 self._add(target, self._entry(pick, above, target), pick.tree, above)
         place = self._join(target, parts[-1]) if parts else target
         if pick.node.is_dir:
@@ -235,6 +232,8 @@ class Laying:
             if _identity(os.fstat(fd)) != _identity(node.status):
                 raise BuildError(f"{os.fsdecode(node.path)} changed while it was copied")
             writer.add(entry, fd)
+            if _identity(os.fstat(fd)) != _identity(node.status):
+                raise BuildError(f"{os.fsdecode(node.path)} changed while it was copied")
         finally:
             os.close(fd)
 

@@ -27,6 +27,7 @@ class Pick:
     :ivar name: what it is called in a destination that is a directory
     :ivar whole: of a directory: itself under that name, rather than what is in it
     :ivar owned: its files keep their owners unless the instruction says otherwise
+    :ivar above: of a whole one: the directories on the way that its name speaks of, the topmost first; they come along
     """
 
     tree: Tree
@@ -34,6 +35,7 @@ class Pick:
     name: bytes
     whole: bool = False
     owned: bool = False
+    above: tuple[Node, ...] = ()
 
 
 def pick(tree: Tree, source: str, *, parents: bool = False, owned: bool = False) -> list[Pick]:
@@ -50,10 +52,23 @@ def pick(tree: Tree, source: str, *, parents: bool = False, owned: bool = False)
     if not paths and literal:
         raise BuildError(f"{source!r} is not there, or .dockerignore hides it")
     found = [(path, tree.get(tree.follow(path))) for path in paths]
-    picks = [Pick(tree, node, path[cut:] if parents else path.rpartition(b"/")[2], parents, owned) for path, node in found if node]
+    picks = [
+        Pick(tree, node, path[cut:], True, owned, tuple(_above(tree, path, cut)))
+        if parents
+        else Pick(tree, node, path.rpartition(b"/")[2], owned=owned)
+        for path, node in found
+        if node
+    ]
     if not picks and literal:
         raise BuildError(f"{source!r} is a link to something that is not there")
     return picks
+
+
+def _above(tree: Tree, path: bytes, cut: int) -> Iterator[Node]:
+    """The directories on the way to a path, but for those in its first `cut` bytes."""
+    for place in range(cut, len(path)):
+        if path[place : place + 1] == b"/" and (node := tree.get(tree.follow(path[:place]))):
+            yield node
 
 
 def clean(path: bytes) -> bytes:

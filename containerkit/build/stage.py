@@ -120,7 +120,7 @@ def _copy(works: Works, step: dockerfile.Copy | dockerfile.Add, state: State, re
     source = step.from_ if isinstance(step, dockerfile.Copy) else ""
     tree, owned = works.tree_of(source)
     with Copying(works.workshop, step, tree, state.directory, owned=owned) as copying:
-        key = _key(works, state if not step.link else None, step.keyword, **copying.key(works.digests))
+        key = _key(works, None if copying.is_alone else state, step.keyword, **copying.key(works.digests))
         return _cached(works, state, key, _said(step), reporter, lambda: copying.layer(state.layers))
 
 
@@ -187,6 +187,8 @@ def _run(works: Works, step: dockerfile.Run, state: State, reporter: Reporter) -
         raise BuildError("--security=insecure: a RUN never gets more than a container")
     command = _Command.of(step, state)
     network = step.network if step.network != "default" else works.network
+    if works.network == "none" != network:
+        raise BuildError(f"--network={network}: this build has no network")
     with Mounting(works.workshop, works.secrets, works.tree_of, state.directory, works.digests) as mounting:
         for mount in step.mounts:
             mounting.add(mount)

@@ -56,9 +56,10 @@ def collect(store: Store, lease: Lease, *, untagged: bool, named: bool, cache: b
             kept = [e for e in entries if e.digest not in gone]
             blobs, layers = needed(store.blobs, kept)  # before the names are written: it may fail
             entries[:] = entries if dry_run else kept
-        blobs |= set() if cache else cached(store.directory)
-        garbage = [d for d in store.blobs if d not in blobs | pinned]
-        stale = [d for d in store.trees if d not in layers | pinned]
+        wanted = blobs | pinned | (set() if cache else cached(store.directory))
+        garbage = [d for d in store.blobs if d not in wanted]
+        unpacked = layers | pinned
+        stale = [d for d in store.trees if d not in unpacked]
         paths = [*(Path(store.blobs.path(d)) for d in garbage), *map(store.trees.place, stale), *_left(store)]
         size = sum(os.stat(store.blobs.path(d)).st_size for d in garbage)
         for path in [] if dry_run else [*(_records(store.directory) if cache else ()), *paths]:  # what knows of a blob goes first
@@ -86,10 +87,11 @@ def _left(store: Store) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             if is_abandoned(path):
                 yield path
-    for path in (store.directory / "build" / "cache").glob("??/.new-*"):
-        with contextlib.suppress(OSError):
-            if time.time() - os.lstat(path).st_mtime > GRACE:  # written at once or never
-                yield path
+    for place in ("cache/??", "digests"):
+        for path in (store.directory / "build").glob(f"{place}/.new-*"):
+            with contextlib.suppress(OSError):
+                if time.time() - os.lstat(path).st_mtime > GRACE:  # written at once or never
+                    yield path
 
 
 def needed(blobs: Blobs, entries: list[Descriptor]) -> tuple[set[Digest], set[Digest]]:

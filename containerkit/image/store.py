@@ -314,8 +314,8 @@ class Store(Source):
         """What the store takes on disk."""
         blobs = {digest: os.stat(self.blobs.path(digest)).st_blocks * 512 for digest in self.blobs}
         trees = [usage(self.trees.path(chain)).bytes for chain in self.trees]
-        kept, _ = needed(self.blobs, list(self.entries))
-        reclaimable = sum(size for digest, size in blobs.items() if digest not in kept | cached(self.directory))
+        kept = needed(self.blobs, list(self.entries))[0] | cached(self.directory)
+        reclaimable = sum(size for digest, size in blobs.items() if digest not in kept)
         return Usage(len(blobs), sum(blobs.values()), len(trees), sum(trees), reclaimable)
 
     def __repr__(self) -> str:
