@@ -16,6 +16,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..image.diff import OF_OVERLAYFS
 from ..merged import OPAQUE
 from .tree import Tree
 
@@ -24,6 +25,9 @@ __all__ = ["Stubs", "bare"]
 
 class Stubs:
     """The places of mounts that the layers below do not have.
+
+    A directory that is there, and gets such a place, is copied up with those above it.  It goes again while it is as it is below;
+    what a program did to its time alone cannot be told from that.
 
     :param below: the layers below
     :param targets: where something is mounted, absolute
@@ -35,7 +39,8 @@ class Stubs:
         self._above: set[bytes] = set()
         for target in targets:
             path = below.follow(os.fsencode(target))
-            while path:
+            missing = below.get(path) is None
+            while path and missing:
                 (self._above if below.get(path) else self._made).add(path)
                 path = path.rpartition(b"/")[0]
 
@@ -58,17 +63,27 @@ class Stubs:
             os.unlink(here)
 
     def _remove_copied(self, here: bytes, path: bytes) -> None:
-        status, node = os.lstat(here), self._below.get(path)
-        same = node is not None and (status.st_mode, status.st_uid, status.st_gid) == _plain(node.status)
-        if same and stat.S_ISDIR(status.st_mode) and not _opaque(here):
+        node = self._below.get(path)
+        if node is None or not stat.S_ISDIR(os.lstat(here).st_mode):
+            return
+        fd, there = self._below.handle(node)
+        try:
+            same = _described(here) == _described(os.fsencode(there))
+        finally:
+            os.close(fd)
+        if same and not _is_opaque(here):
             os.rmdir(here)
 
 
-def _plain(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_mode, status.st_uid, status.st_gid
+def _described(path: bytes) -> tuple[object, ...]:
+    """What a directory is like, without what overlayfs notes for itself."""
+    status = os.lstat(path)
+    names = [name for name in os.listxattr(path, follow_symlinks=False) if not name.startswith(OF_OVERLAYFS)]
+    attributes = {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
+    return status.st_mode, status.st_uid, status.st_gid, attributes
 
 
-def _opaque(path: bytes) -> bool:
+def _is_opaque(path: bytes) -> bool:
     return any(name in OPAQUE for name in os.listxattr(path, follow_symlinks=False))
 
 

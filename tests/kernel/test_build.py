@@ -77,6 +77,15 @@ def test_what_is_mounted_leaves_no_trace(yard: Yard) -> None:
 
 
 @pytest.mark.unprivileged
+def test_a_directory_with_a_mount_in_it_may_be_changed(yard: Yard) -> None:
+    """Where the image has a place for the mount, nothing of ours has touched the directory; elsewhere what it is like counts."""
+    there = {"hosts": "", "hostname": "", "resolv.conf": ""}
+    assert layers(yard, "COPY . /etc/", "RUN touch -d 2001-01-01 /etc", files=there)[1:] == [{"etc": "directory"}]
+    assert layers(yard, "RUN --mount=type=tmpfs,target=/home/x/y true") == []
+    assert layers(yard, "RUN --mount=type=tmpfs,target=/home/x chmod 700 /home") == [{"home": "directory"}]
+
+
+@pytest.mark.unprivileged
 def test_a_removed_directory_that_is_made_again(yard: Yard) -> None:
     image = yard.build("FROM base\nRUN mkdir /d && touch /d/a /d/b\nRUN rm -r /d && mkdir /d && touch /d/c\n")
     assert set(entries(image.layers[2])) == {"d", "d/.wh..wh..opq", "d/c"}
@@ -289,12 +298,14 @@ def test_secrets_are_in_no_layer_no_key_and_no_history(yard: Yard) -> None:
 
 
 def test_what_is_not_done_is_refused(yard: Yard) -> None:
+    with pytest.raises(FailedStep, match="this build has no network"):
+        yard.build("FROM base\nRUN --network=host true\n", network="none")
     with pytest.raises(FailedStep, match="ssh"):
         yard.build("FROM base\nRUN --mount=type=ssh true\n")
     with pytest.raises(FailedStep, match="insecure"):
         yard.build("FROM base\nRUN --security=insecure true\n")
     with pytest.raises(FailedStep, match="a network is one of"):
-        yard.build("FROM base\nRUN true\n", network="bridge")
+        run(yard.store.get("base"), ["true"], network="bridge", store=yard.store)
 
 
 # Failing ----------------------------------------------------------------------------------------------------------
