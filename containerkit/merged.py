@@ -31,11 +31,14 @@ def is_whiteout(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
-def is_opaque(directory: Path) -> bool:
-    """Whether a directory hides what lies below it."""
+def is_opaque(directory: Path | bytes | int) -> bool:
+    """Whether a directory hides what lies below it.
+
+    :param directory: its path, or a descriptor that was opened to read it
+    """
     for name in OPAQUE:
         try:
-            if os.getxattr(directory, name, follow_symlinks=False) == b"y":
+            if os.getxattr(directory, name, follow_symlinks=isinstance(directory, int)) == b"y":
                 return True
         except OSError:
             continue

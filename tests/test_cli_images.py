@@ -405,7 +405,7 @@ def test_what_builds_remember_goes_when_asked(both: Said, store: Store, tmp_path
     for line in ("builder prune -f", "system prune -af", "gc --cache"):
         kept = store.directory / caches.DIRECTORY / "somebody's"
         (kept / caches.FILES).mkdir(parents=True)
-        (kept / caches.USED).touch()
+        (kept / caches.MAKING).touch()
         assert both(line).code == 0
         assert not (kept / caches.FILES).exists(), line
         store.put(image_of(ONE), "app:1")

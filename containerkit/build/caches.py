@@ -10,14 +10,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..image._disk import locked
+from ..image._disk import locked, try_lock
+from ..image._root import opened
 from ..image.store import Store
 from ..scratch import remove
 from .errors import BuildError
@@ -26,7 +26,7 @@ __all__ = ["Caches", "prune"]
 
 DIRECTORY = "build/mounts"  # of a store
 MOST = 1000  # private copies of one cache at a time
-FILES, NEW, USED, MAKING = "files", "new", "used", "making"
+FILES, NEW, MAKING = "files", "new", "making"
 
 Fill = Callable[[Path], None]
 
@@ -55,7 +55,7 @@ class Caches:
 
     def _one(self, place: Path, shared: bool, fill: Fill) -> Path:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._held.enter_context(locked(place / USED, shared=shared))
+        self._held.enter_context(locked(place, shared=shared))
         return _made(place, fill)
 
     def _free(self, name: str, base: Path, fill: Fill) -> Path:
@@ -63,7 +63,7 @@ class Caches:
         for number in range(MOST):
             place = base.with_name(f"{base.name}.{number}")
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if (fd := _try(place / USED)) is not None:
+            if (fd := try_lock(place)) is not None:
                 self._held.callback(os.close, fd)
                 return _made(place, fill)
         raise BuildError(f"the cache {name} is in use {MOST} times")
@@ -78,8 +78,8 @@ def prune(store: Store) -> int:
     """Removes the caches that nobody uses.  Returns how many."""
     count = 0
     for place in sorted((store.directory / DIRECTORY).glob("*")):
-        if (fd := _try(place / USED)) is not None:
-            with open(fd, "rb"), contextlib.suppress(FileNotFoundError):
+        if (fd := try_lock(place)) is not None:
+            with opened(fd), contextlib.suppress(FileNotFoundError):
                 remove(place / FILES)
                 remove(place / NEW)
                 count += 1
@@ -95,14 +95,3 @@ def _made(place: Path, fill: Fill) -> Path:
             fill(place / NEW)
             os.rename(place / NEW, place / FILES)
     return place / FILES
-
-
-def _try(path: Path) -> int | None:
-    """The descriptor of a lock file that nobody holds, now held by the caller; or None."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        return None
-    return fd

@@ -96,10 +96,12 @@ def _expand(tree: Tree, base: bytes, parts: list[Pattern | None]) -> Iterator[by
         yield from _expand(tree, base, rest)
     for name in _names(tree, base, part):
         path = _join(base, name)
-        if not rest or _is_directory(tree, path):
+        if part is None and rest:
+            node = tree.get(_join(tree.follow(base), name))
+            if node is not None and node.is_dir:  # a link may lead back up: then there would be no end
+                yield from _expand(tree, path, parts)
+        elif not rest or _is_directory(tree, path):
             yield from _expand(tree, path, rest)
-        if part is None and rest and _is_directory(tree, path):
-            yield from _expand(tree, path, parts)
 
 
 def _names(tree: Tree, base: bytes, part: Pattern | None) -> list[bytes]:

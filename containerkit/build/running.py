@@ -65,7 +65,7 @@ class Job:
     """
 
     argv: Sequence[str]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)  # secrets may be in it
     directory: str = "/"
     account: Account = field(default_factory=Account)
     network: str = "default"

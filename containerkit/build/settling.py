@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..image.diff import OF_OVERLAYFS
-from ..merged import OPAQUE
+from ..merged import OPAQUE, is_opaque
 from .tree import Tree
 
 __all__ = ["Stubs", "bare"]
@@ -71,7 +71,7 @@ class Stubs:
             same = _described(here) == _described(os.fsencode(there))
         finally:
             os.close(fd)
-        if same and not _is_opaque(here):
+        if same and not is_opaque(here):
             os.rmdir(here)
 
 
@@ -81,10 +81,6 @@ def _described(path: bytes) -> tuple[object, ...]:
     names = [name for name in os.listxattr(path, follow_symlinks=False) if not name.startswith(OF_OVERLAYFS)]
     attributes = {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
     return status.st_mode, status.st_uid, status.st_gid, attributes
-
-
-def _is_opaque(path: bytes) -> bool:
-    return any(name in OPAQUE for name in os.listxattr(path, follow_symlinks=False))
 
 
 def bare(upper: Path, below: Tree) -> None:

@@ -22,7 +22,7 @@ from typing import Protocol
 
 from ..image._root import Root, opened
 from ..image.limits import Limits
-from ..merged import OPAQUE, is_whiteout
+from ..merged import is_opaque, is_whiteout
 from .errors import BuildError
 
 __all__ = ["Everything", "Filter", "Node", "Tree"]
@@ -275,14 +275,3 @@ class Tree:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def is_opaque(directory: int) -> bool:
-    """Whether a directory hides what lies below it."""
-    for name in OPAQUE:
-        try:
-            if os.getxattr(directory, name) == b"y":
-                return True
-        except OSError:
-            continue
-    return False

@@ -38,7 +38,7 @@ class Works:
     tree_of: Callable[[str], tuple[Tree, bool]]
     args: Mapping[str, str] = field(default_factory=dict)
     outer: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, SecretSource] = field(default_factory=dict)
+    secrets: Mapping[str, SecretSource] = field(default_factory=dict, repr=False)
     network: str = "default"
     use_cache: bool = True
     created: str = ""

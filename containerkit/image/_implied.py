@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..merged import OPAQUE, is_whiteout
+from ..merged import is_opaque, is_whiteout
 
 __all__ = ["settle"]
 
@@ -50,7 +50,7 @@ def _walk(held: ExitStack, layer: Path, parts: Sequence[bytes]) -> tuple[int | N
     held.callback(os.close, fd)
     opaque = False
     for part in parts:
-        opaque = opaque or _is_opaque(fd)
+        opaque = opaque or is_opaque(fd)
         try:
             status = os.lstat(part, dir_fd=fd)
         except FileNotFoundError:
@@ -60,10 +60,6 @@ def _walk(held: ExitStack, layer: Path, parts: Sequence[bytes]) -> tuple[int | N
         fd = os.open(part, DIRECTORY, dir_fd=fd)
         held.callback(os.close, fd)
     return fd, opaque
-
-
-def _is_opaque(fd: int) -> bool:
-    return any(name in OPAQUE and os.getxattr(fd, name) == b"y" for name in os.listxattr(fd))
 
 
 def _copy(source: int, target: int) -> None:
