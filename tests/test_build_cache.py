@@ -169,6 +169,7 @@ def test_gc_keeps_what_is_remembered_until_asked(yard: Yard) -> None:
     assert yard.cached == ["COPY a /a"]
     yard.store.gc(untagged=True, named=True, cache=True)
     assert list(yard.store.blobs) == []
+    assert [path for path in (yard.store.directory / "build").rglob("*") if path.is_file()] == []
     yard.build(COPIES, FILES)
     assert yard.cached == []
 
@@ -180,7 +181,7 @@ def test_a_record_whose_layer_is_gone_is_a_miss(yard: Yard) -> None:
     assert (yard.made, text(again.layers[0], "a")) == (["COPY a /a"], "a")
 
 
-@pytest.mark.parametrize("junk", [b"", b"{", b"[]", b'{"created": 5, "layer": {}}', b"\xff", b"[" * 200_000])
+@pytest.mark.parametrize("junk", [b"", b"{", b"[]", b'{"created": "junk"}', b'{"created": 5, "layer": {}}', b"\xff", b"[" * 200_000])
 def test_a_record_that_cannot_be_read_is_a_miss(yard: Yard, junk: bytes) -> None:
     yard.build(COPIES, FILES)
     cache = Cache(yard.store.directory / DIRECTORY)
@@ -195,8 +196,8 @@ def test_records(tmp_path: Path) -> None:
     key = key_of(keyword="RUN", env={"b": 1, "a": 2})
     assert key == key_of(env={"a": 2, "b": 1}, keyword="RUN") != key_of(env={"a": 2}, keyword="RUN")
     assert cache.get(key) is None
-    cache.put(key, Record(created="now"))
-    assert (cache.get(key), list(cache)) == (Record(created="now"), [key])
+    cache.put(key, Record(created="2026-11-23T00:00:00Z"))
+    assert (cache.get(key), list(cache)) == (Record(created="2026-11-23T00:00:00Z"), [key])
 
 
 def test_digests_are_remembered_and_checked(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,8 @@ from typing import Any
 from ..image.descriptor import Descriptor
 from ..image.digest import Digest
 from ..image.documents import parse
-from ..image.errors import ImageError
+from ..image.errors import ImageError, InvalidDocument
+from ..image.validate import RFC3339
 
 __all__ = ["DIRECTORY", "Cache", "Record", "key_of", "write"]
 
@@ -51,8 +52,10 @@ class Record:
     @classmethod
     def from_json(cls, value: Any) -> Record:
         """From a JSON object.  :raises KeyError, TypeError, ImageError: not one of this kind"""
+        if (created := str(value["created"])) and not RFC3339.fullmatch(created):
+            raise InvalidDocument(f"record.created: {created[:60]!r} is no date of RFC 3339")
         layer = (Descriptor.from_json(value["layer"], "layer"), Digest(value["diff_id"])) if "layer" in value else None
-        return cls(layer, str(value["created"]))
+        return cls(layer, created)
 
 
 def key_of(**what: Any) -> str:

@@ -4,7 +4,8 @@
 
 It has mount, pid, ipc, uts and cgroup namespaces of its own, the capabilities and the system calls that container engines commonly
 leave to root, and nothing of the host's but its network, unless that is "none".  CAP_NET_RAW is not among them: with the host's
-network it would read along.
+network it would read along.  To the host's network belong abstract unix sockets: a service there that trusts root trusts a program
+that root builds with, so give what nobody knows ``network="none"``.
 
 Built by root it is root of the machine, without a user namespace, as other builders have it.  One that maps the ids 0 to 65535 to
 themselves was measured: it takes the same time, and chown, set-user-ID files, file capabilities, hard links and fifos come out the

@@ -62,7 +62,7 @@ def collect(store: Store, lease: Lease, *, untagged: bool, named: bool, cache: b
         stale = [d for d in store.trees if d not in unpacked]
         paths = [*(Path(store.blobs.path(d)) for d in garbage), *map(store.trees.place, stale), *_left(store)]
         size = sum(os.stat(store.blobs.path(d)).st_size for d in garbage)
-        for path in [] if dry_run else [*(_records(store.directory) if cache else ()), *paths]:  # what knows of a blob goes first
+        for path in [] if dry_run else [*(_remembered(store.directory) if cache else ()), *paths]:  # what knows of a blob goes first
             with contextlib.suppress(FileNotFoundError):  # a build forgot it, or its owner took it
                 os.rename(path, lease.place())
     return Collected(tuple(sorted(gone)), tuple(garbage), tuple(stale), size)
@@ -79,6 +79,11 @@ def cached(root: Path) -> set[Digest]:
 
 def _records(root: Path) -> list[Path]:
     return [path for path in sorted((root / "build" / "cache").glob("??/*")) if not path.name.startswith(".")]
+
+
+def _remembered(root: Path) -> list[Path]:
+    """All that builds wrote down for the next one."""
+    return [*_records(root), *sorted((root / "build" / "digests").glob("[!.]*"))]
 
 
 def _left(store: Store) -> Iterator[Path]:

@@ -28,7 +28,7 @@ from .tar import Reader
 if TYPE_CHECKING:
     from .image import Image
 
-__all__ = ["mismatches"]
+__all__ = ["RFC3339", "mismatches"]
 
 RFC3339 = re.compile(
     r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[Tt]([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)",
