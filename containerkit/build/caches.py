@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +26,7 @@ from .errors import BuildError
 __all__ = ["Caches", "prune"]
 
 DIRECTORY = "build/mounts"  # of a store
+PAUSE = 0.02  # seconds between two looks at a lock
 MOST = 1000  # private copies of one cache at a time
 FILES, NEW, MAKING = "files", "new", "making"
 
@@ -35,10 +37,11 @@ class Caches:
     """The caches that one program uses.
 
     :param store: the store's directory
+    :param check: is called while another program is waited for; may raise something, which ends that
     """
 
-    def __init__(self, store: Path) -> None:
-        self._base, self._held = store / DIRECTORY, ExitStack()
+    def __init__(self, store: Path, check: Callable[[], object] = lambda: None) -> None:
+        self._base, self._held, self._check = store / DIRECTORY, ExitStack(), check
         self._taken: dict[tuple[str, bool], Path] = {}
 
     def take(self, name: str, sharing: str, fill: Fill) -> Path:
@@ -55,7 +58,10 @@ class Caches:
 
     def _one(self, place: Path, shared: bool, fill: Fill) -> Path:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._held.enter_context(locked(place, shared=shared))
+        while (fd := try_lock(place, shared=shared)) is None:
+            self._check()
+            time.sleep(PAUSE)
+        self._held.callback(os.close, fd)
         return _made(place, fill)
 
     def _free(self, name: str, base: Path, fill: Fill) -> Path:

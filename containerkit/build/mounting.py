@@ -44,9 +44,18 @@ class Mounting:
     :param secrets: by id: bytes, or the path of a file
     :param tree_of: the tree of a stage or an image, and whether its files keep their owners; of "" the context
     :param directory: what a relative target is below
+    :param check: raises something when the build was stopped
     """
 
-    def __init__(self, workshop: Workshop, secrets: Mapping[str, SecretSource], tree_of: TreeOf, directory: str, digests: Digests) -> None:
+    def __init__(
+        self,
+        workshop: Workshop,
+        secrets: Mapping[str, SecretSource],
+        tree_of: TreeOf,
+        directory: str,
+        digests: Digests,
+        check: Callable[[], object],
+    ) -> None:
         self._workshop, self._secrets, self._tree_of, self._directory, self._digests = workshop, secrets, tree_of, directory, digests
         self.binds: list[Part] = []
         self.files: list[File] = []
@@ -54,7 +63,7 @@ class Mounting:
         self.environment: dict[str, str] = {}
         self.key: list[Any] = []
         self._later: list[tuple[str, Callable[[], None]]] = []
-        self._caches = Caches(workshop.store.directory)
+        self._caches = Caches(workshop.store.directory, check)
 
     def add(self, mount: dockerfile.Mount) -> None:
         """Looks at one more; caches are not locked and nothing is copied before `prepare`.

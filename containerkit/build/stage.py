@@ -189,7 +189,7 @@ def _run(works: Works, step: dockerfile.Run, state: State, reporter: Reporter) -
     network = step.network if step.network != "default" else works.network
     if works.network == "none" != network:
         raise BuildError(f"--network={network}: this build has no network")
-    with Mounting(works.workshop, works.secrets, works.tree_of, state.directory, works.digests) as mounting:
+    with Mounting(works.workshop, works.secrets, works.tree_of, state.directory, works.digests, works.running.check) as mounting:
         for mount in step.mounts:
             mounting.add(mount)
         what = {"argv": command.argv, "env": state.environment, "user": state.config.user, "directory": state.directory}

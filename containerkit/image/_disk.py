@@ -31,14 +31,17 @@ def locked(path: str | os.PathLike[str], *, shared: bool = False) -> Iterator[in
         os.close(fd)
 
 
-def try_lock(path: str | os.PathLike[str]) -> int | None:
-    """The descriptor of a directory that nobody holds, now held by the caller; or None."""
+def try_lock(path: str | os.PathLike[str], *, shared: bool = False) -> int | None:
+    """The descriptor of a directory that nobody holds, now held by the caller; or None.
+
+    :param shared: as for `locked`
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError:
         os.close(fd)
         return None

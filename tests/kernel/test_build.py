@@ -263,6 +263,16 @@ def test_a_locked_cache_is_for_one_at_a_time(yard: Yard) -> None:
     assert sorted(yard.output.split()) == ["1", "2"]
 
 
+def test_a_build_that_failed_waits_for_no_cache(yard: Yard) -> None:
+    caches = Caches(yard.store.directory)
+    caches.take("/c", "locked", lambda place: None)
+    try:
+        with pytest.raises(FailedStep, match="exit code 3"):
+            yard.build(f"FROM base AS a\nRUN --mount=type=cache,target=/c ls\nFROM base AS b\nRUN sleep 0.5; exit 3\n{BOTH}")
+    finally:
+        caches.close()
+
+
 def test_a_cache_is_not_locked_while_a_stage_is_waited_for(yard: Yard) -> None:
     """Each of both would have to wait for the other."""
     mount = "RUN --mount=type=cache,target=/c,sharing=locked"
