@@ -57,7 +57,7 @@ from .source import Source, name_of
 __all__ = ["Collected", "Problem", "Session", "Store", "Stored", "Usage", "default_directory"]
 
 StrPath = str | os.PathLike[str]
-FORM = 1
+FORM = 2
 WORKERS = max(2, min(8, os.cpu_count() or 2))
 
 

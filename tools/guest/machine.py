@@ -119,7 +119,19 @@ class Machine:
         console = self._console.fileno()
         return [
             # One thread for both processors: with two, one may still run code that the other has just patched, and the kernel dies.
-            *(tool("qemu-system-x86_64"), "-machine", "q35", "-accel", "tcg,thread=single", "-cpu", "Nehalem", "-smp", "2", "-m", str(self.memory)),
+            *(
+                tool("qemu-system-x86_64"),
+                "-machine",
+                "q35",
+                "-accel",
+                "tcg,thread=single",
+                "-cpu",
+                "Nehalem",
+                "-smp",
+                "2",
+                "-m",
+                str(self.memory),
+            ),
             *("-object", f"memory-backend-memfd,id=memory,size={self.memory}M,share=on", "-numa", "node,memdev=memory"),
             *("-nodefaults", "-display", "none", "-no-reboot", "-serial", f"file:/dev/fd/{console}"),
             *("-kernel", str(image), "-initrd", f"/dev/fd/{archive}", "-append", QUIET),
