@@ -393,8 +393,8 @@ def test_a_short_blob_is_written_again(store: Store) -> None:
 def test_a_store_of_another_form_is_refused(store: Store) -> None:
     with pytest.raises(Unsupported, match="attributes"):
         Store(store.directory, xattrs="trusted" if store.trees.xattrs == "user" else "user")
-    (store.directory / "store.json").write_text('{"form": 2, "xattrs": "user"}')
-    with pytest.raises(Unsupported, match="form 2"):
+    (store.directory / "store.json").write_text('{"form": 1, "xattrs": "user"}')
+    with pytest.raises(Unsupported, match="form 1"):
         Store(store.directory)
 
 
