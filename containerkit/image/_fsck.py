@@ -46,7 +46,7 @@ class Problem:
 
 
 def problems(store: Store, lease: Lease, *, repair: bool, layers: bool) -> Iterator[Problem]:
-    """Everything that is wrong, while nothing is collected."""
+    """Everything that is wrong.  What somebody forgets and collects meanwhile is not."""
     yield from _blobs(store, lease, repair)
     yield from _images(store)
     if layers:
@@ -102,7 +102,9 @@ def _images(store: Store) -> Iterator[Problem]:
         yield Problem("index", "index.json", str(error))
         return
     for entry in entries:
-        yield from _image(store.blobs, entry)
+        found = list(_image(store.blobs, entry))
+        if found and entry in store.catalogue.read():
+            yield from found
 
 
 def _image(blobs: FileBlobs, entry: Descriptor) -> Iterator[Problem]:
@@ -125,8 +127,8 @@ def _layers(store: Store, lease: Lease, repair: bool) -> Iterator[Problem]:
         yield Problem("layer", path.name, "its name is no digest", _remove(store, lease, path, "") if repair else "")
     below = _below(store)
     for chain in store.trees:
-        if detail := _wrong_layer(store, lease, chain, below.get(chain)):
-            place = store.trees.place(chain)
+        place = store.trees.place(chain)
+        if (detail := _wrong_layer(store, lease, chain, below.get(chain))) and place.is_dir():
             yield Problem("layer", chain, detail, _remove(store, lease, place, chain) if repair else "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import re
@@ -12,6 +13,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from registries import serving
@@ -20,6 +22,8 @@ from support import REPO, again
 
 import containerkit as ck
 from containerkit import ns
+from containerkit.image import _fsck
+from containerkit.image._content import Found
 from containerkit.image.config import ImageConfig
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
@@ -38,6 +42,32 @@ def place() -> Iterator[Path]:
     """A directory of a short path, on the disk."""
     with tempfile.TemporaryDirectory(prefix="ck-store-") as path:
         yield Path(path)
+
+
+@pytest.mark.unprivileged
+def test_what_is_collected_while_fsck_looks_is_no_problem(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(place / "store")
+    image = store.put(Image.of(ImageConfig(), [Layer.from_tar(io.BytesIO(tar_of({"f": b"x"})))]), "x")
+    store.layers(image)
+    real = _fsck.reach
+
+    def forgotten(*args: Any) -> Iterator[Found]:
+        store.remove("x") if store.images() else None
+        store.gc()
+        return real(*args)
+
+    monkeypatch.setattr(_fsck, "reach", forgotten)
+    assert store.fsck() == ()
+
+    def removed(*args: Any) -> str:
+        shutil.rmtree(store.trees.place(image.chain_ids[0]))
+        raise FileNotFoundError("gone")
+
+    image = store.put(Image.of(ImageConfig(), [Layer.from_tar(io.BytesIO(tar_of({"f": b"y"})))]), "x")
+    store.layers(image)
+    monkeypatch.setattr(_fsck, "reach", real)
+    monkeypatch.setattr(_fsck, "difference", removed)
+    assert store.fsck() == ()
 
 
 # kill -9 --------------------------------------------------------------------------------------------------------
