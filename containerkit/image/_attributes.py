@@ -44,11 +44,12 @@ class Attributes:
 
     :param ids: whose the files become
     :param skip: what may be left out where it is refused
+    :param born: the owner that everything has when it is made, where that is known: it need not be given to who has it
     :ivar skipped: what was
     """
 
-    def __init__(self, ids: Ids, skip: Collection[str]) -> None:
-        self.ids, self.skip, self.skipped = ids, skip, list[Skipped]()
+    def __init__(self, ids: Ids, skip: Collection[str], born: tuple[int, int] | None = None) -> None:
+        self.ids, self.skip, self.skipped, self._born = ids, skip, list[Skipped](), born
 
     def put(self, fd: int, entry: Entry) -> None:
         """On a file that is open.  Owner first: changing it takes set-user-ID and capabilities away."""
@@ -60,12 +61,11 @@ class Attributes:
 
     def put_at(self, at: int, name: bytes, entry: Entry, *, mode: bool) -> None:
         """On what must not be opened; reached by a descriptor that only names it."""
-        if self.ids.chown:
-            uid, gid = self.ids.outside(entry.uid, entry.gid)
+        if self.ids.chown and (owner := self.ids.outside(entry.uid, entry.gid)) != self._born:
             try:
-                os.chown(name, uid, gid, dir_fd=at, follow_symlinks=False)
+                os.chown(name, *owner, dir_fd=at, follow_symlinks=False)
             except OSError as error:
-                raise _not_given(error, entry.name, uid, gid) from error
+                raise _not_given(error, entry.name, *owner) from error
         if mode or entry.xattrs:
             with _root.opened(os.open(name, HANDLE, dir_fd=at)) as fd:
                 if mode:
@@ -76,12 +76,11 @@ class Attributes:
 
     def own(self, fd: int, uid: int, gid: int, name: bytes = b"") -> None:
         """Gives an open file to who the ids in the layer are here."""
-        if self.ids.chown:
-            uid, gid = self.ids.outside(uid, gid)
+        if self.ids.chown and (owner := self.ids.outside(uid, gid)) != self._born:
             try:
-                os.fchown(fd, uid, gid)
+                os.fchown(fd, *owner)
             except OSError as error:
-                raise _not_given(error, name, uid, gid) from error
+                raise _not_given(error, name, *owner) from error
 
     def refused(self, error: OSError, entry: Entry, what: str, detail: str) -> None:
         """Left out when that was allowed, and then recorded.  :raises CannotUnpack: it was not"""

@@ -84,7 +84,7 @@ class Overlay(Form):
 
     def __init__(self, root: Root, attributes: Attributes, xattrs: str) -> None:
         super().__init__(root, attributes)
-        self._opaque = f"{xattrs}.overlay.opaque"
+        self._opaque, self._hides = f"{xattrs}.overlay.opaque", False
         if os.listdir(root.fd):
             raise CannotUnpack(errno.ENOTEMPTY, b".", "a layer for an overlay needs an empty directory")
 
@@ -123,7 +123,7 @@ class Overlay(Form):
 
     def make_directory(self, at: int, name: bytes, path: bytes) -> None:
         """In place of a whiteout it is opaque: what was below stays deleted."""
-        opaque = self.is_whiteout(at, name)
+        opaque = self._hides and self.is_whiteout(at, name)
         if opaque:
             self.root.remove(at, name)
         super().make_directory(at, name, path)
@@ -132,7 +132,7 @@ class Overlay(Form):
 
     def hide(self, parent: bytes, name: bytes) -> None:
         """What this layer made itself stays: a whiteout speaks of the layers below."""
-        at = self.enter(parent, self.parent(parent))
+        at, self._hides = self.enter(parent, self.parent(parent)), True
         try:
             if not name:
                 return self._hide_all(parent)

@@ -76,12 +76,22 @@ def unpack(
     if whiteouts not in ("overlay", "plain") or xattrs not in ("user", "trusted") or set(skip) - {*SKIPPABLE}:
         raise ValueError(f"unpack does not know whiteouts={whiteouts!r}, xattrs={xattrs!r}, skip={skip!r}")
     limits = limits or Limits()
-    root, attributes = Root(directory, limits), Attributes(ids or Ids(), skip)
+    root = Root(directory, limits)
+    attributes = Attributes(ids or Ids(), skip, _born(root.fd) if whiteouts == "overlay" else None)
     try:
         form = Overlay(root, attributes, xattrs) if whiteouts == "overlay" else Plain(root, attributes)
         return _Unpacker(Reader(stream, limits), root, form, attributes).run()
     finally:
         root.close()
+
+
+def _born(directory: int) -> tuple[int, int] | None:
+    """The owner of whatever is made in a directory that is empty and the caller's.
+
+    The group may come from the directory above, which is also the caller's: it gets another one only at the end.
+    """
+    status, caller = os.fstat(directory), (os.geteuid(), os.getegid())
+    return caller if (status.st_uid, status.st_gid) == caller else None
 
 
 class _OpenedUp:

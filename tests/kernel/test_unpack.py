@@ -245,6 +245,28 @@ def test_ranges_of_ids(tmp_path: Path) -> None:
         put(tmp_path / "..", f(b"x", uid=70_000), ids=ids, whiteouts="plain")
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("whiteouts", ["overlay", "plain"])
+@pytest.mark.parametrize(("owner", "mode"), [((0, 0), 0o755), ((0, 50), 0o2755), ((7, 0), 0o755), ((0, 0), 0o2755)])
+def test_whoever_has_the_directory_the_files_are_whose_the_layer_says(
+    tmp_path: Path, whiteouts: str, owner: tuple[int, int], mode: int
+) -> None:
+    """A directory may give its group to what is made in it."""
+    top = tmp_path / "top"
+    top.mkdir()
+    os.chown(top, *owner)
+    top.chmod(mode)
+    owners = {b"d": (5, 6), b"d/roots": (0, 0), b"d/e": (0, 0), b"d/e/own": (0, 6), b"link": (0, 0), b"fifo": (0, 0), b"file": (0, 0)}
+    kinds = {b"d": "directory", b"d/e": "directory", b"link": "symlink", b"fifo": "fifo"}
+    entries = [
+        (Entry(name, kinds.get(name, "file"), mode=0o2755, uid=uid, gid=gid, linkname=b"x" if name == b"link" else b""), b"")
+        for name, (uid, gid) in owners.items()
+    ]
+    put(top, *entries, whiteouts=whiteouts)
+    found = {name: os.lstat(os.path.join(os.fsencode(top), name)) for name in owners}
+    assert {name: (status.st_uid, status.st_gid) for name, status in found.items()} == owners
+
+
 def test_setuid_and_capabilities_survive_the_owner(tmp_path: Path) -> None:
     attributes = {b"security.capability": CAPABILITY} if ROOT else {b"user.x": b"1"}
     put(tmp_path, f(b"su", b"x", mode=0o6755, uid=3 if ROOT else 0), f(b"ping", b"y", mode=0o755, uid=5 if ROOT else 0, xattrs=attributes))
