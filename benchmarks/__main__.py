@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for table in made:
                 print(table, end="\n\n", flush=True)
             tables += made
-    _write(tables, options.out, load, plots=options.plots)
+    _write(tables, options.out, load, plots=options.plots, title=options.title)
     return 1 if failures else 0
 
 
@@ -63,11 +63,12 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="NAME", help=f"which of {', '.join(NAMES)}; all unless given")
     parser.add_argument("--quick", action="store_true", help="only find out whether they run: the numbers mean nothing")
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks"), help="where tables and plots go (default: %(default)s)")
+    parser.add_argument("--title", default="Results", help="of the page")
     parser.add_argument("--no-plots", dest="plots", action="store_false", help="do without matplotlib")
     return parser.parse_args(argv)
 
 
-def _write(tables: Sequence[Table], out: Path, load: float, *, plots: bool) -> None:
+def _write(tables: Sequence[Table], out: Path, load: float, *, plots: bool, title: str) -> None:
     """A record for machines, a page for readers, and a plot for each table."""
     (out / "results.json").write_text(json.dumps([table.to_json() for table in tables], indent=1) + "\n")
     pictures = {}
@@ -79,7 +80,7 @@ def _write(tables: Sequence[Table], out: Path, load: float, *, plots: bool) -> N
     head = f"Made by `python -m benchmarks` on {machine.line()}.\n"
     head += f"Others kept {load:.1f} processors busy when it began"
     head += ": too many for numbers to rely on.\n" if load > 0.5 else ".\n"
-    (out / "results.md").write_text("\n".join(["# Results", "", head, *sections]))
+    (out / "results.md").write_text("\n".join([f"# {title}", "", head, *sections]))
     print(f"written: {os.fspath(out)}/results.md, results.json" + (f", {len(pictures)} plots" if pictures else ""))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from .material import Containers, Material
 from .measure import QUICK, Budget, Contender, in_turn
 from .table import Table, Target
 
-OURS, THEIRS = "containerkit", "buildah"
+OURS, THEIRS, BASE = "containerkit", "buildah", "localhost/base:latest"
 DOCKERFILE = """\
 FROM localhost/base
 COPY src /app
@@ -30,14 +29,13 @@ ENTRYPOINT ["sh", "/app/0.txt"]
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
     """One table: cold, then cached."""
     material = Material.of(ground, budget == QUICK)
-    context, base = _context(material), material.directory / "base.oci"
+    context, base = _context(material), material.directory / "base.tar"
     layer = ck.Layer.from_directory(rootfs.from_programs(["sh", "cp", "mkdir", "ls", "cat"]))
-    ck.Image.scratch().append(layer, history="base").with_config(cmd=["sh"]).save(base, "localhost/base:latest", tar=False)
+    ck.Image.scratch().append(layer, history="base").with_config(cmd=["sh"]).save(base, BASE, docker=True)
     store = ck.Store(material.directory / "build-store")
-    store.put(ck.Image.open(base), "localhost/base:latest")
+    store.put(ck.Image.open(base), BASE)
     containers = Containers(material.directory / "build-containers")
-    containers("podman", "pull", "-q", f"oci:{base}:localhost/base:latest")
-    containers("podman", "tag", _only_image(containers), "localhost/base:latest")
+    containers("podman", "load", "-q", "-i", base)
     runs = {
         f"{OURS}, cold": _timed(lambda: build(context, tags=("made",), store=store, cache=False)),
         f"{OURS}, cached": _timed(lambda: build(context, tags=("made",), store=store)),
@@ -71,11 +69,6 @@ def _context(material: Material) -> Path:
 
 def _buildah(containers: Containers, context: Path, *options: str) -> None:
     containers("buildah", "bud", "-q", "--layers", "--isolation", "chroot", "--pull-never", *options, "-t", "made", str(context))
-
-
-def _only_image(containers: Containers) -> str:
-    said = subprocess.run(["podman", "images", "-q", "--no-trunc"], capture_output=True, text=True, check=True, env=containers.environment)
-    return said.stdout.split()[0].removeprefix("sha256:")
 
 
 def _timed(run: Callable[[], object]) -> Contender:
