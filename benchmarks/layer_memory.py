@@ -55,7 +55,7 @@ def benchmark(ground: Ground, budget: Budget) -> list[Table]:
     lines = {stage: [(float(size), f"{stage}, {size} MiB") for size in sizes] for stage in STAGES}
     notes = [
         "A layer of files of 16 MiB, half of whose bytes cannot be compressed.  Most memory in use at once (VmHWM) of a Python of its own.",
-        "Python itself and the library take about 40 MiB of it.",
+        "Python itself and the library are in it.",
     ]
     table = Table("layer-memory", "Memory for a large layer", rows, unit="MiB", notes=notes, lines=lines, axis="MiB of layer")
     worst = max(rows[f"{stage}, {sizes[-1]} MiB"].median for stage in STAGES)
