@@ -38,7 +38,7 @@ class Owners:
     @classmethod
     def here(cls, ids: Ids | None = None) -> Owners:
         """For a store that is made now; unless given the same ids for root, all the caller's for others."""
-        return cls(ids or (Ids() if os.geteuid() == 0 else Ids.mine()), own("uid"), own("gid"))
+        return cls(ids or Ids.usual(), own("uid"), own("gid"))
 
     def to_json(self) -> dict[str, Any]:
         """As it is written down."""

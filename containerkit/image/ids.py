@@ -4,12 +4,14 @@
     Ids.shifted(100000)                    0 becomes 100000, up to 65535
     Ids(uids=((0, 1000, 1), (1, 100000, 65536)), gids=...)        as in uid_map: inside, outside, count
     Ids.mine()                             all files are the caller's, whatever the layer says
+    Ids.usual()                            the first for root, the last for others
 
 :see: user_namespaces(7)
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from .errors import InvalidLayer
@@ -42,6 +44,11 @@ class Ids:
     def mine(cls) -> Ids:
         """Every file is the caller's, and root's in a layer that is made of it."""
         return cls(((0, 0, 1),), ((0, 0, 1),), chown=False)
+
+    @classmethod
+    def usual(cls) -> Ids:
+        """As tar(1) has it: the same for root, who may give files away; the caller's for others."""
+        return cls() if os.geteuid() == 0 else cls.mine()
 
     def outside(self, uid: int, gid: int) -> tuple[int, int]:
         """The owner on the filesystem; of no meaning where nothing is given away.

@@ -238,7 +238,7 @@ class Image:
         :raises ImageError: a layer cannot be unpacked; what was is left there
         """
         os.makedirs(directory, exist_ok=True)
-        ids = ids or (Ids() if os.geteuid() == 0 else Ids.mine())
+        ids = ids or Ids.usual()
         for layer in self.layers:
             layer.unpack_into(directory, whiteouts="plain", ids=ids, **options)
 
