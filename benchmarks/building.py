@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import containerkit as ck
@@ -13,9 +11,10 @@ from containerkit.build import build
 
 from .ground import Ground
 from .material import Containers, Material
-from .measure import QUICK, Budget, Contender, in_turn
+from .measure import QUICK, Budget, in_turn, timed
 from .table import Table, Target
 
+MS = 1e6  # nanoseconds
 OURS, THEIRS, BASE = "containerkit", "buildah", "localhost/base:latest"
 DOCKERFILE = """\
 FROM localhost/base
@@ -37,10 +36,10 @@ def benchmark(ground: Ground, budget: Budget) -> list[Table]:
     containers = Containers(material.directory / "build-containers")
     containers("podman", "load", "-q", "-i", base)
     runs = {
-        f"{OURS}, cold": _timed(lambda: build(context, tags=("made",), store=store, cache=False)),
-        f"{OURS}, cached": _timed(lambda: build(context, tags=("made",), store=store)),
-        f"{THEIRS}, cold": _timed(lambda: _buildah(containers, context, "--no-cache")),
-        f"{THEIRS}, cached": _timed(lambda: _buildah(containers, context)),
+        f"{OURS}, cold": timed(lambda: build(context, tags=("made",), store=store, cache=False), MS),
+        f"{OURS}, cached": timed(lambda: build(context, tags=("made",), store=store), MS),
+        f"{THEIRS}, cold": timed(lambda: _buildah(containers, context, "--no-cache"), MS),
+        f"{THEIRS}, cached": timed(lambda: _buildah(containers, context), MS),
     }
     rows = in_turn(runs, Budget(budget.seconds * 2, budget.rounds, turn=1, warm_up=1))
     table = Table("builds", "A Dockerfile of five lines", rows, base=f"{OURS}, cold", unit="ms", notes=list(NOTES))
@@ -69,15 +68,3 @@ def _context(material: Material) -> Path:
 
 def _buildah(containers: Containers, context: Path, *options: str) -> None:
     containers("buildah", "bud", "-q", "--layers", "--isolation", "chroot", "--pull-never", *options, "-t", "made", str(context))
-
-
-def _timed(run: Callable[[], object]) -> Contender:
-    def runs(count: int) -> list[float]:
-        values = []
-        for _ in range(count):
-            begin = time.perf_counter_ns()
-            run()
-            values.append((time.perf_counter_ns() - begin) / 1e6)
-        return values
-
-    return runs

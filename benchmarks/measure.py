@@ -54,15 +54,18 @@ class Sample:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def timed(run: Callable[[], object]) -> Contender:
-    """A contender that calls `run` and looks at the clock before and after."""
+def timed(run: Callable[[], object], unit: float = 1000) -> Contender:
+    """A contender that calls `run` and looks at the clock before and after.
+
+    :param unit: of what it tells, in nanoseconds
+    """
 
     def runs(count: int) -> Sequence[float]:
         values = []
         for _ in range(count):
             begin = time.perf_counter_ns()
             run()
-            values.append((time.perf_counter_ns() - begin) / 1000)
+            values.append((time.perf_counter_ns() - begin) / unit)
         return values
 
     return runs

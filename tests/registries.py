@@ -11,7 +11,6 @@ import base64
 import contextlib
 import json
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from peertools import tool
 
 USER, PASSWORD = "tester", "correct horse"
 HASH = "$2b$05$rDBGjPkGCKKfkt1eWZN8YummXtLgIxvL8tIEt0ZiG/1M6wo6Qq/Oa"  # bcrypt of PASSWORD
@@ -58,10 +58,6 @@ class Server:
         """For `Registry`: how to talk to it."""
         found: dict[str, Any] = {"ca": self.ca} if self.ca else {"plain_http": True}
         return found | ({"auth": (self.username, self.password)} if self.username else {})
-
-
-def tool(name: str) -> str:
-    return shutil.which(name) or pytest.skip(f"needs {name}")
 
 
 def free_port() -> int:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from registries import PASSWORD, USER, Server, serving, tool
+from peertools import tool
+from registries import PASSWORD, USER, Server, serving
 from sample_images import Sample, base, image_of, tar_of
 
 from containerkit.image.blobs import MemoryBlobs
