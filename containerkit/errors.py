@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import errno as errno_module
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .run import Result
@@ -32,8 +32,28 @@ __all__ = [
 ]  # fmt: skip
 
 
-class ContainerKitError(Exception):
-    """The root of every error this library raises on purpose."""
+class Crossing(BaseException):
+    """Base of an error that crosses to another process, by pickle, with its text and its attributes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Made again from `args` and attributes, not by calling the class, whose signature is its own."""
+        made = super().__reduce__()
+        assert isinstance(made, tuple)
+        return (_made_again, (type(self), made[1]), *made[2:])
+
+
+def _made_again(kind: type[Crossing], args: tuple[Any, ...]) -> Crossing:
+    error = kind.__new__(kind, *args)
+    if isinstance(error, OSError):
+        OSError.__init__(error, *args)  # sets errno and file name where `kind` has an __init__ of its own
+    return error
+
+
+class ContainerKitError(Crossing, Exception):
+    """The root of every error this library raises on purpose.
+
+    It crosses to another process with its text and its attributes, as `multiprocessing` and `concurrent.futures` want it.
+    """
 
 
 class PlanError(ContainerKitError, ValueError):

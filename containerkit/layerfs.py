@@ -30,6 +30,7 @@ from ._lowers import Lower, Lowers
 from .actor import Actor
 from .changes import Change, Usage, changes, usage
 from .errors import LayerError, PlanError, Unavailable
+from .pickling import OneProcess
 from .process import run_undo
 from .scratch import Scratch
 from .step import Phase, Side, Step
@@ -98,7 +99,7 @@ class _State:
                 os.unlink(self.in_use)
 
 
-class LayerFS:
+class LayerFS(OneProcess):
     """A root made of layers.  A part, once it is entered; a read-only one needs no entering.
 
     :param lowers: directories and images, the lowest first, at most 500 layers; another LayerFS stands for its own lowers.  An
@@ -113,6 +114,8 @@ class LayerFS:
     """
 
     layer_of: ClassVar[Callable[..., Layer]]  # layers are made where images are, which is above: the package fills this in
+
+    stays = "its directories and leases belong to this process; send the image or the directories, and make a LayerFS there"
 
     def __init__(
         self, *lowers: Lower | LayerFS, readonly: bool = False, directory: str | os.PathLike[str] | None = None,

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 
 from . import syscalls
 from .errors import PlanError, Unavailable
+from .pickling import OneProcess
 from .step import Part, Phase, Step
 from .syscalls import CLONE, MNT, Fd
 
@@ -50,11 +51,13 @@ def _flag(kind: str) -> CLONE:
     return KINDS[kind]
 
 
-class Namespace:
+class Namespace(OneProcess):
     """A namespace that exists.  In a plan it is joined.  As a context manager it closes its descriptor at the end.
 
     :ivar kind: "user", "mnt", "pid", "net", "ipc", "uts", "cgroup" or "time"
     """
+
+    stays = "its descriptor is open in this process alone; send a process id or a path, and take Namespace.of() or at() there"
 
     def __init__(self, fd: int) -> None:
         """Takes over `fd`, an open file of /proc/PID/ns or a pinned one."""

@@ -89,6 +89,10 @@ class Plan:
         self._programs: dict[tuple[int, ...], Program] = {}
         self.timeline  # noqa: B018 - contradictions show now, not at the first spawn
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Its parts and options; the steps are made again from them where it arrives."""
+        return Plan, (self.parts, self.options)
+
     @cached_property
     def timeline(self) -> Timeline:
         """The folded steps.  :raises PlanError: a contradiction"""

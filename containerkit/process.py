@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from .errors import Unavailable
+from .pickling import OneProcess
 from .program import extension, number
 from .stdio import set_size
 from .trace import Trace
@@ -47,7 +48,7 @@ class Usage:
         return self.user_seconds + self.system_seconds
 
 
-class Process:
+class Process(OneProcess):
     """A running or ended program.  Use it as a context manager: leaving it kills what still runs and cleans up.
 
     :ivar pid: its process id, as this process sees it
@@ -58,6 +59,8 @@ class Process:
     :ivar terminal: our end of the pseudo-terminal, or None
     :ivar trace: what each step of the plan returned, and how long it took
     """
+
+    stays = "only the process that spawned it can wait for it; send its pid, or its result"
 
     def __init__(
         self, pid: int, pidfd: int, trace: Trace, ours: dict[int, IO[bytes]], terminal: int | None,

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .errors import LayerError
+from .pickling import OneProcess
 
 __all__ = ["Scratch", "remove", "sweep"]
 
@@ -27,11 +28,13 @@ GRACE = 60.0  # seconds in which a directory without a lock may still be in the 
 fallbacks: list[Callable[[Path], bool]] = []
 
 
-class Scratch:
+class Scratch(OneProcess):
     """A temporary directory with a lock.
 
     :ivar path: the directory
     """
+
+    stays = "it is removed by the process that made it; send its path"
 
     def __init__(self, kind: str, parent: str | os.PathLike[str] | None = None) -> None:
         """:param kind: a word for its name  :param parent: where; the directory for temporary files unless given"""

@@ -13,9 +13,10 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .errors import PlanError
+from .pickling import Elsewhere, crosses
 
 AT_FDCWD = -100
 SHOWN = 40  # characters of one word of an argv
@@ -195,6 +196,16 @@ class Fd:
     def __str__(self) -> str:
         return f"<{self.name}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A descriptor's number means nothing in another process."""
+        return Fd, (self.name, None if self.source is None else Elsewhere(f"the descriptor {self}"))
+
+    def __deepcopy__(self, memo: object) -> Fd:
+        return self
+
+    def __copy__(self) -> Fd:
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
@@ -224,6 +235,15 @@ class Late:
 
     def __str__(self) -> str:
         return self.shown
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Late, (self.make if crosses(self.make) else Elsewhere(self.shown), self.shown)
+
+    def __deepcopy__(self, memo: object) -> Late:
+        return self
+
+    def __copy__(self) -> Late:
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any
 
 from .program import extension
 from .step import Side, Step
@@ -67,6 +68,20 @@ class Trace(Sequence[Entry]):
         rate, start = _nanoseconds_per_tick() / 1000, min((entry[1] for _, entry in made), default=0)
         return tuple(_entry(step, entry, start, self._now, rate) for step, entry in made)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is read: the ticks of this process's clock mean nothing in another one."""
+        return _read_again, (self.steps, self.entries)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both tell the same: it prints alike, to the last microsecond."""
+        return self._told() == other._told() if isinstance(other, Trace) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(entry.result for entry in self))
+
+    def _told(self) -> tuple[list[str], list[tuple[str, int, float, float]]]:
+        return [str(step) for step in self.steps], [(str(e.step), e.result, e.begin, e.microseconds) for e in self]
+
     def __len__(self) -> int:
         return len(self.entries)
 
@@ -113,6 +128,13 @@ class Trace(Sequence[Entry]):
             for e in self.entries
         )
         return f"<table><tr><th>µs</th><th>side</th><th>call</th><th>result</th></tr>{rows}</table>"
+
+
+def _read_again(steps: Sequence[Step], entries: Sequence[Entry]) -> Trace:
+    trace = Trace.__new__(Trace)
+    trace.steps = tuple(steps)
+    trace.__dict__["entries"] = tuple(entries)  # where the cached property keeps them
+    return trace
 
 
 def _entry(step: Step, raw: Raw, start: int, now: int, rate: float) -> Entry:

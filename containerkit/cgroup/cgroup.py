@@ -8,8 +8,11 @@ with Cgroup("lesson", memory_max="64M", pids_max=32, cpu_max=0.5) as group:
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import os
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Unpack
 
@@ -21,34 +24,58 @@ from .hierarchy import Hierarchy, system
 from .limits import WORDS, Limits, parse
 from .live import Live
 from .owner import PREFIX
-from .places import likely_main, main_hierarchy, names_of, owner, place_of, remove_tree, world_of
-from .watch import Counts, Watch
+from .places import checked_controllers, checked_parent, likely_main, main_hierarchy, names_of, owner, place_of, remove_tree, world_of
+from .watch import Counts, Watch, standing_in
 from .world import Deadline, Write, await_ends, processes
 
 __all__ = ["Cgroup"]
 
+UNNAMED = "group"
+TRIES = 1000  # numbers behind a name; one that is taken was given by another process, or before a fork
+_numbers = itertools.count(1)
 PATIENCE = 10.0  # seconds for what the kernel does by itself: ending killed processes, freezing
 
 
 class Cgroup(Live):
     """A group in every hierarchy that its limits need, and in one that can kill and freeze.
 
-    :param name: a file name
+    Any number of threads may use one: `make`, `set`, `close` and the runs in it come one after the other where they must.
+
+    :param name: a file name.  One that this process has made already is a CgroupError; without a name there is no such conflict
     :param parent: another group, or the path of a cgroup from the top of the hierarchy; where this process may make groups unless given
     :param controllers: to be counted by, even without a limit: "cpu", "memory", "pids", "io", ...
     :param limits: see `Limits`
     :raises PlanError: a name or a value that cannot be.  Nothing is made yet: entering the context, or make(), does that
     """
 
-    def __init__(self, name: str, *, parent: Cgroup | str | None = None, controllers: Iterable[str] = (), **limits: Unpack[Limits]) -> None:
-        self.name, self.parent = names_of(name), parent
+    def __init__(
+        self, name: str | None = None, *, parent: Cgroup | str | None = None, controllers: Iterable[str] = (), **limits: Unpack[Limits]
+    ) -> None:  # fmt: skip
+        self.name, self.parent = UNNAMED if name is None else names_of(name), checked_parent(parent, Cgroup)
         self.limits: dict[str, Any] = parse(limits)
-        self._controllers = frozenset(controllers)
-        self._paths: dict[Hierarchy, str] = {}
+        self._controllers, self._numbered = checked_controllers(controllers), name is None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing is made yet."""
+        self._directory, self._lock = self.name, threading.RLock()
+        self._paths: Mapping[Hierarchy, str] = {}  # never changed, only replaced: other threads may be reading it
         self._fds: dict[tuple[Hierarchy, str], int] = {}
-        self._owned, self._maker = False, os.getpid()
-        if isinstance(parent, str) and ".." in parent.split("/"):
-            raise PlanError(f"a parent's path does not go up: {parent!r}")
+        self._owned, self._entered, self._maker = False, False, os.getpid()
+
+    def another(self) -> Cgroup:
+        """A group of the same limits, not made yet.  Its directory gets a number behind the name, so that both can exist."""
+        group = Cgroup.__new__(Cgroup)
+        group.name, group.parent, group.limits = self.name, self.parent, dict(self.limits)
+        group._controllers, group._numbered = self._controllers, True
+        group._begin()
+        return group
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """One that is not made crosses to another process, and can be copied."""
+        if self._paths:
+            raise TypeError(f"the cgroup {self.name} is made, and belongs to this process: send its path, or its limits before it is made")
+        return _made_again, (self.name, self.parent, dict(self.limits), self._controllers, self._numbered)
 
     # --- making --------------------------------------------------------------------------------------------------
 
@@ -67,10 +94,11 @@ class Cgroup(Live):
         """All its directories.  :raises PlanError: not made yet"""
         return tuple(self._made().values())
 
-    def _made(self) -> dict[Hierarchy, str]:
-        if not self._paths:
+    def _made(self) -> Mapping[Hierarchy, str]:
+        paths = self._paths
+        if not paths:
             raise PlanError(f"the cgroup {self.name} does not exist yet: enter it first (with Cgroup(...) as group:)")
-        return self._paths
+        return paths
 
     def make(self) -> Cgroup:
         """Makes its directories and writes its limits.  All or nothing.
@@ -78,19 +106,34 @@ class Cgroup(Live):
         :raises Unavailable: this machine, or its cgroup mode, cannot do one of the limits
         :raises CgroupError: the kernel refuses
         """
-        if not self._paths:
-            limits = self._by_hierarchy(self.limits)
-            writes = {hierarchy: world_of(hierarchy).writes(mine) for hierarchy, mine in limits.items()}
-            self._own()
-            try:
-                planned = self._planned()
-                self._note(planned.values())
-                for hierarchy, path in planned.items():
-                    self._make_in(hierarchy, path, limits.get(hierarchy, {}), writes.get(hierarchy, []))
-            except BaseException:
-                self.close()
-                raise
+        with self._lock:
+            if not self._paths:
+                limits = self._by_hierarchy(self.limits)
+                writes = {hierarchy: world_of(hierarchy).writes(mine) for hierarchy, mine in limits.items()}
+                self._make_somewhere(limits, writes)
         return self
+
+    def _make_somewhere(self, limits: dict[Hierarchy, dict[str, Any]], writes: dict[Hierarchy, list[Write]]) -> None:
+        """Under its name; under the first number that is free where it has none, or is one of several alike."""
+        for _ in range(TRIES):
+            self._directory = f"{self.name}-{next(_numbers)}" if self._numbered else self.name
+            try:
+                return self._make_there(limits, writes)
+            except CgroupError as error:
+                if error.errno != errno.EEXIST or not self._numbered:
+                    raise
+        raise CgroupError(errno.EEXIST, f"no number is free behind the name {self.name}")
+
+    def _make_there(self, limits: dict[Hierarchy, dict[str, Any]], writes: dict[Hierarchy, list[Write]]) -> None:
+        self._own()
+        try:
+            planned = self._planned()
+            self._note(planned.values())
+            for hierarchy, path in planned.items():
+                self._make_in(hierarchy, path, limits.get(hierarchy, {}), writes.get(hierarchy, []))
+        except BaseException:
+            self.close()
+            raise
 
     def _own(self) -> None:
         """What lies below another group has its owner."""
@@ -109,10 +152,10 @@ class Cgroup(Live):
         try:
             os.mkdir(path)
         except OSError as error:
-            if error.errno == 17:
-                raise CgroupError(17, "this group exists already", path) from None
+            if error.errno == errno.EEXIST:
+                raise CgroupError(17, "this group exists already: Cgroup() without a name never meets another one", path) from None
             raise joining.refused(error, "cannot make the group") from None
-        self._paths[hierarchy] = path
+        self._paths = {**self._paths, hierarchy: path}
         world.made(path)
         if limits:
             world.apply(path, limits, writes)
@@ -120,7 +163,7 @@ class Cgroup(Live):
     def _planned(self) -> dict[Hierarchy, str]:
         """Where its directories will be.  Reads, makes nothing."""
         hierarchies = self._hierarchies(main_hierarchy(os.geteuid()))
-        return {hierarchy: place_of(hierarchy, self.parent, self.name) for hierarchy in hierarchies}
+        return {hierarchy: place_of(hierarchy, self.parent, self._directory) for hierarchy in hierarchies}
 
     def _hierarchies(self, main: Hierarchy) -> Iterable[Hierarchy]:
         found = system()
@@ -147,6 +190,10 @@ class Cgroup(Live):
     def set(self, **limits: Unpack[Limits]) -> None:
         """Changes limits of a living group.  :raises PlanError, Unavailable, CgroupError: as make() does"""
         new = parse(limits)
+        with self._lock:
+            self._set(new)
+
+    def _set(self, new: dict[str, Any]) -> None:
         made = self._made()
         if "memory_max" in new and "memory_swap_max" in self.limits:
             new.setdefault("memory_swap_max", self.limits["memory_swap_max"])  # v1 keeps only their sum
@@ -163,10 +210,11 @@ class Cgroup(Live):
 
     def place_in(self, hierarchy: Hierarchy) -> str:
         """Its directory in a hierarchy; made there, with the processes it has already, when it has none."""
-        return self._made().get(hierarchy) or self._extend(hierarchy, {}, [])
+        with self._lock:
+            return self._made().get(hierarchy) or self._extend(hierarchy, {}, [])
 
     def _extend(self, hierarchy: Hierarchy, limits: dict[str, Any], writes: list[Write]) -> str:
-        path = place_of(hierarchy, self.parent, self.name)
+        path = place_of(hierarchy, self.parent, self._directory)
         self._note([path])
         self._make_in(hierarchy, path, limits, writes)
         for pid in self.procs():
@@ -186,6 +234,11 @@ class Cgroup(Live):
         :raises PlanError: not made yet, or its limits have reached another hierarchy since the plan was made
         :raises CgroupError: this process may not put anybody into it, or it is gone
         """
+        group = standing_in(self)
+        with group._lock:
+            return group._opened(hierarchy, name, how, known)
+
+    def _opened(self, hierarchy: Hierarchy, name: str, how: int, known: frozenset[Hierarchy]) -> int:
         if not self._made().keys() <= known:
             raise PlanError(f"the cgroup {self.name} has got limits in another hierarchy since this plan was made: make the plan again")
         key = (hierarchy, name)
@@ -197,7 +250,10 @@ class Cgroup(Live):
         return self._fds[key]
 
     def watch(self) -> Watch:
-        """For who runs a program in it: what to ask afterwards.  A group that was not made yet lives as long as the watch."""
+        """For who runs a program in it: what to ask afterwards.
+
+        Where it is not made yet, the run gets `another` that lives as long as the watch: runs at the same time get one each.
+        """
         return Watch(self)
 
     def counts(self) -> Counts:
@@ -207,7 +263,7 @@ class Cgroup(Live):
 
     # --- trees ---------------------------------------------------------------------------------------------------
 
-    def child(self, name: str, *, controllers: Iterable[str] = (), **limits: Unpack[Limits]) -> Cgroup:
+    def child(self, name: str | None = None, *, controllers: Iterable[str] = (), **limits: Unpack[Limits]) -> Cgroup:
         """A group below this one, made at once; entering it is optional.  It is gone with this one at the latest.
 
         :raises CgroupError: on v2, limits below a group that holds processes itself (no-internal-process rule)
@@ -253,7 +309,7 @@ class Cgroup(Live):
         if any(os.getpid() in found for found in inside.values()):
             raise CgroupError(16, "this process is in the group itself: move it out first", self.path)
         deadline, gone = Deadline(timeout), set[int]()
-        for hierarchy, path in self._paths.items():
+        for hierarchy, path in self._made().items():
             world, found = world_of(hierarchy), set(inside[path]) - gone  # mostly the same processes in all of them
             if found:
                 world.kill(path, last=last)
@@ -267,20 +323,21 @@ class Cgroup(Live):
 
         :raises TimeoutError: somebody is still inside after `timeout` seconds
         """
-        if not self._removed_at_once() and not self.wait_empty(timeout):
-            raise TimeoutError(f"{self!r} still holds {self.procs(recursive=True)} after {timeout} s")
-        for path in list(self._paths.values()):
-            remove_tree(path)
-        self._let_go()
+        with self._lock:
+            if not self._removed_at_once() and not self.wait_empty(timeout):
+                raise TimeoutError(f"{self!r} still holds {self.procs(recursive=True)} after {timeout} s")
+            for path in self._paths.values():
+                remove_tree(path)
+            self._let_go()
 
     def _removed_at_once(self) -> bool:
         """The kernel removes no group that has processes or children: trying is cheaper than looking first."""
         try:
-            for hierarchy, path in list(self._paths.items()):
+            for hierarchy, path in self._paths.items():
                 with contextlib.suppress(FileNotFoundError):
                     os.rmdir(path)
                 world_of(hierarchy).forget(path)
-                del self._paths[hierarchy]
+                self._paths = {h: p for h, p in self._paths.items() if h is not hierarchy}
         except OSError as error:
             if error.errno != 16:
                 raise CgroupError(error.errno, f"cannot remove the group: {error.strerror}", error.filename) from None
@@ -301,14 +358,25 @@ class Cgroup(Live):
         """Kills what is in it and removes it: what leaving the context does.  In a fork of its maker it does nothing."""
         if os.getpid() != self._maker:
             return
-        if not self._removed_at_once():
-            self._kill(PATIENCE, last=True)
-        self.remove(PATIENCE)
+        with self._lock:
+            if not self._removed_at_once():
+                self._kill(PATIENCE, last=True)
+            self.remove(PATIENCE)
 
     def __enter__(self) -> Cgroup:
-        return self.make()
+        """Makes it, where that was not done.
+
+        :raises CgroupError: it was entered already: the first to leave would take it from the other
+        """
+        with self._lock:
+            if self._entered:
+                raise CgroupError(errno.EBUSY, f"the cgroup {self.name} was entered already: use one Cgroup for each `with`")
+            self.make()
+            self._entered = True
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self._entered = False
         self.close()
 
     # --- watching ------------------------------------------------------------------------------------------------
@@ -335,3 +403,9 @@ class Cgroup(Live):
         for fd in getattr(self, "_fds", {}).values():
             with contextlib.suppress(OSError):
                 os.close(fd)
+
+
+def _made_again(name: str, parent: Cgroup | str | None, limits: dict[str, Any], controllers: frozenset[str], numbered: bool) -> Cgroup:
+    group = Cgroup(name, parent=parent, controllers=controllers)
+    group.limits, group._numbered = limits, numbered
+    return group

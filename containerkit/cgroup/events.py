@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
+from ..pickling import OneProcess
 from ..program import extension, number
 from .hierarchy import read_file
 from .stats import flat
@@ -59,11 +60,13 @@ class Source:
         return found if self.names is None else {name: found[key] for key, name in self.names.items() if key in found}
 
 
-class Events:
+class Events(OneProcess):
     """The events of one group, from now on.  A context manager; ends by itself when the group is removed.
 
     ``for event in events`` waits; ``async for event in events`` lets others run; `poll` waits for so long.
     """
+
+    stays = "its descriptors are open in this process alone"
 
     def __init__(self, group: str, sources: list[Source], wanted: frozenset[str]) -> None:
         self._group, self._wanted, self._ended = group, wanted, False

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import Unavailable
 
@@ -39,6 +39,9 @@ class Hierarchy:
     mount: str
     root: str
     own: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _the, (self.version, self.controllers, self.mount, self.root, self.own)
 
     @property
     def here(self) -> str:
@@ -182,7 +185,12 @@ def _mounts(lines: Iterable[str], places: dict[str, str]) -> Iterator[Hierarchy]
             yield _the(1, frozenset(OTHER_NAMES.get(n, n) for n in names), mount, root, places[names[0]])
 
 
-_the = cache(Hierarchy)
+_interned: dict[tuple[Any, ...], Hierarchy] = {}
+
+
+def _the(*values: Any) -> Hierarchy:
+    """The one object for these values, whichever thread asks first: setdefault is atomic, functools.cache is not."""
+    return _interned.get(values) or _interned.setdefault(values, Hierarchy(*values))
 
 
 def _unescaped(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from ..errors import CgroupError, Unavailable
@@ -28,9 +28,9 @@ class HasPid(Protocol):
 class Live:
     """The half of `Cgroup` that needs its directories."""
 
-    _paths: dict[Hierarchy, str]
+    _paths: Mapping[Hierarchy, str]
 
-    def _made(self) -> dict[Hierarchy, str]:
+    def _made(self) -> Mapping[Hierarchy, str]:
         raise NotImplementedError
 
     def _main(self) -> tuple[World, str]:

@@ -101,9 +101,10 @@ class Owner:
 
     def note(self, homes: set[str]) -> None:
         """Writes down where its groups are, before they are made."""
-        if new := homes - self._homes:
-            os.write(self._fd, "".join(f"{home}\n" for home in sorted(new)).encode())
-            self._homes |= new
+        with self._guard:
+            if new := homes - self._homes:
+                os.write(self._fd, "".join(f"{home}\n" for home in sorted(new)).encode())
+                self._homes |= new
 
     def give(self) -> None:
         """One group less; the lock goes with the last."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import CgroupError, PlanError, Unavailable
 from .hierarchy import Hierarchy, system
@@ -35,10 +36,31 @@ def names_of(name: str) -> str:
     return name
 
 
-@cache
+_worlds: dict[Hierarchy, World] = {}
+
+
 def world_of(hierarchy: Hierarchy) -> World:
-    """The hierarchy in the words of its version."""
-    return V2(hierarchy) if hierarchy.version == 2 else V1(hierarchy)
+    """The hierarchy in the words of its version.  The same object for every thread: it holds the filters of devices."""
+    return _worlds.get(hierarchy) or _worlds.setdefault(hierarchy, V2(hierarchy) if hierarchy.version == 2 else V1(hierarchy))
+
+
+def checked_parent(parent: Any, kind: type[Cgroup]) -> Cgroup | str | None:
+    """:raises PlanError: no group, and no path that stays below the top of the hierarchy"""
+    if parent is not None and not isinstance(parent, kind | str):
+        raise PlanError(f"a cgroup's parent is another Cgroup, or a path from the top of the hierarchy, not {parent!r}")
+    if isinstance(parent, str) and (".." in parent.split("/") or "\0" in parent):
+        raise PlanError(f"a parent's path does not go up: {parent!r}")
+    return parent
+
+
+def checked_controllers(names: Any) -> frozenset[str]:
+    """:raises PlanError: not a list of controllers' names"""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise PlanError(f'controllers is a list of names, as ["cpu", "memory"], not {names!r}')
+    found = list(names)
+    if wrong := next((name for name in found if not isinstance(name, str) or not name.isidentifier()), None):
+        raise PlanError(f"no controller is called {wrong!r}")
+    return frozenset(found)
 
 
 @cache

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from ..errors import CgroupError, PlanError, Unavailable
+from ..pickling import OneProcess
 
 __all__ = ["Line", "Pressure", "Trigger", "parse"]
 
@@ -50,11 +51,13 @@ def parse(text: str) -> Pressure:
     return Pressure(lines.get("some", Line()), lines.get("full", Line()))
 
 
-class Trigger:
+class Trigger(OneProcess):
     """Wakes when tasks waited for more than `stall` seconds within any `window` seconds.  A context manager.
 
     Add `fileno()` to a poller for POLLPRI to wait for several things at once.
     """
+
+    stays = "its descriptor is open in this process alone"
 
     def __init__(self, path: str, stall: float, window: float, full: bool) -> None:
         """:raises PlanError: a window outside 0.5 to 10 seconds, or a stall longer than it  :raises Unavailable: no such file"""

@@ -6,6 +6,7 @@ What v1 cannot say is `Unavailable`, with the reason.  Nothing is dropped in sil
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -14,8 +15,9 @@ from typing import Any
 from ..errors import CgroupError, Unavailable
 from .hierarchy import Hierarchy, read_file
 from .values import MAX
-from .world import Deadline, Write, await_ends, end_all, processes, put
+from .world import Deadline, Write, await_ends, end_all, processes, put, put_all
 
+PERIOD, QUOTA = "cpu.cfs_period_us", "cpu.cfs_quota_us"
 PATIENCE = 10.0  # seconds for the kernel to freeze, thaw and end
 UNLIMITED = 1 << 62  # v1 prints "no limit" as the largest multiple of a page
 MOST_BFQ = 1000
@@ -50,14 +52,14 @@ class V1:
         return [write for name, value in limits.items() if name != "memory_swap_max" for write in _lines(name, value)]
 
     def apply(self, path: str, limits: Mapping[str, Any], writes: list[Write]) -> None:
-        for name, text in [*writes, *_swap(path, limits)] if self._lowers(path, limits) else [*_swap(path, limits), *writes]:
-            put(path, name, text)
-
-    def _lowers(self, path: str, limits: Mapping[str, Any]) -> bool:
-        """memsw may never be below the limit of memory, so which of them goes first depends on the direction."""
-        if "memory_swap_max" not in limits or "memory_max" not in limits or limits["memory_max"] == MAX:
-            return ("memory_max" in limits and limits["memory_max"] != MAX) or "memory_swap_max" not in limits
-        return bool(limits["memory_max"] <= _number(path, "memory.memsw.limit_in_bytes"))
+        """memsw may never be below the limit of memory; which of them goes first is settled by trying."""
+        todo = [*writes, *_swap(path, limits)]
+        try:
+            put_all(path, todo)
+        except CgroupError as error:
+            if error.errno != errno.EINVAL or not {PERIOD, QUOTA} <= dict(todo).keys():
+                raise
+            _without_quota(path, todo)
 
     def prepare(self, parent: str, controllers: Iterable[str]) -> None:
         pass
@@ -112,6 +114,22 @@ class V1:
         return True
 
 
+def _without_quota(path: str, writes: list[Write]) -> None:
+    """Neither order of period and quota keeps a group between those above and those below it: by way of no quota of its own.
+
+    For that moment the quota of the group above holds alone.
+    :raises CgroupError: the limits are refused in themselves; period and quota are as they were
+    """
+    before = [(name, str(_number(path, name))) for name in (PERIOD, QUOTA)]
+    put(path, QUOTA, "-1")
+    try:
+        put_all(path, writes)
+    except BaseException:
+        put(path, QUOTA, "-1")
+        put_all(path, before)
+        raise
+
+
 def shares(weight: int) -> int:
     """The kernel's own formula: weight 100 is 1024 shares."""
     return max(2, (weight * 1024 + 50) // 100)
@@ -128,7 +146,7 @@ def _lines(name: str, value: Any) -> list[Write]:
 
 
 def _cpu_max(value: tuple[Any, int]) -> list[Write]:
-    return [("cpu.cfs_period_us", str(value[1])), ("cpu.cfs_quota_us", "-1" if value[0] == MAX else str(value[0]))]
+    return [(PERIOD, str(value[1])), (QUOTA, "-1" if value[0] == MAX else str(value[0]))]
 
 
 def _io_max(value: Mapping[str, Mapping[str, Any]]) -> list[Write]:

@@ -15,7 +15,7 @@ from ..errors import CgroupError, Unavailable
 from . import devices_bpf
 from .hierarchy import Hierarchy, read_file
 from .limits import WORDS
-from .world import Deadline, Write, await_ends, end_all, processes, put
+from .world import Deadline, Write, await_ends, end_all, processes, put, put_all
 
 #: Controllers that are no entry of cgroup.controllers: every v2 group has them.
 BUILT_IN = frozenset({"devices", "freezer", "cpuacct"})
@@ -39,8 +39,7 @@ class V2:
         return [write for name, value in limits.items() if name != "devices" for write in _lines(name, value)]
 
     def apply(self, path: str, limits: Mapping[str, Any], writes: list[Write]) -> None:
-        for name, text in writes:
-            put(path, name, text)
+        put_all(path, writes)
         if "devices" in limits:
             self._filters[path] = devices_bpf.attach(path, limits["devices"], self._filters.get(path))
 
@@ -76,8 +75,9 @@ class V2:
         pass
 
     def forget(self, path: str) -> None:
-        for gone in [group for group in self._filters if group == path or group.startswith(f"{path}/")]:
-            os.close(self._filters.pop(gone))
+        for gone in [group for group in list(self._filters) if group == path or group.startswith(f"{path}/")]:
+            if (fd := self._filters.pop(gone, None)) is not None:  # list() and pop() are atomic: other threads have groups here too
+                os.close(fd)
 
     def read(self, path: str, name: str) -> str:
         return read_file(f"{path}/{name}")

@@ -6,6 +6,8 @@ A program that kills itself with SIGKILL looks like one that the OOM killer took
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     from .cgroup import Cgroup
 
-__all__ = ["Counts", "Watch", "verdict"]
+__all__ = ["Counts", "Watch", "standing_in", "verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +44,34 @@ def verdict(before: Counts, after: Counts, returncode: int) -> Literal["oom", "p
     return None
 
 
+#: Groups that are not made -> what stands in for them in the run that this context is in.
+_stand_ins: ContextVar[Mapping[Cgroup, Cgroup]] = ContextVar("containerkit.cgroup.stand_ins")
+
+
+def standing_in(group: Cgroup) -> Cgroup:
+    """The group that a run made in place of `group`; else `group` itself."""
+    return _stand_ins.get({}).get(group, group)
+
+
 class Watch:
-    """A group during one run.  Makes the group if nobody has, and then removes it."""
+    """A group during one run.  Where it is not made, the run gets another one like it, which goes with the run.
+
+    A plan names the group that it was made with.  Whichever thread or task enters the watch finds the other one in its place.
+    """
 
     def __init__(self, group: Cgroup) -> None:
-        self._group, self._ours, self._before = group, not group.exists, Counts()
+        self._named, self._group, self._before = group, group, Counts()
 
     def __enter__(self) -> Watch:
-        if self._ours:
-            self._group.make()
+        if not self._named.exists:
+            self._group = self._named.another().make()
+            _stand_ins.set({**_stand_ins.get({}), self._named: self._group})
         self._before = self._group.counts()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
-        if self._ours:
+        if self._group is not self._named:
+            _stand_ins.set({named: other for named, other in _stand_ins.get({}).items() if named is not self._named})
             self._group.close()
 
     def verdict(self, returncode: int) -> Literal["oom", "pids"] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -12,21 +13,36 @@ from typing import Any, Protocol
 from ..errors import CgroupError, Unavailable
 from .hierarchy import Hierarchy, read_file
 
-__all__ = ["Deadline", "World", "Write", "await_ends", "end_all", "processes", "put", "refusal", "tree"]
+__all__ = ["Deadline", "World", "Write", "await_ends", "end_all", "processes", "put", "put_all", "refusal", "tree"]
 
 LEAF = 2  # links of a directory without directories: the kernel counts them in a group as on a disk
 Write = tuple[str, str]
 """A file's name and what is written to it."""
 
+#: What the kernel takes or refuses by the value of another file of the same group.
+MEASURED = frozenset(
+    """
+cpu.cfs_period_us cpu.cfs_quota_us cpu.cfs_burst_us cpu.shares cpu.idle cpu.max cpu.max.burst cpu.weight
+memory.limit_in_bytes memory.memsw.limit_in_bytes
+""".split()
+)
 HINTS = {
     1: "the kernel does not let this user: the group is not delegated to it",
     13: "the kernel does not let this user: the group is not delegated to it",
     16: "the group, or one below it, is in use: v2 lets a group hold processes or pass controllers on to its children, not both",
     19: "no such disk: io limits want a whole disk, not a partition",
-    22: "not a value the kernel takes here: it may be measured against another limit, or against the group above",
+    22: "not a value the kernel takes here: it may be measured against another limit, against the group above, or against those below",
     28: "the group has no CPUs or no memory nodes yet",
     34: "out of the range the kernel takes",
     95: "the group is threaded, or one of its neighbours is: domain controllers do not work there",
+}
+
+
+_OF_FILE = {
+    (1, "devices"): "the group above does not have this device itself",
+    (13, "cpuset"): "the group above does not have all of them itself",
+    (16, "cpuset"): "a group below has some that would be missing",
+    (22, "devices"): "v1 does not change the devices of a group that has groups below it",
 }
 
 
@@ -116,12 +132,36 @@ def put(path: str, name: str, text: str) -> None:
         raise refusal(error, path, name, text) from None
 
 
+def put_all(path: str, writes: Iterable[Write]) -> None:
+    """Writes files in order.  The kernel measures some against each other, as period and quota, or quota and burst: what it
+    refuses for that is tried again after the others.
+
+    :raises Unavailable, CgroupError: as `put` does; the first that stays refused
+    """
+    waiting = list(writes)
+    while waiting:
+        refused = [(write, error) for write in waiting if (error := _refused(path, *write))]
+        if len(refused) == len(waiting):
+            raise refused[0][1]
+        waiting = [write for write, _ in refused]
+
+
+def _refused(path: str, name: str, text: str) -> CgroupError | None:
+    try:
+        put(path, name, text)
+    except CgroupError as error:
+        if error.errno != errno.EINVAL or name not in MEASURED:
+            raise
+        return error
+    return None
+
+
 def refusal(error: OSError, path: str, name: str, text: str) -> CgroupError | Unavailable:
     """What a failed write means."""
     if error.errno == 2 and os.path.isdir(path):
         remedy = "a newer kernel, one built with it, or a disk scheduler that knows it (bfq, or blk-iocost, for weights)"
         return Unavailable(f"the limit file {name}", probed=f"{path}/{name}", remedy=remedy)
-    hint = HINTS.get(error.errno or 0, "")
+    hint = _OF_FILE.get((error.errno or 0, name.partition(".")[0]), HINTS.get(error.errno or 0, ""))
     return CgroupError(error.errno, f"cannot write {text!r}: {error.strerror}" + (f"; {hint}" if hint else ""), f"{path}/{name}")
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from ..errors import Crossing
+
 __all__ = ["BadPattern", "Pattern", "clean"]
 
 LONGEST = 4096  # characters
@@ -20,7 +22,7 @@ NAME_MAX = 255
 MOST_DEEP, MOST_WILD = 2, 3  # wildcards that a regular expression is quick with, whatever the path
 
 
-class BadPattern(ValueError):
+class BadPattern(Crossing, ValueError):
     """Not a pattern.  `offset` is where it goes wrong."""
 
     def __init__(self, text: str, offset: int) -> None:

@@ -82,6 +82,16 @@ class Tarball:
     def close(self) -> None:
         self._finalizer()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Opened again, by its path, where it arrives."""
+        return Tarball, (os.path.abspath(self.path), self._limits)
+
+    def __copy__(self) -> Tarball:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Tarball:
+        return self
+
     @contextlib.contextmanager
     def closed_on_error(self) -> Iterator[Tarball]:
         """Closes it when the `with` fails; else it stays open."""

@@ -20,7 +20,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import BinaryIO, NoReturn, Protocol, runtime_checkable
 
 from .descriptor import Descriptor
 from .digest import CHUNK, Digest, Readable, Verifier
@@ -153,6 +153,15 @@ class FileBlobs:
 
 class TemporaryBlobs(FileBlobs):
     """Blobs as files that are gone with the last value that refers to them: for what is too large for memory."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("the layers of this image are in temporary files of the process that made them: save() it, or put it in a Store")
+
+    def __copy__(self) -> TemporaryBlobs:
+        return self
+
+    def __deepcopy__(self, memo: object) -> TemporaryBlobs:
+        return self
 
     def __init__(self) -> None:
         held = tempfile.TemporaryDirectory(prefix="containerkit-blobs-", ignore_cleanup_errors=True)

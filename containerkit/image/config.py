@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from types import MappingProxyType
 from typing import Any
 
+from ..frozen import FrozenDict
 from .digest import Digest
 from .documents import Fields, dump, parse
 from .errors import InvalidDocument
@@ -69,7 +69,7 @@ class ImageConfig:
         for name in ("env", "entrypoint", "cmd", "exposed_ports", "volumes", "on_build", "shell"):
             self._set(name, _strings(getattr(self, name), f"config.{name}"))
         for name in ("labels", "extra", "config_extra"):
-            self._set(name, MappingProxyType(dict(getattr(self, name))))
+            self._set(name, FrozenDict(getattr(self, name)))
         self._set("diff_ids", tuple(map(Digest, self.diff_ids)))
         self._set("history", tuple(self.history))
 

@@ -11,9 +11,9 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
+from ..frozen import FrozenDict
 from . import media
 from .digest import Digest
 from .documents import Fields
@@ -52,8 +52,8 @@ class Descriptor:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", Digest(self.digest))
-        object.__setattr__(self, "annotations", MappingProxyType(dict(self.annotations)))
-        object.__setattr__(self, "extra", MappingProxyType(dict(self.extra)))
+        object.__setattr__(self, "annotations", FrozenDict(self.annotations))
+        object.__setattr__(self, "extra", FrozenDict(self.extra))
         if not media.well_formed(self.media_type):
             raise InvalidDocument(f"descriptor of {self.digest.short}: {self.media_type!r} is not a media type")
         if self.size < 0:

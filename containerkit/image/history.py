@@ -6,9 +6,9 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
+from ..frozen import FrozenDict
 from .documents import Fields
 
 __all__ = ["History", "matched", "now"]
@@ -32,7 +32,7 @@ class History:
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "extra", MappingProxyType(dict(self.extra)))
+        object.__setattr__(self, "extra", FrozenDict(self.extra))
 
     @classmethod
     def from_json(cls, value: Any, where: str = "history") -> History:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
+from ..frozen import FrozenDict
 from . import media
 from .blobs import Blobs, MemoryBlobs, read
 from .config import ImageConfig
@@ -57,8 +57,8 @@ class Index:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "manifests", tuple(self.manifests))
-        object.__setattr__(self, "annotations", MappingProxyType(dict(self.annotations)))
-        object.__setattr__(self, "extra", MappingProxyType(dict(self.extra)))
+        object.__setattr__(self, "annotations", FrozenDict(self.annotations))
+        object.__setattr__(self, "extra", FrozenDict(self.extra))
         if not self.data:
             object.__setattr__(self, "data", dump(self.to_json()))
 

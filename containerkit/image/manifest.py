@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Protocol
 
+from ..frozen import FrozenDict
 from . import media
 from .descriptor import Descriptor
 from .digest import Digest
@@ -48,8 +48,8 @@ class Manifest:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
-        object.__setattr__(self, "annotations", MappingProxyType(dict(self.annotations)))
-        object.__setattr__(self, "extra", MappingProxyType(dict(self.extra)))
+        object.__setattr__(self, "annotations", FrozenDict(self.annotations))
+        object.__setattr__(self, "extra", FrozenDict(self.extra))
         if not self.data:
             object.__setattr__(self, "data", dump(self.to_json()))
 

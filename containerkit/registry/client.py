@@ -24,6 +24,7 @@ from ..image.digest import Digest
 from ..image.documents import LIMIT
 from ..image.errors import ImageError, InvalidReference, LimitExceeded, Mismatch
 from ..image.reference import Reference
+from ..pickling import OneProcess
 from . import _documents, _lists, _referrers
 from ._endpoint import Endpoint
 from ._uploads import Outcome, Upload, exists
@@ -38,7 +39,7 @@ Result = TypeVar("Result")
 Auth = Credentials | tuple[str, str] | Callable[[str, str], Credentials]
 
 
-class Registry:
+class Registry(OneProcess):
     """The client of one registry.
 
     :param host: as in a reference: "docker.io", "127.0.0.1:5000"
@@ -50,6 +51,8 @@ class Registry:
         shown their own credentials, never those of the registry
     :raises InvalidReference: `host` is none;  :raises Unavailable: urllib3 is not installed
     """
+
+    stays = "it holds connections and credentials; make a Registry there"
 
     def __init__(
         self, host: str, *, plain_http: bool | None = None, verify: bool = True, ca: str | os.PathLike[str] | None = None,

@@ -34,6 +34,13 @@ def controlled(*controllers: str) -> None:
             pytest.skip(str(missing).replace("\n", ";"))
 
 
+def only_v1(controller: str) -> None:
+    """Skips where the controller is not one of cgroup v1."""
+    controlled(controller)
+    if cgroup.system().controlled_by(controller).version != 1:
+        pytest.skip(f"needs a v1 {controller} controller")
+
+
 # CPU ------------------------------------------------------------------------------------------------------------
 
 
@@ -97,6 +104,65 @@ def test_pinning_is_seen_in_the_status_of_the_process() -> None:
         assert re.search(r"^Mems_allowed_list:\s+0$", status, re.MULTILINE)
         group.set(cpuset_cpus="0")
         assert "Cpus_allowed_list:\t0\n" in ck.run(["cat", "/proc/self/status"], group, env=ENV).text
+
+
+def of_v1(group: ck.Cgroup, *names: str) -> list[str]:
+    """Files of a group as v1 has them."""
+    return [(Path(path) / name).read_text().strip() for name in names for path in group.paths if (Path(path) / name).exists()]
+
+
+def test_period_and_quota_change_below_a_quota_in_the_order_that_it_allows() -> None:
+    """Half a core above; 50% of 100 ms becomes 30% of 10 ms: with the period first it is 500% for a moment, which v1 refuses."""
+    only_v1("cpu")
+    with ck.Cgroup(cpu_max=0.5) as pod, pod.child(cpu_max=(50_000, 100_000)) as group:
+        for quota, period in ((3000, 10_000), (300_000, 1_000_000), (1000, 100_000), (5000, 10_000)):
+            group.set(cpu_max=(quota, period))
+            assert of_v1(group, "cpu.cfs_quota_us", "cpu.cfs_period_us") == [str(quota), str(period)]
+
+
+def test_a_quota_between_those_above_and_those_below_changes_too() -> None:
+    """Neither order does: the period first is over the half above, the quota first is under the quarter below."""
+    only_v1("cpu")
+    with ck.Cgroup(cpu_max=0.5) as pod, pod.child(cpu_max=(50_000, 100_000)) as group, group.child(cpu_max=0.25):
+        group.set(cpu_max=(3000, 10_000))
+        assert of_v1(group, "cpu.cfs_quota_us", "cpu.cfs_period_us") == ["3000", "10000"]
+        for refused in ((9000, 10_000), (1000, 10_000)):
+            with pytest.raises(ck.CgroupError, match="above"):
+                group.set(cpu_max=refused)
+            assert of_v1(group, "cpu.cfs_quota_us", "cpu.cfs_period_us") == ["3000", "10000"]
+
+
+def test_quota_and_burst_change_in_both_directions() -> None:
+    with ck.Cgroup(cpu_max=0.5, cpu_max_burst=40_000) as group:
+        for cores, burst in ((0.1, 5000), (0.5, 50_000), (0.05, 0)):
+            group.set(cpu_max=cores, cpu_max_burst=burst)
+            assert group.read("cpu.max.burst") == str(burst)
+
+
+def test_a_weight_is_given_to_a_group_that_was_idle() -> None:
+    with ck.Cgroup(cpu_idle=True) as group:
+        group.set(cpu_idle=False, cpu_weight=300)
+        assert group.read("cpu.weight") == "300"
+
+
+def test_memory_and_swap_change_in_both_directions() -> None:
+    only_v1("memory")
+    with ck.Cgroup(memory_max="32M", memory_swap_max=0) as group:
+        for memory, swap in ((64, 0), (16, 1), (16, 0), (128, 128), (8, 0)):
+            group.set(memory_max=f"{memory}M", memory_swap_max=f"{swap}M")
+            wanted = [str(memory << 20), str(memory + swap << 20)]
+            assert of_v1(group, "memory.limit_in_bytes", "memory.memsw.limit_in_bytes") == wanted
+
+
+def test_a_refusal_by_the_group_above_is_not_taken_for_a_missing_right() -> None:
+    only_v1("cpuset")
+    with ck.Cgroup(cpuset_cpus="0", devices=["c 1:3 rwm"]) as group:
+        with pytest.raises(ck.CgroupError, match="the group above does not have all of them"):
+            group.child(cpuset_cpus="1")
+        with pytest.raises(ck.CgroupError, match="the group above does not have this device"):
+            group.child(devices=["c 1:5 rwm"])
+        with group.child("below"), pytest.raises(ck.CgroupError, match="has groups below it"):
+            group.set(devices=["c 1:5 rwm"])
 
 
 # Memory ---------------------------------------------------------------------------------------------------------
