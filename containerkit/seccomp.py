@@ -17,7 +17,7 @@ from functools import cache
 from . import syscalls
 from ._bpf import Rule as Condition
 from ._bpf import Where, compile_filter
-from ._calls import ALLOWED, KNOWN, why_denied
+from ._calls import ALLOWED, GRANTED, KNOWN, why_denied
 from .errors import PlanError, Unavailable
 from .program import extension, number
 from .step import Phase, Step
@@ -29,6 +29,7 @@ ALLOW, LOG, KILL, ERRNO = 0x7FFF0000, 0x7FFC0000, 0x80000000, 0x00050000
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # AUDIT_ARCH_*
 NAMESPACES = 0x7E020000  # CLONE_NEW*; that of time cannot be asked of clone
 AF_ALG, AF_VSOCK = 38, 40
+LACKING = ("clone3", "file_getattr", "file_setattr", "lsm_get_self_attr", "lsm_list_modules")
 ANY_PERSONALITY = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)  # Linux, 32 bits, version 2.6, both; and only asking
 
 #: What a plan does after the filter is there, and a program may always do: give up, and wait for its children.
@@ -92,11 +93,21 @@ class Seccomp:
             raise PlanError("a filter that allows everything is none")
 
     @classmethod
-    def default(cls) -> Seccomp:
-        """What ordinary programs need, as container engines commonly have it: see `why` for what is refused."""
+    def default(cls, capabilities: Iterable[str] = ()) -> Seccomp:
+        """What ordinary programs need, as docker has it: see `why` for what is refused.
+
+        :param capabilities: what the program keeps, as ``Capabilities.default().names``: with each go the calls that need it, as
+            chroot(2) with CAP_SYS_CHROOT.  The kernel still asks for the capability
+        :raises PlanError: not a list of capabilities' names
+        """
+        return cls._plain().allowing(_granted(capabilities))
+
+    @classmethod
+    def _plain(cls) -> Seccomp:
         plain = [Rule(name) for names in ALLOWED.values() for name in names]
         sockets = [Rule("socket", (Where(0, family),), "EPERM") for family in (AF_ALG, AF_VSOCK)]
-        special = [Rule("clone", (Where(0, 0, NAMESPACES),)), Rule("clone3", action="ENOSYS"), *sockets, Rule("socket")]
+        lacking = [Rule(name, action="ENOSYS") for name in LACKING]
+        special = [Rule("clone", (Where(0, 0, NAMESPACES),)), *lacking, *sockets, Rule("socket")]
         return cls((*plain, *special, *(Rule("personality", (Where(0, value),)) for value in ANY_PERSONALITY)))
 
     def before_capabilities(self) -> Seccomp:
@@ -175,6 +186,13 @@ class Seccomp:
                 table[_numbers()[rule.name]].append((rule.where, _answer(rule.action)))
         newer = ERRNO | errno.ENOSYS if otherwise & 0xFFFF0000 == ERRNO else otherwise
         return compile_filter(_architecture(), LOG if otherwise == LOG else KILL, table, otherwise, newer)
+
+
+def _granted(capabilities: Iterable[str]) -> set[str]:
+    """The calls that go with capabilities."""
+    if isinstance(capabilities, str) or not all(isinstance(name, str) and name.upper().startswith("CAP_") for name in capabilities):
+        raise PlanError(f'capabilities are a list of names, as ["CAP_SYS_CHROOT"], not {capabilities!r}')
+    return {call for name in capabilities for call in GRANTED.get(name.upper(), ())}
 
 
 def _answer(action: str) -> int:

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import struct
+from typing import Any
 
 import pytest
 import syscall_numbers
@@ -166,6 +167,43 @@ def test_the_filter_for_the_other_architecture(monkeypatch: pytest.MonkeyPatch) 
     assert machine.answer(numbers["read"], arch=ARCH) == KILL
 
 
+@pytest.mark.parametrize("name", "file_getattr file_setattr lsm_get_self_attr lsm_list_modules clone3".split())
+def test_what_libraries_fall_back_from_is_not_there(name: str) -> None:
+    assert Seccomp.why(name)
+    if name in seccomp._numbers():
+        assert answer(Seccomp.default(), name) == ENOSYS
+
+
+@pytest.mark.parametrize("name", "ptrace process_vm_readv process_vm_writev clock_adjtime fanotify_mark".split())
+def test_what_docker_allows_is_allowed(name: str) -> None:
+    assert (answer(Seccomp.default(), name), Seccomp.why(name)) == (ALLOW, "")
+
+
+@pytest.mark.parametrize(("capability", "calls"), _calls.GRANTED.items())
+def test_calls_go_with_the_capability_that_they_need(capability: str, calls: tuple[str, ...]) -> None:
+    granted = Seccomp.default([capability])
+    for name in set(calls) & seccomp._numbers().keys():
+        assert (answer(Seccomp.default(), name, 0x10000000), answer(granted, name, 0x10000000)) == (answer(_PLAIN, name, 0x10000000), ALLOW)
+    others = {name for names in _calls.DENIED.values() for name in names} - set(calls)
+    assert {answer(granted, name) for name in others & seccomp._numbers().keys()} == {EPERM}
+    assert Seccomp.default([capability.lower()]) == granted
+
+
+_PLAIN = Seccomp.default([])
+
+
+def test_capabilities_without_calls_of_their_own_change_nothing() -> None:
+    assert Seccomp.default(ck.Capabilities.only("CAP_NET_RAW", "CAP_CHOWN").names) == Seccomp.default()
+    chroot = {r.name for r in Seccomp.default(ck.Capabilities.default().names).rules} - {r.name for r in Seccomp.default().rules}
+    assert chroot == {"chroot"}
+
+
+@pytest.mark.parametrize("wrong", ["CAP_SYS_CHROOT", ["SYS_CHROOT"], [5]])
+def test_what_are_no_capabilities_is_refused(wrong: Any) -> None:
+    with pytest.raises(ck.PlanError, match="CAP_SYS_CHROOT"):
+        Seccomp.default(wrong)
+
+
 def test_arguments_decide() -> None:
     default = Seccomp.default()
     namespaces = [0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000]
@@ -241,7 +279,7 @@ def test_printing_needs_no_extension(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seccomp, "extension", missing)
     seccomp._numbers.cache_clear()
     plan = ck.plan(Seccomp.default(), run=["true"])
-    assert "seccomp(SET_MODE_FILTER, 0, {306 calls allowed, others EPERM})" in str(plan)
+    assert "seccomp(SET_MODE_FILTER, 0, {308 calls allowed, others EPERM})" in str(plan)
     assert plan.to_json()
     with pytest.raises(ck.Unavailable):
         plan.program()

@@ -158,7 +158,7 @@ def _plan(workshop: Workshop, job: Job, root: LayerFS, files: tuple[File, ...]) 
     parts += [_system(alone), mounts.Masked(), mounts.ReadOnly(), Files(str(workshop.directory()), files), *job.binds]
     parts += [ns.Net()] if alone else []
     parts += [Directory(job.directory)] if job.directory != "/" else []
-    parts += [_powers(alone), Seccomp.default().before_capabilities()]
+    parts += [_powers(alone), Seccomp.default(_powers(alone).names).before_capabilities()]
     if os.geteuid() == 0 or (account.uid, account.gid) != (0, 0):
         parts.append(Credentials(account.uid, account.gid, account.groups))
     environment = {"HOME": account.home, **job.environment}

@@ -160,8 +160,9 @@ def _parts(options: argparse.Namespace, root: LayerFS, inside: Contained) -> Ite
 
 def _confined(setuid: bool) -> list[Part]:
     """:param setuid: as docker has it, an image's su(1) and ping(8) work"""
-    filters = Seccomp.default()
-    return [Capabilities.default(), *([filters.before_capabilities()] if setuid else [NoNewPrivileges(), filters])]
+    kept = Capabilities.default()
+    filters = Seccomp.default(kept.names)
+    return [kept, *([filters.before_capabilities()] if setuid else [NoNewPrivileges(), filters])]
 
 
 def _volume(text: str) -> mounts.Bind:

@@ -22,6 +22,7 @@ from containerkit.privileges import NoNewPrivileges
 from containerkit.program import number
 from containerkit.seccomp import Seccomp, Where
 
+PATH = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 SAFE = (NoNewPrivileges(), Seccomp.default())
 PROBE = r"""
 #include <stdio.h>
@@ -87,8 +88,8 @@ def made(probe: Path, name: str, args: tuple[int, ...], *parts: Any) -> str:
 
 REFUSED: list[tuple[str, tuple[int, ...]]] = [
     ("unshare", (NEWUSER,)), ("setns", (1 << 31, 0)), ("mount", (0, 0, 0, 0, 0)), ("umount2", (0, 0)), ("pivot_root", (0, 0)),
-    ("chroot", (0,)), ("keyctl", (0, 2**64 - 3, 0)), ("add_key", (0, 0, 0, 0, 0)), ("bpf", (999, 0, 0)), ("ptrace", (0,)),
-    ("perf_event_open", (0, 0, 0, 0, 0)), ("process_vm_readv", (1, 0, 0, 0, 0, 1)), ("userfaultfd", (1,)),
+    ("chroot", (0,)), ("keyctl", (0, 2**64 - 3, 0)), ("add_key", (0, 0, 0, 0, 0)), ("bpf", (999, 0, 0)),
+    ("perf_event_open", (0, 0, 0, 0, 0)), ("userfaultfd", (1,)),
     ("io_uring_setup", (0, 0)), ("open_by_handle_at", (2**64 - 100, 0, 0)), ("clone", (NEWUSER | SIGCHLD,)),
     ("clone", (ABOVE | NEWUSER | SIGCHLD,)), ("personality", (0x40000,)), ("personality", (ABOVE | 0x40000,)),
     ("socket", (38, 5, 0)), ("socket", (ABOVE | 38, 5, 0)), ("get_mempolicy", (0, 0, 0, 0, 0)), ("kcmp", (0, 0, 9, 0, 0)),
@@ -102,6 +103,37 @@ def test_a_call_that_the_kernel_takes_is_refused_by_the_filter(probe: Path, name
     if without in ("EPERM", "ENOSYS"):
         pytest.skip(f"this kernel refuses {name} by itself")
     assert made(probe, name, args, *inside, *SAFE) == "EPERM"
+
+
+ALLOWED = [
+    ("ptrace", (0,)), ("process_vm_readv", (1, 0, 0, 0, 0, 1)), ("process_vm_writev", (1, 0, 0, 0, 0, 1)),
+    ("clock_adjtime", (0, 0)), ("fanotify_mark", (2**32 - 1, 0, 0, 0, 0)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "args"), ALLOWED)
+def test_a_call_that_docker_allows_reaches_the_kernel(probe: Path, name: str, args: tuple[int, ...]) -> None:
+    assert made(probe, name, args, ns.User(), *SAFE) == made(probe, name, args, ns.User()) != "EPERM"
+
+
+@pytest.mark.parametrize("name", ["file_getattr", "file_setattr", "lsm_get_self_attr", "lsm_list_modules"])
+def test_calls_that_programs_fall_back_from_are_not_there(probe: Path, name: str) -> None:
+    assert made(probe, name, (0, 0, 0, 0, 0), ns.User(), *SAFE) == "ENOSYS"
+
+
+def test_a_program_can_be_traced_inside(directory: Path) -> None:
+    tracer = shutil.which("strace") or pytest.skip("needs strace")
+    result = ck.run([tracer, "-f", "-e", "trace=chdir", "sh", "-c", "cd /; cd /usr"], ns.User(), *SAFE, Capabilities.none(), env=PATH)
+    assert result.exit_code == 0, result.stderr
+    assert b'chdir("/usr")' in result.stderr
+
+
+def test_chroot_goes_with_its_capability() -> None:
+    argv, keeps = ["chroot", "/", "echo", "inside"], Capabilities.only("CAP_SYS_CHROOT")
+    with_it = ck.run(argv, ns.User(), keeps, NoNewPrivileges(), Seccomp.default(keeps.names), env=PATH)
+    assert (with_it.exit_code, with_it.text) == (0, "inside\n")
+    for parts in ((keeps, *SAFE), (Capabilities.none(), NoNewPrivileges(), Seccomp.default(keeps.names))):
+        assert ck.run(argv, ns.User(), *parts, env=PATH).exit_code == 125
 
 
 def test_clone3_is_not_there_so_that_libc_falls_back(probe: Path) -> None:
