@@ -31,6 +31,7 @@ from .errors import (
     RegistryError,
     StepError,
     Unavailable,
+    WrongType,
 )
 from .layerfs import LayerFS
 from .leaks import leaks
@@ -115,6 +116,7 @@ __all__ = [
     "Trace",
     "Unavailable",
     "Usage",
+    "WrongType",
     "doctor",
     "kernel",
     "leaks",

@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from . import syscalls
-from .errors import PlanError
+from . import checks, syscalls
+from .errors import PlanError, WrongType
 
 __all__ = ["Layered", "Lower", "Lowers"]
 
@@ -44,7 +44,7 @@ class Lowers:
     """
 
     def __init__(self, sources: Iterable[Lower], xattrs: str) -> None:
-        self.sources = tuple(s if isinstance(s, Layered) else Path(os.path.abspath(os.fsdecode(syscalls.text(s)))) for s in sources)
+        self.sources = tuple(map(_source, sources))
         self._xattrs, self._lock = xattrs, threading.Lock()
         self._paths: tuple[Path, ...] | None = None
         self._held = ExitStack()
@@ -74,6 +74,15 @@ class Lowers:
 
     def __str__(self) -> str:
         return f"{len(self._paths)} layers" if self._paths is not None else "an image, not unpacked"
+
+
+def _source(lower: Lower) -> Path | Layered:
+    if isinstance(lower, Layered) and not isinstance(lower, type):
+        return lower
+    if not checks.is_path(lower):
+        hint = ": give layers one by one, as *layers" if isinstance(lower, list | tuple) else ""
+        raise WrongType(f"a layer is a directory's path, an Image or a LayerFS, not {checks.said(lower)}{hint}")
+    return Path(os.path.abspath(os.fsdecode(syscalls.text(checks.path(lower, "a layer")))))
 
 
 def _let_go(pid: int, held: ExitStack) -> None:

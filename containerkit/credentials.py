@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from . import syscalls
+from . import checks, syscalls
 from .errors import PlanError
 from .step import Phase, Step
 
@@ -45,10 +45,10 @@ class Credentials:
     groups: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "groups", tuple(self.groups))
-        for number in (self.uid, self.gid, *self.groups):
-            if not 0 <= number <= LARGEST:
-                raise PlanError(f"{number} is not an id: they go from 0 to {LARGEST}")
+        object.__setattr__(self, "groups", tuple(checks.listed(self.groups, "groups", "ids")))
+        for name, value in (("uid", self.uid), ("gid", self.gid), *(("an id of groups", group) for group in self.groups)):
+            if not 0 <= checks.number(value, name) <= LARGEST:
+                raise PlanError(f"{value} is not an id: they go from 0 to {LARGEST}")
 
     def steps(self) -> Iterable[Step]:
         # Changed ids change who may trace the memory: it must not be the caller's, so the child is an image of its own.

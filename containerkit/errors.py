@@ -2,6 +2,7 @@
 
     ContainerKitError
     ├── PlanError      (also ValueError)   the plan contradicts itself; nothing was touched
+    │   └── WrongType  (also TypeError)    an argument of a type that the call does not take
     ├── StepError      (also OSError)      a system call of the plan failed; knows which, why and what it means
     ├── Unavailable                        this machine cannot do it; says what was probed and what would help
     ├── Failed                             a program run with check=True did not exit with 0
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BuildError", "CgroupError", "ContainerKitError", "DockerfileError", "Failed", "ImageError", "LayerError", "PlanError",
-    "RegistryError", "StepError", "Unavailable",
+    "RegistryError", "StepError", "Unavailable", "WrongType",
 ]  # fmt: skip
 
 
@@ -58,6 +59,10 @@ class ContainerKitError(Crossing, Exception):
 
 class PlanError(ContainerKitError, ValueError):
     """A plan, or a value meant for one, contradicts itself.  Raised before any system call."""
+
+
+class WrongType(PlanError, TypeError):
+    """An argument of a type that the call does not take.  Raised before anything is touched."""
 
 
 class Unavailable(ContainerKitError):

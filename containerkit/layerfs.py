@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import kernel, merged, syscalls, vfs
+from . import checks, kernel, merged, syscalls, vfs
 from ._lowers import Lower, Lowers
 from .actor import Actor
 from .changes import Change, Usage, changes, usage
@@ -121,6 +121,9 @@ class LayerFS(OneProcess):
         self, *lowers: Lower | LayerFS, readonly: bool = False, directory: str | os.PathLike[str] | None = None,
         scratch: str | os.PathLike[str] | None = None, xattrs: str | None = None, devices: bool = False,
     ) -> None:  # fmt: skip
+        for name, place in (("directory", directory), ("scratch", scratch)):
+            if place is not None:
+                checks.path(place, name)
         self.xattrs = xattrs or ("user" if kernel.has("userxattr") else "trusted")
         self._lowers = Lowers(_flat(lowers), self.xattrs)
         self.readonly, self._directory, self._parent, self._devices = readonly, directory, scratch, devices

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import kernel, syscalls, vfs
+from . import checks, kernel, syscalls, vfs
 from .errors import PlanError, Unavailable
 from .step import Phase, Step
 from .syscalls import ATTR, MS, OPEN_TREE, Fd, HasFileno, O, Slot
@@ -139,7 +139,7 @@ class Tmpfs:
         size = str(self.size if self.size is not None else 0)
         if not size.rstrip("%kKmMgG").isdigit() or len(size) - len(size.rstrip("%kKmMgG")) > 1:
             raise PlanError(f"a size is bytes, '64M' or '50%', not {self.size!r}")
-        if not 0 <= self.mode <= 0o7777:
+        if not 0 <= checks.number(self.mode, "mode") <= 0o7777:
             raise PlanError(f"not a mode: {self.mode:#o}")
 
     def steps(self) -> Iterable[Step]:
@@ -301,7 +301,7 @@ class Masked:
     paths: Sequence[Path] = MASKED
 
     def __post_init__(self) -> None:
-        for path in self.paths:
+        for path in checks.words(self.paths, "paths", "paths"):
             vfs.inside(path)
 
     def steps(self) -> Iterable[Step]:
@@ -346,7 +346,7 @@ class ReadOnly:
     paths: Sequence[Path] = READONLY
 
     def __post_init__(self) -> None:
-        for path in self.paths:
+        for path in checks.words(self.paths, "paths", "paths"):
             vfs.inside(path)
 
     def steps(self) -> Iterable[Step]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from . import syscalls
+from . import checks, syscalls
 from .errors import PlanError, Unavailable
 from .pickling import OneProcess
 from .step import Part, Phase, Step
@@ -78,6 +78,7 @@ class Namespace(OneProcess):
         :raises PermissionError: it is not the caller's to look at
         """
         _flag(kind)
+        checks.number(pid, "pid")
         who = str(pid) if pid else "thread-self"
         try:
             return cls(os.open(f"/proc/{who}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC))
@@ -89,7 +90,7 @@ class Namespace(OneProcess):
     @classmethod
     def at(cls, path: str | os.PathLike[str]) -> Namespace:
         """The namespace pinned at a path.  :raises PlanError: what is there is no namespace"""
-        return cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        return cls(os.open(checks.path(path, "a namespace's place"), os.O_RDONLY | os.O_CLOEXEC))
 
     @classmethod
     def new(cls, kind: str) -> Namespace:

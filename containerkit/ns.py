@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import _idmaps as idmaps
-from . import kernel, scratch, syscalls, vfs
+from . import checks, kernel, scratch, syscalls, vfs
 from ._idmaps import Range
 from .errors import ContainerKitError, PlanError, Unavailable
 from .plan import plan
@@ -68,7 +68,7 @@ class User:
         if bool(self.uids) != bool(self.gids):
             raise PlanError("map ranges of both users and groups, or of neither")
         for name, inside, ranges in (("uid", self.uid, self.uids), ("gid", self.gid, self.gids)):
-            if not 0 <= inside < 2**32 - 1:
+            if not 0 <= checks.number(inside, name) < 2**32 - 1:
                 raise PlanError(f"not a {name}: {inside}")
             idmaps.check(name, ranges)
             if ranges and not any(first <= inside < first + count for first, _, count in ranges):
@@ -271,6 +271,9 @@ class Time:
 
     monotonic: float = 0.0
     boottime: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.seconds(self.monotonic, "monotonic"), checks.seconds(self.boottime, "boottime")
 
     def steps(self) -> Iterable[Step]:
         hint = {1: "this needs CAP_SYS_ADMIN: run as root, or ask for ns.User()", 22: "this kernel has no time namespaces"}

@@ -12,7 +12,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from .errors import PlanError
+from . import checks
+from .errors import PlanError, WrongType
 from .frame import Options
 from .stdio import PTY, Stream, check
 from .step import Part, Side, Step
@@ -52,7 +53,9 @@ def plan(
         its root leads to the caller's own executable; done unless said where there is a root and the file could be written
     :raises PlanError: the parts contradict each other, before anything is touched
     """
-    place = None if cwd is None else os.fsdecode(text(cwd))
+    place = None if cwd is None else os.fsdecode(text(checks.path(cwd, "cwd")))
+    for name, value in (("die_with_parent", die_with_parent), ("new_session", new_session), ("share_memory", share_memory)):
+        checks.flag(value, name)
     options = Options(_argv(run), _environment(env), place, die_with_parent, new_session, share_memory, hide_executable)
     return Plan(parts, options)
 
@@ -60,20 +63,14 @@ def plan(
 def _argv(run: Sequence[Word] | None) -> tuple[bytes, ...]:
     if run is None:
         return ()
-    if isinstance(run, str | bytes):
-        raise PlanError(f'run wants a list of words, not one string: did you mean run={str(run).split()!r}, or run=["sh", "-c", {run!r}]?')
-    words = tuple(text(word) for word in run)
-    if not words or not words[0]:
-        raise PlanError("run wants at least the name of a program")
-    return words
+    return tuple(text(word) for word in checks.argv(run))
 
 
 def _environment(env: Mapping[str, str] | None) -> Mapping[str, str]:
-    for name, value in (env or {}).items():
-        if not name or "=" in name:
-            raise PlanError(f"not a name of an environment variable: {name!r}")
+    found = checks.environment(env)
+    for name, value in found.items():
         text(name), text(value)
-    return dict(env or {})
+    return found
 
 
 class Plan:
@@ -167,10 +164,7 @@ class Plan:
 
         streams = (stdin, stdout, stderr)
         check(streams)
-        passed = dict(fds or {})
-        for number, stream in passed.items():
-            if number < 3 or stream is None or (isinstance(stream, int) and stream < 0):
-                raise PlanError(f"fds wants numbers from 3 and open files, not {number}: {stream!r}")
+        passed = _passed(fds)
         return spawn(self.program(streams, passed), streams, passed)
 
     def program(self, streams: tuple[Stream, Stream, Stream] = (None, None, None), passed: Iterable[int] = ()) -> Program:
@@ -200,6 +194,16 @@ class Plan:
     def child_steps(self) -> tuple[Step, ...]:
         """What strace(1) sees of the child."""
         return tuple(s for s in self.timeline.steps if s.side is Side.CHILD)
+
+
+def _passed(fds: Mapping[int, Stream] | None) -> dict[int, Stream]:
+    if fds is not None and not isinstance(fds, Mapping):
+        raise WrongType(f"fds wants a mapping of numbers to open files, not {checks.said(fds)}")
+    for number, stream in (fds or {}).items():
+        checks.number(number, "a number in fds"), checks.stream(stream, f"fds[{number}]")
+        if number < 3 or stream is None or (isinstance(stream, int) and stream < 0):
+            raise PlanError(f"fds wants numbers from 3 and open files, not {number}: {stream!r}")
+    return dict(fds or {})
 
 
 def _plain(step: Step) -> dict[str, Any]:

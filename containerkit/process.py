@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any
 
+from . import checks
 from .errors import Unavailable
 from .pickling import OneProcess
 from .program import extension, number
@@ -90,6 +91,7 @@ class Process(OneProcess):
         :raises subprocess.TimeoutExpired: it still runs
         :see: waitid(2), pidfd_open(2)
         """
+        checks.seconds(timeout)
         while self.returncode is None:  # only the collecting is locked, so that others may wait, or kill it, meanwhile
             if self.pidfd >= 0 and not _readable(self.pidfd, timeout) and timeout is not None:
                 raise subprocess.TimeoutExpired("the program", timeout)
@@ -162,6 +164,7 @@ class Process(OneProcess):
         :param timeout: seconds; then subprocess.TimeoutExpired is raised with what was read so far
         :return: (stdout, stderr); b"" for what is no pipe
         """
+        checks.seconds(timeout), checks.data(input)
         end = None if timeout is None else time.monotonic() + timeout
         talk = _Talk(self.stdin, [self.stdout, self.stderr], input or b"")
         try:

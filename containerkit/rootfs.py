@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from . import elf
+from . import checks, elf
 from ._tree import EMPTY, StrPath, Tree, make
 from .errors import PlanError
 
@@ -149,12 +149,11 @@ def from_programs(programs: Iterable[StrPath], dest: StrPath | None = None, *, e
     :raises Unavailable: pyelftools is not installed
     :see: ld.so(8), execve(2), hier(7)
     """
-    if isinstance(programs, str | os.PathLike):
-        raise PlanError(f"programs is a list of names, not one string: [{programs!r}]")
+    names, extra = checks.words(programs, "programs", "names"), checks.words(extra_files, "extra_files", "paths")
     gathering = _Gathering()
-    for name in programs:
+    for name in names:
         gathering.program(os.fspath(name))
-    for path in (os.fspath(item) for item in extra_files):
+    for path in map(os.fspath, extra):
         if not os.path.isabs(path):
             raise PlanError(f"extra file {path!r} is not an absolute path")
         gathering.extra(path)

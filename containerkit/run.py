@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+from . import checks
 from .errors import Failed
 from .plan import Plan, Word, plan
 from .process import Process, Usage
@@ -91,6 +92,7 @@ def run(
 
 def run_plan(made: Plan, *, timeout: float | None = None, input: bytes | None = None, check: bool = False) -> Result:
     """Runs a plan that has a program: what `Plan.run` does."""
+    checks.how_run(timeout, input, check)
     begin = time.monotonic()
     with contextlib.ExitStack() as stack:
         watches = [stack.enter_context(watch) for watch in _watches(made.parts)]

@@ -14,11 +14,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 
-from . import syscalls
+from . import checks, syscalls
 from ._bpf import Rule as Condition
 from ._bpf import Where, compile_filter
 from ._calls import ALLOWED, GRANTED, KNOWN, why_denied
-from .errors import PlanError, Unavailable
+from .errors import PlanError, Unavailable, WrongType
 from .program import extension, number
 from .step import Phase, Step
 from .syscalls import Bytes, Late
@@ -63,6 +63,8 @@ class Rule:
 
     def __post_init__(self) -> None:
         _answer(self.action)
+        if not isinstance(self.name, str):
+            raise WrongType(f"a system call has a name, as str, not {checks.said(self.name)}")
         if self.name not in KNOWN:
             close = difflib.get_close_matches(self.name, KNOWN, 1)
             raise PlanError(f"no such system call: {self.name!r}" + (f", did you mean {close[0]}?" if close else ""))

@@ -11,6 +11,7 @@ import termios
 from dataclasses import dataclass, field
 from typing import IO
 
+from . import checks
 from .errors import PlanError
 from .syscalls import HasFileno
 
@@ -58,6 +59,8 @@ class Streams:
 
 def check(streams: tuple[Stream, Stream, Stream]) -> None:
     """Raises PlanError for what cannot be a stream: STDOUT anywhere but for stderr, half a terminal."""
+    for name, stream in zip(NAMES, streams, strict=True):
+        checks.stream(stream, name)
     if STDOUT in streams[:2]:
         raise PlanError("STDOUT goes only where stderr goes")
     if PTY in streams and set(streams) != {PTY}:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import IntFlag
 from typing import Any, Protocol, TypeVar
 
-from .errors import PlanError
+from .errors import PlanError, WrongType
 from .pickling import Elsewhere, crosses
 
 AT_FDCWD = -100
@@ -164,6 +164,8 @@ def _known(kind: type[IntFlag]) -> int:
 
 def text(value: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> bytes:
     """A string for the kernel.  Raises PlanError when it holds a NUL, where the kernel would stop reading."""
+    if not isinstance(value, str | bytes | os.PathLike):
+        raise WrongType(f"the kernel wants text here, as str, bytes or a path, not {value!r} ({type(value).__name__})")
     data = os.fsencode(value)
     if b"\0" in data:
         raise PlanError(f"NUL byte in {value!r}")

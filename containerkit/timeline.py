@@ -12,8 +12,8 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from . import frame, syscalls
-from .errors import PlanError
+from . import checks, frame, syscalls
+from .errors import PlanError, WrongType
 from .frame import CALLER, IMAGE, SYNC, Options
 from .step import Part, Phase, Side, Step
 from .syscalls import CLONE, Bytes, Call, Fd, Field, Slot
@@ -48,10 +48,23 @@ def flatten(parts: Iterable[Part]) -> list[Step]:
     steps = []
     for part in parts:
         if not isinstance(part, Part) or isinstance(part, type):
-            raise PlanError(f"{part!r} is not a part: it has no steps()" + (", did you forget the ()?" if isinstance(part, type) else ""))
+            raise WrongType(f"{checks.said(part)} is not a part: it has no steps()" + _meant(part))
         name = part_name(part)
         steps += [step if step.part else step.with_(part=name) for step in part.steps()]
     return steps
+
+
+def _meant(part: object) -> str:
+    """What somebody may have wanted who gave this as a part."""
+    if isinstance(part, type):
+        return ", did you forget the ()?"
+    if callable(part):
+        return ", did you forget to call it?"
+    if isinstance(part, list | tuple):
+        return ": give parts one by one, as *parts"
+    if checks.is_path(part):
+        return ": a root is LayerFS(path) or mounts.Root(path), and a directory in it mounts.Bind(path, target)"
+    return ": a root of it is LayerFS(image)" if type(part).__name__ == "Image" else ""
 
 
 def part_name(part: object) -> str:

@@ -16,7 +16,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from .. import checks
 from ..dockerfile import parse
+from ..errors import WrongType
 from ..image._names import full_name
 from ..image.errors import Missing
 from ..image.history import now
@@ -92,10 +94,11 @@ def build(
     :raises ImageError, RegistryError: `cache_to` cannot be written; the image is there, and has its names
     """
     names = [full_name(tag) for tag in tags]
+    _check_types(context, dockerfile)
     _check(network, compression)
     store = store or Store()
     wanted = Platform.parse(platform) if isinstance(platform, str) else platform
-    given = dict(args or {})
+    given = checks.mapping(args, "args")
     epoch = _epoch(given)
     with ExitStack() as opened:
         workshop = opened.enter_context(Workshop(store, compression=compression, epoch=epoch))
@@ -122,6 +125,14 @@ def build(
         if cache_to is not None:
             exchange.export_cache(cache_to, works.kept, store)
         return image
+
+
+def _check_types(context: object, dockerfile: object) -> None:
+    """:raises WrongType: no context, or no Dockerfile"""
+    if not checks.is_path(context) and not hasattr(context, "read"):
+        raise WrongType(f"a build's context is a directory, or a tar: its path, its bytes or an open file, not {checks.said(context)}")
+    if dockerfile is not None:
+        checks.path(dockerfile, "dockerfile")
 
 
 def _check(network: str, compression: str) -> None:

@@ -150,6 +150,47 @@ WORDS: dict[str, Word] = {
 }
 
 
+#: What people write who know docker, podman, systemd or nothing of it -> the limit, and what to mind.
+MEANT = {
+    **dict.fromkeys("memory mem ram m memory_limit mem_limit limit_memory memory_bytes max_memory memorymax".split(), "memory_max"),
+    **dict.fromkeys("cpu cpus c cores cpu_limit cpu_count ncpu nano_cpus".split(), "cpu_max, in cores as 0.5"),
+    **dict.fromkeys("cpu_quota cpu_period cpu_rt_runtime".split(), "cpu_max=(quota, period), in microseconds"),
+    **dict.fromkeys("cpu_shares shares cpu_share".split(), "cpu_weight, 1 to 10000, of which 100 is what docker's 1024 shares are"),
+    **dict.fromkeys("cpuset cpuset_cpu cpu_set affinity".split(), "cpuset_cpus"),
+    **dict.fromkeys("memory_reservation mem_reservation".split(), "memory_low, bytes that are kept for it, which limit nothing"),
+    **dict.fromkeys("memory_swap memswap memswap_limit swap swap_limit swap_max".split(),
+                    "memory_swap_max, of swap alone: docker's --memory-swap is the sum of both"),
+    **dict.fromkeys("pids pid pids_limit max_pids nproc processes tasks tasks_max threads".split(), "pids_max"),
+    **dict.fromkeys("io blkio bps iops io_bps io_limit device_read_bps device_write_bps device_read_iops device_write_iops".split(),
+                    'io_max={disk: {"rbps": ..., "wbps": ..., "riops": ..., "wiops": ...}}'),
+    **dict.fromkeys("blkio_weight io_share".split(), "io_weight"),
+    **dict.fromkeys("device gpus".split(), "devices"),
+    "oom_kill_disable": "memory_high, which slows down and never kills",
+    "oom_group": "memory_oom_group",
+}  # fmt: skip
+ELSEWHERE = {
+    **dict.fromkeys(
+        "ulimit ulimits nofile rlimits fsize stack core memlock".split(), "a limit of each process is ck.Rlimits(nofile=1024, ...)"
+    ),
+    **dict.fromkeys("timeout time_limit".split(), "run takes timeout=seconds"),
+    **dict.fromkeys("shm_size shm".split(), "/dev/shm is mounts.Dev(shm_size=...)"),
+}
+KEEP = {"memory_min", "memory_low"}  # what is kept from reclaim: the opposite of a limit
+
+
+def _meant(name: str) -> str:
+    """What somebody may have wanted who wrote a word that is none."""
+    word = name.lower().replace(".", "_").replace("-", "_")
+    if word in ELSEWHERE:
+        return f": {ELSEWHERE[word]}"
+    if word in MEANT or word in WORDS:
+        return f": did you mean {MEANT.get(word, word)}?"
+    near = difflib.get_close_matches(word, WORDS, 3)
+    if near and near[0] in KEEP:  # never as the only advice: it would lift what was meant to be limited
+        return f": did you mean memory_max, the limit, or {near[0]}, which keeps memory for it?"
+    return f": did you mean {near[0]}?" if near else f"; there are {', '.join(WORDS)}"
+
+
 def parse(limits: Mapping[str, Any]) -> dict[str, Any]:
     """Canonical values, in the order in which they are written.
 
@@ -157,8 +198,7 @@ def parse(limits: Mapping[str, Any]) -> dict[str, Any]:
     """
     for name in limits:
         if name not in WORDS:
-            near = difflib.get_close_matches(name.replace(".", "_"), WORDS, 1)
-            raise PlanError(f"no limit is called {name!r}" + (f": did you mean {near[0]}?" if near else f"; there are {', '.join(WORDS)}"))
+            raise PlanError(f"no limit is called {name!r}{_meant(name)}")
     found = {name: _parsed(name, limits[name]) for name in WORDS if limits.get(name) is not None}
     quota = found.get("cpu_max", ("max",))[0]
     if quota != "max" and found.get("cpu_max_burst", 0) > quota:

@@ -24,7 +24,7 @@ Entries = list[Descriptor]
 
 def full_name(name: str | Reference) -> str:
     """A name as the store keeps it: in full, with a tag.  :raises InvalidReference: not a name, or one with a digest"""
-    reference = Reference.parse(str(name))
+    reference = Reference.parse(name)
     if reference.digest:
         raise InvalidReference(f"{name}: a name that is given to an image has a tag and no digest")
     return str(reference)

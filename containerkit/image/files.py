@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from .. import checks
 from . import archive, layout
 from .errors import ImageError, InvalidLayer, Missing
 from .image import Image
@@ -45,7 +46,7 @@ def open_image(path: StrPath, reference: Reference | str | None = None, *, platf
     :param platform: for which machine, where there are several; this one's by default
     :raises ImageError: there is none, or it cannot be read
     """
-    source = open_source(path)
+    source = open_source(checks.path(path, "an image's place"))
     wanted = Platform.parse(platform) if isinstance(platform, str) else platform
     return Image.load(source.blobs, source.manifest(str(reference or ""), wanted))
 

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .. import checks
+from ..errors import WrongType
 from . import media, merge
 from .blobs import Blobs, FileBlobs, MemoryBlobs
 from .config import ImageConfig
@@ -55,6 +57,8 @@ def append(image: Image, *layers: Layer, history: Iterable[History] | History | 
     :param history: what made them: an entry each, or words for all of them.  Entries for empty layers may be among them
     :raises InvalidDocument: as many entries with a layer as there are layers are needed
     """
+    if wrong := [layer for layer in layers if not isinstance(layer, Layer)]:
+        raise WrongType(f"append wants layers, as Layer.from_directory makes them, not {checks.said(wrong[0])}")
     entries = _entries(history, len(layers))
     if (count := sum(not entry.empty_layer for entry in entries)) != len(layers):
         raise InvalidDocument(f"history: {count} entries with a layer for {len(layers)} layers")

@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from .. import checks
+from ..errors import WrongType
 from .digest import Digest
 from .errors import InvalidDigest, InvalidReference
 
@@ -67,11 +69,15 @@ class Reference:
             object.__setattr__(self, "tag", DEFAULT_TAG)
 
     @classmethod
-    def parse(cls, text: str) -> Reference:
-        """As people write it, completed in docker's way.
+    def parse(cls, text: str | Reference) -> Reference:
+        """As people write it, completed in docker's way; a reference is what its text says.
 
         :raises InvalidReference: not a reference; the text says what is wrong with it
         """
+        if isinstance(text, Reference):
+            text = str(text)
+        if not isinstance(text, str):
+            raise WrongType(f'an image\'s name is text, as "debian:12", not {checks.said(text)}')
         name, digest = _split_digest(text)
         name, tag = _split_tag(name, text)
         if _IDENTIFIER.fullmatch(name):

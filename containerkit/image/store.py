@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
-from .. import kernel
+from .. import checks, kernel
 from .._idmaps import is_machine_root
 from ..changes import usage
 from ._collect import Collected, cached, collect, needed
@@ -127,7 +127,7 @@ class Store(Source):
         self, directory: StrPath | None = None, *, xattrs: str | None = None, ids: Ids | None = None, skip: Collection[str] = (),
         limits: Limits | None = None,
     ) -> None:  # fmt: skip
-        self.directory = Path(directory).absolute() if directory else default_directory()
+        self.directory = Path(checks.path(directory, "a store's directory")).absolute() if directory else default_directory()
         xattrs, ids = self._make(xattrs, ids)
         self.blobs: FileBlobs = FileBlobs(self.directory)
         self.catalogue, self.leases = Names(self.directory), Leases(self.directory)

@@ -90,7 +90,7 @@ class Registry(OneProcess):
 
     def reference(self, text: str | Reference) -> Reference:
         """A name of this registry, in full: "app:1", "example.com/app:1".  :raises InvalidReference: of another one"""
-        found = Reference.parse(str(text))
+        found = Reference.parse(text)
         if isinstance(text, str) and "docker.io" not in (self.host, text.partition("/")[0]) and found.registry == "docker.io":
             found = Reference.parse(f"{self.host}/{text}")  # nobody said which registry
         if found.registry != self.host:

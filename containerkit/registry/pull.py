@@ -66,7 +66,7 @@ def pull(
     :raises RegistryError: the registry does not give it;  :raises ImageError: what it gives is not what it should be
     :raises Missing: there is nothing for that platform;  :raises LimitExceeded: more than `Limits` of the store allow
     """
-    wanted = Reference.parse(str(reference))
+    wanted = Reference.parse(reference)
     tell = Reporter(progress)
     with using(registries) as known, store.session() as session, Work(workers) as work:
         tell(str(wanted), "waiting")

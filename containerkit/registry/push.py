@@ -50,7 +50,7 @@ def push(
     :return: what was pushed
     :raises Missing: a part of it is not here;  :raises RegistryError: the registry does not take it
     """
-    wanted = Reference.parse(str(reference))
+    wanted = Reference.parse(reference)
     source = image.source
     with using(registries) as known:
         mounts = [*mount_from, *_repository(source, known[wanted.registry])]
@@ -68,7 +68,7 @@ def copy(
     :return: what was copied
     :raises RegistryError: one of the registries does not do its part
     """
-    wanted, place = Reference.parse(str(source)), Reference.parse(str(target))
+    wanted, place = Reference.parse(source), Reference.parse(target)
     with using(registries) as known:
         blobs = known[wanted.registry].blobs(wanted.repository)
         root, data = known[wanted.registry].manifest(wanted)
