@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from containerkit import extras
 from containerkit.errors import Unavailable
 
 from .measure import Sample
@@ -30,7 +31,7 @@ def _pyplot() -> Any:
     try:
         import matplotlib
     except ImportError as error:
-        raise Unavailable("plots of the benchmarks", probed="import matplotlib", remedy="pip install containerkit[bench]") from error
+        raise Unavailable("plots of the benchmarks", probed="import matplotlib", remedy=extras.command("bench")) from error
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "containerkit"
     from matplotlib import pyplot

@@ -23,6 +23,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import psutil
+
+from . import extras
 from .errors import ContainerKitError
 
 __all__ = ["Finding", "Report", "doctor"]
@@ -48,7 +51,6 @@ sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write a
 mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore
 """.split()
 _NO_UPPER = ("overlay", "nfs", "nfs4", "cifs", "smb3", "9p", "vfat", "exfat", "ntfs", "ecryptfs", "ramfs")
-_EXTRAS = {"rootfs": "elftools", "docs": "sphinx", "bench": "matplotlib", "test": "pytest"}
 
 
 @dataclass(frozen=True)
@@ -385,14 +387,55 @@ def _tools(host: Host) -> Iterator[Finding]:
     helper = package / "libexec/ck-helper"
     there = os.access(helper, os.X_OK)
     yield _finding("static helper", there, str(helper) if there else f"{helper} is missing", remedy)
-    for extra, module in _EXTRAS.items():
-        there = importlib.util.find_spec(module) is not None
-        remedy = f"Run: pip install containerkit[{extra}]"
-        yield _finding(f"extra {extra}", there or None, "installed" if there else f"{module} is not installed", remedy)
+    yield from _extras()
+
+
+def _extras() -> Iterator[Finding]:
+    """Every optional part, as the package's metadata lists them."""
+    found = extras.extras()
+    if not found:
+        yield Finding("extras", None, "the package has no metadata: it was not installed by pip", "Run: pip install . in its directory.")
+    for extra in found:
+        said = f"not installed: {', '.join(extra.missing)}" if extra.missing else f"installed: {', '.join(extra.needs)}"
+        yield _finding(f"extra {extra.name}", None if extra.missing else True, said, f"Run: {extras.command(extra.name)}")
+
+
+# This host and who asks, by psutil --------------------------------------------------------------------------------
+
+
+def _figures(host: Host) -> Iterator[Finding]:
+    """How large and how busy the machine is, and by which programs this one was started."""
+    if host.root != "/":
+        return
+    memory, load = psutil.virtual_memory(), psutil.getloadavg()[0]
+    processors = f"{psutil.cpu_count()} processors, load {load:.2f}"
+    yield Finding("machine", True, f"{processors}; {_gib(memory.total)} of memory, {_gib(memory.available)} to be had")
+    chain = [*reversed(_parents()), psutil.Process()]
+    yield Finding("started by", True, " > ".join(filter(None, map(_name, chain))))
+
+
+def _gib(number: float) -> str:
+    return f"{number / 2**30:.1f} GiB"
+
+
+def _parents() -> list[psutil.Process]:
+    try:
+        return psutil.Process().parents()
+    except psutil.Error:
+        return []
+
+
+def _name(process: psutil.Process) -> str:
+    """The program of a process; "" when it has ended meanwhile."""
+    try:
+        return process.name()
+    except psutil.Error:
+        return ""
 
 
 _LOOKERS: tuple[Looker, ...] = (
     _kernel,
+    _figures,
     _user_namespaces,
     _try_user_namespace,
     _namespaces,

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import glob
 import os
+import struct
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
-from .errors import PlanError, Unavailable
+from .errors import PlanError
 
 __all__ = ["Elf", "MissingLibrary", "libraries", "read"]
 
@@ -23,6 +25,26 @@ Chain = tuple[tuple[str, ...], ...]
 # A C library opens these by name while a program runs, so no file lists them.  They are taken along where the host
 # has them: without the first an old glibc knows no user names, without the second pthread_cancel(3) aborts.
 _OPENED_LATER = {"libc.so.6": ("libnss_files.so.2", "libgcc_s.so.1")}
+
+
+IDENT = 16  # bytes of e_ident
+PT_LOAD, PT_DYNAMIC, PT_INTERP = 1, 2, 3
+DT_NULL, DT_NEEDED, DT_STRTAB, DT_STRSZ, DT_RPATH, DT_RUNPATH = 0, 1, 5, 10, 15, 29
+MACHINES = {
+    3: "EM_386", 8: "EM_MIPS", 20: "EM_PPC", 21: "EM_PPC64", 22: "EM_S390", 40: "EM_ARM", 62: "EM_X86_64", 183: "EM_AARCH64",
+    243: "EM_RISCV", 258: "EM_LOONGARCH",
+}  # fmt: skip
+# What a file may ask to be read, whoever wrote it.
+LONGEST_PATH, MOST_TAGS, MOST_STRINGS, LONGEST = 4096, 1 << 16, 1 << 26, 1 << 62
+
+
+class Segment(NamedTuple):
+    """A program header: what part of the file goes where."""
+
+    kind: int
+    offset: int
+    address: int
+    size: int
 
 
 class MissingLibrary(PlanError):
@@ -60,7 +82,6 @@ def read(path: str) -> Elf | None:
 
     :param path: the file to read
     :returns: None when it is not an ELF file
-    :raises Unavailable: pyelftools is not installed
     :raises PlanError: it starts like an ELF file and is broken
     :raises OSError: it cannot be read
     :see: elf(5)
@@ -73,37 +94,91 @@ def read(path: str) -> Elf | None:
 def _read(path: str, version: tuple[int, ...]) -> Elf | None:
     """Read one version of one file: programs share most of their libraries."""
     with open(path, "rb") as file:
-        if file.read(4) != b"\x7fELF":
+        ident = file.read(IDENT)
+        if not ident.startswith(b"\x7fELF"):
             return None
         try:
-            from elftools.common.exceptions import ELFError
-            from elftools.elf.elffile import ELFFile
-        except ImportError:
-            remedy = "pip install containerkit[rootfs]"
-            raise Unavailable("reading ELF files", probed="import elftools", remedy=remedy) from None
-        try:
-            return _parse(path, ELFFile(file))
-        except (ELFError, UnicodeDecodeError, ValueError) as error:
+            return _parse(path, _File(file, ident))
+        except (ValueError, struct.error) as error:
             raise PlanError(f"{path} is a broken ELF file: {error}") from error
 
 
-def _parse(path: str, file: ELFFile) -> Elf:  # type: ignore[name-defined]  # noqa: F821
-    from elftools.elf.dynamic import DynamicSegment
-    from elftools.elf.segments import InterpSegment
+class _File:
+    """The bytes of an ELF file: its header, its segments, its strings."""
 
-    interpreter, found = None, {"DT_NEEDED": [], "DT_RPATH": [], "DT_RUNPATH": []}  # type: ignore[var-annotated]
-    for segment in file.iter_segments():
-        if isinstance(segment, InterpSegment):
-            interpreter = segment.get_interp_name()
-        elif isinstance(segment, DynamicSegment):
-            for tag in segment.iter_tags():
-                kind = tag.entry.d_tag
-                if kind in found:
-                    found[kind].append(getattr(tag, kind[3:].lower()))
-    runpath = _directories(found["DT_RUNPATH"], path)
-    rpath = () if runpath else _directories(found["DT_RPATH"], path)
-    needed = tuple(found["DT_NEEDED"])
-    return Elf(path, file.header.e_machine, file.elfclass, interpreter, needed, rpath, runpath)
+    def __init__(self, file: BinaryIO, ident: bytes) -> None:
+        if len(ident) < IDENT or ident[4] not in (1, 2) or ident[5] not in (1, 2):
+            raise ValueError("neither of 32 nor of 64 bits, or in no order of bytes")
+        self._file, self._order, self.bits = file, "<>"[ident[5] - 1], 32 * ident[4]
+        wide = self.bits == 64
+        header = self._unpack("HHIQQQIHHH" if wide else "HHIIIIIHHH", IDENT)
+        self.machine, at, size, count = header[1], header[4], header[8], header[9]
+        self.segments = [self._segment(at + index * size, wide) for index in range(count)]
+
+    def _segment(self, at: int, wide: bool) -> Segment:
+        if wide:
+            kind, _, offset, address, _, size = self._unpack("IIQQQQ", at)
+        else:
+            kind, offset, address, _, size = self._unpack("IIIII", at)
+        return Segment(kind, offset, address, size)
+
+    def bytes(self, offset: int, size: int, most: int) -> bytes:
+        """:raises ValueError: more than `most`, or the file ends before"""
+        if size > most or offset > LONGEST:
+            raise ValueError(f"{size} bytes at {offset} where at most {most} are expected")
+        self._file.seek(offset)
+        data = self._file.read(size)
+        if len(data) < size:
+            raise ValueError(f"it ends before byte {offset + size}")
+        return data
+
+    def _unpack(self, form: str, offset: int) -> tuple[int, ...]:
+        layout = struct.Struct(self._order + form)
+        return layout.unpack(self.bytes(offset, layout.size, layout.size))
+
+    def tags(self, dynamic: Segment) -> Iterator[tuple[int, int]]:
+        """The tags of the dynamic section with their values, up to DT_NULL."""
+        entry = struct.Struct(self._order + ("qQ" if self.bits == 64 else "iI"))
+        data = self.bytes(dynamic.offset, dynamic.size - dynamic.size % entry.size, MOST_TAGS * entry.size)
+        for tag, value in entry.iter_unpack(data):
+            if tag == DT_NULL:
+                return
+            yield tag, value
+
+    def place(self, address: int) -> int:
+        """Where in the file the bytes of an address are.  :raises ValueError: nowhere"""
+        for segment in self.segments:
+            if segment.kind == PT_LOAD and segment.address <= address < segment.address + segment.size:
+                return address - segment.address + segment.offset
+        raise ValueError(f"no segment holds address {address:#x}")
+
+
+def _parse(path: str, file: _File) -> Elf:
+    interpreter = next((_text(file.bytes(s.offset, s.size, LONGEST_PATH)) for s in file.segments if s.kind == PT_INTERP), None)
+    tags = [tag for segment in file.segments if segment.kind == PT_DYNAMIC for tag in file.tags(segment)]
+    strings = _strings(file, dict(tags)) if any(tag in (DT_NEEDED, DT_RPATH, DT_RUNPATH) for tag, _ in tags) else b""
+    found = {kind: [_string(strings, value) for tag, value in tags if tag == kind] for kind in (DT_NEEDED, DT_RPATH, DT_RUNPATH)}
+    runpath = _directories(found[DT_RUNPATH], path)
+    rpath = () if runpath else _directories(found[DT_RPATH], path)
+    machine = MACHINES.get(file.machine, f"EM_{file.machine}")
+    return Elf(path, machine, file.bits, interpreter, tuple(found[DT_NEEDED]), rpath, runpath)
+
+
+def _strings(file: _File, tags: dict[int, int]) -> bytes:
+    """The table that names are in."""
+    if DT_STRTAB not in tags or DT_STRSZ not in tags:
+        raise ValueError("names, and no table of strings")
+    return file.bytes(file.place(tags[DT_STRTAB]), tags[DT_STRSZ], MOST_STRINGS)
+
+
+def _string(table: bytes, at: int) -> str:
+    if at >= len(table):
+        raise ValueError(f"a name at byte {at} of a table of {len(table)}")
+    return _text(table[at : at + LONGEST_PATH])
+
+
+def _text(data: bytes) -> str:
+    return os.fsdecode(data.partition(b"\0")[0])
 
 
 def _directories(values: list[str], path: str) -> tuple[str, ...]:

@@ -146,7 +146,6 @@ def from_programs(programs: Iterable[StrPath], dest: StrPath | None = None, *, e
     :returns: the root directory, absolute
     :raises PlanError: a program, its interpreter or a library is not on this host; nothing was written
     :raises FileExistsError: `dest` has something in it
-    :raises Unavailable: pyelftools is not installed
     :see: ld.so(8), execve(2), hier(7)
     """
     names, extra = checks.words(programs, "programs", "names"), checks.words(extra_files, "extra_files", "paths")
@@ -168,7 +167,6 @@ def busybox(path: StrPath | None = None, dest: StrPath | None = None) -> Path:
     :returns: the root directory, absolute
     :raises PlanError: there is no busybox, it needs libraries, or it does not list its names
     :raises FileExistsError: `dest` has something in it
-    :raises Unavailable: pyelftools is not installed
     """
     source = os.path.realpath(_find(os.fspath(path) if path else "busybox"))
     found = elf.read(source)

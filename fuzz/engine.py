@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from containerkit import extras
 from containerkit.errors import Unavailable
 
 LOOKED_AT = ("containerkit.image", "containerkit.dockerfile")
@@ -48,7 +49,7 @@ def atheris() -> Any:
     try:
         import atheris as found
     except ImportError:
-        raise Unavailable("fuzzing", probed="import atheris", remedy="pip install containerkit[fuzz]") from None
+        raise Unavailable("fuzzing", probed="import atheris", remedy=extras.command("fuzz")) from None
     return found
 
 

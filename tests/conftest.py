@@ -163,7 +163,6 @@ ORDINARY = pytest.StashKey[User]()
 @pytest.fixture(scope="session")
 def rootdir() -> Iterator[Path]:
     """A root directory with the common programs, readable by everybody.  Tests must not write to it."""
-    pytest.importorskip("elftools", reason="needs pyelftools: pip install containerkit[rootfs]")
     from containerkit import rootfs
 
     directory = Path(tempfile.mkdtemp(prefix="ck-rootdir-"))

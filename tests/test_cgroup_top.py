@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import containerkit as ck
+from containerkit import extras
 from containerkit.cgroup import CpuStat, MemoryStat, PidsStat, Stat
 from containerkit.cli import top
 
@@ -41,7 +42,8 @@ def test_without_rich_it_says_what_to_install() -> None:
     source = "import sys; sys.modules['rich'] = sys.modules['rich.live'] = None\n"
     source += "import argparse, containerkit as ck\nfrom containerkit.cli import top\n"
     source += "try: top._top(argparse.Namespace(delay=0, number=1))\nexcept ck.Unavailable as e: print(e.remedy)"
-    assert subprocess.run([sys.executable, "-c", source], capture_output=True, text=True).stdout == "pip install containerkit[top]\n"
+    expected = f"{extras.command('top')}\n"
+    assert subprocess.run([sys.executable, "-c", source], capture_output=True, text=True).stdout == expected
 
 
 @pytest.mark.root

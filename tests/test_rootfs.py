@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("elftools", reason="needs pyelftools: pip install containerkit[rootfs]")
-
 from containerkit import _tree, elf, rootfs
 from containerkit.errors import PlanError
 
@@ -402,14 +400,8 @@ def test_static_program_that_is_not_busybox(tmp_path: Path) -> None:
         rootfs.busybox(program)
 
 
-def test_without_pyelftools_says_what_to_install() -> None:
-    code = """
-import sys
-sys.modules["elftools"] = sys.modules["elftools.common.exceptions"] = None
-from containerkit import errors, rootfs
-try: rootfs.from_programs(["true"])
-except errors.Unavailable as error: print(error.remedy)
-"""
+def test_it_needs_no_library() -> None:
+    code = "import sys; sys.modules['elftools'] = None; from containerkit import rootfs; print(rootfs.from_programs(['true']))"
     repo = Path(rootfs.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(repo)}, capture_output=True, text=True)
-    assert done.stdout == "pip install containerkit[rootfs]\n", done.stderr
+    assert (done.returncode, done.stderr) == (0, "")

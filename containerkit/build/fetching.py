@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from .. import extras
 from ..errors import Unavailable
 from ..image.digest import CHUNK, Digest
 from .errors import BuildError
@@ -84,7 +85,7 @@ def _response(url: str) -> Iterator[Any]:
     try:
         import urllib3
     except ImportError as error:
-        raise Unavailable("ADD of a URL", probed=f"import urllib3: {error}", remedy="pip install containerkit[registry]") from error
+        raise Unavailable("ADD of a URL", probed=f"import urllib3: {error}", remedy=extras.command("registry")) from error
     retries = urllib3.Retry(connect=2, read=2, redirect=REDIRECTS, other=0)
     with urllib3.PoolManager(timeout=urllib3.Timeout(connect=CONNECT, read=READ), retries=retries) as pool, ExitStack() as opened:
         try:

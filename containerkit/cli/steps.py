@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .. import extras
 from ..errors import ContainerKitError
 from ..image.picture import printable
 from .progress import fancy
@@ -40,7 +41,7 @@ def steps(how: str) -> Iterator[Callable[[Event], None] | None]:
     """
     able = fancy(sys.stderr)
     if how == "tty" and not able:
-        raise ContainerKitError("--progress tty wants standard error to be a terminal, and rich (pip install containerkit[top])")
+        raise ContainerKitError(f"--progress tty wants standard error to be a terminal, and rich ({extras.command('top')})")
     if how == "quiet":
         yield None
     elif how == "plain" or not able:

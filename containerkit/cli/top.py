@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .. import extras
 from ..cgroup import Cgroup, Stat
 from ..errors import Unavailable
 from .parser import Parser
@@ -78,7 +79,7 @@ def _top(options: argparse.Namespace) -> int:
     try:
         from rich.live import Live
     except ImportError as error:
-        raise Unavailable("the verb top", probed=str(error), remedy="pip install containerkit[top]") from error
+        raise Unavailable("the verb top", probed=str(error), remedy=extras.command("top")) from error
     before: dict[str, Look] = {}
     with Live(auto_refresh=False) as live:
         count = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from .. import extras
 from ..errors import Unavailable
 from .digest import Readable
 from .errors import InvalidLayer, Unsupported
@@ -27,7 +28,7 @@ def library() -> Any:
     try:
         import zstandard
     except ImportError as error:
-        raise Unavailable("zstd", probed=f"import zstandard: {error}", remedy="pip install containerkit[zstd]") from error
+        raise Unavailable("zstd", probed=f"import zstandard: {error}", remedy=extras.command("zstd")) from error
     return zstandard
 
 

@@ -1,4 +1,4 @@
-"""Registries: where images are shared.  HTTP by urllib3 (``pip install containerkit[registry]``), all else is ours.
+"""Registries: where images are shared.  HTTP by urllib3 (the extra `registry`), all else is ours.
 
     client  registries                        one registry; many, each with its own settings
     pull  push                                an image in, an image out, and from one registry to another

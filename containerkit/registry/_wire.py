@@ -17,6 +17,7 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import unquote
 
+from .. import extras
 from ..errors import Unavailable
 from . import _work
 from .errors import ProtocolError, RegistryError, TooSlow, printable
@@ -26,7 +27,6 @@ __all__ = ["library", "pools"]
 
 HEADERS = 256 << 10  # bytes of one answer's status line and headers
 BUFFER = 64 << 10
-REMEDY = "pip install -U containerkit[registry]"
 CUT = (http.client.RemoteDisconnected, http.client.IncompleteRead)
 
 
@@ -35,9 +35,10 @@ def library() -> Any:
     try:
         import urllib3
     except ImportError as error:
-        raise Unavailable("talking to a registry", probed=f"import urllib3: {error}", remedy=REMEDY) from error
+        raise Unavailable("talking to a registry", probed=f"import urllib3: {error}", remedy=extras.command("registry")) from error
     if not hasattr(urllib3.HTTPResponse, "read1"):
-        raise Unavailable("talking to a registry", probed=f"urllib3 {version('urllib3')}, older than 2.2", remedy=REMEDY)
+        remedy = extras.command("registry", newer=True)
+        raise Unavailable("talking to a registry", probed=f"urllib3 {version('urllib3')}, older than 2.2", remedy=remedy)
     return urllib3
 
 

@@ -42,7 +42,6 @@ def yard() -> Iterator[Yard]:
 @pytest.fixture
 def based(yard: Yard) -> Yard:
     """With busybox, called base."""
-    pytest.importorskip("elftools", reason="needs pyelftools: pip install containerkit[rootfs]")
     yard.base(rootfs.busybox(dest=yard.directory / "busybox"), env=("PATH=/bin:/sbin:/usr/bin:/usr/sbin",))
     return yard
 

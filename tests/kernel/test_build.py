@@ -32,7 +32,6 @@ BOTH = "FROM base\nCOPY --from=a /etc/passwd /1\nCOPY --from=b /etc/passwd /2\n"
 @pytest.fixture
 def yard() -> Iterator[Yard]:
     """With busybox, called base."""
-    pytest.importorskip("elftools", reason="needs pyelftools: pip install containerkit[rootfs]")
     with yard_in_memory() as made:
         root = rootfs.busybox(dest=made.directory / "busybox")
         for name, lines in ACCOUNTS.items():

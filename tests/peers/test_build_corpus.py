@@ -34,7 +34,6 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def base(place: Path) -> Image:
-    pytest.importorskip("elftools", reason="needs pyelftools: pip install containerkit[rootfs]")
     return base_image(place / "base")
 
 

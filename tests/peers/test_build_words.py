@@ -57,7 +57,6 @@ def lines() -> list[str]:
 
 
 def test_words_are_understood_as_buildah_does() -> None:
-    pytest.importorskip("elftools", reason="needs pyelftools: pip install containerkit[rootfs]")
     with in_memory("words") as place:
         base, store = base_image(place / "tree"), Store(place / "store")
         store.put(base, BASE)

@@ -38,7 +38,6 @@ LISTED = "/data:\ncapable\nempty\nfull\nlink\nmarked\nmarked-directory\none\n\n/
 
 @pytest.fixture
 def image(tmp_path: Path) -> Image:
-    pytest.importorskip("elftools", reason="needs pyelftools: pip install containerkit[rootfs]")
     with in_memory("built") as place:
         store = Store(tmp_path / "store")
         store.put(base_image(place / "base"), BASE)
