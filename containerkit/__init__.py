@@ -11,6 +11,7 @@ A `Step` is a system call with a reason.  A part is anything with ``steps()``.  
 A `Process` is what a plan becomes.  There is no other mechanism.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from .image.store import Store
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library says nothing unless it is asked
 
 _LATER = dict.fromkeys(("Digest", "Image", "ImageConfig", "Index", "Layer", "Reference"), ".image") | {"Store": ".image.store"}
 

@@ -6,6 +6,7 @@ Building and printing one needs no privilege and no compiled extension, and touc
 from __future__ import annotations
 
 import html
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from .run import Result
 
 __all__ = ["Plan", "plan"]
+
+LOG = logging.getLogger(__name__)
 
 Word = str | bytes | os.PathLike[str]
 
@@ -165,7 +168,14 @@ class Plan:
         streams = (stdin, stdout, stderr)
         check(streams)
         passed = _passed(fds)
-        return spawn(self.program(streams, passed), streams, passed)
+        process = spawn(self.program(streams, passed), streams, passed)
+        LOG.debug("pid %d runs %s, %d words, after %d steps", process.pid, self._called, len(self.argv), len(self.timeline.steps))
+        return process
+
+    @property
+    def _called(self) -> str:
+        """The program's name.  Its arguments and its environment may hold secrets: they are in no log."""
+        return os.fsdecode(self.argv[0]) if self.argv else "nothing"
 
     def program(self, streams: tuple[Stream, Stream, Stream] = (None, None, None), passed: Iterable[int] = ()) -> Program:
         """The compiled plan, made once for each set of redirected streams."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import subprocess
 import time
@@ -19,6 +20,8 @@ from .step import Part
 from .trace import Trace
 
 __all__ = ["Result", "Watch", "run"]
+
+LOG = logging.getLogger(__name__)
 
 StoppedBy = Literal["oom", "pids", "timeout", "signal"] | None
 
@@ -99,6 +102,7 @@ def run_plan(made: Plan, *, timeout: float | None = None, input: bytes | None = 
         with made.spawn(stdin=DEVNULL if input is None else PIPE, stdout=PIPE, stderr=PIPE) as process:
             stopped_by, (out, err) = _talk(process, input, None if timeout is None else max(0.0, timeout - (time.monotonic() - begin)))
             result = _watched(_result(process, out, err, stopped_by, time.monotonic() - begin), watches, process.returncode or 0)
+    LOG.debug("pid %d: exit code %d, stopped by %s, %.3f s", process.pid, result.exit_code, result.stopped_by, result.seconds)
     if check and result.exit_code:
         raise Failed(result)
     return result

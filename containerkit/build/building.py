@@ -131,8 +131,8 @@ def _check_types(context: object, dockerfile: object) -> None:
     """:raises WrongType: no context, or no Dockerfile"""
     if not checks.is_path(context) and not hasattr(context, "read"):
         raise WrongType(f"a build's context is a directory, or a tar: its path, its bytes or an open file, not {checks.said(context)}")
-    if dockerfile is not None:
-        checks.path(dockerfile, "dockerfile")
+    if dockerfile is not None and not checks.is_path(dockerfile):
+        raise WrongType(f"dockerfile is a path, or the text itself as bytes, not {checks.said(dockerfile)}")
 
 
 def _check(network: str, compression: str) -> None:

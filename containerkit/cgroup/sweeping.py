@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from functools import cache
 
@@ -12,6 +13,8 @@ from .owner import abandoned, living
 from .places import forget, hierarchy_of, remove_tree, world_of
 from .world import processes, put
 
+LOG = logging.getLogger(__name__)
+
 __all__ = ["found", "make_room", "sweep", "sweep_once"]
 
 
@@ -19,9 +22,12 @@ def sweep() -> list[str]:
     """Kills and removes the groups of owners that ended without doing so.  Returns the directories."""
     swept: list[str] = []
     for path in abandoned():
-        with contextlib.suppress(CgroupError, Unavailable, TimeoutError):
+        try:
             _end(path)
             swept.append(path)
+            LOG.debug("%s was left by a process that ended: removed", path)
+        except (CgroupError, Unavailable, TimeoutError) as error:
+            LOG.debug("%s was left by a process that ended: skipped, %s", path, error)
     return swept
 
 

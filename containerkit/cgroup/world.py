@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import select
 import signal
@@ -15,6 +16,7 @@ from .hierarchy import Hierarchy, read_file
 
 __all__ = ["Deadline", "World", "Write", "await_ends", "end_all", "processes", "put", "put_all", "refusal", "tree"]
 
+LOG = logging.getLogger(__name__)
 LEAF = 2  # links of a directory without directories: the kernel counts them in a group as on a disk
 Write = tuple[str, str]
 """A file's name and what is written to it."""
@@ -144,6 +146,8 @@ def put_all(path: str, writes: Iterable[Write]) -> None:
         if len(refused) == len(waiting):
             raise refused[0][1]
         waiting = [write for write, _ in refused]
+        for (name, text), _ in refused:
+            LOG.debug("%s/%s: %s is tried again after the others", path, name, text)
 
 
 def _refused(path: str, name: str, text: str) -> CgroupError | None:

@@ -8,6 +8,8 @@ started, 126 and 127 where the program of an image cannot be executed or is not 
 from __future__ import annotations
 
 import argparse
+import errno
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -15,10 +17,15 @@ from typing import Any
 
 from .. import __version__
 from ..errors import ContainerKitError
+from . import debugging, streams
 from .human import complain
 from .parser import STORE, Parser
 
 __all__ = ["main"]
+
+LOST = (errno.EBADF, errno.ENOSPC)  # of a file without a name: what we were started with
+INTERRUPTED = 130  # by Ctrl-C, as a shell says it
+LOG = logging.getLogger(__name__)
 
 RUN = {
     "run": ("container", "run a program in a container"),
@@ -72,28 +79,43 @@ MACHINE = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns its exit code: the program's own for `run`, 125 for an error of ours, 2 for bad usage."""
-    options = _parser().parse_args(argv)
-    failed = getattr(options, "failed", 125)
+    streams.repair()
+    chosen = argparse.Namespace()
+    return streams.finish(lambda: _main(argv, chosen), lambda: _failed(chosen), complain)
+
+
+def _main(argv: Sequence[str] | None, options: argparse.Namespace) -> int:
     try:
+        _parser().parse_args(argv, options)
+        if getattr(options, "debug", False):
+            debugging.tell_all()
         code = int(options.verb(options))
         sys.stdout.flush()
         return code
     except ContainerKitError as error:
+        LOG.debug("%s", type(error).__name__, exc_info=True)
         complain(str(error))
-        return getattr(error, "shell_code", failed)
+        return getattr(error, "shell_code", _failed(options))
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        sys.stderr.close()
-        return 141
+        return streams.READER_GONE
     except OSError as error:
-        complain(": ".join(str(word) for word in (error.filename, error.strerror or error) if word is not None))
-        return failed
+        LOG.debug("%s", type(error).__name__, exc_info=True)
+        about = error.filename or ("standard input or output" if error.errno in LOST else None)
+        complain(": ".join(str(word) for word in (about, error.strerror or error) if word is not None))
+        return _failed(options)
+
+
+def _failed(options: argparse.Namespace) -> int:
+    """The exit code of an error of ours, as the verb has it."""
+    return int(getattr(options, "failed", 125))
 
 
 def _parser() -> Parser:
     parser = Parser(prog="containerkit", description="container primitives, one at a time", mixed=False)
     parser.add_argument("--version", action="version", version=f"containerkit {__version__}")
+    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="tell what is done; also after the verb")
     parser.add_argument("--store", metavar="DIR", help=f"where images are; {STORE}, or the user's own directory unless given")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Parser)
     _add(verbs, RUN | STORED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from ..doctor import doctor
 from . import demo
@@ -22,7 +21,7 @@ def _declare_demo(parser: Parser) -> None:
 
 def _doctor(options: argparse.Namespace) -> int:
     report = doctor()
-    print(json.dumps(report.to_json(), indent=2) if options.json else report)
+    print(report.to_json() if options.json else report)
     return 0
 
 

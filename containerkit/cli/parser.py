@@ -30,6 +30,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, fill: Callable[[Parser], object] | None = None, mixed: bool = True, **more: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **more})
         self.mixed, self._fill = mixed, fill
+        if fill:
+            self.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As argparse has it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from .tar import Entry
 
 __all__ = ["SKIPPABLE", "Attributes", "Skipped"]
 
+LOG = logging.getLogger(__name__)
 HANDLE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 SKIPPABLE = ("devices", "xattrs")
 REFUSALS = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP)
@@ -87,6 +89,7 @@ class Attributes:
         if what not in self.skip or error.errno not in REFUSALS:
             raise CannotUnpack(error.errno or 0, entry.name, f"{detail}: {error.strerror}; {HINTS[what]}") from error
         self.skipped.append(Skipped(entry.name, what, detail))
+        LOG.debug("skipped %s of %r: %s", what, entry.name, detail)
 
     def _xattrs(self, target: int | str, entry: Entry) -> None:
         for name, value in entry.xattrs.items():

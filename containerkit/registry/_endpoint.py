@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import re
 import socket
@@ -21,6 +22,8 @@ from .errors import Absent, ProtocolError
 from .patience import Retries, Timeouts, insist
 
 __all__ = ["Endpoint"]
+
+LOG = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 HUB, HUB_HOST = "docker.io", "registry-1.docker.io"
@@ -112,6 +115,7 @@ class Endpoint:
         """
 
         def once() -> Response:
+            LOG.debug("%s %s", method, target(self.base, path).partition("?")[0])  # behind it there may be a signature
             response = self._authorized(method, target(self.base, path), scopes, headers or {}, body, wait)
             if response.status not in ok:
                 raise response.refusal()

@@ -6,6 +6,7 @@ Registry("example.com", timeouts=Timeouts(read=10), retries=Retries(attempts=2))
 from __future__ import annotations
 
 import email.utils
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from .errors import Absent, Refused, RegistryError, ServerError, TooManyRequests
 
 __all__ = ["Retries", "Timeouts", "insist", "seconds_after"]
 
+LOG = logging.getLogger(__name__)
 Result = TypeVar("Result")
 LASTING = (Absent, TooSlow, Untrusted)  # who types a wrong name does not want to wait before being told
 
@@ -82,6 +84,7 @@ def insist(action: Callable[[], Result], retries: Retries) -> Result:
             pause = retries.pause(attempt, getattr(error, "after", None)) if may_pass(error) else None
             if pause is None:
                 raise
+            LOG.debug("%s: tried again in %.1f s", type(error).__name__, pause)  # its text may have a signed URL
         attempt += 1
         _work.sleep(pause)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .client import Registry
 
 __all__ = ["RemoteBlobs", "Stream"]
+
+LOG = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 ENOUGH = 4 << 20  # bytes after which a cut connection is a new misfortune, and not the same again
@@ -132,6 +135,7 @@ class Stream:
         pause = self._place.retries.pause(self._failures, getattr(error, "after", None)) if passing else None
         if pause is not None:
             self._failures += 1
+            LOG.debug("%s: the rest of %s is asked for in %.1f s", type(error).__name__, self._descriptor.digest.short, pause)
             _work.sleep(pause)
         elif self._others:
             self._place, self._failures = self._others.pop(0), 0
