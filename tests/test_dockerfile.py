@@ -535,3 +535,54 @@ def test_ranges_of_ports_cost_nothing_before_they_are_needed() -> None:
     dockerfile = parse("FROM a\n" + "EXPOSE 0-65535\n" * 2000)
     assert time.process_time() - started < 10
     assert len(dockerfile.stages[0].instructions[0].expand({}).ports) == 65536  # type: ignore[attr-defined]
+
+
+COMMENTED = """
+FROM alpine # c
+FROM alpine AS x # c
+FROM alpine #c
+ENV A=b # c
+ENV A=b\t# c
+LABEL a=b # c
+COPY a b # c
+ADD a b # c
+EXPOSE 80 # c
+STOPSIGNAL SIGTERM # c
+SHELL ["a"] # c
+HEALTHCHECK NONE # c
+HEALTHCHECK --interval=5s # c
+ONBUILD ENV A=b # c
+""".strip().split("\n")
+ARGUMENTS = """
+RUN x # c
+CMD x # c
+ENTRYPOINT x # c
+ENV A b # c
+ENV A="b # c"
+ARG A=b # c
+VOLUME /x # c
+USER app # c
+WORKDIR /a # c
+HEALTHCHECK CMD x # c
+MAINTAINER me # c
+""".strip().split("\n")
+
+
+@pytest.mark.parametrize("line", COMMENTED)
+def test_where_docker_refuses_a_comment_at_the_end_the_error_says_where_comments_go(line: str) -> None:
+    text = line if line.startswith("FROM") else f"FROM x\n{line}"
+    with pytest.raises(DockerfileError, match="a comment needs a line of its own") as caught:
+        parse(f"{text}\n")
+    assert caught.value.line == text.count("\n") + 1
+
+
+@pytest.mark.parametrize("line", ARGUMENTS)
+def test_where_docker_takes_a_number_sign_as_an_argument_it_is_one(line: str) -> None:
+    assert "#" in str(parse(f"FROM x\n{line}\n"))
+
+
+@pytest.mark.parametrize("line", ["ENV A=b c", 'ENV A="b # c" d', "RUN --mount=type=bind # c", "EXPOSE x"])
+def test_other_errors_say_nothing_of_comments(line: str) -> None:
+    with pytest.raises(DockerfileError) as caught:
+        parse(f"FROM x\n{line}\n")
+    assert "comment" not in str(caught.value)

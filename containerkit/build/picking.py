@@ -11,6 +11,7 @@ import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..dockerfile.parser import ALONE
 from ..dockerfile.patterns import BadPattern, Pattern
 from .errors import BuildError
 from .tree import Node, Tree
@@ -50,7 +51,8 @@ def pick(tree: Tree, source: str, *, parents: bool = False, owned: bool = False)
     literal, cut = all(part is not None and part.is_literal for part in parts), len(clean(before)) + 1 if clean(before) else 0
     paths = list(_expand(tree, b"", parts))
     if not paths and literal:
-        raise BuildError(f"{source!r} is not there, or .dockerignore hides it")
+        hint = f"; {ALONE}" if source.startswith("#") else ""
+        raise BuildError(f"{source!r} is not there, or .dockerignore hides it{hint}")
     found = [(path, tree.get(tree.follow(path))) for path in paths]
     picks = [
         Pick(tree, node, path[cut:], True, owned, tuple(_above(tree, path, cut)))

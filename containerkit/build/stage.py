@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from ..accounts import Account, account
+from ..dockerfile.parser import ALONE
 from ..dockerfile import instructions as dockerfile
 from ..dockerfile.predefined import PROXIES
 from ..errors import ContainerKitError, DockerfileError, PlanError
@@ -156,7 +157,7 @@ def _account(user: str, tree: Tree) -> Account:
     try:
         return account(user, lambda path: tree.read(os.fsencode(path)))
     except PlanError as error:
-        raise BuildError(f"USER {user}: {error}") from error
+        raise BuildError(f"USER {user}: {error}" + (f"; {ALONE}" if " #" in user else "")) from error
 
 
 # --- RUN --------------------------------------------------------------------------------------------------------

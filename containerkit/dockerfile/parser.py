@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
+from ..errors import DockerfileError
 from ._base import Heredoc, Instruction
 from ._commands import Cmd, Entrypoint, Healthcheck
 from ._context import Context
@@ -23,7 +24,7 @@ from ._split import NotStrings, Statement, array, statement
 from .file import Dockerfile, Stage
 from .words import Remark, Where
 
-__all__ = ["parse", "parse_trigger"]
+__all__ = ["ALONE", "parse", "parse_trigger"]
 
 NO_TRIGGERS = ("FROM", "MAINTAINER", "ONBUILD")
 WITH_HEREDOCS = ("ADD", "COPY", "RUN")
@@ -68,6 +69,25 @@ def _instruction(line: Line, reader: Reader) -> Instruction:
     """The instruction of a line, and of the heredocs that follow it."""
     _refuse_bytes(line.text, line.at)
     divided = statement(line, reader.escape)
+    try:
+        return _read(line, divided, reader)
+    except DockerfileError as error:
+        if not _comment_behind(divided):
+            raise
+        place = {"name": error.name, "line": error.line, "column": error.column, "source": error.source}
+        raise DockerfileError(f"{error.text}; {ALONE}", **place) from None  # type: ignore[arg-type]
+
+
+def _comment_behind(divided: Statement) -> bool:
+    """Whether somebody may have meant the end of an instruction as a comment.  To the shell of a command it is one."""
+    found = re.search(r"(?:^|\s)#", divided.rest)
+    if found is None or divided.keyword.upper() in OF_SHELLS:
+        return False
+    before = divided.rest[: found.start()]
+    return not (before.count('"') % 2 or before.count("'") % 2)  # inside quotes it is text
+
+
+def _read(line: Line, divided: Statement, reader: Reader) -> Instruction:
     inner = divided
     if divided.keyword.upper() == "ONBUILD" and divided.rest:
         inner = statement(line, reader.escape, divided.start)
@@ -78,6 +98,10 @@ def _instruction(line: Line, reader: Reader) -> Instruction:
     if inner is not divided:
         instruction(Context(inner, heredocs, common, lambda remark: None))
     return instruction(Context(divided, heredocs, common, reader.remarks.append))
+
+
+ALONE = "a comment needs a line of its own: # begins one only at the start of a line"
+OF_SHELLS = {"RUN", "CMD", "ENTRYPOINT"}
 
 
 def _refuse_bytes(text: str, at: Callable[[int], Where]) -> None:
