@@ -31,6 +31,7 @@ from .errors import (
     PlanError,
     RegistryError,
     StepError,
+    StepRefused,
     Unavailable,
     WrongType,
 )
@@ -115,6 +116,7 @@ __all__ = [
     "Side",
     "Step",
     "StepError",
+    "StepRefused",
     "Store",
     "Trace",
     "Unavailable",

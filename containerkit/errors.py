@@ -4,6 +4,7 @@
     ├── PlanError      (also ValueError)   the plan contradicts itself; nothing was touched
     │   └── WrongType  (also TypeError)    an argument of a type that the call does not take
     ├── StepError      (also OSError)      a system call of the plan failed; knows which, why and what it means
+    │   └── StepRefused  (PermissionError)  one that the kernel does not allow this user: EPERM or EACCES
     ├── Unavailable                        this machine cannot do it; says what was probed and what would help
     ├── Failed                             a program run with check=True did not exit with 0
     ├── LayerError     (also OSError)      a layer is not in the state the call needs
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BuildError", "CgroupError", "ContainerKitError", "DockerfileError", "Failed", "ImageError", "LayerError", "PlanError",
-    "RegistryError", "StepError", "Unavailable", "WrongType",
+    "RegistryError", "StepError", "StepRefused", "Unavailable", "WrongType",
 ]  # fmt: skip
 
 
@@ -139,6 +140,8 @@ class StepError(ContainerKitError, OSError):
 
     def __init__(self, step: Step, errno: int, *, trace: Trace, detail: str = "") -> None:
         OSError.__init__(self, errno, os.strerror(errno) if errno else "too small a result")
+        if type(self) is StepError and errno in (errno_module.EPERM, errno_module.EACCES):
+            self.__class__ = StepRefused  # as OSError itself does by number, so that `except PermissionError` sees it
         self.step, self.trace, self.detail = step, trace, detail
         self.hint = detail or step.hint_for(errno)
 
@@ -155,3 +158,7 @@ class StepError(ContainerKitError, OSError):
         asked = f"        (asked for by {self.step.part})" if self.step.part else ""
         side, phase = self.step.side.value, self.step.phase.name.lower()
         return f"step {number} of {count}, {side}, phase {phase}: {self.step.why}{asked}"
+
+
+class StepRefused(StepError, PermissionError):
+    """One system call of a plan was not allowed: EPERM or EACCES.  A `StepError` becomes one by its number."""

@@ -326,7 +326,7 @@ class LayerFS(OneProcess):
         """Mounts it on the host, for as long as the `with` lasts.  Needs root.
 
         :param at: an existing directory; a temporary one unless given
-        :raises PermissionError: the caller may not mount
+        :raises StepRefused: the caller may not mount; it is a PermissionError
         """
         place = Scratch("mounted") if at is None else None
         target = str(place.path / "root") if place else os.path.abspath(at or "")

@@ -25,6 +25,7 @@ import containerkit as ck
 from containerkit import dockerfile, mounts, ns
 from containerkit.cgroup.hierarchy import Hierarchy, _the
 from containerkit.dockerfile.file import Dockerfile, Stage
+from containerkit.errors import StepRefused
 from containerkit.frozen import FrozenDict
 from containerkit.image.blobs import MemoryBlobs, TemporaryBlobs
 from containerkit.image.comparison import Comparison
@@ -124,6 +125,8 @@ def made(kind: type) -> Any:
         for field in dataclasses.fields(kind):
             object.__setattr__(value, field.name, example(hints[field.name]))
         return value
+    if kind is StepRefused:
+        return ck.StepError(STEP, 1, trace=trace())
     if "__init__" not in {name for c in kind.__mro__ if c.__module__.startswith("containerkit") for name in vars(c)}:
         return kind(13, "what was wrong", "/some/file") if issubclass(kind, OSError) else kind("what was wrong")
     hints = typing.get_type_hints(kind.__init__, vars(importlib.import_module(kind.__module__)) | LENT)
@@ -155,6 +158,16 @@ def test_an_error_crosses_with_its_text_and_its_attributes(kind: type[BaseExcept
         assert shown(arrived) == shown(error)
         assert getattr(arrived, "filename", None) == getattr(error, "filename", None)
         assert arrived.__notes__ == ["by the way"]
+
+
+def test_what_the_kernel_does_not_allow_is_a_permission_error() -> None:
+    for number in (1, 13):
+        error = ck.StepError(STEP, number, trace=trace())
+        assert isinstance(error, PermissionError)
+        for way in WAYS:
+            assert isinstance(way(error), PermissionError)
+            assert (way(error).errno, str(way(error))) == (number, str(error))
+    assert not isinstance(ck.StepError(STEP, 2, trace=trace()), PermissionError)
 
 
 def test_an_error_of_a_class_that_users_wrote_crosses_without_their_help() -> None:
