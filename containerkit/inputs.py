@@ -6,9 +6,11 @@ All are close-on-exec in the caller, and above every number that the child's dup
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
+import threading
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -65,6 +67,19 @@ def memfd(name: str, data: bytes, seals: int) -> int:
     return fd
 
 
+PIDFD_THREAD = os.O_EXCL  # since Linux 6.9
+
+
+def calling_thread() -> int:
+    """A pidfd of the calling thread; before Linux 6.9, of its process.  :see: pidfd_open(2)"""
+    try:
+        return os.pidfd_open(threading.get_native_id(), PIDFD_THREAD)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return os.pidfd_open(os.getpid())
+
+
 class Inputs:
     """The descriptors of one spawn.  close() closes those it made."""
 
@@ -92,7 +107,7 @@ class Inputs:
         if source == SYNC:
             return self._make_sync()
         if source == CALLER:
-            return self._keep(self._raised(os.pidfd_open(os.getpid())))
+            return self._keep(self._raised(calling_thread()))
         if source == HELPER:
             return self._keep(self._raised(memfd("ck-helper", helper(), SEALS | fcntl.F_SEAL_WRITE)))
         assert source == IMAGE, source

@@ -14,9 +14,11 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from . import guardian
 from .actor import Actor
 from .autopsy import interpreter
 from .errors import StepError
+from .frame import GUARDIAN, OWN
 from .inputs import Inputs, fileno
 from .process import Process, run_undo
 from .program import Program, extension
@@ -53,7 +55,7 @@ class _Spawn:
 
     def run(self, opened: Streams, given: Mapping[str, int]) -> Process:
         try:
-            self._spawn(given)
+            self._spawn(given | self._guardian())
             trace = self.trace()
         except BaseException:
             self._abort()
@@ -64,6 +66,13 @@ class _Spawn:
             self.parent.close_slots()
             opened.close_child_ends()
         return Process(self.parent.pid, self.pidfd, trace, opened.ours, opened.master, self.parent.undo, self.program.forks)
+
+    def _guardian(self) -> dict[str, int]:
+        """The socket on which the child registers; it also holds the place of the child's own pidfd until there is one."""
+        if GUARDIAN not in self.program.timeline.inputs.values():
+            return {}
+        door = guardian.door()
+        return {GUARDIAN.name: door, OWN.name: door}
 
     def _spawn(self, given: Mapping[str, int]) -> None:
         at = self.program.clone

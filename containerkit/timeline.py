@@ -124,7 +124,7 @@ class _Fold:
         body = [s for s in rest if not s.joins and s.phase < Phase.EXEC]
         last = [s for s in rest if not s.joins and s.phase is Phase.EXEC]
         body = sorted([*frame.session(self.options), *body, *frame.working_directory(self.options)], key=lambda s: (s.phase, s.order))
-        body = [*joins, *self._fork(joins), *_with_root(body)]
+        body = [*joins, *self._fork(joins), *frame.register(self.options), *_with_root(body)]
         foreign = any(s.claims == "root" for s in steps)
         helper = frame.become_helper("join", guarded=bool(joins)) if self.apart else []
         child = [*helper, *body, *frame.execute(last, self.options, apart=self.apart, foreign=foreign)]
@@ -207,9 +207,17 @@ def _wanted(step: Step, saved: set[Slot]) -> list[Fd]:
                 wanted.append(arg)
             case Slot() if arg in saved:
                 wanted.append(Fd(arg.name))
-            case Bytes(words=words) if words:
-                wanted += [word for _, word in words if isinstance(word, Fd)]
+            case Bytes():
+                wanted += _named(arg)
     return wanted
+
+
+def _named(memory: Bytes) -> list[Fd]:
+    """The descriptors whose numbers stand in memory, or in memory that it points to."""
+    named: list[Fd] = []
+    for _, word in memory.words:
+        named += [word] if isinstance(word, Fd) else _named(word) if isinstance(word, Bytes) else []
+    return named
 
 
 def _numbered(step: Step, inputs: Mapping[int, Fd]) -> Step:
