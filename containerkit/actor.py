@@ -34,9 +34,13 @@ class Actor:
         self.undo: list[Callable[[], None]] = []
         self.lib, self.ffi = extension().lib, extension().ffi
 
-    def make(self, step: Step, place: int) -> int:
-        """Makes one step of the parent's: a result, or a negated error number."""
-        self.trace[place] = self._tool(step.call) if isinstance(step.call, Tool) else self._call(step.call)
+    def make(self, step: Step, place: int, seconds: float | None = None) -> int:
+        """Makes one step of the parent's: a result, or a negated error number.
+
+        :param seconds: what a tool has at most
+        :raises subprocess.TimeoutExpired: the tool took longer, and was killed
+        """
+        self.trace[place] = self._tool(step.call, seconds) if isinstance(step.call, Tool) else self._call(step.call)
         result = self.trace[place][0]
         if step.save and result >= 0:
             self.slots[step.save.name] = result
@@ -53,11 +57,11 @@ class Actor:
         self.lib.ck_call(trace, number(call.name), *values, *[0] * (6 - len(values)))
         return trace.result, trace.begin, trace.end
 
-    def _tool(self, tool: Tool) -> Raw:
+    def _tool(self, tool: Tool, seconds: float | None) -> Raw:
         begin = self.lib.ck_clock()
         argv = [a.replace("{pid}", str(self.pid)) for a in tool.argv]
         try:
-            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=seconds)
         except OSError as error:
             raise Unavailable(tool.name, probed=f"running {argv[0]}: {error.strerror}", remedy=tool.remedy) from error
         self.said = done.stderr.decode(errors="replace").strip() if done.returncode else ""

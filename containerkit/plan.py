@@ -149,14 +149,18 @@ class Plan:
     # --- doing ---------------------------------------------------------------------------------------------------
 
     def spawn(
-        self, *, stdin: Stream = None, stdout: Stream = None, stderr: Stream = None, fds: Mapping[int, Stream] | None = None
-    ) -> Process:
+        self, *, stdin: Stream = None, stdout: Stream = None, stderr: Stream = None, fds: Mapping[int, Stream] | None = None,
+        timeout: float | None = None,
+    ) -> Process:  # fmt: skip
         """Makes the process.  On return it runs its program.
 
         :param stdin, stdout, stderr: as in `subprocess`: None to inherit, PIPE, DEVNULL, STDOUT, a file or a descriptor;
             or PTY, for all three
         :param fds: more descriptors for the program: number there -> file or descriptor here
+        :param timeout: seconds from this call until the program runs, or None to wait for ever: processes of a namespace
+            that is joined may stop the child, and a tool such as newuidmap(1) may hang
         :raises StepError: a step failed; nothing is left behind
+        :raises subprocess.TimeoutExpired: the program does not run in time; nothing is left behind
         :raises Unavailable: this kernel lacks something the plan asks for
         """
         from .spawn import spawn
@@ -167,7 +171,7 @@ class Plan:
         for number, stream in passed.items():
             if number < 3 or stream is None or (isinstance(stream, int) and stream < 0):
                 raise PlanError(f"fds wants numbers from 3 and open files, not {number}: {stream!r}")
-        return spawn(self.program(streams, passed), streams, passed)
+        return spawn(self.program(streams, passed), streams, passed, timeout)
 
     def program(self, streams: tuple[Stream, Stream, Stream] = (None, None, None), passed: Iterable[int] = ()) -> Program:
         """The compiled plan, made once for each set of redirected streams."""

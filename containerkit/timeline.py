@@ -9,6 +9,7 @@ change of side.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,12 @@ class Timeline:
     steps: tuple[Step, ...]
     inputs: Mapping[int, Fd]
     autopsy: tuple[Step, ...] = ()
+
+    @property
+    def what(self) -> str:
+        """The program that the plan runs, as a message names it."""
+        paths = [s.call.args[0] for s in self.steps if s.call.name == "execve"]
+        return os.path.basename(os.fsdecode(paths[0])) if paths and isinstance(paths[0], bytes) else "the program"
 
     @property
     def needs_sync(self) -> bool:
