@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .errors import ContainerKitError, StepError, Unavailable
-from .inputs import fileno
+from .inputs import Inputs, fileno
+from .procfs import PROC
 from .program import extension, number
 from .step import Step
 from .syscalls import Arg, Bytes, Call, Fd, Shown, Slot, Tool
@@ -20,14 +21,15 @@ WORD = 0xFFFFFFFFFFFFFFFF
 class Actor:
     """This process making steps: its slots, its trace, and its way back.
 
-    :ivar pid: the child's, once there is one: ``/proc/{pid}/`` in a path, ``{pid}`` in a tool's argument
+    :ivar pid: the child's, once there is one: ``{pid}/`` in a path, ``{pid}`` in a tool's argument
     :ivar slots: name -> descriptor that a step opened and none closed yet
     :ivar trace: the step's place -> what it returned, and when
     :ivar undo: the ways back, in the order they came
     :ivar said: what the last tool that failed wrote
     """
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: Inputs | None = None) -> None:
+        self.inputs = inputs
         self.pid, self.said = -1, ""
         self.slots: dict[str, int] = {}
         self.trace: dict[int, Raw] = {}
@@ -80,6 +82,8 @@ class Actor:
         match arg:
             case Slot():
                 return self.slots[arg.name]
+            case Fd(name=PROC.name) if self.inputs:
+                return self.inputs.proc()
             case Fd(source=int() | object() as source):
                 return fileno(source)
             case Shown():
@@ -89,7 +93,7 @@ class Actor:
             case int():
                 return int(arg)
             case bytes() | Bytes():
-                data = (arg + b"\0" if isinstance(arg, bytes) else self._filled(arg)).replace(b"/proc/{pid}/", b"/proc/%d/" % self.pid)
+                data = (arg + b"\0" if isinstance(arg, bytes) else self._filled(arg)).replace(b"{pid}/", b"%d/" % self.pid)
                 alive.append(self.ffi.from_buffer(data))
                 return int(self.ffi.cast("uintptr_t", alive[-1]))
         raise ContainerKitError(f"the parent cannot pass {arg}")

@@ -10,8 +10,10 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from . import syscalls
+from . import procfs, syscalls
+from .errors import Unavailable
 from .step import Phase, Step
 from .syscalls import AT_EMPTY_PATH, Bytes, Call, Fd, Field, Shown, Slot, Space, Strings
 
@@ -32,6 +34,7 @@ class Options:
     new_session: bool = True
     share_memory: bool = True
     hide_executable: bool | None = None
+    keep_keyring: bool = False
     redirected: frozenset[int] = frozenset()
     passed: frozenset[int] = frozenset()
     terminal: bool = False
@@ -107,7 +110,11 @@ def exposed() -> bool:
     Until its exec a child that shares our memory *is* our program there, so a root whose program, or whose program's
     interpreter, is a link to /proc/self/exe would run the host's own file (CVE-2019-5736).
     """
-    return not os.path.lexists("/proc/self/exe") or os.access("/proc/self/exe", os.W_OK, effective_ids=True)
+    try:
+        with procfs.proven() as proc:
+            return os.access("self/exe", os.W_OK, dir_fd=proc, effective_ids=True)
+    except Unavailable:  # nothing is known about the file
+        return True
 
 
 def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: bool) -> list[Step]:
@@ -185,7 +192,7 @@ def register(options: Options) -> list[Step]:
         32: "the guardian of this process was killed a moment ago: spawn again",
         109: "too many descriptors of this user are on their way: raise the limit of open files (RLIMIT_NOFILE)",
     }
-    steps = [
+    steps: list[tuple[Call, str, dict[str, Any]]] = [
         (Call("getpid", ()), "the child's own number, in its pid namespace", {"save": pid}),
         (Call("pidfd_open", (pid, 0)), "a descriptor of the child itself", {"save": pidfd}),
         (syscalls.dup3(pidfd, OWN, syscalls.O.CLOEXEC), "under a number that a message can name", {}),

@@ -36,22 +36,24 @@ NOT_ALLOWED, NOT_POSSIBLE, NOT_THERE = 1, 22, 38  # EPERM, EINVAL, ENOSYS
 class _Guardian:
     """Our end of the socket to a guardian.
 
+    :ivar fd: the descriptor
     :ivar key: device and inode of the socket: a caller that closes descriptors it does not know may have closed this one
     """
 
     def __init__(self) -> None:
-        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             _start(theirs.fileno())
-        self.key = _key(self.socket.fileno())
+            self.fd = ours.detach()
+        self.key = _key(self.fd)
         self.poll = select.poll()
-        self.poll.register(self.socket, 0)  # hang-up is always reported
+        self.poll.register(self.fd, 0)  # hang-up is always reported
 
     def open(self) -> bool:
         """Whether the descriptor is still the one that was made here."""
         try:
-            return _key(self.socket.fileno()) == self.key
+            return _key(self.fd) == self.key
         except OSError:
             return False
 
@@ -78,13 +80,13 @@ def door() -> int:
                 _retired.extend([_current] if _current else [])
                 _current = _Guardian()
             found = _current
-    return found.socket.fileno()
+    return found.fd
 
 
 def descriptors() -> set[int]:
     """The descriptors that this module keeps open in this process."""
     known = [*_retired, *([_current] if _current else [])]
-    return {each.socket.fileno() for each in known if each.open()}
+    return {each.fd for each in known if each.open()}
 
 
 def _forget() -> None:
@@ -93,7 +95,8 @@ def _forget() -> None:
     known, _current, _lock = [*_retired, *([_current] if _current else [])], None, threading.Lock()
     _retired.clear()
     for each in known:
-        each.socket.close() if each.open() else each.socket.detach()
+        if each.open():
+            os.close(each.fd)
 
 
 os.register_at_fork(after_in_child=_forget)
@@ -141,7 +144,10 @@ def _steps(stays: bool) -> Iterable[Step]:
     ]
     closed = "none of the caller's files stays open"
     calls += [(syscalls.close_range(first, last), closed, frozenset()) for first, last in ((2, 2), (4, 0xFFFFFFFF))]
-    calls += [(syscalls.setsid(), "no terminal's signals", frozenset()), (syscalls.chdir("/"), "no directory of the caller's in use", frozenset())]
+    calls += [
+        (syscalls.setsid(), "no terminal's signals", frozenset()),
+        (syscalls.chdir("/"), "no directory of the caller's in use", frozenset()),
+    ]
     spaces = CLONE.NEWNET | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWCGROUP
     # A thread may be in other namespaces than its process.  Where this fails, one of them may live as long as this process.
     calls += [(syscalls.setns(LIFE, spaces), "no namespace of one thread's in use", frozenset({NOT_ALLOWED, NOT_POSSIBLE, NOT_THERE}))]

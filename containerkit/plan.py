@@ -38,6 +38,7 @@ def plan(
     new_session: bool = True,
     share_memory: bool = True,
     hide_executable: bool | None = None,
+    keep_keyring: bool = False,
 ) -> Plan:
     """Folds parts into a plan.  Their order does not matter, except among those of one phase.
 
@@ -45,15 +46,18 @@ def plan(
     :param run: the program and its arguments; a name without a slash is looked up in ``env["PATH"]``, inside
     :param env: the whole environment; empty unless given
     :param cwd: the working directory, inside; ``/`` in a root of its own, otherwise the caller's
-    :param die_with_parent: kill the program when the thread that spawned it ends
+    :param die_with_parent: kill the program when the thread that spawned it ends, also one that took its death signal back:
+        a guardian process does it.  What shares the caller's pid namespace and user can kill the guardian, as it can the caller
     :param new_session: lead a session of its own, so that no terminal of the caller's is within reach
     :param share_memory: False makes the child an image of its own before anything else happens; slower
     :param hide_executable: execute the program from another image than the caller's, so that no link to /proc/self/exe in
         its root leads to the caller's own executable; done unless said where there is a root and the file could be written
+    :param keep_keyring: the program keeps the caller's session keyring.  Otherwise a program with a user or mount namespace or
+        a root of its own, new or joined, has an empty one
     :raises PlanError: the parts contradict each other, before anything is touched
     """
     place = None if cwd is None else os.fsdecode(text(cwd))
-    options = Options(_argv(run), _environment(env), place, die_with_parent, new_session, share_memory, hide_executable)
+    options = Options(_argv(run), _environment(env), place, die_with_parent, new_session, share_memory, hide_executable, keep_keyring)
     return Plan(parts, options)
 
 

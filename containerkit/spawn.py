@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from . import guardian
+from . import guardian, procfs
 from .actor import Actor
 from .autopsy import interpreter
 from .errors import StepError
@@ -33,9 +33,7 @@ EINTR, ENOENT, ENOTDIR = 4, 2, 20
 ADDED_BY_CK_START = int(CLONE.CLEAR_SIGHAND | CLONE.INTO_CGROUP)
 
 
-def spawn(
-    program: Program, streams: tuple[Stream, Stream, Stream], passed: Mapping[int, Stream], timeout: float | None = None
-) -> Process:
+def spawn(program: Program, streams: tuple[Stream, Stream, Stream], passed: Mapping[int, Stream], timeout: float | None = None) -> Process:
     """Runs a program.
 
     :param timeout: seconds from this call to the program's first instruction, or None to wait for ever
@@ -59,14 +57,14 @@ class _Spawn:
         self.timeout, self.deadline = timeout, deadline
         self.program, self.steps = program, program.timeline.steps
         self.inputs = Inputs(program.timeline.inputs, program.image)
-        self.parent = Actor()
+        self.parent = Actor(self.inputs)
         self.lib, self.ffi = extension().lib, extension().ffi
         self.pidfd = -1
         self.child: Any = None  # struct ck_child *
 
     def run(self, opened: Streams, given: Mapping[str, int]) -> Process:
         try:
-            self._spawn(given | self._guardian())
+            self._spawn({**given, **self._guardian()})
             trace = self.trace()
         except subprocess.TimeoutExpired as error:
             expired = SpawnTimeout(error.cmd, error.timeout)
@@ -91,6 +89,9 @@ class _Spawn:
         return {GUARDIAN.name: door, OWN.name: door}
 
     def _spawn(self, given: Mapping[str, int]) -> None:
+        if self.program.trusts_proc:  # the child's mounts are a copy of ours
+            with procfs.proven():
+                pass
         at = self.program.clone
         for i in range(at):
             self._parent_step(i)

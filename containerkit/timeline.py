@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from . import frame, syscalls
 from .errors import PlanError
 from .frame import CALLER, IMAGE, SYNC, Options
+from .inherited import left_behind
+from .procfs import PROC
 from .step import Part, Phase, Side, Step
 from .syscalls import CLONE, Bytes, Call, Fd, Field, Slot
 
@@ -131,7 +133,8 @@ class _Fold:
         body = [s for s in rest if not s.joins and s.phase < Phase.EXEC]
         last = [s for s in rest if not s.joins and s.phase is Phase.EXEC]
         body = sorted([*frame.session(self.options), *body, *frame.working_directory(self.options)], key=lambda s: (s.phase, s.order))
-        body = [*joins, *self._fork(joins), *frame.register(self.options), *_with_root(body)]
+        left = left_behind([*self.made, *steps], self.options, apart=self.apart)
+        body = [*left, *joins, *self._fork(joins), *frame.register(self.options), *_with_root(body)]
         foreign = any(s.claims == "root" for s in steps)
         helper = frame.become_helper("join", guarded=bool(joins)) if self.apart else []
         child = [*helper, *body, *frame.execute(last, self.options, apart=self.apart, foreign=foreign)]
@@ -186,6 +189,8 @@ class _Fold:
         if taken := fixed & inputs.keys():
             raise PlanError(f"a step of this plan uses descriptor {min(taken)} itself: give the program another number")
         numbers = (n for n in itertools.count(max({2, *inputs}) + 1) if n not in fixed)
+        if any(PROC in _wanted(step, set()) for step in steps if step.side is Side.CHILD):
+            inputs[next(numbers)] = PROC  # first, for the order of parts must not show in its number
         saved: set[Slot] = set()
         for step in steps:
             if step.side is Side.PARENT:
