@@ -47,8 +47,6 @@ class _Guardian:
             _start(theirs.fileno())
             self.fd = ours.detach()
         self.key = _key(self.fd)
-        self.poll = select.poll()
-        self.poll.register(self.fd, 0)  # hang-up is always reported
 
     def open(self) -> bool:
         """Whether the descriptor is still the one that was made here."""
@@ -58,7 +56,10 @@ class _Guardian:
             return False
 
     def alive(self) -> bool:
-        return self.open() and not self.poll.poll(0)
+        """Whether it is there and its guardian has the other end open."""
+        poll = select.poll()
+        poll.register(self.fd, 0)  # a hang-up is always reported
+        return self.open() and not poll.poll(0)
 
 
 _current: _Guardian | None = None

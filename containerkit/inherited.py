@@ -49,8 +49,9 @@ def left_behind(steps: Sequence[Step], options: Options, *, apart: bool) -> list
 
 def _new_keyring() -> Step:
     call = Call("keyctl", (Shown(JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"), None))
-    tolerated = {errno.ENOSYS} | ({errno.EPERM} if keyctl_refused() else set())
-    return Step.child(Phase.IDENTITY, call, why="none of the caller's keys", tolerates=tolerated, hint=_HINTS)
+    without = keyctl_refusal()
+    why = "none of the caller's keys" + (", which nothing can use here: every use of keyctl(2) is refused" if without else "")
+    return Step.child(Phase.IDENTITY, call, why=why, tolerates=without, hint=_HINTS)
 
 
 def _no_groups() -> Step:
@@ -58,17 +59,18 @@ def _no_groups() -> Step:
 
 
 @cache
-def keyctl_refused() -> bool:
-    """Whether a filter refuses this process every use of keyctl(2): then its programs, which inherit the filter, read no key.
+def keyctl_refusal() -> frozenset[int]:
+    """How this machine refuses every use of keyctl(2): ENOSYS or EPERM; empty where it does not.
 
-    Asked with a call that changes nothing.
+    A kernel without keyrings says ENOSYS, a filter either.  Programs inherit the filter, so they read no key.  Asked with a call
+    that changes nothing.
     """
     number = _NUMBERS.get(os.uname().machine)
     if number is None:
-        return False
+        return frozenset()
+    arguments = [ctypes.c_long(value) for value in (number, GET_KEYRING_ID, SESSION_KEYRING, 0)]
     libc = ctypes.CDLL(None, use_errno=True)
-    found = libc.syscall(ctypes.c_long(number), ctypes.c_long(GET_KEYRING_ID), ctypes.c_long(SESSION_KEYRING), ctypes.c_long(0))
-    return bool(found < 0 and ctypes.get_errno() == errno.EPERM)
+    return frozenset({ctypes.get_errno()} & {errno.ENOSYS, errno.EPERM}) if libc.syscall(*arguments) < 0 else frozenset()
 
 
 def may_drop_groups() -> bool:

@@ -81,14 +81,14 @@ static inline CK_QUIET void close_one(int fd)
 		ck_three(__NR_close, (uint64_t)fd, 0, 0);
 }
 
-static CK_QUIET void watch(struct guard *g, int fd, enum kind kind, int program, int caller)
+static CK_QUIET long watch(struct guard *g, int fd, enum kind kind, int program, int caller)
 {
 	struct event event = { EPOLLIN, (uint64_t)kind << 62 | (uint64_t)program << 31 | (uint64_t)caller };
 
 	if (kind == KIND_DOOR)
 		event.events |= EPOLLONESHOT;
 
-	ck_syscall(__NR_epoll_ctl, (uint64_t)g->poll, EPOLL_CTL_ADD, (uint64_t)fd, (uint64_t)(uintptr_t)&event, 0, 0);
+	return ck_syscall(__NR_epoll_ctl, (uint64_t)g->poll, EPOLL_CTL_ADD, (uint64_t)fd, (uint64_t)(uintptr_t)&event, 0, 0);
 }
 
 static CK_QUIET void unwatch(struct guard *g, int fd)
@@ -204,16 +204,18 @@ static CK_QUIET int listen_once(struct guard *g)
 	}
 	if (got <= 0)
 		return 0;
-	if (r.truncated && r.pid > 0)	/* it cannot be guarded, so it does not run */
+	if (r.truncated && r.pid > 0)	/* neither can this one */
 		ck_three(__NR_kill, (uint64_t)r.pid, SIGKILL_NUMBER, 0);
 	if (r.caller < 0 || r.program < 0 || has_ended(r.program) || !is_sender(&r)) {
 		close_one(r.caller);
 		close_one(r.program);
 		return 1;
 	}
-	watch(g, r.program, KIND_PROGRAM, r.program, r.caller);
-	watch(g, r.caller, KIND_CALLER, r.program, r.caller);
 	g->full = ++g->pairs >= g->most;
+	if (watch(g, r.program, KIND_PROGRAM, r.program, r.caller) < 0 || watch(g, r.caller, KIND_CALLER, r.program, r.caller) < 0) {
+		kill_program(r.program);	/* it cannot be guarded, so it does not run */
+		release(g, r.program, r.caller);
+	}
 	return !g->full;
 }
 
@@ -279,8 +281,8 @@ static CK_QUIET void guard(void)
 	ck_three(__NR_sched_setscheduler, 0, POLICY_BATCH, (uint64_t)(uintptr_t)&priority);	/* interrupts nobody by waking */
 	ck_three(__NR_prctl, OPTION_NAME, (uint64_t)(uintptr_t)"ck-guardian", 0);
 	g.poll = ck_three(__NR_epoll_create1, 0, 0, 0);
-	watch(&g, DOOR, KIND_DOOR, 0, 0);
-	watch(&g, LIFE, KIND_LIFE, 0, 0);
+	if (watch(&g, DOOR, KIND_DOOR, 0, 0) < 0 || watch(&g, LIFE, KIND_LIFE, 0, 0) < 0)
+		return;
 	while (g.poll >= 0 && (!g.deaf || g.pairs)) {
 		struct event event;
 		int wait = g.dying ? 0 : g.resting ? REST : -1;
