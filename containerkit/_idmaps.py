@@ -8,6 +8,7 @@ import pwd
 from collections.abc import Sequence
 
 from .errors import PlanError
+from .procfs import effective_capabilities
 
 Range = tuple[int, int, int]
 """(first id inside, first id outside, how many)"""
@@ -57,8 +58,7 @@ def machine_uid() -> int:
 
 def may_map() -> bool:
     """Whether the caller has CAP_SETUID and CAP_SETGID."""
-    with open("/proc/thread-self/status") as status:
-        effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
+    effective = effective_capabilities()
     return bool(effective >> CAP_SETUID & 1 and effective >> CAP_SETGID & 1)
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .errors import ContainerKitError, StepError, Unavailable
-from .inputs import fileno
+from .inputs import Inputs, fileno
+from .procfs import PROC
 from .program import extension, number
 from .step import Step
 from .syscalls import Arg, Bytes, Call, Fd, Shown, Slot, Tool
@@ -20,23 +21,28 @@ WORD = 0xFFFFFFFFFFFFFFFF
 class Actor:
     """This process making steps: its slots, its trace, and its way back.
 
-    :ivar pid: the child's, once there is one: ``/proc/{pid}/`` in a path, ``{pid}`` in a tool's argument
+    :ivar pid: the child's, once there is one: ``{pid}/`` in a path, ``{pid}`` in a tool's argument
     :ivar slots: name -> descriptor that a step opened and none closed yet
     :ivar trace: the step's place -> what it returned, and when
     :ivar undo: the ways back, in the order they came
     :ivar said: what the last tool that failed wrote
     """
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: Inputs | None = None) -> None:
+        self.inputs = inputs
         self.pid, self.said = -1, ""
         self.slots: dict[str, int] = {}
         self.trace: dict[int, Raw] = {}
         self.undo: list[Callable[[], None]] = []
         self.lib, self.ffi = extension().lib, extension().ffi
 
-    def make(self, step: Step, place: int) -> int:
-        """Makes one step of the parent's: a result, or a negated error number."""
-        self.trace[place] = self._tool(step.call) if isinstance(step.call, Tool) else self._call(step.call)
+    def make(self, step: Step, place: int, seconds: float | None = None) -> int:
+        """Makes one step of the parent's: a result, or a negated error number.
+
+        :param seconds: what a tool has at most
+        :raises subprocess.TimeoutExpired: the tool took longer, and was killed
+        """
+        self.trace[place] = self._tool(step.call, seconds) if isinstance(step.call, Tool) else self._call(step.call)
         result = self.trace[place][0]
         if step.save and result >= 0:
             self.slots[step.save.name] = result
@@ -53,11 +59,11 @@ class Actor:
         self.lib.ck_call(trace, number(call.name), *values, *[0] * (6 - len(values)))
         return trace.result, trace.begin, trace.end
 
-    def _tool(self, tool: Tool) -> Raw:
+    def _tool(self, tool: Tool, seconds: float | None) -> Raw:
         begin = self.lib.ck_clock()
         argv = [a.replace("{pid}", str(self.pid)) for a in tool.argv]
         try:
-            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=seconds)
         except OSError as error:
             raise Unavailable(tool.name, probed=f"running {argv[0]}: {error.strerror}", remedy=tool.remedy) from error
         self.said = done.stderr.decode(errors="replace").strip() if done.returncode else ""
@@ -76,6 +82,8 @@ class Actor:
         match arg:
             case Slot():
                 return self.slots[arg.name]
+            case Fd(name=PROC.name) if self.inputs:
+                return self.inputs.proc()
             case Fd(source=int() | object() as source):
                 return fileno(source)
             case Shown():
@@ -85,7 +93,7 @@ class Actor:
             case int():
                 return int(arg)
             case bytes() | Bytes():
-                data = (arg + b"\0" if isinstance(arg, bytes) else self._filled(arg)).replace(b"/proc/{pid}/", b"/proc/%d/" % self.pid)
+                data = (arg + b"\0" if isinstance(arg, bytes) else self._filled(arg)).replace(b"{pid}/", b"%d/" % self.pid)
                 alive.append(self.ffi.from_buffer(data))
                 return int(self.ffi.cast("uintptr_t", alive[-1]))
         raise ContainerKitError(f"the parent cannot pass {arg}")

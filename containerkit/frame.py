@@ -10,14 +10,17 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from . import syscalls
+from . import procfs, syscalls
+from .errors import Unavailable
 from .step import Phase, Step
 from .syscalls import AT_EMPTY_PATH, Bytes, Call, Fd, Field, Shown, Slot, Space, Strings
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOT_FOUND = frozenset({2, 13, 20})  # ENOENT, EACCES, ENOTDIR: execvp(3) goes on to the next directory
 SYNC, IMAGE, HELPER, CALLER = Fd("sync"), Fd("image"), Fd("helper"), Fd("caller")
+GUARDIAN, OWN = Fd("guardian"), Fd("own")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Options:
     new_session: bool = True
     share_memory: bool = True
     hide_executable: bool | None = None
+    keep_keyring: bool = False
     redirected: frozenset[int] = frozenset()
     passed: frozenset[int] = frozenset()
     terminal: bool = False
@@ -106,7 +110,11 @@ def exposed() -> bool:
     Until its exec a child that shares our memory *is* our program there, so a root whose program, or whose program's
     interpreter, is a link to /proc/self/exe would run the host's own file (CVE-2019-5736).
     """
-    return not os.path.lexists("/proc/self/exe") or os.access("/proc/self/exe", os.W_OK, effective_ids=True)
+    try:
+        with procfs.proven() as proc:
+            return os.access("self/exe", os.W_OK, dir_fd=proc, effective_ids=True)
+    except Unavailable:  # nothing is known about the file
+        return True
 
 
 def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: bool) -> list[Step]:
@@ -163,6 +171,34 @@ def _die_with_parent() -> list[Step]:
         Step.child(Phase.EXEC, call, why="end when the thread that spawned this ends"),
         Step.child(Phase.EXEC, gone, why="unless it has ended already", at_most=0),
     ]
+
+
+def register(options: Options) -> list[Step]:
+    """The guardian gets two pidfds: of the thread that spawns, and of this child, which is about to become the program.
+
+    A death signal is the program's own to take back.  The guardian's SIGKILL is not.
+    """
+    if not options.die_with_parent:
+        return []
+    pid, pidfd = Slot("own pid"), Slot("own pidfd")
+    rights = (24).to_bytes(8, "little") + b"\1\0\0\0" * 2 + bytes(8)  # SOL_SOCKET, SCM_RIGHTS, two descriptors
+    control = Bytes(rights, "[<caller>, <own>]", ((16, CALLER), (20, OWN)))
+    part = Bytes(bytes(8) + (1).to_bytes(8, "little"), "iov", ((0, Bytes(b".", ".")),))
+    size = [value.to_bytes(8, "little") for value in (1, 24)]
+    header = bytes(24) + size[0] + bytes(8) + size[1] + bytes(8)
+    message = Bytes(header, "{SCM_RIGHTS [<caller>, <own>]}", ((16, part), (32, control)))
+    send = Call("sendmsg", (GUARDIAN, message, Shown(0x4000, "NOSIGNAL")), "unix(7)")
+    hint = {
+        32: "the guardian of this process was killed a moment ago: spawn again",
+        109: "too many descriptors of this user are on their way: raise the limit of open files (RLIMIT_NOFILE)",
+    }
+    steps: list[tuple[Call, str, dict[str, Any]]] = [
+        (Call("getpid", ()), "the child's own number, in its pid namespace", {"save": pid}),
+        (Call("pidfd_open", (pid, 0)), "a descriptor of the child itself", {"save": pidfd}),
+        (syscalls.dup3(pidfd, OWN, syscalls.O.CLOEXEC), "under a number that a message can name", {}),
+        (send, "the guardian kills this child when the thread that spawned it has ended", {"hint": hint}),
+    ]
+    return [Step.child(Phase.IDENTITY, call, why=why, **more) for call, why, more in steps]
 
 
 def _program(options: Options) -> list[Step]:

@@ -6,15 +6,19 @@ All are close-on-exec in the caller, and above every number that the child's dup
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
+import threading
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 
+from . import procfs
 from .errors import Unavailable
 from .frame import CALLER, HELPER, IMAGE, SYNC
+from .procfs import PROC
 from .stdio import Stream
 from .syscalls import Fd
 
@@ -65,6 +69,19 @@ def memfd(name: str, data: bytes, seals: int) -> int:
     return fd
 
 
+PIDFD_THREAD = os.O_EXCL  # since Linux 6.9
+
+
+def calling_thread() -> int:
+    """A pidfd of the calling thread; before Linux 6.9, of its process.  :see: pidfd_open(2)"""
+    try:
+        return os.pidfd_open(threading.get_native_id(), PIDFD_THREAD)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return os.pidfd_open(os.getpid())
+
+
 class Inputs:
     """The descriptors of one spawn.  close() closes those it made."""
 
@@ -73,7 +90,7 @@ class Inputs:
         self.last = max(wanted, default=2)
         self.made: list[int] = []
         self.ours: socket.socket | None = None
-        self.image = self.theirs = -1
+        self.image = self.theirs = self.parents_proc = -1
 
     def sources(self, given: Mapping[str, int]) -> dict[str, int]:
         """Input name -> a descriptor of this process.  `given` has those the caller brought."""
@@ -92,12 +109,20 @@ class Inputs:
         if source == SYNC:
             return self._make_sync()
         if source == CALLER:
-            return self._keep(self._raised(os.pidfd_open(os.getpid())))
+            return self._keep(self._raised(calling_thread()))
+        if source == PROC:
+            return self._keep(self._raised(procfs.opened()))
         if source == HELPER:
             return self._keep(self._raised(memfd("ck-helper", helper(), SEALS | fcntl.F_SEAL_WRITE)))
         assert source == IMAGE, source
         self.image = self._keep(self._raised(memfd("ck-image", self.program_image, SEALS)))
         return self.image
+
+    def proc(self) -> int:
+        """The proven procfs for steps of the parent, in which the child's number means the child."""
+        if self.parents_proc < 0:
+            self.parents_proc = self._keep(procfs.opened(of_this_pid_namespace=True))
+        return self.parents_proc
 
     def _make_sync(self) -> int:
         self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from . import checks, syscalls
+from . import checks, procfs, syscalls
 from .errors import PlanError, Unavailable
 from .pickling import OneProcess
 from .step import Part, Phase, Step
@@ -76,16 +76,24 @@ class Namespace(OneProcess):
 
         :raises ProcessLookupError: no such process
         :raises PermissionError: it is not the caller's to look at
+        :raises Unavailable: /proc is no procfs, or that of another pid namespace
         """
         _flag(kind)
         checks.number(pid, "pid")
         who = str(pid) if pid else "thread-self"
-        try:
-            return cls(os.open(f"/proc/{who}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC))
-        except FileNotFoundError:
-            if os.path.exists(f"/proc/{who}"):
+        with procfs.proven(of_this_pid_namespace=bool(pid)) as proc:
+            try:
+                links = procfs.directory(proc, f"{who}/ns")
+            except FileNotFoundError:
+                raise ProcessLookupError(3, f"no process {pid}") from None
+            try:
+                return cls(os.open(kind, os.O_RDONLY | os.O_CLOEXEC, dir_fd=links))
+            except FileNotFoundError:
+                if os.access(f"self/ns/{kind}", os.F_OK, dir_fd=proc, follow_symlinks=False):
+                    raise ProcessLookupError(3, f"no process {pid}") from None
                 raise Unavailable(f"{kind} namespaces", probed=f"/proc/{who}/ns/{kind}", remedy="a kernel built with them") from None
-            raise ProcessLookupError(3, f"no process {pid}") from None
+            finally:
+                os.close(links)
 
     @classmethod
     def at(cls, path: str | os.PathLike[str]) -> Namespace:
@@ -209,7 +217,8 @@ class Namespace(OneProcess):
         :raises FileExistsError: there is something already
         :raises PermissionError: mounting needs privilege
         """
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+        with procfs.proven():  # the path below leads through it
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
         try:
             _libc("mount", f"/proc/self/fd/{self.fileno()}".encode(), os.fsencode(path), None, 4096, None)
         except OSError:

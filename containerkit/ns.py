@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import _idmaps as idmaps
-from . import checks, kernel, scratch, syscalls, vfs
+from . import checks, kernel, procfs, scratch, syscalls, vfs
 from ._idmaps import Range
 from .errors import ContainerKitError, PlanError, Unavailable
 from .plan import plan
@@ -36,12 +36,17 @@ def _made(kind: str, flag: CLONE, why: str) -> Step:
     return Step.parent(Phase.CLONE, syscalls.clone3(flag), why=why, claims=f"{kind} namespace")
 
 
+_FILE_HINTS = {
+    2: "the kernel has no such file, or /proc is that of a pid namespace in which the child is not",
+    18: "something is mounted over the file",
+    38: "a sandbox hides openat2(2), without which no file of procfs is proven",
+}
+
+
 def write_file(path: str, data: bytes, why: str, *, phase: Phase, child: bool = True, hint: object = "") -> Iterator[Step]:
-    """Opens a file, writes `data` in one call, closes it."""
+    """Opens a file of procfs below the proven descriptor, writes `data` in one call, closes it."""
     step, file = (Step.child, FILE) if child else (Step.parent, PARENTS_FILE)
-    yield step(
-        phase, syscalls.openat(path, O.WRONLY | O.CLOEXEC), why=why, save=file, hint={2: f"{path} is not there: is proc mounted at /proc?"}
-    )
+    yield step(phase, procfs.open_file(path, O.WRONLY | O.CLOEXEC), why=why, save=file, hint=_FILE_HINTS)
     yield step(phase, syscalls.write(file, data), why=data.decode().replace("\n", "; "), at_least=len(data), hint=hint)
     yield step(phase, syscalls.close(file), why=f"{path} is done with")
 
@@ -289,8 +294,12 @@ class Time:
 
     def _enter(self) -> Iterator[Step]:
         """Before Linux 6.3 an exec did not enter it, and only a process that shares memory with nobody may."""
-        fd = Slot("time")
-        yield Step.child(Phase.IDENTITY, syscalls.openat("/proc/self/ns/time_for_children", O.CLOEXEC), why="take hold of it", save=fd)
+        links, fd = Slot("links"), Slot("time")
+        found = procfs.open_file("/proc/self/ns", O.PATH | O.DIRECTORY | O.CLOEXEC)
+        yield Step.child(Phase.IDENTITY, found, why="find the child's own namespaces", save=links, hint=_FILE_HINTS)
+        call = syscalls.openat("time_for_children", O.CLOEXEC, at=links)
+        yield Step.child(Phase.IDENTITY, call, why="take hold of it", save=fd)
+        yield Step.child(Phase.IDENTITY, syscalls.close(links), why="%links is done with")
         yield Step.child(Phase.IDENTITY, syscalls.setns(fd, CLONE.NEWTIME), why="and enter", helper="join")
         yield Step.child(Phase.IDENTITY, syscalls.close(fd), why="%time is done with")
 

@@ -42,6 +42,7 @@ def plan(
     new_session: bool = True,
     share_memory: bool = True,
     hide_executable: bool | None = None,
+    keep_keyring: bool = False,
 ) -> Plan:
     """Folds parts into a plan.  Their order does not matter, except among those of one phase.
 
@@ -49,17 +50,20 @@ def plan(
     :param run: the program and its arguments; a name without a slash is looked up in ``env["PATH"]``, inside
     :param env: the whole environment; empty unless given
     :param cwd: the working directory, inside; ``/`` in a root of its own, otherwise the caller's
-    :param die_with_parent: kill the program when the thread that spawned it ends
+    :param die_with_parent: kill the program when the thread that spawned it ends, also one that took its death signal back:
+        a guardian process does it.  What shares the caller's pid namespace and user can kill the guardian, as it can the caller
     :param new_session: lead a session of its own, so that no terminal of the caller's is within reach
     :param share_memory: False makes the child an image of its own before anything else happens; slower
     :param hide_executable: execute the program from another image than the caller's, so that no link to /proc/self/exe in
         its root leads to the caller's own executable; done unless said where there is a root and the file could be written
+    :param keep_keyring: the program keeps the caller's session keyring.  Otherwise a program with a user or mount namespace or
+        a root of its own, new or joined, has an empty one
     :raises PlanError: the parts contradict each other, before anything is touched
     """
     place = None if cwd is None else os.fsdecode(text(checks.path(cwd, "cwd")))
-    for name, value in (("die_with_parent", die_with_parent), ("new_session", new_session), ("share_memory", share_memory)):
+    for name, value in (("die_with_parent", die_with_parent), ("new_session", new_session), ("share_memory", share_memory), ("keep_keyring", keep_keyring)):
         checks.flag(value, name)
-    options = Options(_argv(run), _environment(env), place, die_with_parent, new_session, share_memory, hide_executable)
+    options = Options(_argv(run), _environment(env), place, die_with_parent, new_session, share_memory, hide_executable, keep_keyring)
     return Plan(parts, options)
 
 
@@ -153,14 +157,18 @@ class Plan:
     # --- doing ---------------------------------------------------------------------------------------------------
 
     def spawn(
-        self, *, stdin: Stream = None, stdout: Stream = None, stderr: Stream = None, fds: Mapping[int, Stream] | None = None
-    ) -> Process:
+        self, *, stdin: Stream = None, stdout: Stream = None, stderr: Stream = None, fds: Mapping[int, Stream] | None = None,
+        timeout: float | None = None,
+    ) -> Process:  # fmt: skip
         """Makes the process.  On return it runs its program.
 
         :param stdin, stdout, stderr: as in `subprocess`: None to inherit, PIPE, DEVNULL, STDOUT, a file or a descriptor;
             or PTY, for all three
         :param fds: more descriptors for the program: number there -> file or descriptor here
+        :param timeout: seconds from this call until the program runs, or None to wait for ever: processes of a namespace
+            that is joined may stop the child, and a tool such as newuidmap(1) may hang
         :raises StepError: a step failed; nothing is left behind
+        :raises subprocess.TimeoutExpired: the program does not run in time; nothing is left behind
         :raises Unavailable: this kernel lacks something the plan asks for
         """
         from .spawn import spawn
@@ -168,7 +176,7 @@ class Plan:
         streams = (stdin, stdout, stderr)
         check(streams)
         passed = _passed(fds)
-        process = spawn(self.program(streams, passed), streams, passed)
+        process = spawn(self.program(streams, passed), streams, passed, timeout)
         LOG.debug("pid %d runs %s, %d words, after %d steps", process.pid, self._called, len(self.argv), len(self.timeline.steps))
         return process
 

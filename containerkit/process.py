@@ -49,6 +49,15 @@ class Usage:
         return self.user_seconds + self.system_seconds
 
 
+class SpawnTimeout(subprocess.TimeoutExpired):
+    """The time given to `Plan.spawn` is over, and the child is no more.
+
+    :ivar trace: what was made so far, and when
+    """
+
+    trace: Trace | None = None
+
+
 class Process(OneProcess):
     """A running or ended program.  Use it as a context manager: leaving it kills what still runs and cleans up.
 
@@ -93,7 +102,7 @@ class Process(OneProcess):
         """
         checks.seconds(timeout)
         while self.returncode is None:  # only the collecting is locked, so that others may wait, or kill it, meanwhile
-            if self.pidfd >= 0 and not _readable(self.pidfd, timeout) and timeout is not None:
+            if self.pidfd >= 0 and not readable(self.pidfd, timeout) and timeout is not None:
                 raise subprocess.TimeoutExpired("the program", timeout)
             self.poll()
         return self.returncode
@@ -226,7 +235,8 @@ def run_undo(undo: list[Callable[[], None]]) -> None:
         raise failures[0]
 
 
-def _readable(fd: int, seconds: float | None) -> bool:
+def readable(fd: int, seconds: float | None) -> bool:
+    """Whether a descriptor has something to read within so many seconds; None waits for ever."""
     poller = select.poll()
     poller.register(fd, select.POLLIN)
     return bool(poller.poll(None if seconds is None else max(0.0, seconds) * 1000))

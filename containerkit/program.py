@@ -53,6 +53,7 @@ class Program:
     :ivar clone: the place of the clone among all steps
     :ivar execs: which of the child's steps try to become the program
     :ivar forks: the helper clones the caller's child proper
+    :ivar trusts_proc: a path in it begins with /proc, which must be a procfs
     """
 
     timeline: Timeline
@@ -64,6 +65,7 @@ class Program:
     clone: int
     execs: tuple[int, ...]
     forks: bool
+    trusts_proc: bool = False
 
 
 def compile_timeline(timeline: Timeline) -> Program:
@@ -95,7 +97,8 @@ class _Compiler:
         execs = tuple(i for i, s in enumerate(child) if s.call.name == "execve")
         forks = any(s.call.name == "clone3" for s in child)
         clone = next(i for i, s in enumerate(self.timeline.steps) if s.call.name == "clone3")
-        return Program(self.timeline, bytes(self.blob), child, traces_at, self.slots, self.spaces, clone, execs, forks)
+        proc = any(isinstance(arg, bytes) and arg.startswith(b"/proc/self/fd/") for s in child for arg in s.call.args)
+        return Program(self.timeline, bytes(self.blob), child, traces_at, self.slots, self.spaces, clone, execs, forks, proc)
 
     def _header(self, child: tuple[Step, ...], steps_at: int, traces_at: int) -> bytes:
         header = self.ffi.new("struct ck_program *")

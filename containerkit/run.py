@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from . import checks
 from .errors import Failed
 from .plan import Plan, Word, plan
-from .process import Process, Usage
+from .process import Process, SpawnTimeout, Usage
 from .stdio import DEVNULL, PIPE
 from .step import Part
 from .trace import Trace
@@ -99,13 +99,23 @@ def run_plan(made: Plan, *, timeout: float | None = None, input: bytes | None = 
     begin = time.monotonic()
     with contextlib.ExitStack() as stack:
         watches = [stack.enter_context(watch) for watch in _watches(made.parts)]
-        with made.spawn(stdin=DEVNULL if input is None else PIPE, stdout=PIPE, stderr=PIPE) as process:
-            stopped_by, (out, err) = _talk(process, input, None if timeout is None else max(0.0, timeout - (time.monotonic() - begin)))
-            result = _watched(_result(process, out, err, stopped_by, time.monotonic() - begin), watches, process.returncode or 0)
-    LOG.debug("pid %d: exit code %d, stopped by %s, %.3f s", process.pid, result.exit_code, result.stopped_by, result.seconds)
+        try:
+            spawned = made.spawn(stdin=DEVNULL if input is None else PIPE, stdout=PIPE, stderr=PIPE, timeout=timeout)
+        except SpawnTimeout as expired:
+            result = _never_ran(expired, time.monotonic() - begin)
+        else:
+            with spawned as process:
+                stopped_by, (out, err) = _talk(process, input, None if timeout is None else max(0.0, timeout - (time.monotonic() - begin)))
+                result = _watched(_result(process, out, err, stopped_by, time.monotonic() - begin), watches, process.returncode or 0)
+    LOG.debug("exit code %d, stopped by %s, %.3f s", result.exit_code, result.stopped_by, result.seconds)
     if check and result.exit_code:
         raise Failed(result)
     return result
+
+
+def _never_ran(expired: SpawnTimeout, seconds: float) -> Result:
+    """The time was over before the program began."""
+    return Result(137, b"", b"", "timeout", Usage(0.0, 0.0, None), expired.trace or Trace((), {}, b""), seconds)
 
 
 def _watches(parts: Iterable[Part]) -> Iterator[Watch]:

@@ -11,14 +11,18 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import time
 from collections.abc import Mapping
 from typing import Any
 
+from . import guardian, procfs
 from .actor import Actor
 from .autopsy import interpreter
 from .errors import StepError
+from .frame import GUARDIAN, OWN
 from .inputs import Inputs, fileno
-from .process import Process, run_undo
+from .process import Process, SpawnTimeout, readable, run_undo
 from .program import Program, extension
 from .stdio import NAMES, Stream, Streams, open_streams
 from .step import Side, Step
@@ -29,12 +33,18 @@ EINTR, ENOENT, ENOTDIR = 4, 2, 20
 ADDED_BY_CK_START = int(CLONE.CLEAR_SIGHAND | CLONE.INTO_CGROUP)
 
 
-def spawn(program: Program, streams: tuple[Stream, Stream, Stream], passed: Mapping[int, Stream]) -> Process:
-    """Runs a program.  Raises StepError for the step that failed, Unavailable for what this kernel lacks."""
+def spawn(program: Program, streams: tuple[Stream, Stream, Stream], passed: Mapping[int, Stream], timeout: float | None = None) -> Process:
+    """Runs a program.
+
+    :param timeout: seconds from this call to the program's first instruction, or None to wait for ever
+    :raises StepError: for the step that failed;  :raises Unavailable: this kernel lacks something
+    :raises subprocess.TimeoutExpired: the program does not run yet; nothing is left behind
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
     opened = open_streams(streams)
     try:
         given = {NAMES[n]: fd for n, fd in opened.child.items()} | {f"fd{n}": fileno(s) for n, s in passed.items()}
-        return _Spawn(program).run(opened, given)
+        return _Spawn(program, timeout, deadline).run(opened, given)
     except BaseException:
         opened.close()
         raise
@@ -43,18 +53,24 @@ def spawn(program: Program, streams: tuple[Stream, Stream, Stream], passed: Mapp
 class _Spawn:
     """One spawn under way."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, timeout: float | None = None, deadline: float | None = None) -> None:
+        self.timeout, self.deadline = timeout, deadline
         self.program, self.steps = program, program.timeline.steps
         self.inputs = Inputs(program.timeline.inputs, program.image)
-        self.parent = Actor()
+        self.parent = Actor(self.inputs)
         self.lib, self.ffi = extension().lib, extension().ffi
         self.pidfd = -1
         self.child: Any = None  # struct ck_child *
 
     def run(self, opened: Streams, given: Mapping[str, int]) -> Process:
         try:
-            self._spawn(given)
+            self._spawn({**given, **self._guardian()})
             trace = self.trace()
+        except subprocess.TimeoutExpired as error:
+            expired = SpawnTimeout(error.cmd, error.timeout)
+            expired.trace = self.trace()
+            self._abort()
+            raise expired from None
         except BaseException:
             self._abort()
             raise
@@ -65,7 +81,17 @@ class _Spawn:
             opened.close_child_ends()
         return Process(self.parent.pid, self.pidfd, trace, opened.ours, opened.master, self.parent.undo, self.program.forks)
 
+    def _guardian(self) -> dict[str, int]:
+        """The socket on which the child registers; it also holds the place of the child's own pidfd until there is one."""
+        if GUARDIAN not in self.program.timeline.inputs.values():
+            return {}
+        door = guardian.door()
+        return {GUARDIAN.name: door, OWN.name: door}
+
     def _spawn(self, given: Mapping[str, int]) -> None:
+        if self.program.trusts_proc:  # the child's mounts are a copy of ours
+            with procfs.proven():
+                pass
         at = self.program.clone
         for i in range(at):
             self._parent_step(i)
@@ -85,6 +111,8 @@ class _Spawn:
             self.child.program.slot[self.program.slots[f"caller.{name}"]] = fd
         flags, *cgroup = self.steps[at].call.args
         assert isinstance(flags, int)
+        if self.deadline is not None:
+            flags &= ~CLONE.VFORK  # it would hold this thread, whatever holds the child
         pid = self.lib.ck_start(self.child, int(flags) & ~ADDED_BY_CK_START, self.parent.value(cgroup[0], []) if cgroup else -1)
         began = self.child.program.started or self.child.end
         self.parent.trace[at] = (pid, self.child.begin, began)
@@ -118,9 +146,30 @@ class _Spawn:
     def _receive(self) -> bool:
         """One byte of the child's, or False at the end of file; what it had not read of ours makes that a reset."""
         assert self.inputs.ours
+        self._await(self.inputs.ours.fileno())
         with contextlib.suppress(ConnectionResetError):
             return bool(self.inputs.ours.recv(1))
         return False
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def _left(self) -> float | None:
+        """Seconds that are left, or None.  :raises subprocess.TimeoutExpired: none are"""
+        if self.deadline is None:
+            return None
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise self._expired()
+        return left
+
+    def _expired(self) -> subprocess.TimeoutExpired:
+        return subprocess.TimeoutExpired(self.program.timeline.what, self.timeout or 0.0)
+
+    def _await(self, fd: int) -> None:
+        """Waits until there is something to read, as long as the caller's time allows."""
+        left = self._left()
+        if left is not None and not readable(fd, left):
+            raise self._expired()
 
     def _say(self) -> None:
         assert self.inputs.ours
@@ -129,7 +178,7 @@ class _Spawn:
 
     def _parent_step(self, place: int) -> None:
         step = self.steps[place]
-        result = self.parent.make(step, place)
+        result = self.parent.make(step, place, self._left())
         if result < step.at_least and -result not in step.tolerates:
             self._fail(step, max(0, -result), self.parent.said)
 
@@ -137,11 +186,16 @@ class _Spawn:
 
     def _await_exec(self) -> None:
         """Until the child has left our memory and, where a helper goes on with the plan, become the program."""
-        while self.lib.ck_await_release(self.child, 200):
+        while self.lib.ck_await_release(self.child, self._slice()):
             pass  # in slices, so that Ctrl-C gets through
         if self.program.timeline.needs_image:
             while self._receive():
                 pass
+
+    def _slice(self) -> int:
+        """Milliseconds, at most 200."""
+        left = self._left()
+        return 200 if left is None else min(200, int(left * 1000) + 1)
 
     def _verdict(self) -> None:
         """A step failed, the child was killed on its way, or the program runs."""
@@ -158,6 +212,7 @@ class _Spawn:
         """The helper cloned the caller's child proper: wait for the helper, go on with that one."""
         forked = self.child.program.forked
         if forked > 0 and forked != self.parent.pid:
+            self._await(self.pidfd)
             with contextlib.suppress(ChildProcessError):  # the caller ignores SIGCHLD, and the kernel collected it
                 os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
             helper, self.pidfd, self.child.pidfd = self.pidfd, -1, -1

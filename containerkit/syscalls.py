@@ -471,7 +471,7 @@ def close_range(first: int, last: int = 0xFFFFFFFF, flag: int = 0) -> Call:
     return Call("close_range", (first, end, flags(CLOSE_RANGE, flag)))
 
 
-def dup3(old: FdArg, new: int, flag: int = 0) -> Call:
+def dup3(old: FdArg, new: int | Fd, flag: int = 0) -> Call:
     """Make `new` another name for `old`.  :see: dup(2)"""
     return Call("dup3", (old, new, flags(O, flag)), "dup(2)")
 

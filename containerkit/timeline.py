@@ -9,12 +9,15 @@ change of side.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from . import checks, frame, syscalls
 from .errors import PlanError, WrongType
 from .frame import CALLER, IMAGE, SYNC, Options
+from .inherited import left_behind
+from .procfs import PROC
 from .step import Part, Phase, Side, Step
 from .syscalls import CLONE, Bytes, Call, Fd, Field, Slot
 
@@ -33,6 +36,12 @@ class Timeline:
     steps: tuple[Step, ...]
     inputs: Mapping[int, Fd]
     autopsy: tuple[Step, ...] = ()
+
+    @property
+    def what(self) -> str:
+        """The program that the plan runs, as a message names it."""
+        paths = [s.call.args[0] for s in self.steps if s.call.name == "execve"]
+        return os.path.basename(os.fsdecode(paths[0])) if paths and isinstance(paths[0], bytes) else "the program"
 
     @property
     def needs_sync(self) -> bool:
@@ -137,7 +146,8 @@ class _Fold:
         body = [s for s in rest if not s.joins and s.phase < Phase.EXEC]
         last = [s for s in rest if not s.joins and s.phase is Phase.EXEC]
         body = sorted([*frame.session(self.options), *body, *frame.working_directory(self.options)], key=lambda s: (s.phase, s.order))
-        body = [*joins, *self._fork(joins), *_with_root(body)]
+        left = left_behind([*self.made, *steps], self.options, apart=self.apart)
+        body = [*left, *joins, *self._fork(joins), *frame.register(self.options), *_with_root(body)]
         foreign = any(s.claims == "root" for s in steps)
         helper = frame.become_helper("join", guarded=bool(joins)) if self.apart else []
         child = [*helper, *body, *frame.execute(last, self.options, apart=self.apart, foreign=foreign)]
@@ -192,6 +202,8 @@ class _Fold:
         if taken := fixed & inputs.keys():
             raise PlanError(f"a step of this plan uses descriptor {min(taken)} itself: give the program another number")
         numbers = (n for n in itertools.count(max({2, *inputs}) + 1) if n not in fixed)
+        if any(PROC in _wanted(step, set()) for step in steps if step.side is Side.CHILD):
+            inputs[next(numbers)] = PROC  # first, for the order of parts must not show in its number
         saved: set[Slot] = set()
         for step in steps:
             if step.side is Side.PARENT:
@@ -220,9 +232,17 @@ def _wanted(step: Step, saved: set[Slot]) -> list[Fd]:
                 wanted.append(arg)
             case Slot() if arg in saved:
                 wanted.append(Fd(arg.name))
-            case Bytes(words=words) if words:
-                wanted += [word for _, word in words if isinstance(word, Fd)]
+            case Bytes():
+                wanted += _named(arg)
     return wanted
+
+
+def _named(memory: Bytes) -> list[Fd]:
+    """The descriptors whose numbers stand in memory, or in memory that it points to."""
+    named: list[Fd] = []
+    for _, word in memory.words:
+        named += [word] if isinstance(word, Fd) else _named(word) if isinstance(word, Bytes) else []
+    return named
 
 
 def _numbered(step: Step, inputs: Mapping[int, Fd]) -> Step:

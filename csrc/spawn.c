@@ -95,6 +95,7 @@ struct ck_child *ck_load(const char *image, size_t size, int memfd)
 	child->memfd = memfd;
 	child->size = size;
 	child->pidfd = -1;
+	child->exit_signal = SIGCHLD;
 	if (memory == MAP_FAILED)
 		memory = NULL;
 	child->program = memory;
@@ -158,9 +159,9 @@ static long legacy_clone(struct ck_child *child, uint64_t flags)
 		return -ENOSYS;
 	child->handled = handled_signals();
 #if defined(__x86_64__)
-	return ck_clone_call(SYS_clone, flags | SIGCHLD, top, pidfd, alive, 0, ck_child_main, child);
+	return ck_clone_call(SYS_clone, flags | child->exit_signal, top, pidfd, alive, 0, ck_child_main, child);
 #else
-	return ck_clone_call(SYS_clone, flags | SIGCHLD, top, pidfd, 0, alive, ck_child_main, child);
+	return ck_clone_call(SYS_clone, flags | child->exit_signal, top, pidfd, 0, alive, ck_child_main, child);
 #endif
 }
 
@@ -176,7 +177,7 @@ int ck_start(struct ck_child *child, uint64_t flags, int cgroup)
 		.flags = flags | CLONE_CLEAR_SIGHAND | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
 		.pidfd = (uint64_t)(uintptr_t)&child->pidfd,
 		.child_tid = (uint64_t)(uintptr_t)&child->alive,
-		.exit_signal = SIGCHLD,
+		.exit_signal = child->exit_signal,
 		.stack = (uint64_t)(uintptr_t)child->stack,
 		.stack_size = STACK_BYTES,
 		.cgroup = cgroup >= 0 ? (uint64_t)cgroup : 0,

@@ -59,6 +59,7 @@ struct ck_child {
 	uint64_t begin, end;	/* of the clone, ticks */
 	int pidfd;		/* -1 where the kernel gave none */
 	int32_t alive;		/* cleared and woken by the kernel when the child leaves this memory */
+	uint32_t exit_signal;	/* sent to us when the child ends; 0 hides it from wait(2) without __WALL.  SIGCHLD from ck_load() */
 	uint64_t handled;	/* signals to set to their default where CLONE_CLEAR_SIGHAND does not exist */
 };
 

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "containerkit"
 CORE = {"errors", "syscalls", "step", "timeline", "program", "plan", "stdio", "trace", "process", "scratch", "_spawn"}
 CORE |= {"actor", "autopsy", "changes", "frame", "inputs", "kernel", "run", "spawn", "vfs", "merged", "accounts"}
 CORE |= {"checks", "extras", "frozen", "pickling"}
+CORE |= {"procfs", "guardian", "inherited"}
 WHOLE = {"rootfs", "sandbox", "doctor", "leaks"}
 IMAGE = {"image", "registry", "dockerfile", "build"}
 WITHOUT_STEPS = {"image", "registry", "dockerfile"}  # what they make is bytes and directories

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import random
 import subprocess
 import sys
@@ -162,7 +163,8 @@ def test_a_contradiction_makes_no_system_call_that_changes_anything() -> None:
         argv, capture_output=True, text=True, check=False, cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     )
     assert done.stdout.split() == ["refused"] * len(WRONG)
-    calls = [line for line in done.stderr.splitlines() if "(" in line and "exited" not in line]
+    looks = re.compile(r'openat2\(\d+, "[^"]*/ns", \{flags=O_RDONLY\|O_CLOEXEC\|O_DIRECTORY')  # Namespace.of opens what it stands for
+    calls = [line for line in done.stderr.splitlines() if "(" in line and "exited" not in line and not looks.search(line)]
     assert [c.split("(")[0] for c in calls] == ["execve"], calls
 
 

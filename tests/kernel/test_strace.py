@@ -30,7 +30,7 @@ DRIVER = """
 import json, sys
 import containerkit as ck
 from containerkit import mounts, ns
-ck.plan(run=["true"]).run()  # everything is imported and compiled
+ck.plan(run=["true"], die_with_parent=True).run()  # everything is imported and compiled, and the guardian is there
 print("ready", flush=True)
 for line in sys.stdin:
     plan = eval(line)
@@ -56,7 +56,9 @@ class Strace:
         if self.process.stdout.readline() != "ready\n":
             self.process.communicate()
             pytest.skip("strace may not trace here")
-        self.driver = self.log.read_text().split(maxsplit=1)[0]
+        lines = self.log.read_text().splitlines()
+        self.driver = lines[0].split(maxsplit=1)[0]
+        self.others = {line.split(maxsplit=1)[0] for line in lines}  # the driver, the guardian, and what has ended
 
     def spawn(self, text: str) -> tuple[list[str], dict[str, list[str]], Any]:
         """What a plan's program printed, the calls of each of its processes, and how it ended."""
@@ -72,19 +74,19 @@ class Strace:
         with self.log.open() as log:
             log.seek(before)
             log.readline()  # the rest of the line with which the driver reads its input
-            return printed, calls(log.read(), self.driver), json.loads(line)["end"]
+            return printed, calls(log.read(), self.others), json.loads(line)["end"]
 
     def close(self) -> None:
         self.process.communicate()
 
 
-def calls(log: str, driver: str) -> dict[str, list[str]]:
-    """pid -> its calls as lines, in the order they began; without the driver's."""
+def calls(log: str, others: set[str]) -> dict[str, list[str]]:
+    """pid -> its calls as lines, in the order they began; without those of the driver and its guardian."""
     found: dict[str, list[str]] = {}
     for line in log.splitlines():
         pid, _, text = line.partition(" ")
         text = text.strip()
-        if pid == driver or text.startswith(("+++", "---")):
+        if pid in others or text.startswith(("+++", "---")):
             continue
         mine = found.setdefault(pid, [])
         if resumed := re.match(r"<\.\.\. \w+ resumed>", text):
