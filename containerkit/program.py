@@ -53,6 +53,7 @@ class Program:
     :ivar clone: the place of the clone among all steps
     :ivar execs: which of the child's steps try to become the program
     :ivar forks: the helper clones the caller's child proper
+    :ivar changes_ids: the child may become somebody else while it shares the caller's memory
     """
 
     timeline: Timeline
@@ -64,6 +65,7 @@ class Program:
     clone: int
     execs: tuple[int, ...]
     forks: bool
+    changes_ids: bool
 
 
 def compile_timeline(timeline: Timeline) -> Program:
@@ -95,7 +97,7 @@ class _Compiler:
         execs = tuple(i for i, s in enumerate(child) if s.call.name == "execve")
         forks = any(s.call.name == "clone3" for s in child)
         clone = next(i for i, s in enumerate(self.timeline.steps) if s.call.name == "clone3")
-        return Program(self.timeline, bytes(self.blob), child, traces_at, self.slots, self.spaces, clone, execs, forks)
+        return Program(self.timeline, bytes(self.blob), child, traces_at, self.slots, self.spaces, clone, execs, forks, self.timeline.changes_ids)
 
     def _header(self, child: tuple[Step, ...], steps_at: int, traces_at: int) -> bytes:
         header = self.ffi.new("struct ck_program *")
@@ -190,14 +192,16 @@ class _Compiler:
         self._words(at, arg.words)
         return at
 
-    def _words(self, at: int, words: Iterable[tuple[int, Field | Fd | Bytes]]) -> None:
+    def _words(self, at: int, words: Iterable[tuple[int, Field | Fd | Slot | Bytes]]) -> None:
         for offset, word in words:
             if isinstance(word, Fd):
                 struct.pack_into("I", self.blob, at + offset, self.numbers[word])
             elif isinstance(word, Bytes):
                 self._address(at + offset, self._memory(word))
-            else:
+            elif isinstance(word, Field):
                 self._address(at + offset, self.ffi.offsetof("struct ck_program", word.name))
+            else:
+                raise PlanError(f"{word} is a result of the parent's, which the child cannot have in memory")
 
     def _deferred(self, name: bytes) -> int:
         self.later[name] = self._append(name.ljust(16, b"\0"))

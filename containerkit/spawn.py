@@ -14,6 +14,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from . import memory
 from .actor import Actor
 from .autopsy import interpreter
 from .errors import StepError
@@ -52,6 +53,10 @@ class _Spawn:
         self.child: Any = None  # struct ck_child *
 
     def run(self, opened: Streams, given: Mapping[str, int]) -> Process:
+        with memory.changing_ids() if self.program.changes_ids else contextlib.nullcontext():
+            return self._run(opened, given)
+
+    def _run(self, opened: Streams, given: Mapping[str, int]) -> Process:
         try:
             self._spawn(given)
             trace = self.trace()

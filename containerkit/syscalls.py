@@ -201,12 +201,12 @@ class Bytes:
     """Memory that the kernel reads.
 
     :ivar words: offset -> what only the compiled program knows and goes there: the address of a `Field` or of other
-        `Bytes` (8 bytes), or the number that an `Fd` gets in the child (4 bytes)
+        `Bytes` (8 bytes), or the number that an `Fd` gets in the child, or that a `Slot` has in the parent (4 bytes)
     """
 
     data: bytes
     shown: str
-    words: tuple[tuple[int, Field | Fd | Bytes], ...] = ()
+    words: tuple[tuple[int, Field | Fd | Slot | Bytes], ...] = ()
 
     def __str__(self) -> str:
         return self.shown
@@ -541,7 +541,7 @@ def move_mount(source: FdArg, at: FdArg, path: PathArg = "") -> Call:
     return Call("move_mount", (source, b"", at, text(path), how))
 
 
-def mount_setattr(at: FdArg, attr: int, *, recursive: bool = False, userns: Fd | None = None) -> Call:
+def mount_setattr(at: FdArg, attr: int, *, recursive: bool = False, userns: Fd | Slot | None = None) -> Call:
     """Add attributes to a mount, and with `recursive` to every mount below it.  :see: mount_setattr(2)"""
     words = [f"set={_show(ATTR(attr))}"] + ([f"userns={userns}"] if userns else [])
     cleared = ATIME if attr & ATIME else 0  # one of several ways to keep access times: the kernel wants the others named

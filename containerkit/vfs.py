@@ -11,14 +11,17 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from . import _idmaps as idmaps
 from . import kernel, syscalls
 from .errors import PlanError
 from .step import Phase, Side, Step
 from .syscalls import AT_FDCWD, ATTR, MNT, MS, OPEN_TREE, RESOLVE, Call, O, Slot
-from .timeline import ROOT
+from .timeline import IDMAPPED, OWN_IDS, ROOT
 
 NEEDS = frozenset({"new mnt namespace"})
 MOUNT, TARGET, FS = Slot("mount"), Slot("target"), Slot("fs")
+IDS = Slot("ids")
+"""In the parent: a user namespace with the map of the plan's own, where the plan has a range of ids of its own."""
 CLASSIC_FD = 61
 CLASSIC_TARGET = f"/proc/self/fd/{CLASSIC_FD}"
 TARGET_HINTS = {
@@ -30,6 +33,12 @@ SOURCE_HINTS = {
     2: "there is no such file or directory on the host",
     13: "the caller may not reach the source",
     22: "the source is unbindable, or a user namespace may not show what is hidden below it: bind it recursively",
+}
+PARENTS_HINTS = {2: SOURCE_HINTS[2], 22: "the source is unbindable, or is in no mount namespace"}
+IDMAP_HINTS = {
+    22: "the filesystem, or one that is mounted below, cannot be idmapped, so its files cannot be those of a root who is nobody "
+    "outside: put them on another (ext4, xfs, btrfs, tmpfs); or ask for the caller's own ids inside: ns.User.same(), --userns=host",
+    1: "mapping ids needs CAP_SYS_ADMIN over the filesystem; without it ask for the caller's own ids inside: ns.User.same()",
 }
 PRIVILEGE = "mounting needs CAP_SYS_ADMIN over this mount namespace: run as root, or ask for ns.User()"
 
@@ -148,19 +157,36 @@ def filesystem(
         yield step(Phase.MOUNTS, syscalls.close(CLASSIC_FD), "the place is done with", **more)
 
 
+def either(plain: Iterable[Step], own: Iterable[Step]) -> Iterator[Step]:
+    """Steps for a plan in which the child goes on with the caller's ids, and for one with a range of ids of its own."""
+    if not idmaps.has_own_ids():
+        yield from plain
+        return
+    yield from (made.with_(unless=OWN_IDS) for made in plain)
+    yield from (made.with_(only_with=OWN_IDS) for made in own)
+
+
 def bind(
-    source: str, target: str, why: str, *, attr: int, recursive: bool, directory: bool, userns: syscalls.Fd | None = None, **more: Any
-) -> Iterator[Step]:
-    """What is at `source` on the host, also at `target` inside the root.  :see: open_tree(2), mount_setattr(2)"""
-    if (attr and recursive) or userns:
+    source: str, target: str, why: str, *, attr: int, recursive: bool, directory: bool, userns: syscalls.Fd | bool | None = None,
+    theirs: bool = True, **more: Any,
+) -> Iterator[Step]:  # fmt: skip
+    """What is at `source` on the host, also at `target` inside the root.
+
+    :param userns: whose ids it shows; True: those of the plan's own range, where it has one
+    :param theirs: False where only the child sees the source
+    :see: open_tree(2), mount_setattr(2)
+    """
+    if (attr and recursive) or (userns and userns is not True):
         kernel.require("mount_setattr", "attributes for every mount of a tree, or an idmapped mount")
     if kernel.has("open_tree"):
-        if userns:
-            theirs = Slot(f"{source} for /{target}")
-            yield from idmapped(source, why, attr, recursive, userns, phase=Phase.MOUNTS, save=MOUNT, theirs=theirs)
+        shared = {"phase": Phase.MOUNTS, "save": MOUNT, "theirs": Slot(f"{source} for /{target}")}
+        cloned = [clone_tree(source, why, recursive=recursive, phase=Phase.MOUNTS, **more), *set_attributes(MOUNT, attr, recursive, **more)]
+        if userns and userns is not True:
+            yield from from_parent(source, why, attr, recursive, userns, **shared)
+        elif theirs:
+            yield from either(cloned, from_parent(source, why, attr, recursive, IDS if userns else None, **shared))
         else:
-            yield clone_tree(source, why, recursive=recursive, phase=Phase.MOUNTS, **more)
-            yield from set_attributes(MOUNT, attr, recursive, **more)
+            yield from cloned
         yield from attach(target, directory=directory, **more)
     else:
         yield from _at_target(target, directory, more)
@@ -189,22 +215,28 @@ def set_attributes(mount: Slot, attr: int, recursive: bool, phase: Phase = Phase
         yield step(phase, syscalls.mount_setattr(mount, attr, recursive=recursive), why, **more)
 
 
-def idmapped(
-    source: str, why: str, attr: int, recursive: bool, userns: syscalls.Fd, *, phase: Phase, save: Slot, theirs: Slot
+def from_parent(
+    source: str, why: str, attr: int, recursive: bool, userns: syscalls.Fd | Slot | None, *, phase: Phase, save: Slot, theirs: Slot
 ) -> Iterator[Step]:
-    """A copy of the mount at `source` with its ids translated -> `save`; `theirs` is its name in the parent, in use once.
+    """A copy of the mount at `source` that the parent makes -> `save`; with its ids translated, where `userns` says how.
 
-    The parent makes it and hands it on: it takes power over the filesystem, which nobody in a new user namespace has.
-    :see: mount_setattr(2), "ID-mapped mounts"
+    A child that is nobody on the host may reach no path of the host's, and has no power over a filesystem.
+
+    :param theirs: its name in the parent, in use once
     """
-    kernel.require("mount_setattr", "an idmapped mount")
-    made = clone_tree(source, why, recursive=recursive, phase=Phase.PREPARE, save=theirs)
-    yield made.with_(side=Side.PARENT)
-    hint = {22: "this filesystem cannot be idmapped, or it is already", 1: "mapping ids needs CAP_SYS_ADMIN over the filesystem"}
-    call = syscalls.mount_setattr(theirs, attr | ATTR.IDMAP, recursive=recursive, userns=userns)
-    yield Step.parent(Phase.PREPARE, call, why="its ids are shown as the user namespace maps them", hint=hint)
+    yield from translated(source, why, attr, recursive, userns, theirs)
     yield step(phase, Call("dup", (theirs,)), "the parent's mount", save=save)
     yield step(phase, syscalls.close(theirs), "under one name only")
+
+
+def translated(source: str, why: str, attr: int, recursive: bool, userns: syscalls.Fd | Slot | None, theirs: Slot) -> Iterator[Step]:
+    """A copy of the mount at `source` -> `theirs`, made by the parent.  :see: mount_setattr(2), "ID-mapped mounts" """
+    made = clone_tree(source, why, recursive=recursive, phase=Phase.PREPARE, save=theirs, **({"hint": PARENTS_HINTS}))
+    yield made.with_(side=Side.PARENT, needs=NEEDS if not userns or kernel.has("mount_setattr") else {IDMAPPED})
+    if userns or attr:
+        call = syscalls.mount_setattr(theirs, attr | (ATTR.IDMAP if userns else 0), recursive=recursive, userns=userns)
+        why = "its ids are shown as the user namespace maps them" if userns else ", ".join(k for k, v in OPTIONS.items() if attr & v)
+        yield Step.parent(Phase.PREPARE, call, why=why, hint=IDMAP_HINTS if userns else "")
 
 
 def detached(
@@ -225,7 +257,7 @@ def detached(
 def clone_tree(source: str, why: str, *, recursive: bool, phase: Phase, save: Slot = MOUNT, **more: Any) -> Step:
     """A copy of the mount at `source`, attached nowhere yet -> `save`."""
     flag = OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC | (OPEN_TREE.AT_RECURSIVE if recursive else OPEN_TREE(0))
-    return step(phase, syscalls.open_tree(AT_FDCWD, source, flag), why, save=save, hint=SOURCE_HINTS, **more)
+    return step(phase, syscalls.open_tree(AT_FDCWD, source, flag), why, **{"save": save, "hint": SOURCE_HINTS, **more})
 
 
 def attach(target: str, *, directory: bool = True, mount: Slot = MOUNT, **more: Any) -> Iterator[Step]:

@@ -1,0 +1,97 @@
+"""Directories of layers on mounts that the parent translates, and the paths by which a child that is nobody outside reaches them.
+
+    trees, paths = shown(["/store/layers/sha256/b/diff", "/store/layers/sha256/a/diff"])
+    trees           (Tree("/store/layers/sha256"),)         one mount for all layers that a directory holds
+    paths           ("b/diff", "a/diff")                    from the child's working directory
+
+The child may enter nothing on the way there: so it stands in the first tree, and has a descriptor of every other one.
+:see: mount_setattr(2), "ID-mapped mounts"
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from . import syscalls, vfs
+from .errors import PlanError
+from .step import Phase, Step
+from .syscalls import AT_FDCWD, O, Slot
+
+__all__ = ["Tree", "changes_tree", "shown"]
+
+CHANGES_FD = 60  # below those of `vfs` and `mounts`
+MOST = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A directory of the host's, on a mount of its own.
+
+    :ivar path: the directory
+    :ivar slot: the mount's name in the parent
+    :ivar fd: the number of its descriptor in the child; 0 where the child stands in it
+    """
+
+    path: str
+    slot: Slot
+    fd: int = 0
+
+    def below(self, path: str) -> str:
+        """How the child reaches something in it.  :param path: absolute, or relative to this directory"""
+        relative = os.path.relpath(path, self.path) if path.startswith("/") else path
+        return f"/proc/self/fd/{self.fd}/{relative}" if self.fd else relative
+
+    def make(self, why: str) -> Iterator[Step]:
+        """The parent copies and translates the mount."""
+        return vfs.translated(self.path, why, 0, False, vfs.IDS, self.slot)
+
+    def attach(self) -> Iterator[Step]:
+        """Where it covers the host's root, below which no path leads: until Linux 6.15 no overlay takes what is attached nowhere."""
+        yield vfs.step(Phase.ROOTFS, syscalls.move_mount(self.slot, AT_FDCWD, "/"), "in this mount namespace only")
+        if self.fd:
+            yield vfs.step(Phase.ROOTFS, syscalls.dup3(self.slot, self.fd, O.CLOEXEC), "under a number that a path can name")
+        else:
+            yield vfs.step(Phase.ROOTFS, syscalls.fchdir(self.slot), "paths of layers begin here")
+
+    def let_go(self) -> Iterator[Step]:
+        """The overlay has what it needs."""
+        for fd in (self.slot, *([self.fd] if self.fd else [])):
+            yield vfs.step(Phase.ROOTFS, syscalls.close(fd), f"{fd if fd is self.slot else self.slot} is done with")
+
+
+def changes_tree(directory: str) -> Tree:
+    """The directory that takes changes."""
+    return Tree(directory, Slot("changes"), CHANGES_FD)
+
+
+def shown(lowers: Sequence[str]) -> tuple[tuple[Tree, ...], tuple[str, ...]]:
+    """The trees for some directories, and how the child reaches each of these.
+
+    Directories on one mount are in one tree, which holds no other mount on the way to them.
+
+    :raises PlanError: they are on too many mounts
+    """
+    real = [os.path.realpath(path) for path in lowers]
+    points = sorted(_mount_points(), key=len, reverse=True)
+    mount_of = {path: next((point for point in points if _is_below(path, point)), "/") for path in real}
+    trees: dict[str, Tree] = {}
+    for number, point in enumerate(dict.fromkeys(mount_of.values())):
+        top = os.path.commonpath([path for path in real if mount_of[path] == point])
+        trees[point] = Tree(top, Slot(f"layers{number or ''}"), CHANGES_FD - number if number else 0)
+    if len(trees) > MOST:
+        raise PlanError(f"the layers are on {len(trees)} mounts; at most {MOST} can be shown to a root of other ids")
+    return tuple(trees.values()), tuple(trees[mount_of[path]].below(path) for path in real)
+
+
+def _is_below(path: str, point: str) -> bool:
+    return path == point or path.startswith(point.rstrip("/") + "/")
+
+
+def _mount_points() -> set[str]:
+    """:see: proc_pid_mountinfo(5)"""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        shown = (line.split(" ", 5)[4] for line in table)
+        return {re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point) for point in shown}
