@@ -114,7 +114,9 @@ def own_range(kind: str, etc: str = "/etc") -> tuple[Range, ...]:
     accounts = [(int(f[2]), 1) for f in _fields(f"{etc}/{'passwd' if kind == 'uid' else 'group'}") if len(f) > 2 and f[2].isdecimal()]
     first, count = _largest_gap([*accounts, *((first, count) for _, first, count in given)])
     if count < FEWEST:
-        remedy = f"an entry of {NAMES[0]} in {etc}/sub{kind}, such as {NAMES[0]}:{FREE[0]}:{FEWEST}; or the caller's own ids: ns.User.same()"
+        remedy = (
+            f"an entry of {NAMES[0]} in {etc}/sub{kind}, such as {NAMES[0]}:{FREE[0]}:{FEWEST}; or the caller's own ids: ns.User.same()"
+        )
         raise Unavailable(f"a free range of {kind}s for containers", probed=f"{FREE[0]} to {FREE[1]}", remedy=remedy)
     return ((0, first, count),)
 

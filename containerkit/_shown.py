@@ -22,7 +22,7 @@ from .syscalls import AT_FDCWD, O, Slot
 
 __all__ = ["Tree", "changes_tree", "shown"]
 
-CHANGES_FD = 60  # below those of `vfs` and `mounts`
+CHANGES_FD = 59  # below those of `vfs`, `mounts` and `build.parts`
 MOST = 30
 
 
@@ -58,8 +58,9 @@ class Tree:
 
     def let_go(self) -> Iterator[Step]:
         """The overlay has what it needs."""
-        for fd in (self.slot, *([self.fd] if self.fd else [])):
-            yield vfs.step(Phase.ROOTFS, syscalls.close(fd), f"{fd if fd is self.slot else self.slot} is done with")
+        yield vfs.step(Phase.ROOTFS, syscalls.close(self.slot), f"{self.slot} is done with")
+        if self.fd:
+            yield vfs.step(Phase.ROOTFS, syscalls.close(self.fd), "under both names")
 
 
 def changes_tree(directory: str) -> Tree:

@@ -97,7 +97,9 @@ class _Compiler:
         execs = tuple(i for i, s in enumerate(child) if s.call.name == "execve")
         forks = any(s.call.name == "clone3" for s in child)
         clone = next(i for i, s in enumerate(self.timeline.steps) if s.call.name == "clone3")
-        return Program(self.timeline, bytes(self.blob), child, traces_at, self.slots, self.spaces, clone, execs, forks, self.timeline.changes_ids)
+        return Program(
+            self.timeline, bytes(self.blob), child, traces_at, self.slots, self.spaces, clone, execs, forks, self.timeline.changes_ids
+        )
 
     def _header(self, child: tuple[Step, ...], steps_at: int, traces_at: int) -> bytes:
         header = self.ffi.new("struct ck_program *")

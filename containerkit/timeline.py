@@ -145,9 +145,9 @@ class _Fold:
         last = [s for s in rest if not s.joins and s.phase is Phase.EXEC]
         body = sorted([*frame.session(self.options), *body, *frame.working_directory(self.options)], key=lambda s: (s.phase, s.order))
         body = [*joins, *self._fork(joins), *_with_root(body)]
-        foreign = any(s.claims == "root" for s in steps)
+        foreign, nobody = (any(s.claims == claim for s in steps) for claim in ("root", OWN_IDS))
         helper = frame.become_helper("join", guarded=bool(joins)) if self.apart else []
-        child = [*helper, *body, *frame.execute(last, self.options, apart=self.apart, foreign=foreign)]
+        child = [*helper, *body, *frame.execute(last, self.options, apart=self.apart, foreign=foreign, nobody=nobody)]
         child = _with_handshakes(child)
         inputs = self._inputs([*before, *child])
         steps = [*before, self._clone(child), *frame.descriptors(inputs, self.options), *child]

@@ -179,7 +179,7 @@ def bind(
     if (attr and recursive) or (userns and userns is not True):
         kernel.require("mount_setattr", "attributes for every mount of a tree, or an idmapped mount")
     if kernel.has("open_tree"):
-        shared = {"phase": Phase.MOUNTS, "save": MOUNT, "theirs": Slot(f"{source} for /{target}")}
+        shared: dict[str, Any] = {"phase": Phase.MOUNTS, "save": MOUNT, "theirs": Slot(f"{source} for /{target}")}
         cloned = [clone_tree(source, why, recursive=recursive, phase=Phase.MOUNTS, **more), *set_attributes(MOUNT, attr, recursive, **more)]
         if userns and userns is not True:
             yield from from_parent(source, why, attr, recursive, userns, **shared)
@@ -231,7 +231,7 @@ def from_parent(
 
 def translated(source: str, why: str, attr: int, recursive: bool, userns: syscalls.Fd | Slot | None, theirs: Slot) -> Iterator[Step]:
     """A copy of the mount at `source` -> `theirs`, made by the parent.  :see: mount_setattr(2), "ID-mapped mounts" """
-    made = clone_tree(source, why, recursive=recursive, phase=Phase.PREPARE, save=theirs, **({"hint": PARENTS_HINTS}))
+    made = clone_tree(source, why, recursive=recursive, phase=Phase.PREPARE, save=theirs, hint=PARENTS_HINTS)
     yield made.with_(side=Side.PARENT, needs=NEEDS if not userns or kernel.has("mount_setattr") else {IDMAPPED})
     if userns or attr:
         call = syscalls.mount_setattr(theirs, attr | (ATTR.IDMAP if userns else 0), recursive=recursive, userns=userns)

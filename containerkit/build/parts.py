@@ -15,6 +15,7 @@ from ..syscalls import AT_FDCWD, ATTR, Bytes, Call, O, Shown, Slot
 __all__ = ["Directory", "File", "Files", "Umask"]
 
 FIRST = -1  # inside ROOTFS: before the root
+FD = 60
 ATTEMPT = 1 << 20  # bytes of one write(2)
 
 
@@ -39,10 +40,9 @@ class File:
 class Files:
     """Files of a memory of their own, each bound to its place: they touch no disk and no layer.
 
-    :param place: an empty directory of the host; what is mounted there only the child sees
+    The memory covers the host's root, below which no path leads, so that no directory of the host's has to be within the child's reach.
     """
 
-    place: str
     files: tuple[File, ...]
 
     def steps(self) -> Iterable[Step]:
@@ -52,13 +52,21 @@ class Files:
         yield from vfs.detached(
             "tmpfs", options, "for files that are on no disk", phase=Phase.ROOTFS, save=memory, attr=ATTR.NOSUID | ATTR.NODEV, **more
         )
-        there = syscalls.move_mount(memory, AT_FDCWD, self.place)
-        yield vfs.step(Phase.ROOTFS, there, "where only this mount namespace sees it", **more)
+        yield vfs.step(Phase.ROOTFS, syscalls.move_mount(memory, AT_FDCWD, "/"), "in this mount namespace only", **more)
         for number, each in enumerate(self.files):
             yield from self._write(memory, str(number), each)
+        held = syscalls.dup3(memory, FD, O.CLOEXEC)
+        yield vfs.step(Phase.ROOTFS, held, "under a number that a path can name", claims="memory for files", **more)
         yield vfs.step(Phase.ROOTFS, syscalls.close(memory), "%files is done with", **more)
         for number, each in enumerate(self.files):
-            yield from mounts.Bind(f"{self.place}/{number}", each.target, readonly=each.readonly, directory=False).steps()
+            yield from self._show(f"/proc/self/fd/{FD}/{number}", each)
+        yield vfs.step(Phase.MOUNTS, syscalls.close(FD), "all files have their places", order=mounts.LAST)
+
+    @staticmethod
+    def _show(source: str, file: File) -> Iterable[Step]:
+        target, attr = vfs.inside(file.target), ATTR.RDONLY if file.readonly else ATTR(0)
+        shown = vfs.bind(source, target, f"show {file.target}", attr=attr, recursive=False, directory=False, theirs=False)
+        yield from vfs.placed(target, [*vfs.make_file(target), *shown])
 
     def _write(self, memory: Slot, name: str, file: File) -> Iterable[Step]:
         fd, more = Slot("file"), {"order": FIRST}
