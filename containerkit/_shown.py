@@ -24,6 +24,7 @@ __all__ = ["Tree", "changes_tree", "shown"]
 
 CHANGES_FD = 59  # below those of `vfs`, `mounts` and `build.parts`
 MOST = 30
+LONGEST = 230  # bytes of a path in a tree: fsconfig(2) takes 255, with what is before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +79,15 @@ def shown(lowers: Sequence[str]) -> tuple[tuple[Tree, ...], tuple[str, ...]]:
     real = [os.path.realpath(path) for path in lowers]
     points = sorted(_mount_points(), key=len, reverse=True)
     mount_of = {path: next((point for point in points if _is_below(path, point)), "/") for path in real}
-    trees: dict[str, Tree] = {}
-    for number, point in enumerate(dict.fromkeys(mount_of.values())):
-        top = os.path.commonpath([path for path in real if mount_of[path] == point])
-        trees[point] = Tree(top, Slot(f"layers{number or ''}"), CHANGES_FD - number if number else 0)
+    tops = {point: os.path.commonpath([path for path in real if mount_of[path] == point]) for point in mount_of.values()}
+    top_of = {path: top if len(os.fsencode(path)) - len(os.fsencode(top := tops[mount_of[path]])) < LONGEST else path for path in real}
+    trees = {
+        top: Tree(top, Slot(f"layers{number or ''}"), CHANGES_FD - number if number else 0)
+        for number, top in enumerate(dict.fromkeys(top_of.values()))
+    }
     if len(trees) > MOST:
         raise PlanError(f"the layers are on {len(trees)} mounts; at most {MOST} can be shown to a root of other ids")
-    return tuple(trees.values()), tuple(trees[mount_of[path]].below(path) for path in real)
+    return tuple(trees.values()), tuple(trees[top_of[path]].below(path) for path in real)
 
 
 def _is_below(path: str, point: str) -> bool:

@@ -9,6 +9,7 @@ same ranges does.  Nothing ever runs in this one: the child that it is made with
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -104,10 +105,9 @@ def _mapped(pid: int, uids: Ranges, gids: Ranges) -> int:
 def _end(lib: Any, child: Any) -> None:
     if child.pidfd < 0:
         return
-    signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
     lib.ck_await_release(child, -1)
-    try:
+    with contextlib.suppress(ChildProcessError):  # the caller ignores SIGCHLD, and the kernel collected it
         os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
-    except ChildProcessError:  # the caller ignores SIGCHLD, and the kernel collected it
-        pass
     os.close(child.pidfd)

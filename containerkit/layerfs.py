@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import kernel, merged, syscalls, vfs
 from ._lowers import Lower, Lowers
+from ._private import check_private, private
 from ._shown import changes_tree, shown
 from .actor import Actor
 from .changes import Change, Usage, changes, usage
@@ -113,7 +114,8 @@ class LayerFS:
         image is unpacked when this is entered or its steps are asked for, unless its store has it unpacked, and nobody
         collects it from there before this is closed
     :param readonly: no upper directory: nothing can be changed
-    :param directory: keeps the changes here, after this object and for the next one; a temporary directory unless given
+    :param directory: keeps the changes here, after this object and for the next one, in a directory of mode 700 that is made in it,
+        so that nobody else runs a set-user-ID file that a program left; a temporary directory unless given
     :param scratch: where the temporary directory is made; the directory for temporary files unless given
     :param xattrs: which extended attributes say "opaque": "user" works with and without privilege, "trusted" is what other
         tools write as root; all layers must agree
@@ -157,8 +159,7 @@ class LayerFS:
             self._scratch = Scratch("layer", self._parent)
             state = _State(self._scratch.path)
         else:
-            state = _State(Path(self._directory).resolve())
-            state.directory.mkdir(mode=0o700, exist_ok=True)
+            state = _State(private(Path(self._directory).resolve()))
         for path in (state.upper, state.work):
             path.mkdir(exist_ok=True)
         state.free_if_abandoned()
@@ -346,15 +347,18 @@ class LayerFS:
     def commit(self, directory: str | os.PathLike[str] | None = None) -> LayerFS:
         """Freezes the changes as one more read-only layer.  This LayerFS is at its end; go on with the one returned.
 
-        :param directory: where the layer is to stay; a temporary directory, gone with the returned LayerFS, unless given
+        :param directory: where the layer is to stay; a temporary directory, gone with the returned LayerFS, unless given.  It has
+            to be below one of mode 700, or of one like it: a program may have left a set-user-ID file, which others could run
         :return: a LayerFS over the same lowers and the new layer, not entered yet
-        :raises LayerError: a child still has it mounted
+        :raises LayerError: a child still has it mounted; others may enter the directory
         """
         upper = self.upper
         assert self._state
         if self._state.is_taken():
             raise LayerError("still mounted: close the process first, so that the layer does not change any more")
         scratch = None if directory else Scratch("frozen", self._parent or (upper.parent.parent if self._scratch else None))
+        if directory:
+            check_private(Path(directory).resolve().parent)
         frozen = Path(directory).resolve() if directory else scratch.path / "layer"  # type: ignore[union-attr]
         _move(upper, frozen)
         following = LayerFS(*self._lowers.sources, frozen, scratch=self._parent, xattrs=self.xattrs, devices=self._devices)

@@ -24,7 +24,7 @@ _children, _before = 0, 1
 @contextlib.contextmanager
 def changing_ids() -> Iterator[None]:
     """While children may change their ids in this memory.  Afterwards, with the last of them, it is dumpable as it was before."""
-    global _children, _before  # noqa: PLW0603  # the memory is the process's, so there is one of these
+    global _children, _before  # the memory is the process's, so there is one of these
     with _lock:
         if not _children:
             _before = _prctl(GET, 0)

@@ -32,7 +32,7 @@ from .timeline import OWN_IDS
 __all__ = ["Cgroup", "Ipc", "Mount", "Net", "Pid", "Time", "User", "Uts", "subids"]
 
 FILE = Slot("file")
-LAST = 100  # inside IDENTITY
+LAST = 100  # inside IDENTITY; and with a minus the first inside PREPARE
 PARENTS_FILE = Slot("map")  # a name that both sides save would pass the parent's descriptor on to the child
 
 
@@ -89,10 +89,11 @@ class User:
 
         Made by root, root inside is root outside for every file that it reaches, and for every process that it sees.
         """
+        uid, gid = os.geteuid(), os.getegid()
         if not idmaps.may_map():
-            return cls(os.geteuid(), os.getegid(), ((os.geteuid(),) * 2 + (1,),), ((os.getegid(),) * 2 + (1,),))
-        maps = [tuple((first, first, count) for first, _, count in idmaps.own(kind)) for kind in ("uid", "gid")]
-        return cls(os.geteuid(), os.getegid(), maps[0], maps[1])
+            return cls(uid, gid, ((uid, uid, 1),), ((gid, gid, 1),))
+        uids, gids = (tuple((first, first, count) for first, _, count in idmaps.own(kind)) for kind in ("uid", "gid"))
+        return cls(uid, gid, uids, gids)
 
     @property
     def maps(self) -> tuple[Sequence[Range], Sequence[Range]]:
@@ -115,12 +116,17 @@ class User:
 
     def steps(self) -> Iterable[Step]:
         yield _made("user", CLONE.NEWUSER, "a user namespace")
-        if self.uids:
-            yield from self._mapped(self.uids, self.gids)
-        elif idmaps.has_own_ids():
+        if not self.uids and idmaps.has_own_ids():
             yield from self._own()
-        else:
+        elif not self.uids or (self._is_one_id() and not idmaps.may_map()):
             yield from self._single()
+        else:
+            yield from self._mapped(self.uids, self.gids)
+
+    def _is_one_id(self) -> bool:
+        """Whether the ranges are the caller's own ids, for which nobody needs privilege."""
+        ids = ((self.uid, os.geteuid(), 1),), ((self.gid, os.getegid(), 1),)
+        return (tuple(self.uids), tuple(self.gids)) == ids
 
     def _own(self) -> Iterator[Step]:
         """A range that is nobody's outside, and a descriptor of the same map for the files that are shown inside."""
@@ -131,8 +137,9 @@ class User:
         _held("gid", gids, self.gid)
         ids = Fd("a namespace with the same map", Shown(tuple(uids), tuple(gids)))
         why = "the files of the root are shown through the map that the container has"
-        yield Step.parent(Phase.PREPARE, Call("dup", (ids,)), why=why, save=vfs.IDS, claims=OWN_IDS)
-        yield from self._mapped(uids, gids)
+        yield Step.parent(Phase.PREPARE, Call("dup", (ids,)), why=why, save=vfs.IDS, only_with=str(vfs.IDS), order=-LAST)
+        first, *rest = self._mapped(uids, gids)
+        yield from (first.with_(claims=OWN_IDS), *rest)
 
     def _mapped(self, uids: Sequence[Range], gids: Sequence[Range]) -> Iterator[Step]:
         yield from (self._direct if idmaps.may_map() else self._by_tool)(uids, gids)

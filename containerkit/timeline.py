@@ -86,13 +86,19 @@ def settle(steps: Iterable[Step]) -> list[Step]:
 
 
 def _chosen(steps: Sequence[Step]) -> Sequence[Step]:
-    """The steps whose conditions hold.  A step that is kept may claim what another one waits for, so it is asked until nothing new comes."""
+    """The steps whose conditions hold.  One that is kept may claim what another waits for: they are asked until nothing new comes."""
     sure = _present(s for s in steps if not s.only_with and not s.unless)
     while True:
         kept = [s for s in steps if (not s.only_with or s.only_with in sure) and not (s.unless and s.unless in sure)]
-        if (found := _present(kept)) <= sure:
+        if (found := _present(kept) | _results(kept)) <= sure:
             return kept
         sure |= found
+
+
+def _results(steps: Iterable[Step]) -> set[str]:
+    """The results that steps of the parent's pass on in memory."""
+    memories = (arg for step in steps for arg in step.call.args if isinstance(arg, Bytes))
+    return {str(word) for memory in memories for _, word in memory.words if isinstance(word, Slot)}
 
 
 OWN_IDS = "range of ids of its own"

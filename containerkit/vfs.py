@@ -26,6 +26,7 @@ CLASSIC_FD = 61
 CLASSIC_TARGET = f"/proc/self/fd/{CLASSIC_FD}"
 TARGET_HINTS = {
     2: "the root has no such place: make it in the image, or let the part make it",
+    13: "root inside may not enter a directory on the way: it is nobody outside, unless in ns.User.same()",
     40: "a link in the root leads in a circle, or through /proc/PID/fd",
 }
 SOURCE_HINTS = {
@@ -96,7 +97,7 @@ def placed(target: str, steps: Iterable[Step]) -> Iterator[Step]:
     depth = 0 if target == "." else target.count("/") + 1
     claims = f"mount at /{target.lstrip('.')}"
     for made in steps:
-        stays = made.only_with != "root"  # what is left out of a plan without a root claims nothing
+        stays = made.only_with not in ("root", OWN_IDS) and not made.unless  # what is left out of some plans claims nothing
         yield made.with_(order=depth, claims=claims if stays else "")
         claims = "" if stays else claims
 

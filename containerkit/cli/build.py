@@ -70,8 +70,8 @@ def _build(options: argparse.Namespace) -> int:
             context, dockerfile=dockerfile, target=options.target, args=_pairs(options.build_arg, os.environ), tags=options.tag,
             store=store, platform=options.platform, cache=not options.no_cache, cache_from=map(_place, options.cache_from),
             cache_to=options.cache_to and _place(options.cache_to), secrets=dict(map(_secret, options.secret)), network=options.network,
-            userns=options.userns, labels=_pairs(options.label), contexts=_pairs(options.build_context), compression=options.compression, progress=progress,
-            resolve=_resolver(store, options),
+            userns=options.userns, labels=_pairs(options.label), contexts=_pairs(options.build_context), compression=options.compression,
+            progress=progress, resolve=_resolver(store, options),
         )  # fmt: skip
     for write in outputs:
         write(image, options.tag)
