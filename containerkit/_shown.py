@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from . import syscalls, vfs
 from .errors import PlanError
 from .step import Phase, Step
-from .syscalls import AT_FDCWD, O, Slot
+from .syscalls import O, Slot
 
 __all__ = ["Tree", "changes_tree", "shown"]
 
-CHANGES_FD = 59  # below those of `vfs`, `mounts` and `build.parts`
+CHANGES_FD = 60  # below those of `vfs` and `mounts`
 MOST = 30
 LONGEST = 230  # bytes of a path in a tree: fsconfig(2) takes 255, with what is before it
 
@@ -50,15 +50,16 @@ class Tree:
         return vfs.translated(self.path, why, 0, False, vfs.IDS, self.slot)
 
     def attach(self) -> Iterator[Step]:
-        """Where it covers the host's root, below which no path leads: until Linux 6.15 no overlay takes what is attached nowhere."""
-        yield vfs.step(Phase.ROOTFS, syscalls.move_mount(self.slot, AT_FDCWD, "/"), "in this mount namespace only")
+        """Until Linux 6.15 an overlay takes nothing that is attached nowhere."""
+        yield vfs.cover_root(self.slot)
         if self.fd:
             yield vfs.step(Phase.ROOTFS, syscalls.dup3(self.slot, self.fd, O.CLOEXEC), "under a number that a path can name")
         else:
             yield vfs.step(Phase.ROOTFS, syscalls.fchdir(self.slot), "paths of layers begin here")
 
     def let_go(self) -> Iterator[Step]:
-        """The overlay has what it needs."""
+        """The overlay has what it needs.  In the reverse order of `attach`."""
+        yield vfs.uncover_root()
         yield vfs.step(Phase.ROOTFS, syscalls.close(self.slot), f"{self.slot} is done with")
         if self.fd:
             yield vfs.step(Phase.ROOTFS, syscalls.close(self.fd), "under both names")

@@ -108,10 +108,9 @@ def exposed(*, nobody: bool = False) -> bool:
     Until its exec a child that shares our memory *is* our program there, so a root whose program, or whose program's
     interpreter, is a link to /proc/self/exe would run the host's own file (CVE-2019-5736).
     """
-    try:
-        return bool(os.stat("/proc/self/exe").st_mode & 0o002) if nobody else os.access("/proc/self/exe", os.W_OK, effective_ids=True)
-    except FileNotFoundError:
+    if not os.path.lexists("/proc/self/exe"):
         return True
+    return bool(os.stat("/proc/self/exe").st_mode & 0o002) if nobody else os.access("/proc/self/exe", os.W_OK, effective_ids=True)
 
 
 def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: bool, nobody: bool = False) -> list[Step]:

@@ -295,8 +295,9 @@ class LayerFS:
         upper = [(option, tree.below(name)) for tree in changes for option, name in (("upperdir", "upper"), ("workdir", "work"))]
         source = self._state.mark if self._state else "overlay"
         yield from self._overlay(source, lowers, [*upper, *([("userxattr", None)] if self.xattrs == "user" else [])])
-        for tree in (*trees, *changes):
+        for tree in reversed((*trees, *changes)):
             yield from tree.let_go()
+        yield vfs.root_at()
 
     def _translatable(self, steps: Iterator[Step]) -> Iterator[Step]:
         lacks = {IDMAPPED} if not kernel.has("idmapped layers") else {USER_ATTRIBUTES} if self.xattrs == "trusted" else set()
@@ -308,12 +309,11 @@ class LayerFS:
         if kernel.has("lowerdir+") and kernel.has("fsopen"):
             every = [("source", source), *(("lowerdir+", path) for path in lowers), *options]
             yield from vfs.detached("overlay", every, LAID, attr=self._attributes, phase=Phase.ROOTFS, save=ROOT, hint=HINTS)
-            yield vfs.root_at()
         else:
             call = syscalls.mount(source, "/", "overlay", MS(0) if self._devices else MS.NODEV, _one_string(lowers, options))
             yield vfs.step(Phase.ROOTFS, call, LAID, hint=HINTS)
-            over = syscalls.openat("/..", O.PATH | O.DIRECTORY | O.CLOEXEC)
-            yield vfs.step(Phase.ROOTFS, over, "take hold of what covers /: a path that ends in .. is led there", save=ROOT)
+            yield vfs.clone_tree("/..", "take hold of what covers /", recursive=False, phase=Phase.ROOTFS, save=ROOT)
+            yield vfs.uncover_root()
 
     # --- what changed --------------------------------------------------------------------------------------------
 

@@ -230,10 +230,15 @@ def from_parent(
     yield step(phase, syscalls.close(theirs), "under one name only")
 
 
+def can_idmap() -> bool:
+    """Whether the calls are there.  Filesystems may refuse all the same."""
+    return all(map(kernel.has, ("open_tree", "move_mount", "mount_setattr")))
+
+
 def translated(source: str, why: str, attr: int, recursive: bool, userns: syscalls.Fd | Slot | None, theirs: Slot) -> Iterator[Step]:
     """A copy of the mount at `source` -> `theirs`, made by the parent.  :see: mount_setattr(2), "ID-mapped mounts" """
     made = clone_tree(source, why, recursive=recursive, phase=Phase.PREPARE, save=theirs, hint=PARENTS_HINTS)
-    yield made.with_(side=Side.PARENT, needs=NEEDS if not userns or kernel.has("mount_setattr") else {IDMAPPED})
+    yield made.with_(side=Side.PARENT, needs=NEEDS if not userns or can_idmap() else {IDMAPPED})
     if userns or attr:
         call = syscalls.mount_setattr(theirs, attr | (ATTR.IDMAP if userns else 0), recursive=recursive, userns=userns)
         why = "its ids are shown as the user namespace maps them" if userns else ", ".join(k for k, v in OPTIONS.items() if attr & v)
@@ -293,6 +298,17 @@ def root_at(path: str = "/") -> Step:
     host's is covered, and none has to be reachable for the child, who may be somebody else by now.
     """
     return step(Phase.ROOTFS, syscalls.move_mount(ROOT, AT_FDCWD, path), "in this mount namespace only")
+
+
+def cover_root(mount: Slot, **more: Any) -> Step:
+    """Attaches a detached mount where no path leads, on the host's root, for as long as something needs it attached."""
+    return step(Phase.ROOTFS, syscalls.move_mount(mount, AT_FDCWD, "/"), "attached for a moment, where no path leads", **more)
+
+
+def uncover_root(**more: Any) -> Step:
+    """Takes the mount away that `cover_root` attached last: before the pivot, whose umount would meet it instead of the old root."""
+    call = syscalls.umount2("/..", MNT.DETACH)
+    return step(Phase.ROOTFS, call, "attached nowhere again: a path that ends in .. leads to what covers the root", **more)
 
 
 def enter_root() -> Iterator[Step]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .. import mounts, syscalls, vfs
+from .. import syscalls, vfs
 from ..step import Phase, Step
-from ..syscalls import AT_FDCWD, ATTR, Bytes, Call, O, Shown, Slot
+from ..syscalls import ATTR, OPEN_TREE, Bytes, Call, O, Shown, Slot
 
 __all__ = ["Directory", "File", "Files", "Umask"]
 
 FIRST = -1  # inside ROOTFS: before the root
-FD = 60
 ATTEMPT = 1 << 20  # bytes of one write(2)
 
 
@@ -40,7 +39,7 @@ class File:
 class Files:
     """Files of a memory of their own, each bound to its place: they touch no disk and no layer.
 
-    The memory covers the host's root, below which no path leads, so that no directory of the host's has to be within the child's reach.
+    The memory is attached nowhere but for a moment, so that no directory of the host's has to be within the child's reach.
     """
 
     files: tuple[File, ...]
@@ -52,21 +51,23 @@ class Files:
         yield from vfs.detached(
             "tmpfs", options, "for files that are on no disk", phase=Phase.ROOTFS, save=memory, attr=ATTR.NOSUID | ATTR.NODEV, **more
         )
-        yield vfs.step(Phase.ROOTFS, syscalls.move_mount(memory, AT_FDCWD, "/"), "in this mount namespace only", **more)
+        yield vfs.cover_root(memory, **more)
         for number, each in enumerate(self.files):
             yield from self._write(memory, str(number), each)
-        held = syscalls.dup3(memory, FD, O.CLOEXEC)
-        yield vfs.step(Phase.ROOTFS, held, "under a number that a path can name", claims="memory for files", **more)
+            yield from self._take(memory, str(number), each)
+        yield vfs.uncover_root(**more)
         yield vfs.step(Phase.ROOTFS, syscalls.close(memory), "%files is done with", **more)
         for number, each in enumerate(self.files):
-            yield from self._show(f"/proc/self/fd/{FD}/{number}", each)
-        yield vfs.step(Phase.MOUNTS, syscalls.close(FD), "all files have their places", order=mounts.LAST)
+            target = vfs.inside(each.target)
+            yield from vfs.placed(target, [*vfs.make_file(target), *vfs.attach(target, directory=False, mount=Slot(f"file{number}"))])
 
     @staticmethod
-    def _show(source: str, file: File) -> Iterable[Step]:
-        target, attr = vfs.inside(file.target), ATTR.RDONLY if file.readonly else ATTR(0)
-        shown = vfs.bind(source, target, f"show {file.target}", attr=attr, recursive=False, directory=False, theirs=False)
-        yield from vfs.placed(target, [*vfs.make_file(target), *shown])
+    def _take(memory: Slot, name: str, file: File) -> Iterable[Step]:
+        mount, more = Slot(f"file{name}"), {"order": FIRST}
+        call = syscalls.open_tree(memory, name, OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC)
+        yield vfs.step(Phase.ROOTFS, call, f"a mount of {file.target} alone", save=mount, **more)
+        if file.readonly:
+            yield from vfs.set_attributes(mount, ATTR.RDONLY, False, phase=Phase.ROOTFS, **more)
 
     def _write(self, memory: Slot, name: str, file: File) -> Iterable[Step]:
         fd, more = Slot("file"), {"order": FIRST}
