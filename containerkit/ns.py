@@ -118,13 +118,13 @@ class User:
         yield _made("user", CLONE.NEWUSER, "a user namespace")
         if not self.uids and idmaps.has_own_ids():
             yield from self._own()
-        elif not self.uids or (self._is_one_id() and not idmaps.may_map()):
+        elif not self.uids or self._is_one_id():
             yield from self._single()
         else:
             yield from self._mapped(self.uids, self.gids)
 
     def _is_one_id(self) -> bool:
-        """Whether the ranges are the caller's own ids, for which nobody needs privilege."""
+        """Whether the ranges are the caller's own ids: the child maps them itself, without privilege and without waiting."""
         ids = ((self.uid, os.geteuid(), 1),), ((self.gid, os.getegid(), 1),)
         return (tuple(self.uids), tuple(self.gids)) == ids
 
