@@ -248,6 +248,12 @@ class Mount:
         yield Step.child(
             Phase.IDENTITY, syscalls.mount(None, "/", None, flag), why=why, hint={22: "/ is no mount point: the caller was chrooted"}
         )
+        if self.propagation == "private":
+            again = syscalls.mount(None, "/", None, flag)
+            why = "nor in what the parent handed on, which came from the host's mounts"
+            yield Step.child(
+                Phase.PIVOT, again, why=why, only_with=OWN_IDS, order=LAST, hint={22: "/ is no mount point: the caller was chrooted"}
+            )
 
 
 @dataclass(frozen=True, slots=True)

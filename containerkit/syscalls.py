@@ -541,10 +541,11 @@ def move_mount(source: FdArg, at: FdArg, path: PathArg = "") -> Call:
     return Call("move_mount", (source, b"", at, text(path), how))
 
 
-def mount_setattr(at: FdArg, attr: int, *, recursive: bool = False, userns: Fd | Slot | None = None) -> Call:
-    """Add attributes to a mount, and with `recursive` to every mount below it.  :see: mount_setattr(2)"""
-    words = [f"set={_show(ATTR(attr))}"] + ([f"userns={userns}"] if userns else [])
+def mount_setattr(at: FdArg, attr: int, *, recursive: bool = False, userns: Fd | Slot | None = None, propagation: int = 0) -> Call:
+    """Add attributes to a mount, and with `recursive` to every mount below it; and say where its mounts go.  :see: mount_setattr(2)"""
+    words = [f"set={_show(ATTR(attr))}"] + ([f"propagation={_show(MS(propagation))}"] if propagation else [])
+    words += [f"userns={userns}"] if userns else []
     cleared = ATIME if attr & ATIME else 0  # one of several ways to keep access times: the kernel wants the others named
-    data = int(flags(ATTR, attr)).to_bytes(8, "little") + cleared.to_bytes(8, "little") + bytes(16)
+    data = int(flags(ATTR, attr)).to_bytes(8, "little") + cleared.to_bytes(8, "little") + int(propagation).to_bytes(8, "little") + bytes(8)
     how = Shown(AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0), "EMPTY_PATH|RECURSIVE" if recursive else "EMPTY_PATH")
     return Call("mount_setattr", (at, b"", how, Bytes(data, "{" + ", ".join(words) + "}", ((24, userns),) if userns else ()), 32))

@@ -184,7 +184,7 @@ def bind(
         cloned = [clone_tree(source, why, recursive=recursive, phase=Phase.MOUNTS, **more), *set_attributes(MOUNT, attr, recursive, **more)]
         if userns and userns is not True:
             yield from from_parent(source, why, attr, recursive, userns, **shared)
-        elif theirs:
+        elif theirs and can_idmap():
             yield from either(cloned, from_parent(source, why, attr, recursive, IDS if userns else None, **shared))
         else:
             yield from cloned
@@ -239,10 +239,10 @@ def translated(source: str, why: str, attr: int, recursive: bool, userns: syscal
     """A copy of the mount at `source` -> `theirs`, made by the parent.  :see: mount_setattr(2), "ID-mapped mounts" """
     made = clone_tree(source, why, recursive=recursive, phase=Phase.PREPARE, save=theirs, hint=PARENTS_HINTS)
     yield made.with_(side=Side.PARENT, needs=NEEDS if not userns or can_idmap() else {IDMAPPED})
-    if userns or attr:
-        call = syscalls.mount_setattr(theirs, attr | (ATTR.IDMAP if userns else 0), recursive=recursive, userns=userns)
-        why = "its ids are shown as the user namespace maps them" if userns else ", ".join(k for k, v in OPTIONS.items() if attr & v)
-        yield Step.parent(Phase.PREPARE, call, why=why, hint=IDMAP_HINTS if userns else "")
+    call = syscalls.mount_setattr(theirs, attr | (ATTR.IDMAP if userns else 0), recursive=recursive, userns=userns, propagation=MS.SLAVE)
+    whys = ["its ids are shown as the user namespace maps them"] if userns else []
+    whys += [*(k for k, v in OPTIONS.items() if attr & v), "no mount in it reaches the host"]
+    yield Step.parent(Phase.PREPARE, call, why=", ".join(whys), hint=IDMAP_HINTS if userns else "")
 
 
 def detached(

@@ -401,3 +401,34 @@ def test_a_build_and_a_program_of_an_image(programs: Path, tmp_path: Path) -> No
         assert not reachable(root.lowers[-1] / "evil")
     assert os.stat("/dev/full").st_mode == device
     assert store.fsck() == ()
+
+
+SHARED = """
+import sys
+import containerkit as ck
+from containerkit import mounts, ns
+here, propagation = sys.argv[1:]
+table = lambda: open("/proc/self/mountinfo").read()
+before = table()
+with ck.LayerFS(f"{here}/root", directory=f"{here}/kept") as layers, ck.LayerFS(f"{here}/root", f"{here}/more") as two:
+    for root in (mounts.Root(f"{here}/root"), ck.LayerFS(f"{here}/root", readonly=True), layers, two):
+        parts = [ns.User(), ns.Mount(propagation), ns.Pid(), root, mounts.Dev(), mounts.Tmpfs("/tmp"), mounts.Bind(f"{here}/more", "/mnt")]
+        parts += [mounts.Tmpfs("/mnt/in"), mounts.Bind(f"{here}/more", "/srv", idmap=True), mounts.Tmpfs("/srv/in")]
+        with ck.plan(*parts, run=["/bin/sleep", "100"]).spawn() as process:
+            assert table() == before, table()
+            inside = [line.split() for line in open(f"/proc/{process.pid}/mountinfo")]
+        assert not any(word.startswith("shared:") for fields in inside for word in fields), inside
+        assert any(word.startswith("master:") for fields in inside for word in fields) == (propagation == "slave"), inside
+        assert table() == before, table()
+print("nothing came out")
+"""
+
+
+@pytest.mark.parametrize("propagation", ["private", "slave"])
+def test_no_mount_reaches_a_host_that_shares_its_own(propagation: str, programs: Path, tmp_path: Path) -> None:
+    """As systemd makes them: what the parent copies of the host's mounts is still of their group."""
+    make = 'mount -t tmpfs t "$0" && mount --make-shared "$0" && cp -a "$1" "$0/root" && mkdir "$0/more" "$0/more/in" && exec "${@:2}"'
+    python = [sys.executable, "-c", SHARED, str(tmp_path), propagation]
+    argv = ["unshare", "-m", "--propagation", "private", "bash", "-c", make, str(tmp_path), str(programs), *python]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "nothing came out\n", done.stderr
