@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from . import vfs
 from ._idmaps import Range
-from .errors import Unavailable
+from .actor import Actor
+from .errors import StepError, Unavailable
 from .program import Program, compile_timeline, extension
 from .step import Phase, Step
-from .syscalls import CLONE, Call, Space, clone3, close_range, dup3, read
+from .syscalls import CLONE, Call, Fd, Slot, Space, clone3, close_range, dup3, read
 from .timeline import Timeline
 
 __all__ = ["Shown", "kept"]
@@ -53,6 +55,20 @@ class Shown:
             if key not in _kept:
                 _kept[key] = _make(*key)
             return _kept[key]
+
+
+def refusal(directory: str | os.PathLike[str]) -> str:
+    """Why files below a directory cannot be shown with other ids; "" where they can."""
+    ids = Fd("another map", Shown(((0, 1, 1),), ((0, 1, 1),)))
+    steps = [Step.parent(Phase.PREPARE, Call("dup", (ids,)), why="to try it with", save=vfs.IDS)]
+    steps += vfs.translated(os.fspath(directory), "to try it on", 0, False, vfs.IDS, Slot("tried"))
+    try:
+        Actor().perform(steps)
+    except StepError as error:
+        return error.strerror or str(error)
+    except Unavailable as error:
+        return str(error)
+    return ""
 
 
 def kept() -> set[int]:

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from . import syscalls
+from . import syscalls, vfs
+from ._idmaps import has_own_ids
 from .errors import PlanError, Unavailable
 from .step import Part, Phase, Step
-from .syscalls import CLONE, MNT, Fd
+from .syscalls import CLONE, MNT, Call, Fd
+from .timeline import OWN_IDS
 
 __all__ = ["KINDS", "Namespace"]
 
@@ -30,6 +32,7 @@ KINDS = {
 }  # fmt: skip
 NS_GET_USERNS, NS_GET_PARENT, NS_GET_NSTYPE, NS_GET_OWNER_UID = 0xB701, 0xB702, 0xB703, 0xB704
 NSFS_MAGIC = 0x6E736673
+FIRST = -1000  # inside PREPARE
 OWN_IMAGE = frozenset({"user", "mnt", "pid", "time"})
 """Joining one of these must not be done by a process that shares the caller's memory, or cannot be."""
 
@@ -181,6 +184,14 @@ class Namespace:
         yield Step.child(Phase.IDENTITY, syscalls.setns(Fd(name, self), flag), why=f"join the {name}", **more)
         if self.kind == "user":
             yield from _become(uid, gid)
+            if has_own_ids():
+                yield from self._show(name)
+
+    def _show(self, name: str) -> Iterable[Step]:
+        """Who joins one as root of the machine may show the files of a root with its ids."""
+        why = "the files of the root are shown through the map of the namespace that is joined"
+        call = Call("dup", (Fd(name, self),))
+        yield Step.parent(Phase.PREPARE, call, why=why, save=vfs.IDS, only_with=str(vfs.IDS), order=FIRST)
 
     def call(self, function: Callable[[], T]) -> T:
         """Runs a Python function inside, in a thread of its own, and returns what it returns.
@@ -257,7 +268,8 @@ def _become(uid: int, gid: int) -> Iterable[Step]:
     The caller's groups stay where the namespace denies setgroups(2), as one does that a user without privilege made.
     """
     why = "none of the caller's groups, which may reach files in there"
-    yield Step.child(Phase.IDENTITY, syscalls.setgroups(()), why=why, helper="join", tolerates={1})
+    claims = OWN_IDS if has_own_ids() else ""  # the map may be the caller's own: what is shown through it is then as it is
+    yield Step.child(Phase.IDENTITY, syscalls.setgroups(()), why=why, helper="join", tolerates={1}, claims=claims)
     for call, number in ((syscalls.setresgid(gid), gid), (syscalls.setresuid(uid), uid)):
         hint = {
             22: f"{number} is not mapped in this user namespace: join it with become(uid, gid)",

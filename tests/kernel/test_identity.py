@@ -432,3 +432,13 @@ def test_no_mount_reaches_a_host_that_shares_its_own(propagation: str, programs:
     argv = ["unshare", "-m", "--propagation", "private", "bash", "-c", make, str(tmp_path), str(programs), *python]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout == "nothing came out\n", done.stderr
+
+
+@pytest.mark.parametrize("user", [ns.User(), ns.User.same(), ns.User(uids=[(0, 300000, 65536)], gids=[(0, 300000, 65536)])])
+def test_a_root_of_ones_own_in_a_user_namespace_that_is_there(user: ns.User, programs: Path) -> None:
+    with ck.plan(user, run=["/bin/sleep", "100"]).spawn() as holder, ck.Namespace.of(holder.pid, "user") as ids:
+        for place in (mounts.Root(programs), ck.LayerFS(programs, readonly=True)):
+            assert sh("stat -c %u /data/1000", ids, ns.Mount(), ns.Pid(), place).text == "1000\n"
+        with ck.LayerFS(programs) as root:
+            assert sh("touch /made; id -u", ids, ns.Mount(), ns.Pid(), root, mounts.Dev()).text == "0\n"
+            assert owners(root.upper)["made"][:2] == (0, 0)
