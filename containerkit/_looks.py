@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ._idmaps import is_machine_root
-from ._userns import kept
 
 Look = Mapping[Hashable, str]
 Process = tuple[int, int]  # pid and start time: a pid alone is used again
@@ -156,10 +155,8 @@ def inhabitants(cgroup: str, cgroups: Look) -> set[int]:
 
 
 def open_fds() -> Look:
-    """Those of this process; not what it keeps on purpose as long as it lives."""
     found: dict[Hashable, str] = {}
-    own = {str(number) for number in kept()}
-    for name in set(os.listdir("/proc/self/fd")) - own:
+    for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):  # the one that listed the directory is closed by now
             target = os.readlink(f"/proc/self/fd/{name}")
             found[name, target] = f"{name} -> {target}"

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from . import syscalls, vfs
 from .errors import PlanError
 from .step import Phase, Step
-from .syscalls import O, Slot
+from .syscalls import Slot
 
 __all__ = ["Tree", "changes_tree", "shown"]
 
-CHANGES_FD = 60  # below those of `vfs` and `mounts`
+CHANGES_FD = vfs.SHOWN_FD
 MOST = 30
 LONGEST = 230  # bytes of a path in a tree: fsconfig(2) takes 255, with what is before it
 
@@ -32,37 +32,36 @@ class Tree:
     """A directory of the host's, on a mount of its own.
 
     :ivar path: the directory
-    :ivar slot: the mount's name in the parent
-    :ivar fd: the number of its descriptor in the child; 0 where the child stands in it
+    :ivar slot: its name in the child
+    :ivar fd: the number of one more descriptor of it
+    :ivar stands: the child stands in it
     """
 
     path: str
     slot: Slot
-    fd: int = 0
+    fd: int
+    stands: bool = False
 
     def below(self, path: str) -> str:
         """How the child reaches something in it.  :param path: absolute, or relative to this directory"""
         relative = os.path.relpath(path, self.path) if path.startswith("/") else path
-        return f"/proc/self/fd/{self.fd}/{relative}" if self.fd else relative
+        return relative if self.stands else f"/proc/self/fd/{self.fd}/{relative}"
 
     def make(self, why: str) -> Iterator[Step]:
-        """The parent copies and translates the mount."""
-        return vfs.translated(self.path, why, 0, False, vfs.IDS, self.slot)
+        """The child copies the mount, and the parent translates it; not those below it."""
+        return vfs.shown(self.path, why, self.slot, below=False, fd=self.fd)
 
     def attach(self) -> Iterator[Step]:
         """Until Linux 6.15 an overlay takes nothing that is attached nowhere."""
         yield vfs.cover_root(self.slot)
-        if self.fd:
-            yield vfs.step(Phase.ROOTFS, syscalls.dup3(self.slot, self.fd, O.CLOEXEC), "under a number that a path can name")
-        else:
+        if self.stands:
             yield vfs.step(Phase.ROOTFS, syscalls.fchdir(self.slot), "paths of layers begin here")
 
     def let_go(self) -> Iterator[Step]:
         """The overlay has what it needs.  In the reverse order of `attach`."""
         yield vfs.uncover_root()
         yield vfs.step(Phase.ROOTFS, syscalls.close(self.slot), f"{self.slot} is done with")
-        if self.fd:
-            yield vfs.step(Phase.ROOTFS, syscalls.close(self.fd), "under both names")
+        yield vfs.step(Phase.ROOTFS, syscalls.close(self.fd), "under both names")
 
 
 def changes_tree(directory: str) -> Tree:
@@ -83,7 +82,7 @@ def shown(lowers: Sequence[str]) -> tuple[tuple[Tree, ...], tuple[str, ...]]:
     tops = {point: os.path.commonpath([path for path in real if mount_of[path] == point]) for point in mount_of.values()}
     top_of = {path: top if len(os.fsencode(path)) - len(os.fsencode(top := tops[mount_of[path]])) < LONGEST else path for path in real}
     trees = {
-        top: Tree(top, Slot(f"layers{number or ''}"), CHANGES_FD - number if number else 0)
+        top: Tree(top, Slot(f"layers{number or ''}"), CHANGES_FD - 1 - number, stands=not number)
         for number, top in enumerate(dict.fromkeys(top_of.values()))
     }
     if len(trees) > MOST:

@@ -24,9 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ._idmaps import has_own_ids, own_range
-from ._userns import refusal
-from .errors import ContainerKitError
-from .image.store import default_directory
+from .errors import ContainerKitError, StepError
 
 __all__ = ["Finding", "Report", "doctor"]
 
@@ -357,15 +355,30 @@ def _own_ids(host: Host) -> Iterator[Finding]:
             "ids of root's containers", False, str(error), "Run: usermod --add-subuids 524288-589823 --add-subgids 524288-589823 root"
         )
     if host.root == "/" and has_own_ids():
+        from .image.store import default_directory
+
         yield from (_shown_with(name, path) for name, path in (("TMPDIR", Path(tempfile.gettempdir())), ("the store", default_directory())))
 
 
 def _shown_with(name: str, path: Path) -> Finding:
     """Probed where the directory is, or will be."""
     there = next(each for each in (path, *path.parents) if each.is_dir())
-    why = refusal(there)
+    why = _refusal(there)
     remedy = "Put it on ext4, xfs, btrfs or tmpfs; or ask for the caller's own ids inside: ns.User.same(), --userns=host."
     return _finding(f"idmapped mounts: {name}", not why, f"{there}: {why or 'they work'} (probed)", remedy)
+
+
+def _refusal(directory: Path) -> str:
+    """Why files below a directory cannot be shown with other ids; "" where they can.  The plan ends there: it has no such program."""
+    from . import mounts, ns, plan
+
+    try:
+        plan(ns.User(), ns.Mount(), mounts.Root(directory), run=["/no/such/program"]).spawn()
+    except StepError as error:
+        return "" if error.step.call.name == "execve" else error.strerror or str(error)
+    except ContainerKitError as error:
+        return str(error)
+    return ""
 
 
 def _has_privilege(path: str) -> bool:

@@ -35,7 +35,7 @@ from .errors import LayerError, PlanError, Unavailable
 from .process import run_undo
 from .scratch import Scratch
 from .step import Phase, Side, Step
-from .syscalls import ATTR, MNT, MS, Bytes, Call, O, Slot
+from .syscalls import ATTR, MNT, MS, Bytes, Call, O
 from .timeline import IDMAPPED, ROOT, USER_ATTRIBUTES
 
 if TYPE_CHECKING:
@@ -276,14 +276,12 @@ class LayerFS:
     def _shown(self) -> Iterator[Step]:
         """The same root, in which the files have the ids that they have on disk: the parent translates the mounts they are on."""
         if self.readonly and len(self.lowers) == 1:
-            attr, only = ATTR.RDONLY | self._attributes, str(self.lowers[0])
-            yield from vfs.from_parent(only, "the only layer", attr, True, vfs.IDS, phase=Phase.ROOTFS, save=ROOT, theirs=Slot("layer"))
-            yield vfs.root_at()
+            yield from vfs.shown_root(str(self.lowers[0]), "the only layer", ATTR.RDONLY | self._attributes)
         else:
             yield from self._translated()
 
     def _translated(self) -> Iterator[Step]:
-        """All that is translated is made before the child; the overlay is made by the child, as root inside."""
+        """The parent translates the mounts; the overlay is made by the child, as root inside."""
         trees, lowers = shown([str(path) for path in reversed(self.lowers)])
         changes = [changes_tree(str(self._state.directory))] if self._state else []
         for tree in trees:

@@ -64,12 +64,12 @@ class Root:
     def steps(self) -> Iterable[Step]:
         path, why = vfs.outside(self.path), "the directory that becomes the root"
         attr, userns = ATTR.RDONLY if self.readonly else ATTR(0), _id_map(self.idmap)
-        handed = vfs.from_parent(path, why, attr, True, userns or vfs.IDS, phase=Phase.ROOTFS, save=ROOT, theirs=Slot(f"{path} for /"))
         if userns:
-            kernel.require("mount_setattr", "an idmapped mount")
-            yield from (*handed, vfs.root_at())
+            theirs = Slot(f"{path} for /")
+            yield from vfs.idmapped(path, why, attr, True, userns, phase=Phase.ROOTFS, save=ROOT, theirs=theirs)
+            yield vfs.root_at()
         else:
-            yield from vfs.either(self._plain(path, attr, why), (*handed, vfs.root_at()))
+            yield from vfs.either(self._plain(path, attr, why), vfs.shown_root(path, why, attr))
         first, *rest = vfs.enter_root()
         yield from (first.with_(claims="root"), *rest)
 

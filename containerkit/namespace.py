@@ -32,7 +32,6 @@ KINDS = {
 }  # fmt: skip
 NS_GET_USERNS, NS_GET_PARENT, NS_GET_NSTYPE, NS_GET_OWNER_UID = 0xB701, 0xB702, 0xB703, 0xB704
 NSFS_MAGIC = 0x6E736673
-FIRST = -1000  # inside PREPARE
 OWN_IMAGE = frozenset({"user", "mnt", "pid", "time"})
 """Joining one of these must not be done by a process that shares the caller's memory, or cannot be."""
 
@@ -191,7 +190,7 @@ class Namespace:
         """Who joins one as root of the machine may show the files of a root with its ids."""
         why = "the files of the root are shown through the map of the namespace that is joined"
         call = Call("dup", (Fd(name, self),))
-        yield Step.parent(Phase.PREPARE, call, why=why, save=vfs.IDS, only_with=str(vfs.IDS), order=FIRST)
+        yield Step.parent(Phase.IDENTITY, call, why=why, save=vfs.IDS, only_with=str(vfs.IDS), order=vfs.TAKE)
 
     def call(self, function: Callable[[], T]) -> T:
         """Runs a Python function inside, in a thread of its own, and returns what it returns.
@@ -269,13 +268,14 @@ def _become(uid: int, gid: int) -> Iterable[Step]:
     """
     why = "none of the caller's groups, which may reach files in there"
     claims = OWN_IDS if has_own_ids() else ""  # the map may be the caller's own: what is shown through it is then as it is
-    yield Step.child(Phase.IDENTITY, syscalls.setgroups(()), why=why, helper="join", tolerates={1}, claims=claims)
+    more: dict[str, Any] = {"helper": "join", "order": vfs.BECOME}
+    yield Step.child(Phase.IDENTITY, syscalls.setgroups(()), why=why, tolerates={1}, claims=claims, **more)
     for call, number in ((syscalls.setresgid(gid), gid), (syscalls.setresuid(uid), uid)):
         hint = {
             22: f"{number} is not mapped in this user namespace: join it with become(uid, gid)",
             1: f"{number} is not the caller's to become",
         }
-        yield Step.child(Phase.IDENTITY, call, why="be who was asked for there", hint=hint, helper="join")
+        yield Step.child(Phase.IDENTITY, call, why="be who was asked for there", hint=hint, **more)
 
 
 _LIBC = CDLL(None, use_errno=True)

@@ -21,18 +21,16 @@ from typing import Any
 from . import _idmaps as idmaps
 from . import kernel, scratch, syscalls, vfs
 from ._idmaps import Range
-from ._userns import Shown
 from .errors import ContainerKitError, PlanError, Unavailable
 from .plan import plan
 from .stdio import DEVNULL
 from .step import Phase, Step
-from .syscalls import ATTR, CLONE, MS, Bytes, Call, Fd, Field, O, Slot, Tool
+from .syscalls import ATTR, CLONE, MS, Bytes, Call, Field, O, Slot, Tool
 from .timeline import OWN_IDS
 
 __all__ = ["Cgroup", "Ipc", "Mount", "Net", "Pid", "Time", "User", "Uts", "subids"]
 
 FILE = Slot("file")
-LAST = 100  # inside IDENTITY; and with a minus the first inside PREPARE
 PARENTS_FILE = Slot("map")  # a name that both sides save would pass the parent's descriptor on to the child
 
 
@@ -135,11 +133,11 @@ class User:
         uids, gids = self.maps
         _held("uid", uids, self.uid)
         _held("gid", gids, self.gid)
-        ids = Fd("a namespace with the same map", Shown(tuple(uids), tuple(gids)))
-        why = "the files of the root are shown through the map that the container has"
-        yield Step.parent(Phase.PREPARE, Call("dup", (ids,)), why=why, save=vfs.IDS, only_with=str(vfs.IDS), order=-LAST)
         first, *rest = self._mapped(uids, gids)
         yield from (first.with_(claims=OWN_IDS), *rest)
+        there = syscalls.openat("/proc/{pid}/ns/user", O.CLOEXEC)
+        why = "files are shown through the map that the container has"
+        yield Step.parent(Phase.IDENTITY, there, why=why, save=vfs.IDS, only_with=str(vfs.IDS), order=vfs.TAKE)
 
     def _mapped(self, uids: Sequence[Range], gids: Sequence[Range]) -> Iterator[Step]:
         yield from (self._direct if idmaps.may_map() else self._by_tool)(uids, gids)
@@ -160,7 +158,8 @@ class User:
         hint = {1: "mapping these ids needs CAP_SETUID and CAP_SETGID outside"}
         for name, ranges in (("uid", uids), ("gid", gids)):
             data = b"\n".join(b"%d %d %d" % r for r in ranges)
-            yield from write_file(f"/proc/{{pid}}/{name}_map", data, f"map ranges of {name}s", phase=Phase.IDENTITY, child=False, hint=hint)
+            steps = write_file(f"/proc/{{pid}}/{name}_map", data, f"map ranges of {name}s", phase=Phase.IDENTITY, child=False, hint=hint)
+            yield from (each.with_(order=vfs.MAP) for each in steps)
 
     @staticmethod
     def _by_tool(uids: Sequence[Range], gids: Sequence[Range]) -> Iterator[Step]:
@@ -168,7 +167,7 @@ class User:
             words = tuple(str(number) for r in ranges for number in r)
             tool = Tool((f"new{name}map", "{pid}", *words), "install the package uidmap (shadow-utils)")
             hint = f"/etc/sub{name} does not give the caller these ids"
-            yield Step.parent(Phase.IDENTITY, tool, why=f"map ranges of {name}s that /etc/sub{name} allows", hint=hint)
+            yield Step.parent(Phase.IDENTITY, tool, order=vfs.MAP, why=f"map ranges of {name}s that /etc/sub{name} allows", hint=hint)
 
     def _become(self, uids: Sequence[Range], gids: Sequence[Range]) -> Iterator[Step]:
         """After what still needs the caller's ids, such as the child's own files in /proc.
@@ -177,7 +176,7 @@ class User:
         spawn gives it back; an ordinary caller would lose its own files in /proc meanwhile, so there the child leaves its memory first.
         """
         moved = (idmaps.outside_of(uids, self.uid), idmaps.outside_of(gids, self.gid)) != (os.geteuid(), os.getegid())
-        more: dict[str, Any] = {"helper": "join" if moved and os.geteuid() else "", "order": LAST}
+        more: dict[str, Any] = {"helper": "join" if moved and os.geteuid() else "", "order": vfs.BECOME}
         for call in (syscalls.setgroups(()), syscalls.setresgid(self.gid), syscalls.setresuid(self.uid)):
             yield Step.child(Phase.IDENTITY, call, why="be who was asked for", **more)
 
@@ -248,12 +247,6 @@ class Mount:
         yield Step.child(
             Phase.IDENTITY, syscalls.mount(None, "/", None, flag), why=why, hint={22: "/ is no mount point: the caller was chrooted"}
         )
-        if self.propagation == "private":
-            again = syscalls.mount(None, "/", None, flag)
-            why = "nor in what the parent handed on, which came from the host's mounts"
-            yield Step.child(
-                Phase.PIVOT, again, why=why, only_with=OWN_IDS, order=LAST, hint={22: "/ is no mount point: the caller was chrooted"}
-            )
 
 
 @dataclass(frozen=True, slots=True)

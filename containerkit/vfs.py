@@ -21,7 +21,11 @@ from .timeline import IDMAPPED, OWN_IDS, ROOT
 NEEDS = frozenset({"new mnt namespace"})
 MOUNT, TARGET, FS = Slot("mount"), Slot("target"), Slot("fs")
 IDS = Slot("ids")
-"""In the parent: a user namespace with the map of the plan's own, where the plan has a range of ids of its own."""
+"""In the parent: the child's user namespace, where the plan has a range of ids of its own."""
+OPEN, MAP, TAKE, SHOW, SHOW_ONE, BECOME = 10, 20, 30, 40, 50, 60
+"""Inside IDENTITY.  The child, which still is who the caller is, opens what it will show; the parent maps its ids, takes hold of its user
+namespace, and shows what was opened with these ids; then the child becomes somebody else.  So one handshake does for all."""
+SHOWN_FD = 60
 CLASSIC_FD = 61
 CLASSIC_TARGET = f"/proc/self/fd/{CLASSIC_FD}"
 TARGET_HINTS = {
@@ -35,7 +39,6 @@ SOURCE_HINTS = {
     13: "the caller may not reach the source",
     22: "the source is unbindable, or a user namespace may not show what is hidden below it: bind it recursively",
 }
-PARENTS_HINTS = {2: SOURCE_HINTS[2], 22: "the source is unbindable, or is in no mount namespace"}
 IDMAP_HINTS = {
     22: "the filesystem, or one that is mounted below, cannot be idmapped, so its files cannot be those of a root who is nobody "
     "outside: put them on another (ext4, xfs, btrfs, tmpfs); or ask for the caller's own ids inside: ns.User.same(), --userns=host",
@@ -98,7 +101,7 @@ def placed(target: str, steps: Iterable[Step]) -> Iterator[Step]:
     claims = f"mount at /{target.lstrip('.')}"
     for made in steps:
         stays = made.only_with not in ("root", OWN_IDS) and not made.unless  # what is left out of some plans claims nothing
-        yield made.with_(order=depth, claims=claims if stays else "")
+        yield made.with_(order=depth if made.phase is Phase.MOUNTS else made.order, claims=claims if stays else "")
         claims = "" if stays else claims
 
 
@@ -169,23 +172,23 @@ def either(plain: Iterable[Step], own: Iterable[Step]) -> Iterator[Step]:
 
 def bind(
     source: str, target: str, why: str, *, attr: int, recursive: bool, directory: bool, userns: syscalls.Fd | bool | None = None,
-    theirs: bool = True, **more: Any,
+    hosts: bool = True, **more: Any,
 ) -> Iterator[Step]:  # fmt: skip
     """What is at `source` on the host, also at `target` inside the root.
 
     :param userns: whose ids it shows; True: those of the plan's own range, where it has one
-    :param theirs: False where only the child sees the source
+    :param hosts: False where the source is the child's own work
     :see: open_tree(2), mount_setattr(2)
     """
     if (attr and recursive) or (userns and userns is not True):
         kernel.require("mount_setattr", "attributes for every mount of a tree, or an idmapped mount")
     if kernel.has("open_tree"):
-        shared: dict[str, Any] = {"phase": Phase.MOUNTS, "save": MOUNT, "theirs": Slot(f"{source} for /{target}")}
         cloned = [clone_tree(source, why, recursive=recursive, phase=Phase.MOUNTS, **more), *set_attributes(MOUNT, attr, recursive, **more)]
         if userns and userns is not True:
-            yield from from_parent(source, why, attr, recursive, userns, **shared)
-        elif theirs and can_idmap():
-            yield from either(cloned, from_parent(source, why, attr, recursive, IDS if userns else None, **shared))
+            theirs = Slot(f"{source} for /{target}")
+            yield from idmapped(source, why, attr, recursive, userns, phase=Phase.MOUNTS, save=MOUNT, theirs=theirs)
+        elif hosts:
+            yield from either(cloned, _opened_before(source, target, why, attr, recursive, shown=bool(userns)))
         else:
             yield from cloned
         yield from attach(target, directory=directory, **more)
@@ -216,16 +219,21 @@ def set_attributes(mount: Slot, attr: int, recursive: bool, phase: Phase = Phase
         yield step(phase, syscalls.mount_setattr(mount, attr, recursive=recursive), why, **more)
 
 
-def from_parent(
-    source: str, why: str, attr: int, recursive: bool, userns: syscalls.Fd | Slot | None, *, phase: Phase, save: Slot, theirs: Slot
+def idmapped(
+    source: str, why: str, attr: int, recursive: bool, userns: syscalls.Fd, *, phase: Phase, save: Slot, theirs: Slot
 ) -> Iterator[Step]:
-    """A copy of the mount at `source` that the parent makes -> `save`; with its ids translated, where `userns` says how.
+    """A copy of the mount at `source` with its ids translated -> `save`; `theirs` is its name in the parent, in use once.
 
-    A child that is nobody on the host may reach no path of the host's, and has no power over a filesystem.
-
-    :param theirs: its name in the parent, in use once
+    The parent makes it and hands it on: it takes power over the filesystem, which nobody in a new user namespace has.
+    :see: mount_setattr(2), "ID-mapped mounts"
     """
-    yield from translated(source, why, attr, recursive, userns, theirs)
+    kernel.require("mount_setattr", "an idmapped mount")
+    made = clone_tree(source, why, recursive=recursive, phase=Phase.PREPARE, save=theirs)
+    yield made.with_(side=Side.PARENT)
+    hint = {22: "this filesystem cannot be idmapped, or it is already", 1: "mapping ids needs CAP_SYS_ADMIN over the filesystem"}
+    call = syscalls.mount_setattr(theirs, attr | ATTR.IDMAP, recursive=recursive, userns=userns, propagation=MS.PRIVATE)
+    why = "its ids are shown as the user namespace maps them, and no mount in it reaches the host"
+    yield Step.parent(Phase.PREPARE, call, why=why, hint=hint)
     yield step(phase, Call("dup", (theirs,)), "the parent's mount", save=save)
     yield step(phase, syscalls.close(theirs), "under one name only")
 
@@ -235,14 +243,50 @@ def can_idmap() -> bool:
     return all(map(kernel.has, ("open_tree", "move_mount", "mount_setattr")))
 
 
-def translated(source: str, why: str, attr: int, recursive: bool, userns: syscalls.Fd | Slot | None, theirs: Slot) -> Iterator[Step]:
-    """A copy of the mount at `source` -> `theirs`, made by the parent.  :see: mount_setattr(2), "ID-mapped mounts" """
-    made = clone_tree(source, why, recursive=recursive, phase=Phase.PREPARE, save=theirs, hint=PARENTS_HINTS)
-    yield made.with_(side=Side.PARENT, needs=NEEDS if not userns or can_idmap() else {IDMAPPED})
-    call = syscalls.mount_setattr(theirs, attr | (ATTR.IDMAP if userns else 0), recursive=recursive, userns=userns, propagation=MS.SLAVE)
-    whys = ["its ids are shown as the user namespace maps them"] if userns else []
-    whys += [*(k for k, v in OPTIONS.items() if attr & v), "no mount in it reaches the host"]
-    yield Step.parent(Phase.PREPARE, call, why=", ".join(whys), hint=IDMAP_HINTS if userns else "")
+def shown(
+    source: str, why: str, save: Slot, *, attr: int = 0, recursive: bool = True, below: bool = True, fd: int = SHOWN_FD, order: int = SHOW
+) -> Iterator[Step]:
+    """A copy of the mount at `source` -> `save`, and `fd`; the parent shows its files with the ids that the plan has inside.
+
+    The child opens it, so that what the host's mounts forbid stays forbidden; that takes the ids that the caller has.  The parent maps
+    it, since that takes power over the filesystem.
+
+    :param below: with the mounts below it, which have to be shown so too; else they are as nobody's
+    :see: mount_setattr(2), "ID-mapped mounts"
+    """
+    needs, first = {"needs": NEEDS if can_idmap() else {IDMAPPED}}, OPEN if order == SHOW else order
+    yield clone_tree(source, why, recursive=recursive, phase=Phase.IDENTITY, save=save, order=first, **needs)
+    yield step(Phase.IDENTITY, syscalls.dup3(save, fd, O.CLOEXEC), "under a number that the parent can name", order=first)
+    there = f"/proc/{{pid}}/fd/{fd}"
+    call = syscalls.mount_setattr(AT_FDCWD, attr | ATTR.IDMAP, recursive=recursive and below, userns=IDS, path=there)
+    whys = ["its files are whose they are on disk", *(k for k, v in OPTIONS.items() if attr & v)]
+    yield Step.parent(Phase.IDENTITY, call, why=", ".join(whys), hint=IDMAP_HINTS, order=order)
+
+
+def shown_root(source: str, why: str, attr: int) -> Iterator[Step]:
+    """A directory as %root, attached."""
+    yield from shown(source, why, ROOT, attr=attr)
+    yield step(Phase.ROOTFS, syscalls.close(SHOWN_FD), "it is %root")
+    yield root_at()
+
+
+def _opened_before(source: str, target: str, why: str, attr: int, recursive: bool, *, shown: bool) -> Iterator[Step]:
+    """The child opens it while it is who the caller is: to somebody else the way there may be closed."""
+    mount = Slot(f"{source} for /{target}")
+    if shown:
+        yield from _shown_alone(source, why, attr, recursive, mount)
+    else:
+        more: dict[str, Any] = {"phase": Phase.IDENTITY, "order": OPEN}
+        yield clone_tree(source, why, recursive=recursive, save=mount, **more)
+        yield from set_attributes(mount, attr, recursive, **more)
+    yield step(Phase.MOUNTS, Call("dup", (mount,)), f"what was opened for /{target}", save=MOUNT)
+    yield step(Phase.MOUNTS, syscalls.close(mount), "under one name only")
+
+
+def _shown_alone(source: str, why: str, attr: int, recursive: bool, mount: Slot) -> Iterator[Step]:
+    """With a handshake of its own: one number does for any number of binds."""
+    yield from shown(source, why, mount, attr=attr, recursive=recursive, fd=CLASSIC_FD, order=SHOW_ONE)
+    yield step(Phase.IDENTITY, syscalls.close(CLASSIC_FD), "the number is free again", order=SHOW_ONE)
 
 
 def detached(
