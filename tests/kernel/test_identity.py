@@ -309,7 +309,7 @@ def test_the_caller_is_as_traceable_as_before(before: int, programs: Path) -> No
         LIBC.prctl(4, 1, 0, 0, 0)
 
 
-def test_one_namespace_for_what_is_shown_is_kept_and_no_more(programs: Path) -> None:
+def test_no_descriptor_stays_with_the_caller(programs: Path) -> None:
     plan = ck.plan(*BASE, ck.LayerFS(programs, readonly=True), run=["/bin/true"])
     plan.run()
     before = sorted(os.listdir("/proc/self/fd"))
@@ -442,3 +442,46 @@ def test_a_root_of_ones_own_in_a_user_namespace_that_is_there(user: ns.User, pro
         with ck.LayerFS(programs) as root:
             assert sh("touch /made; id -u", ids, ns.Mount(), ns.Pid(), root, mounts.Dev()).text == "0\n"
             assert owners(root.upper)["made"][:2] == (0, 0)
+
+
+LOCKED = """
+import sys
+import containerkit as ck
+from containerkit import mounts, ns, syscalls
+from containerkit.syscalls import MNT, MS
+here, what = sys.argv[1:]
+
+class Try:
+    def __init__(self, call):
+        self.call = call
+    def steps(self):
+        yield ck.Step.child(ck.Phase.DROP, self.call, why="try it")
+
+uncover = syscalls.umount2("/mnt/m", MNT.DETACH)
+writable = lambda path: syscalls.mount(None, path, None, MS.REMOUNT | MS.BIND)
+tries = {
+    "bind": ([mounts.Root(f"{here}/root"), mounts.Bind(f"{here}/ro", "/mnt")], writable("/mnt")),
+    "idmapped": ([mounts.Root(f"{here}/root"), mounts.Bind(f"{here}/ro", "/mnt", idmap=True)], writable("/mnt")),
+    "root": ([mounts.Root(f"{here}/ro")], writable("/")),
+    "layer": ([ck.LayerFS(f"{here}/ro", readonly=True)], writable("/")),
+    "covered": ([mounts.Root(f"{here}/root"), mounts.Bind(f"{here}/over", "/mnt")], uncover),
+    "covered, idmapped": ([mounts.Root(f"{here}/root"), mounts.Bind(f"{here}/over", "/mnt", idmap=True)], uncover),
+}
+parts, call = tries[what]
+try:
+    ck.plan(ns.User(), ns.Mount(), *parts, Try(call), run=["/bin/true"]).spawn().close()
+    print("done")
+except ck.StepError as error:
+    print("refused" if error.step.why == "try it" else error)
+"""
+
+
+@pytest.mark.parametrize("what", ["bind", "idmapped", "root", "layer", "covered", "covered, idmapped"])
+def test_what_the_hosts_mounts_forbid_stays_forbidden(what: str, programs: Path, tmp_path: Path) -> None:
+    """With every capability inside: a read-only mount of the host's stays so, and what a mount covers stays covered."""
+    make = """mount -t tmpfs t "$0" && mkdir "$0/ro" "$0/over" "$0/over/m" && cp -a "$1" "$0/root" && mount --bind "$0/root" "$0/ro"
+    mount -o remount,bind,ro "$0/ro" && mount -t tmpfs t "$0/over/m" && exec "${@:2}" """
+    python = [sys.executable, "-c", LOCKED, str(tmp_path), what]
+    argv = ["unshare", "-m", "--propagation", "private", "bash", "-c", make, str(tmp_path), str(programs), *python]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "refused\n", (done.stdout, done.stderr)
