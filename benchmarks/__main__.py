@@ -22,6 +22,7 @@ NAMES = (
     "steps",
     "kinds",
     "spawning",
+    "identity",
     "peers",
     "memory",
     "threads",

@@ -7,7 +7,7 @@ import os
 import pwd
 from collections.abc import Sequence
 
-from .errors import PlanError
+from .errors import PlanError, Unavailable
 from .procfs import effective_capabilities
 
 Range = tuple[int, int, int]
@@ -68,9 +68,76 @@ def subordinate(path: str) -> list[tuple[int, int]]:
         names = {pwd.getpwuid(os.geteuid()).pw_name, str(os.geteuid())}
     except KeyError:
         names = {str(os.geteuid())}
+    return [(first, count) for name, first, count in _given(path) if name in names]
+
+
+def _given(path: str) -> list[tuple[str, int, int]]:
+    """The entries of /etc/subuid or /etc/subgid; what is none is passed over, as newuidmap(1) does."""
+    return [(f[0], int(f[1]), int(f[2])) for f in _fields(path) if len(f) == 3 and f[1].isdecimal() and f[2].isdecimal() and int(f[2])]
+
+
+def _fields(path: str) -> list[list[str]]:
     try:
-        with open(path) as file:
-            fields = [line.strip().split(":") for line in file if line.strip() and not line.startswith("#")]
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return [line.strip().split(":") for line in file if line.strip() and not line.startswith("#")]
     except FileNotFoundError:
         return []
-    return [(int(f[1]), int(f[2])) for f in fields if len(f) == 3 and f[0] in names]
+
+
+# --- the ids of containers that root makes ------------------------------------------------------------------------
+
+NAMES = ("containerkit", "root")
+"""Whose entry in /etc/subuid and /etc/subgid gives root's containers their ids; the first that has one."""
+FREE = (0x70000000, 0x7FFE0000)
+"""From where, and up to where, ids are taken when there is no entry.  Nobody else does: see https://systemd.io/UIDS-GIDS/"""
+FEWEST = 65536
+
+
+def has_own_ids() -> bool:
+    """Whether a container of this process gets ids of its own: it is root of the machine."""
+    return os.geteuid() == 0 and is_machine_root()
+
+
+def own_range(kind: str, etc: str = "/etc") -> tuple[Range, ...]:
+    """The map of containers that root makes: nobody outside has these ids.
+
+    What /etc/subuid (or subgid) gives to the first of `NAMES` that it has; else the largest part of `FREE` that neither that file
+    nor /etc/passwd (or group) names.
+
+    :param kind: "uid" or "gid"
+    :raises Unavailable: too few are free
+    """
+    given = _given(f"{etc}/sub{kind}")
+    for name in NAMES:
+        if ranges := [(first, count) for owner, first, count in given if owner == name]:
+            return _in_a_row(kind, ranges)
+    accounts = [(int(f[2]), 1) for f in _fields(f"{etc}/{'passwd' if kind == 'uid' else 'group'}") if len(f) > 2 and f[2].isdecimal()]
+    first, count = _largest_gap([*accounts, *((first, count) for _, first, count in given)])
+    if count < FEWEST:
+        remedy = (
+            f"an entry of {NAMES[0]} in {etc}/sub{kind}, such as {NAMES[0]}:{FREE[0]}:{FEWEST}; or the caller's own ids: ns.User.same()"
+        )
+        raise Unavailable(f"a free range of {kind}s for containers", probed=f"{FREE[0]} to {FREE[1]}", remedy=remedy)
+    return ((0, first, count),)
+
+
+def _in_a_row(kind: str, ranges: Sequence[tuple[int, int]]) -> tuple[Range, ...]:
+    """Ranges outside, one after the other inside.  :raises PlanError: root or another user would be among them"""
+    found, next_id = [], 0
+    for first, count in ranges[:LIMIT]:
+        if first <= 0:
+            raise PlanError(f"/etc/sub{kind} gives a container the id 0, which is root's")
+        found.append((next_id, first, count))
+        next_id += count
+    check(kind, found)
+    return tuple(found)
+
+
+def _largest_gap(taken: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The largest part of `FREE` in which nothing is taken: (first, how many)."""
+    at, (end, best) = FREE[0], (FREE[1], (FREE[0], 0))
+    for first, count in sorted([*taken, (end, 0)]):
+        gap = min(first, end) - at
+        best = (at, gap) if gap > best[1] else best
+        at = min(max(at, first + count), end)
+    return best

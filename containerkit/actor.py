@@ -98,13 +98,12 @@ class Actor:
                 return int(self.ffi.cast("uintptr_t", alive[-1]))
         raise ContainerKitError(f"the parent cannot pass {arg}")
 
-    @staticmethod
-    def _filled(memory: Bytes) -> bytes:
+    def _filled(self, memory: Bytes) -> bytes:
         data = bytearray(memory.data)
         for offset, word in memory.words:
-            if not isinstance(word, Fd) or word.source is None:
+            if not isinstance(word, Fd | Slot):
                 raise ContainerKitError(f"the parent cannot pass {memory}")
-            data[offset : offset + 4] = fileno(word.source).to_bytes(4, "little")
+            data[offset : offset + 4] = self.value(word, []).to_bytes(4, "little")
         return bytes(data)
 
     def perform(self, steps: Sequence[Step]) -> None:

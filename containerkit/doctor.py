@@ -26,7 +26,8 @@ from pathlib import Path
 import psutil
 
 from . import extras
-from .errors import ContainerKitError
+from ._idmaps import has_own_ids, own_range
+from .errors import ContainerKitError, StepError
 
 __all__ = ["Finding", "Report", "doctor"]
 
@@ -344,6 +345,44 @@ def _id_maps(host: Host) -> Iterator[Finding]:
         yield _subordinate(host, file)
 
 
+def _own_ids(host: Host) -> Iterator[Finding]:
+    """Of containers that root makes: which ids they get, and whether files can be shown with them."""
+    if host.uid != 0:
+        return
+    try:
+        found = ", ".join(f"{kind} {first}+{count}" for kind in ("uid", "gid") for _, first, count in own_range(kind, f"{host.root}/etc"))
+        yield Finding("ids of root's containers", True, f"nobody's here: {found}", "")
+    except ContainerKitError as error:
+        yield Finding(
+            "ids of root's containers", False, str(error), "Run: usermod --add-subuids 524288-589823 --add-subgids 524288-589823 root"
+        )
+    if host.root == "/" and has_own_ids():
+        from .image.store import default_directory
+
+        yield from (_shown_with(name, path) for name, path in (("TMPDIR", Path(tempfile.gettempdir())), ("the store", default_directory())))
+
+
+def _shown_with(name: str, path: Path) -> Finding:
+    """Probed where the directory is, or will be."""
+    there = next(each for each in (path, *path.parents) if each.is_dir())
+    why = _refusal(there)
+    remedy = "Put it on ext4, xfs, btrfs or tmpfs; or ask for the caller's own ids inside: ns.User.same(), --userns=host."
+    return _finding(f"idmapped mounts: {name}", not why, f"{there}: {why or 'they work'} (probed)", remedy)
+
+
+def _refusal(directory: Path) -> str:
+    """Why files below a directory cannot be shown with other ids; "" where they can.  The plan ends there: it has no such program."""
+    from . import mounts, ns, plan
+
+    try:
+        plan(ns.User(), ns.Mount(), mounts.Root(directory), run=["/no/such/program"]).spawn()
+    except StepError as error:
+        return "" if error.step.call.name == "execve" else error.strerror or str(error)
+    except ContainerKitError as error:
+        return str(error)
+    return ""
+
+
 def _has_privilege(path: str) -> bool:
     try:
         return bool(os.stat(path).st_mode & stat.S_ISUID) or bool(os.getxattr(path, "security.capability"))
@@ -442,6 +481,7 @@ _LOOKERS: tuple[Looker, ...] = (
     _cgroups,
     _overlay,
     _id_maps,
+    _own_ids,
     _privileges,
     _tools,
 )

@@ -104,25 +104,30 @@ def working_directory(options: Options) -> list[Step]:
     ]
 
 
-def exposed() -> bool:
+def exposed(*, nobody: bool = False) -> bool:
     """Whether who executes /proc/self/exe as this process could go on to overwrite the file.
+
+    :param nobody: the program has ids that own nothing here, so it may write what everybody may
 
     Until its exec a child that shares our memory *is* our program there, so a root whose program, or whose program's
     interpreter, is a link to /proc/self/exe would run the host's own file (CVE-2019-5736).
     """
     try:
         with procfs.proven() as proc:
+            if nobody:
+                return bool(os.stat("self/exe", dir_fd=proc).st_mode & 0o002)
             return os.access("self/exe", os.W_OK, dir_fd=proc, effective_ids=True)
-    except Unavailable:  # nothing is known about the file
+    except (Unavailable, FileNotFoundError):  # nothing is known about the file
         return True
 
 
-def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: bool) -> list[Step]:
+def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: bool, nobody: bool = False) -> list[Step]:
     """From here to the program.
 
     :param last: the parts' own steps of the phase
     :param apart: the child is the helper's image already
     :param foreign: the program comes out of a root of its own, which somebody else may have made
+    :param nobody: it has ids that are nobody's outside
     """
     reset = [Step.child(Phase.EXEC, _default_action(n), why=f"{n.name}, which Python ignores, acts as usual again")
              for n in (signal.SIGPIPE, signal.SIGXFSZ)]  # fmt: skip
@@ -131,7 +136,7 @@ def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: boo
         why = "a caller may ignore its children's ends, but an init has to hear of them"
         reset.append(Step.child(Phase.EXEC, _default_action(signal.SIGCHLD), why=why))
     steps = [*(s for s in last if s.helper != "init"), *reset]
-    hide = foreign and exposed() if options.hide_executable is None else options.hide_executable
+    hide = foreign and exposed(nobody=nobody) if options.hide_executable is None else options.hide_executable
     helped = hide or inits
     if helped and not apart:
         steps += become_helper("init" if inits else "hide")

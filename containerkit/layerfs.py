@@ -19,7 +19,7 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import checks, kernel, merged, syscalls, vfs
 from ._lowers import Lower, Lowers
+from ._private import check_private, private
+from ._shown import changes_tree, shown
 from .actor import Actor
 from .changes import Change, Usage, changes, usage
 from .errors import LayerError, PlanError, Unavailable
@@ -35,7 +37,7 @@ from .process import run_undo
 from .scratch import Scratch
 from .step import Phase, Side, Step
 from .syscalls import ATTR, MNT, MS, Bytes, Call, O
-from .timeline import ROOT
+from .timeline import IDMAPPED, ROOT, USER_ATTRIBUTES
 
 if TYPE_CHECKING:
     from .image import Layer
@@ -55,6 +57,7 @@ HINTS = {
 }
 XATTRS = ("user", "trusted")
 IN_USE = "in-use"
+LAID = "lay the directories over each other"
 PROBE = "user.containerkit.probe"
 
 
@@ -82,6 +85,12 @@ class _State:
     def in_use(self) -> Path:
         return self.directory / IN_USE
 
+    @property
+    def mark(self) -> str:
+        """The source of an overlay whose upper directory is named by a relative path: what tells in a table of mounts whose it is."""
+        status = os.stat(self.upper)
+        return f"containerkit-{status.st_dev:x}-{status.st_ino:x}"
+
     def is_taken(self, by: str = "") -> bool:
         try:
             return os.readlink(self.in_use) == by or not by
@@ -95,7 +104,7 @@ class _State:
             stack.callback(os.close, lock)
             fcntl.flock(lock, fcntl.LOCK_EX)  # nobody judges an old link, and then takes away a newer one
             owner = os.readlink(self.in_use)
-            if owner != _identity(owner.split()[0]) and not _mounted_anywhere(self.upper):
+            if owner != _identity(owner.split()[0]) and not _mounted_anywhere(self.upper, self.mark):
                 os.unlink(self.in_use)
 
 
@@ -106,7 +115,8 @@ class LayerFS(OneProcess):
         image is unpacked when this is entered or its steps are asked for, unless its store has it unpacked, and nobody
         collects it from there before this is closed
     :param readonly: no upper directory: nothing can be changed
-    :param directory: keeps the changes here, after this object and for the next one; a temporary directory unless given
+    :param directory: keeps the changes here, after this object and for the next one, in a directory of mode 700 that is made in it,
+        so that nobody else runs a set-user-ID file that a program left; a temporary directory unless given
     :param scratch: where the temporary directory is made; the directory for temporary files unless given
     :param xattrs: which extended attributes say "opaque": "user" works with and without privilege, "trusted" is what other
         tools write as root; all layers must agree
@@ -155,8 +165,7 @@ class LayerFS(OneProcess):
             self._scratch = Scratch("layer", self._parent)
             state = _State(self._scratch.path)
         else:
-            state = _State(Path(self._directory).resolve())
-            state.directory.mkdir(mode=0o700, exist_ok=True)
+            state = _State(private(Path(self._directory).resolve()))
         for path in (state.upper, state.work):
             path.mkdir(exist_ok=True)
         state.free_if_abandoned()
@@ -209,8 +218,9 @@ class LayerFS(OneProcess):
             )
         if self._state:
             yield self._take(self._state)
-        yield from self._root_steps()
-        yield from vfs.enter_root()
+        yield from vfs.either(self._root_steps(), self._shown())
+        first, *rest = vfs.enter_root()
+        yield from (first.with_(claims="root"), *rest)
 
     def _take(self, state: _State) -> Step:
         """Only one child at a time has it mounted.  The link goes when the process is closed."""
@@ -243,7 +253,7 @@ class LayerFS(OneProcess):
 
     def _single(self, place: str) -> Iterator[Step]:
         """An overlay wants two layers; one alone, read-only, is the directory itself."""
-        yield vfs.clone_tree(str(self.lowers[0]), "the only layer", recursive=True, phase=Phase.ROOTFS, save=ROOT, claims="root")
+        yield vfs.clone_tree(str(self.lowers[0]), "the only layer", recursive=True, phase=Phase.ROOTFS, save=ROOT)
         yield from vfs.set_attributes(ROOT, ATTR.RDONLY | self._attributes, True, phase=Phase.ROOTFS)
         yield vfs.root_at(place)
 
@@ -257,21 +267,57 @@ class LayerFS(OneProcess):
 
     def _new_api(self, place: str) -> Iterator[Step]:
         options = [("source", "overlay"), *(("lowerdir+", p) for p in self._paths()), *self._options()]
-        why = "lay the directories over each other"
-        first, *rest = vfs.detached("overlay", options, why, attr=self._attributes, phase=Phase.ROOTFS, save=ROOT, hint=HINTS)
-        yield first.with_(claims="root")
-        yield from rest
+        yield from vfs.detached("overlay", options, LAID, attr=self._attributes, phase=Phase.ROOTFS, save=ROOT, hint=HINTS)
         yield vfs.root_at(place)
 
     def _classic(self, place: str) -> Iterator[Step]:
         """mount(2) takes the options as one string, in which some characters need a backslash, and a comma cannot be had."""
-        lowers = ":".join(p.replace("\\", "\\\\").replace(":", "\\:") for p in self._paths())
-        options = [("lowerdir", lowers), *self._options()]
-        if any(value and "," in value for _, value in options):
-            raise PlanError("a layer's path holds a comma, which mount(2) takes for the end of an option")
-        call = syscalls.mount("overlay", place, "overlay", MS(0) if self._devices else MS.NODEV, vfs.classic_data(options))
-        yield vfs.step(Phase.ROOTFS, call, "lay the directories over each other", claims="root", hint=HINTS)
+        data = _one_string(self._paths(), self._options())
+        call = syscalls.mount("overlay", place, "overlay", MS(0) if self._devices else MS.NODEV, data)
+        yield vfs.step(Phase.ROOTFS, call, LAID, hint=HINTS)
         yield vfs.step(Phase.ROOTFS, syscalls.openat(place, O.PATH | O.DIRECTORY | O.CLOEXEC), "take hold of the root", save=ROOT)
+
+    # --- as a part, in a plan whose root is nobody outside ---------------------------------------------------------
+
+    def _shown(self) -> Iterator[Step]:
+        """The same root, in which the files have the ids that they have on disk: the parent translates the mounts they are on."""
+        if self.readonly and len(self.lowers) == 1:
+            yield from vfs.shown_root(str(self.lowers[0]), "the only layer", ATTR.RDONLY | self._attributes)
+        else:
+            yield from self._translated()
+
+    def _translated(self) -> Iterator[Step]:
+        """The parent translates the mounts; the overlay is made by the child, as root inside."""
+        trees, lowers = shown([str(path) for path in reversed(self.lowers)])
+        changes = [changes_tree(str(self._state.directory))] if self._state else []
+        for tree in trees:
+            yield from self._translatable(tree.make("what holds the layers"))
+        for tree in changes:
+            yield from self._translatable(tree.make("what takes the changes"))
+        for tree in (*trees, *changes):
+            yield from tree.attach()
+        upper = [(option, tree.below(name)) for tree in changes for option, name in (("upperdir", "upper"), ("workdir", "work"))]
+        source = self._state.mark if self._state else "overlay"
+        yield from self._overlay(source, lowers, [*upper, *([("userxattr", None)] if self.xattrs == "user" else [])])
+        for tree in reversed((*trees, *changes)):
+            yield from tree.let_go()
+        yield vfs.root_at()
+
+    def _translatable(self, steps: Iterator[Step]) -> Iterator[Step]:
+        lacks = {IDMAPPED} if not kernel.has("idmapped layers") else {USER_ATTRIBUTES} if self.xattrs == "trusted" else set()
+        first, *rest = steps
+        yield first.with_(needs=first.needs | lacks)
+        yield from rest
+
+    def _overlay(self, source: str, lowers: Sequence[str], options: Sequence[tuple[str, str | None]]) -> Iterator[Step]:
+        if kernel.has("lowerdir+") and kernel.has("fsopen"):
+            every = [("source", source), *(("lowerdir+", path) for path in lowers), *options]
+            yield from vfs.detached("overlay", every, LAID, attr=self._attributes, phase=Phase.ROOTFS, save=ROOT, hint=HINTS)
+        else:
+            call = syscalls.mount(source, "/", "overlay", MS(0) if self._devices else MS.NODEV, _one_string(lowers, options))
+            yield vfs.step(Phase.ROOTFS, call, LAID, hint=HINTS)
+            yield vfs.clone_tree("/..", "take hold of what covers /", recursive=False, phase=Phase.ROOTFS, save=ROOT)
+            yield vfs.uncover_root()
 
     # --- what changed --------------------------------------------------------------------------------------------
 
@@ -305,15 +351,18 @@ class LayerFS(OneProcess):
     def commit(self, directory: str | os.PathLike[str] | None = None) -> LayerFS:
         """Freezes the changes as one more read-only layer.  This LayerFS is at its end; go on with the one returned.
 
-        :param directory: where the layer is to stay; a temporary directory, gone with the returned LayerFS, unless given
+        :param directory: where the layer is to stay; a temporary directory, gone with the returned LayerFS, unless given.  It has
+            to be below one of mode 700, or of one like it: a program may have left a set-user-ID file, which others could run
         :return: a LayerFS over the same lowers and the new layer, not entered yet
-        :raises LayerError: a child still has it mounted
+        :raises LayerError: a child still has it mounted; others may enter the directory
         """
         upper = self.upper
         assert self._state
         if self._state.is_taken():
             raise LayerError("still mounted: close the process first, so that the layer does not change any more")
         scratch = None if directory else Scratch("frozen", self._parent or (upper.parent.parent if self._scratch else None))
+        if directory:
+            check_private(Path(directory).resolve().parent)
         frozen = Path(directory).resolve() if directory else scratch.path / "layer"  # type: ignore[union-attr]
         _move(upper, frozen)
         following = LayerFS(*self._lowers.sources, frozen, scratch=self._parent, xattrs=self.xattrs, devices=self._devices)
@@ -355,6 +404,15 @@ class LayerFS(OneProcess):
         return f"<LayerFS of {self._lowers}, {state}>"
 
 
+def _one_string(lowers: Iterable[str], options: Iterable[tuple[str, str | None]]) -> str:
+    """Options as mount(2) takes them.  :raises PlanError: they cannot be said that way"""
+    escaped = ":".join(path.replace("\\", "\\\\").replace(":", "\\:") for path in lowers)
+    every = [("lowerdir", escaped), *options]
+    if any(value and "," in value for _, value in every):
+        raise PlanError("a layer's path holds a comma, which mount(2) takes for the end of an option")
+    return vfs.classic_data(every)
+
+
 def _flat(lowers: Iterable[Lower | LayerFS]) -> Iterator[Lower]:
     for lower in lowers:
         yield from lower._lowers.sources if isinstance(lower, LayerFS) else [lower]
@@ -370,14 +428,14 @@ def _identity(pid: str) -> str:
     return "" if state in "ZX" else f"{number} {fields[18]}"
 
 
-def _mounted_anywhere(upper: Path) -> bool:
+def _mounted_anywhere(upper: Path, mark: str) -> bool:
     """Whether a process that the caller may look at has an overlay with these changes.  :see: proc_pid_mountinfo(5)"""
-    wanted = f"upperdir={upper}"
+    wanted = rf"upperdir={re.escape(str(upper))}(,|$)| - overlay {re.escape(mark)} "
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
             table = Path(f"/proc/{name}/mountinfo").read_text(errors="surrogateescape")
             shown = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), table)
-            if re.search(re.escape(wanted) + r"(,|$)", shown, re.MULTILINE):
+            if re.search(wanted, shown, re.MULTILINE):
                 return True
     return False
 

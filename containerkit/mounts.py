@@ -65,19 +65,25 @@ class Root:
         path, why = vfs.outside(self.path), "the directory that becomes the root"
         attr, userns = ATTR.RDONLY if self.readonly else ATTR(0), _id_map(self.idmap)
         if userns:
-            first, *rest = vfs.idmapped(path, why, attr, True, userns, phase=Phase.ROOTFS, save=ROOT, theirs=Slot(f"{path} for /"))
-            yield first.with_(claims="root")
-            yield from (*rest, vfs.root_at())
-        elif kernel.has("open_tree"):
-            yield vfs.clone_tree(path, why, recursive=True, phase=Phase.ROOTFS, save=ROOT, claims="root")
+            theirs = Slot(f"{path} for /")
+            yield from vfs.idmapped(path, why, attr, True, userns, phase=Phase.ROOTFS, save=ROOT, theirs=theirs)
+            yield vfs.root_at()
+        else:
+            yield from vfs.either(self._plain(path, attr, why), vfs.shown_root(path, why, attr))
+        first, *rest = vfs.enter_root()
+        yield from (first.with_(claims="root"), *rest)
+
+    @staticmethod
+    def _plain(path: str, attr: ATTR, why: str) -> Iterator[Step]:
+        if kernel.has("open_tree"):
+            yield vfs.clone_tree(path, why, recursive=True, phase=Phase.ROOTFS, save=ROOT)
             yield from vfs.set_attributes(ROOT, attr, True, phase=Phase.ROOTFS)
             yield vfs.root_at()
         else:
             bind = syscalls.mount(path, path, None, MS.BIND | MS.REC)
-            yield vfs.step(Phase.ROOTFS, bind, why, claims="root", hint=vfs.SOURCE_HINTS)
+            yield vfs.step(Phase.ROOTFS, bind, why, hint=vfs.SOURCE_HINTS)
             yield vfs.step(Phase.ROOTFS, syscalls.openat(path, O.PATH | O.DIRECTORY | O.CLOEXEC), "take hold of it", save=ROOT)
             yield from vfs.set_attributes(ROOT, attr, True, phase=Phase.ROOTFS)
-        yield from vfs.enter_root()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,9 @@ class Bind:
     :param recursive: with the mounts below it
     :param options: more attributes by their names in mount(8): "nosuid", "nodev", "noexec", "noatime", ...
     :param directory: whether it is one; looked up unless given
-    :param idmap: a user `Namespace` whose ids the files are shown with
+    :param idmap: a user `Namespace` whose ids the files are shown with; True: the ids that the plan has inside.  A plan that root
+        makes with `ns.User()` has a range of its own, which is nobody's outside; so without this a file of root's shows as nobody's,
+        cannot be changed, and is read only where everybody may
     :see: mount_namespaces(7), mount_setattr(2)
     """
 
@@ -100,7 +108,7 @@ class Bind:
     recursive: bool = True
     options: Sequence[str] = ()
     directory: bool | None = None
-    idmap: HasFileno | None = None
+    idmap: HasFileno | bool | None = None
 
     def __post_init__(self) -> None:
         vfs.outside(self.source)
@@ -376,5 +384,7 @@ def _placed(fstype: str, target: str, mode: int, options: Mapping[str, str | Non
     return vfs.placed(target, [*vfs.make_directory(target, mode), *vfs.filesystem(fstype, target, options, why, **more)])
 
 
-def _id_map(namespace: HasFileno | None) -> Fd | None:
+def _id_map(namespace: HasFileno | bool | None) -> Any:
+    if isinstance(namespace, bool):
+        return namespace
     return Fd(f"user namespace {os.fstat(namespace.fileno()).st_ino}", namespace) if namespace else None

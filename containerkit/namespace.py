@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
-from . import checks, procfs, syscalls
+from . import checks, procfs, syscalls, vfs
+from ._idmaps import has_own_ids
 from .errors import PlanError, Unavailable
 from .pickling import OneProcess
 from .step import Part, Phase, Step
-from .syscalls import CLONE, MNT, Fd
+from .syscalls import CLONE, MNT, Call, Fd
+from .timeline import OWN_IDS
 
 __all__ = ["KINDS", "Namespace"]
 
@@ -193,6 +195,14 @@ class Namespace(OneProcess):
         yield Step.child(Phase.IDENTITY, syscalls.setns(Fd(name, self), flag), why=f"join the {name}", **more)
         if self.kind == "user":
             yield from _become(uid, gid)
+            if has_own_ids():
+                yield from self._show(name)
+
+    def _show(self, name: str) -> Iterable[Step]:
+        """Who joins one as root of the machine may show the files of a root with its ids."""
+        why = "the files of the root are shown through the map of the namespace that is joined"
+        call = Call("dup", (Fd(name, self),))
+        yield Step.parent(Phase.IDENTITY, call, why=why, save=vfs.IDS, only_with=str(vfs.IDS), order=vfs.TAKE)
 
     def call(self, function: Callable[[], T]) -> T:
         """Runs a Python function inside, in a thread of its own, and returns what it returns.
@@ -270,13 +280,15 @@ def _become(uid: int, gid: int) -> Iterable[Step]:
     The caller's groups stay where the namespace denies setgroups(2), as one does that a user without privilege made.
     """
     why = "none of the caller's groups, which may reach files in there"
-    yield Step.child(Phase.IDENTITY, syscalls.setgroups(()), why=why, helper="join", tolerates={1})
+    claims = OWN_IDS if has_own_ids() else ""  # the map may be the caller's own: what is shown through it is then as it is
+    more: dict[str, Any] = {"helper": "join", "order": vfs.BECOME}
+    yield Step.child(Phase.IDENTITY, syscalls.setgroups(()), why=why, tolerates={1}, claims=claims, **more)
     for call, number in ((syscalls.setresgid(gid), gid), (syscalls.setresuid(uid), uid)):
         hint = {
             22: f"{number} is not mapped in this user namespace: join it with become(uid, gid)",
             1: f"{number} is not the caller's to become",
         }
-        yield Step.child(Phase.IDENTITY, call, why="be who was asked for there", hint=hint, helper="join")
+        yield Step.child(Phase.IDENTITY, call, why="be who was asked for there", hint=hint, **more)
 
 
 _LIBC = CDLL(None, use_errno=True)

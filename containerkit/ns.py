@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import _idmaps as idmaps
 from . import checks, kernel, procfs, scratch, syscalls, vfs
@@ -25,6 +26,7 @@ from .plan import plan
 from .stdio import DEVNULL
 from .step import Phase, Step
 from .syscalls import ATTR, CLONE, MS, Bytes, Call, Field, O, Slot, Tool
+from .timeline import OWN_IDS
 
 __all__ = ["Cgroup", "Ipc", "Mount", "Net", "Pid", "Time", "User", "Uts", "subids"]
 
@@ -55,13 +57,18 @@ def write_file(path: str, data: bytes, why: str, *, phase: Phase, child: bool = 
 class User:
     """A user namespace: root in here, and only in here.
 
-    Without ranges the caller's own ids become `uid` and `gid` inside, which needs no privilege.  With ranges the
-    caller's privilege is used where it has it, newuidmap(1) and newgidmap(1) otherwise.
+    Made by root of the machine, and without ranges, its ids are nobody's outside: those that /etc/subuid and /etc/subgid give to
+    "containerkit", or else to "root", or else a free range high up, which nothing else uses.  So what the program makes, reads or
+    signals as root, it does as nobody.  The files of the plan's root (of a `LayerFS`, a `mounts.Root`) show with the ids that they
+    have on disk; what is bound does not, unless by ``Bind(idmap=True)``.  For the caller's own ids inside there is `User.same`.
+
+    Made by anybody else, and without ranges, the caller's own ids become `uid` and `gid` inside, which needs no privilege.  With
+    ranges the caller's privilege is used where it has it, newuidmap(1) and newgidmap(1) otherwise, and files keep their ids.
 
     :param uid, gid: who the program is, inside
     :param uids, gids: (inside, outside, count) of each range; both or neither
     :raises PlanError: ranges that overlap or are empty, or do not hold `uid` and `gid`
-    :see: user_namespaces(7)
+    :see: user_namespaces(7), mount_setattr(2)
     """
 
     uid: int = 0
@@ -76,16 +83,70 @@ class User:
             if not 0 <= checks.number(inside, name) < 2**32 - 1:
                 raise PlanError(f"not a {name}: {inside}")
             idmaps.check(name, ranges)
-            if ranges and not any(first <= inside < first + count for first, _, count in ranges):
-                raise PlanError(f"no range holds {name} {inside}")
+            if ranges:
+                _held(name, ranges, inside)
+
+    @classmethod
+    def same(cls) -> User:
+        """A user namespace whose ids are those outside: all that the caller has, or its own one without privilege.
+
+        Made by root, root inside is root outside for every file that it reaches, and for every process that it sees.
+        """
+        uid, gid = os.geteuid(), os.getegid()
+        if not idmaps.may_map():
+            return cls(uid, gid, ((uid, uid, 1),), ((gid, gid, 1),))
+        uids, gids = (tuple((first, first, count) for first, _, count in idmaps.own(kind)) for kind in ("uid", "gid"))
+        return cls(uid, gid, uids, gids)
+
+    @property
+    def maps(self) -> tuple[Sequence[Range], Sequence[Range]]:
+        """The ranges of users and of groups, (inside, outside, count), as a plan made by this process has them.
+
+        :raises Unavailable: root has no range free for containers
+        """
+        if self.uids:
+            return self.uids, self.gids
+        if idmaps.has_own_ids():
+            return idmaps.own_range("uid"), idmaps.own_range("gid")
+        return ((self.uid, os.geteuid(), 1),), ((self.gid, os.getegid(), 1),)
+
+    def outside(self, uid: int = 0, gid: int = 0) -> tuple[int, int]:
+        """The user and the group, for the caller, that a user and a group inside are.  :raises PlanError: they are not mapped"""
+        uids, gids = self.maps
+        _held("uid", uids, uid)
+        _held("gid", gids, gid)
+        return idmaps.outside_of(uids, uid), idmaps.outside_of(gids, gid)
 
     def steps(self) -> Iterable[Step]:
         yield _made("user", CLONE.NEWUSER, "a user namespace")
-        if not self.uids:
+        if not self.uids and idmaps.has_own_ids():
+            yield from self._own()
+        elif not self.uids or self._is_one_id():
             yield from self._single()
         else:
-            yield from self._direct() if idmaps.may_map() else self._by_tool()
-            yield from self._become()
+            yield from self._mapped(self.uids, self.gids)
+
+    def _is_one_id(self) -> bool:
+        """Whether the ranges are the caller's own ids: the child maps them itself, without privilege and without waiting."""
+        ids = ((self.uid, os.geteuid(), 1),), ((self.gid, os.getegid(), 1),)
+        return (tuple(self.uids), tuple(self.gids)) == ids
+
+    def _own(self) -> Iterator[Step]:
+        """A range that is nobody's outside, and a descriptor of the same map for the files that are shown inside."""
+        if not idmaps.may_map():
+            raise PlanError("root inside cannot be nobody outside without CAP_SETUID and CAP_SETGID; as the caller itself: ns.User.same()")
+        uids, gids = self.maps
+        _held("uid", uids, self.uid)
+        _held("gid", gids, self.gid)
+        first, *rest = self._mapped(uids, gids)
+        yield from (first.with_(claims=OWN_IDS), *rest)
+        there = syscalls.openat("/proc/{pid}/ns/user", O.CLOEXEC)
+        why = "files are shown through the map that the container has"
+        yield Step.parent(Phase.IDENTITY, there, why=why, save=vfs.IDS, only_with=str(vfs.IDS), order=vfs.TAKE)
+
+    def _mapped(self, uids: Sequence[Range], gids: Sequence[Range]) -> Iterator[Step]:
+        yield from (self._direct if idmaps.may_map() else self._by_tool)(uids, gids)
+        yield from self._become(uids, gids)
 
     def _single(self) -> Iterator[Step]:
         hint = {1: "one process maps its own id, and once only; a group only after setgroups is denied"}
@@ -97,33 +158,50 @@ class User:
                 f"/proc/self/{name}_map", data, f"{name} {inside} in here is {own} outside", phase=Phase.IDENTITY, hint=hint
             )
 
-    def _direct(self) -> Iterator[Step]:
+    @staticmethod
+    def _direct(uids: Sequence[Range], gids: Sequence[Range]) -> Iterator[Step]:
         hint = {1: "mapping these ids needs CAP_SETUID and CAP_SETGID outside"}
-        for name, ranges in (("uid", self.uids), ("gid", self.gids)):
+        for name, ranges in (("uid", uids), ("gid", gids)):
             data = b"\n".join(b"%d %d %d" % r for r in ranges)
-            yield from write_file(f"/proc/{{pid}}/{name}_map", data, f"map ranges of {name}s", phase=Phase.IDENTITY, child=False, hint=hint)
+            steps = write_file(f"/proc/{{pid}}/{name}_map", data, f"map ranges of {name}s", phase=Phase.IDENTITY, child=False, hint=hint)
+            yield from (each.with_(order=vfs.MAP) for each in steps)
 
-    def _by_tool(self) -> Iterator[Step]:
-        for name, ranges in (("uid", self.uids), ("gid", self.gids)):
+    @staticmethod
+    def _by_tool(uids: Sequence[Range], gids: Sequence[Range]) -> Iterator[Step]:
+        for name, ranges in (("uid", uids), ("gid", gids)):
             words = tuple(str(number) for r in ranges for number in r)
             tool = Tool((f"new{name}map", "{pid}", *words), "install the package uidmap (shadow-utils)")
             hint = f"/etc/sub{name} does not give the caller these ids"
-            yield Step.parent(Phase.IDENTITY, tool, why=f"map ranges of {name}s that /etc/sub{name} allows", hint=hint)
+            yield Step.parent(Phase.IDENTITY, tool, order=vfs.MAP, why=f"map ranges of {name}s that /etc/sub{name} allows", hint=hint)
 
-    def _become(self) -> Iterator[Step]:
-        """The caller's ids may not be those asked for.  Changing them changes who may trace the memory: not the caller's, then."""
-        moved = idmaps.outside_of(self.uids, self.uid) != os.geteuid() or idmaps.outside_of(self.gids, self.gid) != os.getegid()
+    def _become(self, uids: Sequence[Range], gids: Sequence[Range]) -> Iterator[Step]:
+        """After what still needs the caller's ids, such as the child's own files in /proc.
+
+        A change of ids takes from everybody without privilege the right to trace the memory.  For root that is no loss, and the
+        spawn gives it back; an ordinary caller would lose its own files in /proc meanwhile, so there the child leaves its memory first.
+        """
+        moved = (idmaps.outside_of(uids, self.uid), idmaps.outside_of(gids, self.gid)) != (os.geteuid(), os.getegid())
+        more: dict[str, Any] = {"helper": "join" if moved and os.geteuid() else "", "order": vfs.BECOME}
         for call in (syscalls.setgroups(()), syscalls.setresgid(self.gid), syscalls.setresuid(self.uid)):
-            yield Step.child(Phase.IDENTITY, call, why="be who was asked for", helper="join" if moved else "")
+            yield Step.child(Phase.IDENTITY, call, why="be who was asked for", **more)
+
+
+def _held(name: str, ranges: Sequence[Range], inside: int) -> None:
+    if not any(first <= inside < first + count for first, _, count in ranges):
+        raise PlanError(f"no range holds {name} {inside}")
 
 
 def subids(size: int = 65536) -> User:
     """A User with a whole range: the caller as root, and the ids that /etc/subuid and /etc/subgid give it as the rest.
 
+    For root of the machine this is `User()`: its range has no id of the caller's in it.
+
     :param size: how many ids inside, at most
     :raises Unavailable: the files give the caller none
     :see: subuid(5), newuidmap(1)
     """
+    if idmaps.has_own_ids():
+        return User()
     maps = []
     for name, own in (("uid", os.geteuid()), ("gid", os.getegid())):
         ranges, next_id = [(0, own, 1)], 1

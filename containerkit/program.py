@@ -54,6 +54,7 @@ class Program:
     :ivar execs: which of the child's steps try to become the program
     :ivar forks: the helper clones the caller's child proper
     :ivar trusts_proc: a path in it begins with /proc, which must be a procfs
+    :ivar changes_ids: the child may become somebody else while it shares the caller's memory
     """
 
     timeline: Timeline
@@ -66,6 +67,7 @@ class Program:
     execs: tuple[int, ...]
     forks: bool
     trusts_proc: bool = False
+    changes_ids: bool = False
 
 
 def compile_timeline(timeline: Timeline) -> Program:
@@ -98,7 +100,8 @@ class _Compiler:
         forks = any(s.call.name == "clone3" for s in child)
         clone = next(i for i, s in enumerate(self.timeline.steps) if s.call.name == "clone3")
         proc = any(isinstance(arg, bytes) and arg.startswith(b"/proc/self/fd/") for s in child for arg in s.call.args)
-        return Program(self.timeline, bytes(self.blob), child, traces_at, self.slots, self.spaces, clone, execs, forks, proc)
+        changes = self.timeline.changes_ids
+        return Program(self.timeline, bytes(self.blob), child, traces_at, self.slots, self.spaces, clone, execs, forks, proc, changes)
 
     def _header(self, child: tuple[Step, ...], steps_at: int, traces_at: int) -> bytes:
         header = self.ffi.new("struct ck_program *")
@@ -193,14 +196,16 @@ class _Compiler:
         self._words(at, arg.words)
         return at
 
-    def _words(self, at: int, words: Iterable[tuple[int, Field | Fd | Bytes]]) -> None:
+    def _words(self, at: int, words: Iterable[tuple[int, Field | Fd | Slot | Bytes]]) -> None:
         for offset, word in words:
             if isinstance(word, Fd):
                 struct.pack_into("I", self.blob, at + offset, self.numbers[word])
             elif isinstance(word, Bytes):
                 self._address(at + offset, self._memory(word))
-            else:
+            elif isinstance(word, Field):
                 self._address(at + offset, self.ffi.offsetof("struct ck_program", word.name))
+            else:
+                raise PlanError(f"{word} is a result of the parent's, which the child cannot have in memory")
 
     def _deferred(self, name: bytes) -> int:
         self.later[name] = self._append(name.ljust(16, b"\0"))

@@ -17,8 +17,8 @@ __all__ = ["sandbox"]
 def sandbox(root: Lower | LayerFS, *more: Part, hostname: str = "sandbox", network: bool = False, tmp: int | str = "64M") -> Plan:
     """A part that leaves a program nothing but its own processes, a root it cannot change, and some memory in /tmp.
 
-    It is root in a user namespace that maps one id, without a single capability, behind a system call filter, without
-    a network.  It is process 1, so that what it used is what is reported.  What this does not limit is how much it
+    It is root in a user namespace, without a single capability, behind a system call filter, without a network; outside it is the
+    caller, or nobody where root calls.  It is process 1, so that what it used is what is reported.  What this does not limit is how much it
     uses: put a `Cgroup` beside it, and give `run` a timeout.
 
     :param root: a directory or an `Image`, which stay as they are; or an entered `LayerFS`, which takes the changes

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from . import guardian, procfs
+from . import guardian, memory, procfs
 from .actor import Actor
 from .autopsy import interpreter
 from .errors import StepError
@@ -63,6 +63,10 @@ class _Spawn:
         self.child: Any = None  # struct ck_child *
 
     def run(self, opened: Streams, given: Mapping[str, int]) -> Process:
+        with memory.changing_ids() if self.program.changes_ids else contextlib.nullcontext():
+            return self._run(opened, given)
+
+    def _run(self, opened: Streams, given: Mapping[str, int]) -> Process:
         try:
             self._spawn({**given, **self._guardian()})
             trace = self.trace()

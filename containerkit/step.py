@@ -58,7 +58,8 @@ class Step:
     :ivar undo: the parent's way back, run when the process's context ends
     :ivar claims: what this step takes for itself: two steps that claim the same thing contradict each other
     :ivar needs: claims that must be made by somebody in the plan
-    :ivar only_with: keep this step only when the plan has this claim
+    :ivar only_with: keep this step only when the plan has this claim; or, as "%ids", when another step uses the result of that name
+    :ivar unless: leave this step out when the plan has this claim
     :ivar helper: "join": the child must be an image of its own before it gets here, "init": from here on, as pid 1
     :ivar joins: this step enters a namespace that exists already: its CLONE flag
     :ivar order: inside the phase lower comes first: a mount before those below it
@@ -78,6 +79,7 @@ class Step:
     claims: str = ""
     needs: frozenset[str] = frozenset()
     only_with: str = ""
+    unless: str = ""
     helper: Literal["", "join", "init"] = ""
     joins: int = 0
     order: int = 0

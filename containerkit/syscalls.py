@@ -214,12 +214,12 @@ class Bytes:
     """Memory that the kernel reads.
 
     :ivar words: offset -> what only the compiled program knows and goes there: the address of a `Field` or of other
-        `Bytes` (8 bytes), or the number that an `Fd` gets in the child (4 bytes)
+        `Bytes` (8 bytes), or the number that an `Fd` gets in the child, or that a `Slot` has in the parent (4 bytes)
     """
 
     data: bytes
     shown: str
-    words: tuple[tuple[int, Field | Fd | Bytes], ...] = ()
+    words: tuple[tuple[int, Field | Fd | Slot | Bytes], ...] = ()
 
     def __str__(self) -> str:
         return self.shown
@@ -563,10 +563,18 @@ def move_mount(source: FdArg, at: FdArg, path: PathArg = "") -> Call:
     return Call("move_mount", (source, b"", at, text(path), how))
 
 
-def mount_setattr(at: FdArg, attr: int, *, recursive: bool = False, userns: Fd | None = None) -> Call:
-    """Add attributes to a mount, and with `recursive` to every mount below it.  :see: mount_setattr(2)"""
-    words = [f"set={_show(ATTR(attr))}"] + ([f"userns={userns}"] if userns else [])
+def mount_setattr(
+    at: FdArg, attr: int, *, recursive: bool = False, userns: Fd | Slot | None = None, propagation: int = 0, path: PathArg = "",
+) -> Call:  # fmt: skip
+    """Add attributes to a mount that is open, or at `path`, and with `recursive` to every mount below it; and say where its mounts go.
+
+    :see: mount_setattr(2)
+    """
+    words = [f"set={_show(ATTR(attr))}"] + ([f"propagation={_show(MS(propagation))}"] if propagation else [])
+    words += [f"userns={userns}"] if userns else []
     cleared = ATIME if attr & ATIME else 0  # one of several ways to keep access times: the kernel wants the others named
-    data = int(flags(ATTR, attr)).to_bytes(8, "little") + cleared.to_bytes(8, "little") + bytes(16)
-    how = Shown(AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0), "EMPTY_PATH|RECURSIVE" if recursive else "EMPTY_PATH")
-    return Call("mount_setattr", (at, b"", how, Bytes(data, "{" + ", ".join(words) + "}", ((24, userns),) if userns else ()), 32))
+    data = int(flags(ATTR, attr)).to_bytes(8, "little") + cleared.to_bytes(8, "little") + int(propagation).to_bytes(8, "little") + bytes(8)
+    words_of = {"EMPTY_PATH": AT_EMPTY_PATH if not os.fsencode(path) else 0, "RECURSIVE": AT_RECURSIVE if recursive else 0}
+    how = Shown(sum(words_of.values()), "|".join(word for word, value in words_of.items() if value) or "0")
+    memory = Bytes(data, "{" + ", ".join(words) + "}", ((24, userns),) if userns else ())
+    return Call("mount_setattr", (at, text(path), how, memory, 32))

@@ -51,6 +51,11 @@ class Timeline:
     def needs_image(self) -> bool:
         return IMAGE in self.inputs.values()
 
+    @property
+    def changes_ids(self) -> bool:
+        """Whether the child becomes somebody else; where it shares the caller's memory, the kernel then lets nobody trace either."""
+        return any(s.side is Side.CHILD and s.call.name in ("setresuid", "setresgid") for s in self.steps)
+
 
 def flatten(parts: Iterable[Part]) -> list[Step]:
     """All steps of all parts, each with the name of the part that asked for it.  Raises PlanError for what is no part."""
@@ -88,9 +93,7 @@ def part_name(part: object) -> str:
 
 def settle(steps: Iterable[Step]) -> list[Step]:
     """The steps that apply, in order.  Raises PlanError for a thing claimed twice or needed and missing."""
-    steps = list(steps)
-    sure = _present(s for s in steps if not s.only_with)
-    kept = [s for s in steps if not s.only_with or s.only_with in sure]
+    kept = _chosen(list(steps))
     claimed: dict[str, Step] = {}
     for step in (s for s in kept if s.claims):
         if step.claims in claimed:
@@ -99,13 +102,36 @@ def settle(steps: Iterable[Step]) -> list[Step]:
     present = _present(kept)
     for step in kept:
         if missing := step.needs - present:
-            raise PlanError(
-                f"{step.part} needs a {sorted(missing)[0]} in the same plan, to {step.why}: add {_REMEDIES.get(sorted(missing)[0], 'it')}"
-            )
+            name = min(missing)
+            raise PlanError(f"{step.part} needs a {name}{_REMEDIES.get(name, ' in the same plan, to {why}: add it').format(why=step.why)}")
     return sorted(kept, key=lambda s: (s.phase, s.order))
 
 
-_REMEDIES = {"new mnt namespace": "ns.Mount()"}
+def _chosen(steps: Sequence[Step]) -> Sequence[Step]:
+    """The steps whose conditions hold.  One that is kept may claim what another waits for: they are asked until nothing new comes."""
+    sure = _present(s for s in steps if not s.only_with and not s.unless)
+    while True:
+        kept = [s for s in steps if (not s.only_with or s.only_with in sure) and not (s.unless and s.unless in sure)]
+        if (found := _present(kept) | _results(kept)) <= sure:
+            return kept
+        sure |= found
+
+
+def _results(steps: Iterable[Step]) -> set[str]:
+    """The results that steps of the parent's pass on in memory."""
+    memories = (arg for step in steps for arg in step.call.args if isinstance(arg, Bytes))
+    return {str(word) for memory in memories for _, word in memory.words if isinstance(word, Slot)}
+
+
+OWN_IDS = "range of ids of its own"
+IDMAPPED = "kernel with idmapped mounts"
+USER_ATTRIBUTES = "user namespace that may write trusted.* attributes"
+_REMEDIES = {
+    USER_ATTRIBUTES: ', and there is none but the host\'s: leave out ns.User(), or xattrs="trusted"',
+    "new mnt namespace": " in the same plan, to {why}: add ns.Mount()",
+    IDMAPPED: " (Linux 5.12, for layers 5.19), so that the files of root here are those of root inside, who is nobody outside; without it "
+    "the container has the caller's own ids, when that is asked for: ns.User.same(), --userns=host",
+}
 
 
 def _present(steps: Iterable[Step]) -> set[str]:
@@ -148,9 +174,9 @@ class _Fold:
         body = sorted([*frame.session(self.options), *body, *frame.working_directory(self.options)], key=lambda s: (s.phase, s.order))
         left = left_behind([*self.made, *steps], self.options, apart=self.apart)
         body = [*left, *joins, *self._fork(joins), *frame.register(self.options), *_with_root(body)]
-        foreign = any(s.claims == "root" for s in steps)
+        foreign, nobody = (any(s.claims == claim for s in steps) for claim in ("root", OWN_IDS))
         helper = frame.become_helper("join", guarded=bool(joins)) if self.apart else []
-        child = [*helper, *body, *frame.execute(last, self.options, apart=self.apart, foreign=foreign)]
+        child = [*helper, *body, *frame.execute(last, self.options, apart=self.apart, foreign=foreign, nobody=nobody)]
         child = _with_handshakes(child)
         inputs = self._inputs([*before, *child])
         steps = [*before, self._clone(child), *frame.descriptors(inputs, self.options), *child]

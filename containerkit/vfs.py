@@ -11,18 +11,26 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from . import _idmaps as idmaps
 from . import kernel, syscalls
 from .errors import PlanError
 from .step import Phase, Side, Step
 from .syscalls import AT_FDCWD, ATTR, MNT, MS, OPEN_TREE, RESOLVE, Call, O, Slot
-from .timeline import ROOT
+from .timeline import IDMAPPED, OWN_IDS, ROOT
 
 NEEDS = frozenset({"new mnt namespace"})
 MOUNT, TARGET, FS = Slot("mount"), Slot("target"), Slot("fs")
+IDS = Slot("ids")
+"""In the parent: the child's user namespace, where the plan has a range of ids of its own."""
+OPEN, MAP, TAKE, SHOW, SHOW_ONE, BECOME = 10, 20, 30, 40, 50, 60
+"""Inside IDENTITY.  The child, which still is who the caller is, opens what it will show; the parent maps its ids, takes hold of its user
+namespace, and shows what was opened with these ids; then the child becomes somebody else.  So one handshake does for all."""
+SHOWN_FD = 60
 CLASSIC_FD = 61
 CLASSIC_TARGET = f"/proc/self/fd/{CLASSIC_FD}"
 TARGET_HINTS = {
     2: "the root has no such place: make it in the image, or let the part make it",
+    13: "root inside may not enter a directory on the way: it is nobody outside, unless in ns.User.same()",
     40: "a link in the root leads in a circle, or through /proc/PID/fd",
 }
 SOURCE_HINTS = {
@@ -30,6 +38,11 @@ SOURCE_HINTS = {
     2: "there is no such file or directory on the host",
     13: "the caller may not reach the source",
     22: "the source is unbindable, or a user namespace may not show what is hidden below it: bind it recursively",
+}
+IDMAP_HINTS = {
+    22: "the filesystem, or one that is mounted below, cannot be idmapped, so its files cannot be those of a root who is nobody "
+    "outside: put them on another (ext4, xfs, btrfs, tmpfs); or ask for the caller's own ids inside: ns.User.same(), --userns=host",
+    1: "mapping ids needs CAP_SYS_ADMIN over the filesystem; without it ask for the caller's own ids inside: ns.User.same()",
 }
 PRIVILEGE = "mounting needs CAP_SYS_ADMIN over this mount namespace: run as root, or ask for ns.User()"
 
@@ -87,8 +100,8 @@ def placed(target: str, steps: Iterable[Step]) -> Iterator[Step]:
     depth = 0 if target == "." else target.count("/") + 1
     claims = f"mount at /{target.lstrip('.')}"
     for made in steps:
-        stays = made.only_with != "root"  # what is left out of a plan without a root claims nothing
-        yield made.with_(order=depth, claims=claims if stays else "")
+        stays = made.only_with not in ("root", OWN_IDS) and not made.unless  # what is left out of some plans claims nothing
+        yield made.with_(order=depth if made.phase is Phase.MOUNTS else made.order, claims=claims if stays else "")
         claims = "" if stays else claims
 
 
@@ -148,19 +161,36 @@ def filesystem(
         yield step(Phase.MOUNTS, syscalls.close(CLASSIC_FD), "the place is done with", **more)
 
 
+def either(plain: Iterable[Step], own: Iterable[Step]) -> Iterator[Step]:
+    """Steps for a plan in which the child goes on with the caller's ids, and for one with a range of ids of its own."""
+    if not idmaps.has_own_ids():
+        yield from plain
+        return
+    yield from (made.with_(unless=OWN_IDS) for made in plain)
+    yield from (made.with_(only_with=OWN_IDS) for made in own)
+
+
 def bind(
-    source: str, target: str, why: str, *, attr: int, recursive: bool, directory: bool, userns: syscalls.Fd | None = None, **more: Any
-) -> Iterator[Step]:
-    """What is at `source` on the host, also at `target` inside the root.  :see: open_tree(2), mount_setattr(2)"""
-    if (attr and recursive) or userns:
+    source: str, target: str, why: str, *, attr: int, recursive: bool, directory: bool, userns: syscalls.Fd | bool | None = None,
+    hosts: bool = True, **more: Any,
+) -> Iterator[Step]:  # fmt: skip
+    """What is at `source` on the host, also at `target` inside the root.
+
+    :param userns: whose ids it shows; True: those of the plan's own range, where it has one
+    :param hosts: False where the source is the child's own work
+    :see: open_tree(2), mount_setattr(2)
+    """
+    if (attr and recursive) or (userns and userns is not True):
         kernel.require("mount_setattr", "attributes for every mount of a tree, or an idmapped mount")
     if kernel.has("open_tree"):
-        if userns:
+        cloned = [clone_tree(source, why, recursive=recursive, phase=Phase.MOUNTS, **more), *set_attributes(MOUNT, attr, recursive, **more)]
+        if userns and userns is not True:
             theirs = Slot(f"{source} for /{target}")
             yield from idmapped(source, why, attr, recursive, userns, phase=Phase.MOUNTS, save=MOUNT, theirs=theirs)
+        elif hosts:
+            yield from either(cloned, _opened_before(source, target, why, attr, recursive, shown=bool(userns)))
         else:
-            yield clone_tree(source, why, recursive=recursive, phase=Phase.MOUNTS, **more)
-            yield from set_attributes(MOUNT, attr, recursive, **more)
+            yield from cloned
         yield from attach(target, directory=directory, **more)
     else:
         yield from _at_target(target, directory, more)
@@ -201,10 +231,62 @@ def idmapped(
     made = clone_tree(source, why, recursive=recursive, phase=Phase.PREPARE, save=theirs)
     yield made.with_(side=Side.PARENT)
     hint = {22: "this filesystem cannot be idmapped, or it is already", 1: "mapping ids needs CAP_SYS_ADMIN over the filesystem"}
-    call = syscalls.mount_setattr(theirs, attr | ATTR.IDMAP, recursive=recursive, userns=userns)
-    yield Step.parent(Phase.PREPARE, call, why="its ids are shown as the user namespace maps them", hint=hint)
+    call = syscalls.mount_setattr(theirs, attr | ATTR.IDMAP, recursive=recursive, userns=userns, propagation=MS.PRIVATE)
+    why = "its ids are shown as the user namespace maps them, and no mount in it reaches the host"
+    yield Step.parent(Phase.PREPARE, call, why=why, hint=hint)
     yield step(phase, Call("dup", (theirs,)), "the parent's mount", save=save)
     yield step(phase, syscalls.close(theirs), "under one name only")
+
+
+def can_idmap() -> bool:
+    """Whether the calls are there.  Filesystems may refuse all the same."""
+    return all(map(kernel.has, ("open_tree", "move_mount", "mount_setattr")))
+
+
+def shown(
+    source: str, why: str, save: Slot, *, attr: int = 0, recursive: bool = True, below: bool = True, fd: int = SHOWN_FD, order: int = SHOW
+) -> Iterator[Step]:
+    """A copy of the mount at `source` -> `save`, and `fd`; the parent shows its files with the ids that the plan has inside.
+
+    The child opens it, so that what the host's mounts forbid stays forbidden; that takes the ids that the caller has.  The parent maps
+    it, since that takes power over the filesystem.
+
+    :param below: with the mounts below it, which have to be shown so too; else they are as nobody's
+    :see: mount_setattr(2), "ID-mapped mounts"
+    """
+    needs, first = {"needs": NEEDS if can_idmap() else {IDMAPPED}}, OPEN if order == SHOW else order
+    yield clone_tree(source, why, recursive=recursive, phase=Phase.IDENTITY, save=save, order=first, **needs)
+    yield step(Phase.IDENTITY, syscalls.dup3(save, fd, O.CLOEXEC), "under a number that the parent can name", order=first)
+    there = f"/proc/{{pid}}/fd/{fd}"
+    call = syscalls.mount_setattr(AT_FDCWD, attr | ATTR.IDMAP, recursive=recursive and below, userns=IDS, path=there)
+    whys = ["its files are whose they are on disk", *(k for k, v in OPTIONS.items() if attr & v)]
+    yield Step.parent(Phase.IDENTITY, call, why=", ".join(whys), hint=IDMAP_HINTS, order=order)
+
+
+def shown_root(source: str, why: str, attr: int) -> Iterator[Step]:
+    """A directory as %root, attached."""
+    yield from shown(source, why, ROOT, attr=attr)
+    yield step(Phase.ROOTFS, syscalls.close(SHOWN_FD), "it is %root")
+    yield root_at()
+
+
+def _opened_before(source: str, target: str, why: str, attr: int, recursive: bool, *, shown: bool) -> Iterator[Step]:
+    """The child opens it while it is who the caller is: to somebody else the way there may be closed."""
+    mount = Slot(f"{source} for /{target}")
+    if shown:
+        yield from _shown_alone(source, why, attr, recursive, mount)
+    else:
+        more: dict[str, Any] = {"phase": Phase.IDENTITY, "order": OPEN}
+        yield clone_tree(source, why, recursive=recursive, save=mount, **more)
+        yield from set_attributes(mount, attr, recursive, **more)
+    yield step(Phase.MOUNTS, Call("dup", (mount,)), f"what was opened for /{target}", save=MOUNT)
+    yield step(Phase.MOUNTS, syscalls.close(mount), "under one name only")
+
+
+def _shown_alone(source: str, why: str, attr: int, recursive: bool, mount: Slot) -> Iterator[Step]:
+    """With a handshake of its own: one number does for any number of binds."""
+    yield from shown(source, why, mount, attr=attr, recursive=recursive, fd=CLASSIC_FD, order=SHOW_ONE)
+    yield step(Phase.IDENTITY, syscalls.close(CLASSIC_FD), "the number is free again", order=SHOW_ONE)
 
 
 def detached(
@@ -225,7 +307,7 @@ def detached(
 def clone_tree(source: str, why: str, *, recursive: bool, phase: Phase, save: Slot = MOUNT, **more: Any) -> Step:
     """A copy of the mount at `source`, attached nowhere yet -> `save`."""
     flag = OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC | (OPEN_TREE.AT_RECURSIVE if recursive else OPEN_TREE(0))
-    return step(phase, syscalls.open_tree(AT_FDCWD, source, flag), why, save=save, hint=SOURCE_HINTS, **more)
+    return step(phase, syscalls.open_tree(AT_FDCWD, source, flag), why, **{"save": save, "hint": SOURCE_HINTS, **more})
 
 
 def attach(target: str, *, directory: bool = True, mount: Slot = MOUNT, **more: Any) -> Iterator[Step]:
@@ -260,6 +342,17 @@ def root_at(path: str = "/") -> Step:
     host's is covered, and none has to be reachable for the child, who may be somebody else by now.
     """
     return step(Phase.ROOTFS, syscalls.move_mount(ROOT, AT_FDCWD, path), "in this mount namespace only")
+
+
+def cover_root(mount: Slot, **more: Any) -> Step:
+    """Attaches a detached mount where no path leads, on the host's root, for as long as something needs it attached."""
+    return step(Phase.ROOTFS, syscalls.move_mount(mount, AT_FDCWD, "/"), "attached for a moment, where no path leads", **more)
+
+
+def uncover_root(**more: Any) -> Step:
+    """Takes the mount away that `cover_root` attached last: before the pivot, whose umount would meet it instead of the old root."""
+    call = syscalls.umount2("/..", MNT.DETACH)
+    return step(Phase.ROOTFS, call, "attached nowhere again: a path that ends in .. leads to what covers the root", **more)
 
 
 def enter_root() -> Iterator[Step]:

@@ -157,6 +157,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 ORDINARY = pytest.StashKey[User]()
 
 
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A directory that everybody may enter: the root of a container is nobody here, also when root made it."""
+    with tempfile.TemporaryDirectory(prefix="ck-open-") as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
+
+
 # A root directory -----------------------------------------------------------------------------------------------
 
 

@@ -33,7 +33,7 @@ from .stage import perform, reported
 from .state import State
 from .tree import Tree
 from .works import Works
-from .workshop import Workshop
+from .workshop import Workshop, check_userns
 
 __all__ = ["add", "run"]
 
@@ -94,6 +94,7 @@ def run(
     user: str | None = None,
     cwd: str | None = None,
     network: str = "default",
+    userns: str = "",
     mounts: Iterable[dockerfile.Mount] = (),
     secrets: Mapping[str, SecretSource] | None = None,
     store: Store | None = None,
@@ -107,11 +108,13 @@ def run(
     :param user: who runs it; the image's user unless given
     :param cwd: where; the image's working directory unless given
     :param network: "none", or "host", which is the default
+    :param userns: "host": as root it is root of this machine; else it is root of ids that are nobody's here
     :param mounts: values of `dockerfile.instructions`: Bind, Cache, Tmpfs, Secret; a Bind without `from_` has no context
     :param secrets: by id: bytes, or the path of a file
     :param store: as for `add`
     :raises FailedStep: it did not exit with 0, or could not be started
     """
+    check_userns(userns)
     command = dockerfile.Command((argv,), shell=True) if isinstance(argv, str) else dockerfile.Command(tuple(argv))
     step = dockerfile.Run(command=command, mounts=tuple(mounts), network=network)
     given = {"user": user, "working_dir": cwd}
@@ -121,7 +124,7 @@ def run(
         names = {**state.config.environment, **(env or {})}
         return replace(state, config=state.config.with_(env=[f"{name}={value}" for name, value in names.items()], **changes))
 
-    return _done(image, step, store, cache, progress, None, changed=changed, secrets=secrets)
+    return _done(image, step, store, cache, progress, None, changed=changed, secrets=secrets, userns=userns)
 
 
 def _placed(path: StrPath, origin: Image | None) -> tuple[str, Path | None]:
@@ -145,12 +148,12 @@ def _into(dest: str, count: int) -> str:
 
 def _done(
     image: Image, step: dockerfile.Instruction, store: Store | None, cache: bool, progress: Progress | None, origin: Image | Path | None, *,
-    changed: Callable[[State], State] = lambda state: state, secrets: Mapping[str, SecretSource] | None = None,
+    changed: Callable[[State], State] = lambda state: state, secrets: Mapping[str, SecretSource] | None = None, userns: str = "",
 ) -> Image:  # fmt: skip
     """The image after one operation.  Its config stays but for what the operation itself says in the history."""
     store = store or Store.of(image.source) or Store()
     with ExitStack() as opened:
-        workshop = opened.enter_context(Workshop(store))
+        workshop = opened.enter_context(Workshop(store, userns=userns))
         workshop.hold([image.digest, image.id, *(layer.digest for layer in image.layers)])
         tree, owned = _tree(opened, workshop, origin)
         digests = Digests.beside(store.directory, origin) if isinstance(origin, Path) else Digests()

@@ -36,7 +36,7 @@ from .mounting import SecretSource
 from .progress import Progress
 from .solving import Solver
 from .works import Works
-from .workshop import Workshop
+from .workshop import Workshop, check_userns
 
 __all__ = ["Resolve", "build"]
 
@@ -60,6 +60,7 @@ def build(
     cache_to: str | os.PathLike[str] | None = None,
     secrets: Mapping[str, SecretSource] | None = None,
     network: str = "default",
+    userns: str = "",
     labels: Mapping[str, str] | None = None,
     contexts: Mapping[str, str | os.PathLike[str] | Image] | None = None,
     compression: str = "gzip",
@@ -82,6 +83,7 @@ def build(
     :param cache_to: an OCI layout or a reference that gets what was built here
     :param secrets: by id: bytes, or the path of a file
     :param network: of RUN: "none", or "host"; "default" is the host's
+    :param userns: "host": RUN by root is root of this machine, who may make devices; else it is root of ids that are nobody's here
     :param labels: more labels of the image
     :param contexts: more contexts by name, for FROM and --from: directories, ``docker-image://`` and a reference, or images
     :param compression: of new layers: "none", "gzip" or "zstd"
@@ -95,13 +97,13 @@ def build(
     """
     names = [full_name(tag) for tag in tags]
     _check_types(context, dockerfile)
-    _check(network, compression)
+    _check(network, compression, userns)
     store = store or Store()
     wanted = Platform.parse(platform) if isinstance(platform, str) else platform
     given = checks.mapping(args, "args")
     epoch = _epoch(given)
     with ExitStack() as opened:
-        workshop = opened.enter_context(Workshop(store, compression=compression, epoch=epoch))
+        workshop = opened.enter_context(Workshop(store, compression=compression, epoch=epoch, userns=userns))
         directory = directory_of(context, workshop)
         path, text = _dockerfile(dockerfile, directory)
         parsed = parse(text, name=str(path or "Dockerfile"))
@@ -135,10 +137,11 @@ def _check_types(context: object, dockerfile: object) -> None:
         raise WrongType(f"dockerfile is a path, or the text itself as bytes, not {checks.said(dockerfile)}")
 
 
-def _check(network: str, compression: str) -> None:
+def _check(network: str, compression: str, userns: str) -> None:
     """Before anything is done.  :raises BuildError: it could not be done"""
     if network not in NETWORKS:
         raise BuildError(f"a network is one of {', '.join(NETWORKS)}, not {network!r}")
+    check_userns(userns)
     if compression not in COMPRESSIONS:
         raise BuildError(f"a compression is one of {', '.join(COMPRESSIONS)}, not {compression!r}")
 

@@ -1,6 +1,6 @@
 """What a program looks names up in: /etc/resolv.conf, /etc/hosts and /etc/hostname, as files that are gone with it.
 
-Files(place, tuple(network_files("host", hostname="build")))
+Files(tuple(network_files("host", hostname="build")))
 """
 
 from __future__ import annotations

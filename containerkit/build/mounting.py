@@ -98,7 +98,7 @@ class Mounting:
 
     def _show(self, source: Path, target: str, readonly: bool) -> None:
         """Without devices: a program that may make one, as root's may, could open any disk through it."""
-        self._mount(mounts.Bind(str(source), target, readonly=readonly, options=("nodev",)), target)
+        self._mount(mounts.Bind(str(source), target, readonly=readonly, options=("nodev",), idmap=True), target)
 
     def _picked(self, from_: str, source: str) -> Pick:
         tree, owned = self._tree_of(from_)

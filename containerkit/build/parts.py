@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .. import mounts, syscalls, vfs
+from .. import syscalls, vfs
 from ..step import Phase, Step
-from ..syscalls import AT_FDCWD, ATTR, Bytes, Call, O, Shown, Slot
+from ..syscalls import ATTR, OPEN_TREE, Bytes, Call, O, Shown, Slot
 
 __all__ = ["Directory", "File", "Files", "Umask"]
 
@@ -39,10 +39,9 @@ class File:
 class Files:
     """Files of a memory of their own, each bound to its place: they touch no disk and no layer.
 
-    :param place: an empty directory of the host; what is mounted there only the child sees
+    The memory is attached nowhere but for a moment, so that no directory of the host's has to be within the child's reach.
     """
 
-    place: str
     files: tuple[File, ...]
 
     def steps(self) -> Iterable[Step]:
@@ -52,13 +51,23 @@ class Files:
         yield from vfs.detached(
             "tmpfs", options, "for files that are on no disk", phase=Phase.ROOTFS, save=memory, attr=ATTR.NOSUID | ATTR.NODEV, **more
         )
-        there = syscalls.move_mount(memory, AT_FDCWD, self.place)
-        yield vfs.step(Phase.ROOTFS, there, "where only this mount namespace sees it", **more)
+        yield vfs.cover_root(memory, **more)
         for number, each in enumerate(self.files):
             yield from self._write(memory, str(number), each)
+            yield from self._take(memory, str(number), each)
+        yield vfs.uncover_root(**more)
         yield vfs.step(Phase.ROOTFS, syscalls.close(memory), "%files is done with", **more)
         for number, each in enumerate(self.files):
-            yield from mounts.Bind(f"{self.place}/{number}", each.target, readonly=each.readonly, directory=False).steps()
+            target = vfs.inside(each.target)
+            yield from vfs.placed(target, [*vfs.make_file(target), *vfs.attach(target, directory=False, mount=Slot(f"file{number}"))])
+
+    @staticmethod
+    def _take(memory: Slot, name: str, file: File) -> Iterable[Step]:
+        mount, more = Slot(f"file{name}"), {"order": FIRST}
+        call = syscalls.open_tree(memory, name, OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC)
+        yield vfs.step(Phase.ROOTFS, call, f"a mount of {file.target} alone", save=mount, **more)
+        if file.readonly:
+            yield from vfs.set_attributes(mount, ATTR.RDONLY, False, phase=Phase.ROOTFS, **more)
 
     def _write(self, memory: Slot, name: str, file: File) -> Iterable[Step]:
         fd, more = Slot("file"), {"order": FIRST}

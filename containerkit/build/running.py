@@ -7,10 +7,10 @@ leave to root, and nothing of the host's but its network, unless that is "none".
 network it would read along.  To the host's network belong abstract unix sockets: a service there that trusts root trusts a program
 that root builds with, so give what nobody knows ``network="none"``.
 
-Built by root it is root of the machine, without a user namespace, as other builders have it.  One that maps the ids 0 to 65535 to
-themselves was measured: it takes the same time, and chown, set-user-ID files, file capabilities, hard links and fifos come out the
-same; but mknod(2) and ids above are refused, which packages may need.  Built by an ordinary user it is root in a user namespace with
-the ids that the store has: one, so that it can become nobody else, unless all is done inside `containerkit unshare`.
+Built by root, it is root in a user namespace with a range of ids of its own: nobody outside.  chown, set-user-ID files, file
+capabilities, hard links and fifos come out the same; mknod(2) of a device is refused.  A build with ``userns="host"`` has no user
+namespace, as other builders have it, and root there is root of the machine.  Built by an ordinary user it is root in a user
+namespace with the ids that the store has: one, so that it can become nobody else, unless all is done inside `containerkit unshare`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from .. import mounts, ns
-from .._idmaps import is_machine_root
+from .._idmaps import has_own_ids, is_machine_root
 from ..accounts import Account
 from ..capabilities import Capabilities
 from ..credentials import Credentials
@@ -155,28 +155,29 @@ def _run(made: Plan, reporter: Reporter, running: Running) -> tuple[int, bytes]:
 def _plan(workshop: Workshop, job: Job, root: LayerFS, files: tuple[File, ...]) -> Plan:
     account, alone = job.account, job.network == "none"
     parts: list[Part] = [ns.Mount(), ns.Pid(), ns.Ipc(), ns.Uts(HOSTNAME), ns.Cgroup(), Umask(), root, mounts.Dev()]
-    parts += [_system(alone), mounts.Masked(), mounts.ReadOnly(), Files(str(workshop.directory()), files), *job.binds]
+    parts += [_system(workshop, alone), mounts.Masked(), mounts.ReadOnly(), Files(files), *job.binds]
     parts += [ns.Net()] if alone else []
     parts += [Directory(job.directory)] if job.directory != "/" else []
     parts += [_powers(alone), Seccomp.default(_powers(alone).names).before_capabilities()]
-    if os.geteuid() == 0 or (account.uid, account.gid) != (0, 0):
+    user = _user(workshop)
+    if (os.geteuid() == 0 and not user) or (account.uid, account.gid, account.groups) != (0, 0, ()):
         parts.append(Credentials(account.uid, account.gid, account.groups))
     environment = {"HOME": account.home, **job.environment}
-    return plan(*_user(workshop), *parts, run=job.argv, env=environment, cwd=job.directory, die_with_parent=True)
+    return plan(*user, *parts, run=job.argv, env=environment, cwd=job.directory, die_with_parent=True)
 
 
 def _powers(alone: bool) -> Capabilities:
     return Capabilities.default() if alone else Capabilities.default().dropping("CAP_NET_RAW")
 
 
-def _system(alone: bool) -> Part:
-    """A new sysfs belongs to whoever owns the network."""
-    return mounts.Sysfs() if alone or is_machine_root() else mounts.Bind("/sys", readonly=True)
+def _system(workshop: Workshop, alone: bool) -> Part:
+    """A new sysfs belongs to the user namespace that owns the network."""
+    return mounts.Sysfs() if alone or (is_machine_root() and not _user(workshop)) else mounts.Bind("/sys", readonly=True)
 
 
 def _user(workshop: Workshop) -> list[Part]:
-    """For an ordinary user: a user namespace with the ids that the store's files have."""
+    """A user namespace: of ids that are nobody's, where root builds; for an ordinary user with those that the store's files have."""
     if os.geteuid() == 0:
-        return []
+        return [ns.User()] if has_own_ids() and workshop.userns != "host" else []
     ids = workshop.store.trees.ids
     return [ns.User(uids=ids.uids, gids=ids.gids)] if ids.chown else [ns.User()]

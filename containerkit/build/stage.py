@@ -195,8 +195,13 @@ def _run(works: Works, step: dockerfile.Run, state: State, reporter: Reporter) -
             mounting.add(mount)
         what = {"argv": command.argv, "env": state.environment, "user": state.config.user, "directory": state.directory}
         scripts = [[file.target, file.data.decode(errors="surrogateescape")] for file in command.files]
-        key = _key(works, state, "RUN", **what, network=network, mounts=mounting.key, scripts=scripts)
+        key = _key(works, state, "RUN", **what, **_userns(works), network=network, mounts=mounting.key, scripts=scripts)
         return _cached(works, state, key, _ran(step, state), reporter, lambda: _layer(works, command, state, mounting, network, reporter))
+
+
+def _userns(works: Works) -> dict[str, str]:
+    """Root of the machine may make what a root of other ids may not."""
+    return {"userns": works.workshop.userns} if works.workshop.userns else {}
 
 
 def _layer(works: Works, command: _Command, state: State, mounting: Mounting, network: str, reporter: Reporter) -> Layer | None:

@@ -26,10 +26,11 @@ from ..image.image import chain_ids
 from ..image.layer import Feed, Layer
 from ..image.store import Store
 from .cache import Record
+from .errors import BuildError
 from .settling import bare
 from .tree import Tree
 
-__all__ = ["Workshop", "chain_of"]
+__all__ = ["Workshop", "chain_of", "check_userns"]
 
 
 def chain_of(layers: Sequence[Layer]) -> Digest | None:
@@ -38,15 +39,22 @@ def chain_of(layers: Sequence[Layer]) -> Digest | None:
     return chains[-1] if chains else None
 
 
+def check_userns(userns: str) -> None:
+    """:raises BuildError: neither "" nor "host" """
+    if userns not in ("", "host"):
+        raise BuildError(f'userns is "host" or "", not {userns!r}')
+
+
 class Workshop:
     """A place in a store.  Leave it with `close` or a ``with`` block.
 
     :param compression: of new layers: "none", "gzip" or "zstd"
     :param epoch: seconds since 1970: no time in a layer is later
+    :param userns: "host": what root runs is root of this machine; else it is nobody's outside
     """
 
-    def __init__(self, store: Store, *, compression: str = "gzip", epoch: int | None = None) -> None:
-        self.store, self.compression = store, compression
+    def __init__(self, store: Store, *, compression: str = "gzip", epoch: int | None = None, userns: str = "") -> None:
+        self.store, self.compression, self.userns = store, compression, userns
         self.form = Form(ids=store.trees.ids, epoch=epoch)
         self._lease = store.leases.take()
         self._lock = threading.Lock()

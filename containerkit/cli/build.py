@@ -39,6 +39,9 @@ def _declare(parser: Parser) -> None:
         "--build-context", action="append", default=[], metavar="NAME=DIR|docker-image://IMAGE", help="another context, for FROM and --from"
     )
     add("--network", choices=["default", "none", "host"], default="default", help="of RUN; this machine's unless none is said")
+    add(
+        "--userns", choices=["host"], default="", help="host: RUN by root is this machine's root, and may make devices; else it is nobody's"
+    )
     add("--platform", metavar="OS/ARCH", help="what machine it is for; this one unless given")
     add("--cache-from", action="append", default=[], metavar="DIR|IMAGE", help="where another build left what it built, with --cache-to")
     add("--cache-to", metavar="DIR|IMAGE", help="leave what is built there")
@@ -67,8 +70,8 @@ def _build(options: argparse.Namespace) -> int:
             context, dockerfile=dockerfile, target=options.target, args=_pairs(options.build_arg, os.environ), tags=options.tag,
             store=store, platform=options.platform, cache=not options.no_cache, cache_from=map(_place, options.cache_from),
             cache_to=options.cache_to and _place(options.cache_to), secrets=dict(map(_secret, options.secret)), network=options.network,
-            labels=_pairs(options.label), contexts=_pairs(options.build_context), compression=options.compression, progress=progress,
-            resolve=_resolver(store, options),
+            userns=options.userns, labels=_pairs(options.label), contexts=_pairs(options.build_context), compression=options.compression,
+            progress=progress, resolve=_resolver(store, options),
         )  # fmt: skip
     for write in outputs:
         write(image, options.tag)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .. import merged, ns
-from .._idmaps import Range, own
+from .._idmaps import has_own_ids
 from ..accounts import Account, account
 from ..credentials import Credentials
 from ..errors import PlanError
@@ -57,7 +57,7 @@ def of_root(root: LayerFS, options: argparse.Namespace, argv: Sequence[str]) -> 
     """
     if options.entrypoint is not None:
         raise PlanError("--entrypoint takes the place of an image's, and this is no image: name the program")
-    user: ns.User = ns.subids() if options.subids else ns.User()
+    user = _user(options, ns.User())
     identity: tuple[Part, ...] = ()
     if options.user is not None:
         user, identity = _ids(account(options.user, root.read), options)
@@ -82,11 +82,10 @@ def chosen(options: argparse.Namespace) -> Image:
     return pulled(store, name, options)
 
 
-def of_image(image: Image, root: LayerFS, options: argparse.Namespace, place: str) -> Contained:
+def of_image(image: Image, root: LayerFS, options: argparse.Namespace) -> Contained:
     """What the command line says, and for the rest what the image does.
 
     :param root: where its users are named
-    :param place: an empty directory, for as long as the container lasts
     :raises PlanError: no program, a user that the image does not have, a signal that nobody has
     """
     config = image.config
@@ -95,7 +94,7 @@ def of_image(image: Image, root: LayerFS, options: argparse.Namespace, place: st
     user, identity = _ids(who, options)
     stop = _signal(options.stop_signal or config.stop_signal)
     cwd = options.workdir or config.working_dir or "/"
-    more = (*identity, *_made(cwd, options), _lookups(root, options, place))
+    more = (*identity, *_made(cwd, options), _lookups(root, options))
     return Contained(_argv(config, options), env, cwd, user, more, stop, from_image=True)
 
 
@@ -123,21 +122,27 @@ def _argv(config: ImageConfig, options: argparse.Namespace) -> list[str]:
 
 
 def _ids(who: Account, options: argparse.Namespace) -> tuple[ns.User, tuple[Part, ...]]:
-    """Root has all of this machine's ids inside, with the files as they are.  An ordinary user has one: it is whoever the image
-    wants, and all its files are that one's; with --subids the range, and root's are the files."""
-    if options.subids:
-        user = ns.subids()
-    elif os.geteuid() == 0:
-        user = ns.User(uids=_all("uid"), gids=_all("gid"))
-    else:
-        return ns.User(who.uid, who.gid), ()
+    """The part for the ids that there are inside, and for who is one of them."""
+    user = _user(options, ns.User(who.uid, who.gid))
+    if len(user.maps[0]) == 1 and user.maps[0][0][2] == 1:
+        return user, ()
     plain = (who.uid, who.gid, who.groups) == (0, 0, ())
     return user, () if plain else (Credentials(who.uid, who.gid, who.groups),)
 
 
-def _all(kind: str) -> list[Range]:
-    """Every id that there is for this process, as itself."""
-    return [(first, first, count) for first, _, count in own(kind)]
+def _user(options: argparse.Namespace, one: ns.User) -> ns.User:
+    """Root's containers have ids that are nobody's outside, unless this machine's are asked for.
+
+    An ordinary user has one id: it is whoever the image wants, and all its files are that one's; with --subids the range, and root's
+    are the files.  Root of a user namespace has all that there are in it, with the files as they are.
+
+    :param one: for who has one id
+    """
+    if has_own_ids() and options.userns != "host":
+        return ns.User()
+    if options.subids and options.userns != "host":
+        return ns.subids()
+    return ns.User.same() if os.geteuid() == 0 else one
 
 
 def _signal(text: str) -> int:
@@ -156,11 +161,11 @@ def _made(cwd: str, options: argparse.Namespace) -> tuple[Part, ...]:
     return () if cwd == "/" or options.read_only else (Directory(cwd),)
 
 
-def _lookups(root: LayerFS, options: argparse.Namespace, place: str) -> Part:
+def _lookups(root: LayerFS, options: argparse.Namespace) -> Part:
     """/etc/hosts and its like, as docker gives them; not where the caller has others, or where there is no place for them."""
     from ..build.lookups import network_files
     from ..build.parts import Files
 
     others = {text.split(":")[1] for text in options.volume if ":" in text}
     wanted = (file for file in network_files(options.network, options.hostname) if file.target not in others)
-    return Files(place, tuple(file for file in wanted if not options.read_only or merged.find(file.target, root.lowers)))
+    return Files(tuple(file for file in wanted if not options.read_only or merged.find(file.target, root.lowers)))

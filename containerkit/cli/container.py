@@ -20,7 +20,6 @@ from ..layerfs import LayerFS
 from ..plan import Plan, plan
 from ..privileges import NoNewPrivileges
 from ..process import Process
-from ..scratch import Scratch
 from ..seccomp import Seccomp
 from ..stdio import PTY, Stream
 from ..step import Part
@@ -96,7 +95,10 @@ def _add_place(parser: Parser) -> None:
     group = parser.add_argument_group("what else it has")
     add, flag = group.add_argument, functools.partial(parser.flag, into=group)
     add("-h", "--hostname", default="container", help="its host name; container unless given")
-    add("-v", "--volume", action="append", default=[], metavar="SRC:DST[:ro]", help="a file or directory of this machine, also inside")
+    add(
+        "-v", "--volume", action="append", default=[], metavar="SRC:DST[:ro,idmap]",
+        help="a file or directory of this machine, also inside; root's files are nobody's there, unless idmap",
+    )  # fmt: skip
     add("--tmpfs", action="append", default=[], metavar="DST", help="memory as a directory")
     add(
         "--network", "--net", choices=["none", "host"], default="none",
@@ -109,6 +111,7 @@ def _add_place(parser: Parser) -> None:
         choices=["user", "pid", "ipc", "uts", "cgroup"],
         help="keep this machine's namespace of the kind",
     )
+    add("--userns", choices=["host"], help="host: this machine's ids inside, so that root is this machine's root; else it is nobody's")
     flag("--subids", help="map the whole range of ids that /etc/subuid gives")
     flag("--privileged", help="all capabilities of its namespaces, no system call filter, nothing hidden")
     add("--security-opt", action="append", default=[], choices=["no-new-privileges"], help="an image's su(1) and the like do not work")
@@ -133,8 +136,8 @@ def planned(options: argparse.Namespace) -> Iterator[tuple[Plan, Contained]]:
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     image = chosen(options) if words is options.words and not options.rootfs else None
     layers = [image] if image else options.rootfs or [rootfs.from_programs([p for p in options.programs.split(",") if p])]
-    with LayerFS(*layers, readonly=options.read_only, directory=options.keep) as root, contextlib.closing(Scratch("run")) as place:
-        inside = of_image(image, root, options, str(place.path)) if image else of_root(root, options, words)
+    with LayerFS(*layers, readonly=options.read_only, directory=options.keep) as root:
+        inside = of_image(image, root, options) if image else of_root(root, options, words)
         parts = _parts(options, root, inside)
         yield plan(*parts, run=inside.argv, env=inside.env, cwd=inside.cwd, die_with_parent=True), inside
 
@@ -168,10 +171,11 @@ def _confined(setuid: bool) -> list[Part]:
 def _volume(text: str) -> mounts.Bind:
     source, _, rest = text.partition(":")
     target, _, mode = rest.partition(":")
-    if not source or not target or mode not in ("", "ro", "rw"):
-        raise PlanError(f"a volume is SRC:DST or SRC:DST:ro, not {text!r}")
+    words = mode.split(",") if mode else []
+    if not source or not target or set(words) - {"ro", "rw", "idmap"} or {"ro", "rw"} <= set(words):
+        raise PlanError(f"a volume is SRC:DST, or with :ro, :idmap or :ro,idmap after it, not {text!r}")
     options = ("nodev",) if os.path.isdir(source) else ()  # a device that is named is meant; those in a directory are not
-    return mounts.Bind(os.path.abspath(source), target, readonly=mode == "ro", options=options)
+    return mounts.Bind(os.path.abspath(source), target, readonly="ro" in words, options=options, idmap="idmap" in words)
 
 
 def _plan(options: argparse.Namespace) -> int:

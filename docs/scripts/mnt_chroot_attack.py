@@ -47,5 +47,5 @@ with tempfile.TemporaryDirectory() as directory:
         "chroot, and Escape": [Chroot(str(jail)), Escape()],
         "pivot_root, and Escape": [ns.Mount(), mounts.Root(jail), Escape()],
     }.items():
-        result = ck.run(read, ns.User(), *parts)
+        result = ck.run(read, ns.User.same(), *parts)
         print(f"{name:24}", (result.text or result.stderr.decode().rpartition(": ")[2]).strip())

@@ -32,7 +32,8 @@ for name in ("mine", "theirs"):
         pass
 if os.geteuid() == 0:
     os.chown("theirs", 1000, 1000)
-print(ck.run([sys.executable, "-c", ATTEMPTS], ns.User(), check=True).text)
+one = ns.User(uids=[(0, os.geteuid(), 1)], gids=[(0, os.getegid(), 1)])
+print(ck.run([sys.executable, "-c", ATTEMPTS], one, check=True).text)
 print("who owns these, seen from inside:")
 theirs = "theirs" if os.geteuid() == 0 else "/etc/passwd"
-print(ck.run(["stat", "-c", "%n: %U, %u", "mine", theirs], ns.User(), check=True).text)
+print(ck.run(["stat", "-c", "%n: %U, %u", "mine", theirs], one, check=True).text)

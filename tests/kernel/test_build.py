@@ -97,12 +97,17 @@ def test_owners_setuid_capabilities_devices_and_hard_links(yard: Yard) -> None:
     script = (
         "touch a b && chown 65535:65535 a && chown 1000:1001 b && chmod 6755 b && ln b c && mknod n c 1 3 && mkfifo p && chmod 1770 /srv"
     )
-    image = yard.build(f"FROM base\nWORKDIR /srv\nRUN {script}\n")
+    image = yard.build(f"FROM base\nWORKDIR /srv\nRUN {script}\n", userns="host")
     found = entries(image.layers[2])
     assert {name: (e.kind, oct(e.mode), e.uid, e.gid) for name, e in found.items()} == {
         "srv": ("directory", "0o1770", 0, 0), "srv/a": ("file", "0o644", 65535, 65535), "srv/b": ("file", "0o6755", 1000, 1001),
         "srv/c": ("hardlink", "0o6755", 1000, 1001), "srv/n": ("char", "0o644", 0, 0), "srv/p": ("fifo", "0o644", 0, 0),
     }  # fmt: skip
+    own = yard.build(f"FROM base\nWORKDIR /srv\nRUN {script.replace('mknod n c 1 3', '! mknod n c 1 3')}\n")
+    assert entries(own.layers[2]).keys() == found.keys() - {"srv/n"}
+    same = ("kind", "mode", "uid", "gid", "linkname")
+    for name, entry in entries(own.layers[2]).items():
+        assert [getattr(entry, what) for what in same] == [getattr(found[name], what) for what in same], name
     context = yard.context({"c": ""})
     os.setxattr(context / "c", "security.capability", capable)
     image = yard.build("FROM base\nCOPY c /c\nRUN mv /c /d && cp /bin/busybox /s && chmod 4755 /s\nRUN true\n", context)
@@ -211,7 +216,7 @@ def test_binds(yard: Yard) -> None:
 @pytest.mark.parametrize("mount", ["bind,target=/m,rw", "cache,target=/m", "tmpfs,target=/m"])
 def test_a_device_that_it_makes_in_a_mount_is_dead(yard: Yard, mount: str) -> None:
     """The harmless zero device: a disk is as far away."""
-    yard.build(f"FROM base\nRUN --mount=type={mount} mknod /m/z c 1 5 && ! head -c 1 /m/z && cat /proc/self/mounts\n")
+    yard.build(f"FROM base\nRUN --mount=type={mount} mknod /m/z c 1 5 && ! head -c 1 /m/z && cat /proc/self/mounts\n", userns="host")
     table = [line.split() for line in yard.output.splitlines() if line.count(" ") == 5]
     allowed = ("/dev/", "/proc/")  # single devices, and what is masked with one of them
     assert [target for _, target, _, options, *_ in table if "nodev" not in options.split(",") and not target.startswith(allowed)] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,8 @@ def test_it_cannot_write_what_is_roots(rootdir: Path) -> None:
 
 
 def test_an_id_that_is_not_mapped_is_explained(rootdir: Path) -> None:
-    plan = ck.plan(ns.User(), ns.Mount(), ck.LayerFS(rootdir, readonly=True), ck.Credentials(1000, 1000), run=["true"])
+    one = ns.User(uids=[(0, os.geteuid(), 1)], gids=[(0, os.getegid(), 1)])
+    plan = ck.plan(one, ns.Mount(), ck.LayerFS(rootdir, readonly=True), ck.Credentials(1000, 1000), run=["true"])
     with pytest.raises(ck.StepError) as caught:
         plan.run()
     assert caught.value.step.call.name in ("setgroups", "setresgid")

@@ -234,6 +234,8 @@ def test_a_child_killed_on_its_way_is_reported(rootdir: Path) -> None:
 
 # --- each hint, provoked ----------------------------------------------------------------------------------------
 
+ONE = ns.User(uids=[(0, os.geteuid(), 1)], gids=[(0, os.getegid(), 1)])
+
 Case = Callable[[Path, Path], tuple[list[Any], int, str]]
 HINTS: dict[str, Case] = {
     "a file is missing in a root": lambda r, t: ([ns.User(), ns.Mount(), mounts.Root(r), mounts.Bind("/etc/nowhere", directory=False)], 2, "no such file or directory on the host"),
@@ -243,10 +245,10 @@ HINTS: dict[str, Case] = {
     "mqueue without ipc": lambda r, t: ([ns.User(), ns.Mount(), mounts.Root(r), mounts.Mqueue()], 1, "need a new IPC namespace too: ns.Ipc()"),
     "sysfs without net": lambda r, t: ([ns.User(), ns.Mount(), mounts.Root(r), mounts.Sysfs()], 1, "needs a new network namespace too: ns.Net()"),
     "proc without pid": lambda r, t: ([ns.User(), ns.Mount(), mounts.Root(r), mounts.Proc()], 1, "needs a new pid namespace"),
-    "a group that is not mapped": lambda r, t: ([ns.User(), ns.Mount(), mounts.Root(r), mounts.Devpts(gid=5)], 22, "the group is not mapped"),
+    "a group that is not mapped": lambda r, t: ([ONE, ns.Mount(), mounts.Root(r), mounts.Devpts(gid=5)], 22, "the group is not mapped"),
     "mknod in a user namespace": lambda r, t: ([ns.User(), ns.Mount(), mounts.Root(r), mounts.Dev(mknod=True)], 1, "let it bind the devices instead"),
     "before the boot": lambda r, t: ([ns.User(), ns.Time(monotonic=-1e9)], 34, "before the boot"),
-    "an unbindable tree": lambda r, t: ([ns.User(), ns.Mount(), mounts.Root(r), mounts.Bind("/dev", "/mnt", recursive=False)], 22, "bind it recursively"),
+    "an unbindable tree": lambda r, t: ([ONE, ns.Mount(), mounts.Root(r), mounts.Bind("/dev", "/mnt", recursive=False)], 22, "bind it recursively"),
 }  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def parts(rootdir: Path) -> list[Any]:
         mounts.Bind("/etc/hostname", "/etc/name"),
         mounts.Bind("/etc", "/x", readonly=True, recursive=False),
     ]
-    return [ns.User(), ns.Mount(), ns.Pid(), ns.Uts("old"), *places]
+    return [ns.User.same(), ns.Mount(), ns.Pid(), ns.Uts("old"), *places]
 
 
 def outcome(rootdir: Path) -> tuple[list[str], set[str]]:

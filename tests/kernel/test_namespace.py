@@ -219,7 +219,8 @@ def test_the_same_as_an_ordinary_user(as_user: Any) -> None:
 
 def test_joined_as_somebody_else() -> None:
     """Where 0 is not mapped there is no root to become, and the caller's own ids must not stay."""
-    with ck.plan(ns.User(uid=1234, gid=1234), run=["sleep", "100"]).spawn() as process, ck.Namespace.of(process.pid, "user") as user:
+    one = ns.User(uid=1234, gid=1234, uids=[(1234, os.geteuid(), 1)], gids=[(1234, os.getegid(), 1)])
+    with ck.plan(one, run=["sleep", "100"]).spawn() as process, ck.Namespace.of(process.pid, "user") as user:
         with pytest.raises(ck.StepError, match=r"join it with become"):
             ck.run(["id", "-u"], user)
         assert ck.run(["id", "-u"], user.become(1234, 1234)).text == "1234\n"

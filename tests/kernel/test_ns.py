@@ -44,6 +44,7 @@ def test_one_kind_is_new_and_the_others_are_the_callers(kind: str, share: bool) 
     assert new == {kind, "user"} - (set() if not ROOT or kind == "user" else {"user"})
 
 
+@pytest.mark.unprivileged
 @pytest.mark.parametrize(("uid", "gid"), [(0, 0), (1000, 100), (4294967294, 7)])
 def test_ones_own_ids_become_others(uid: int, gid: int) -> None:
     out = sh("id -u; id -g; cat /proc/self/setgroups; cat /proc/self/uid_map /proc/self/gid_map", ns.User(uid, gid))
@@ -64,6 +65,7 @@ def test_ranges_mapped_directly(share: bool) -> None:
     assert [tuple(map(int, line.split())) for line in out[4:]] == ranges
 
 
+@pytest.mark.unprivileged
 def test_ranges_that_the_files_give() -> None:
     try:
         user = ns.subids()
@@ -126,11 +128,11 @@ def test_process_1_sees_only_its_own(rootdir: Path) -> None:
 
 
 @pytest.mark.parametrize("propagation", ["private", "slave"])
-def test_no_mount_reaches_the_host(propagation: str, tmp_path: Path) -> None:
-    (tmp_path / "m").mkdir()
-    out = sh(f"mount | grep -c {tmp_path}/m", ns.User(), ns.Mount(propagation), mounts.Tmpfs(tmp_path / "m"))
+def test_no_mount_reaches_the_host(propagation: str, open_path: Path) -> None:
+    (open_path / "m").mkdir()
+    out = sh(f"mount | grep -c {open_path}/m", ns.User(), ns.Mount(propagation), mounts.Tmpfs(open_path / "m"))
     assert out == ["1"]
-    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
+    assert str(open_path) not in Path("/proc/self/mountinfo").read_text()
 
 
 def test_a_cgroup_namespace_hides_where_it_is() -> None:
