@@ -20,9 +20,11 @@ from .syscalls import text
 from .timeline import Timeline, flatten, fold, settle
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from .process import Process
     from .program import Program
-    from .run import Result
+    from .run import Result, Terms
 
 __all__ = ["Plan", "plan"]
 
@@ -186,11 +188,11 @@ class Plan:
         options = replace(self._options, redirected=redirected, passed=passed, terminal=PTY in streams)
         return compile_timeline(self.timeline if options == self._options else fold(self._settled, options))
 
-    def run(self, *, timeout: float | None = None, input: bytes | None = None, check: bool = False) -> Result:
-        """Spawns, waits, and says how it went.  See `containerkit.run`."""
+    def run(self, **terms: Unpack[Terms]) -> Result:
+        """Spawns, waits, and says how it went.  The parameters are those of `containerkit.run` that are not about the plan."""
         from .run import run_plan
 
-        return run_plan(self, timeout=timeout, input=input, check=check)
+        return run_plan(self, **terms)
 
     @property
     def child_steps(self) -> tuple[Step, ...]:
