@@ -256,9 +256,9 @@ def _output(output: Any, name: str) -> Output:
             raise PlanError("STDOUT goes only where stderr goes")
         return output
     if callable(output):
-        return output
+        return output  # type: ignore[no-any-return]
     try:
         output.fileno()
     except (AttributeError, OSError, ValueError) as error:
         raise PlanError(f"{name} is a file, a descriptor, PIPE, DEVNULL or a function that takes bytes, not {output!r}") from error
-    return output
+    return output  # type: ignore[no-any-return]

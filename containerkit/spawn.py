@@ -31,7 +31,7 @@ ADDED_BY_CK_START = int(CLONE.CLEAR_SIGHAND | CLONE.INTO_CGROUP)
 
 def spawn(program: Program, streams: tuple[Stream, Stream, Stream], passed: Mapping[int, Stream]) -> Process:
     """Runs a program.  Raises StepError for the step that failed, Unavailable for what this kernel lacks."""
-    opened = open_streams(streams)
+    opened = open_streams(streams, program.timeline.owner)
     try:
         given = {NAMES[n]: fd for n, fd in opened.child.items()} | {f"fd{n}": fileno(s) for n, s in passed.items()}
         return _Spawn(program).run(opened, given)

@@ -39,6 +39,7 @@ class Streams:
     child: dict[int, int] = field(default_factory=dict)
     ours: dict[int, IO[bytes]] = field(default_factory=dict)
     master: int | None = None
+    owner: tuple[int, int] | None = None
     opened: list[int] = field(default_factory=list)
 
     def close_child_ends(self) -> None:
@@ -67,9 +68,13 @@ def check(streams: tuple[Stream, Stream, Stream]) -> None:
             raise PlanError(f"not a stream: {stream}")
 
 
-def open_streams(streams: tuple[Stream, Stream, Stream]) -> Streams:
-    """Opens what has to be opened.  All descriptors are close-on-exec."""
-    made = Streams()
+def open_streams(streams: tuple[Stream, Stream, Stream], owner: tuple[int, int] | None = None) -> Streams:
+    """Opens what has to be opened.  All descriptors are close-on-exec.
+
+    :param owner: the user and the group whose the pipes and the terminal are, so that a program may open /dev/stdout; the
+        caller unless given.  What the caller opened itself stays as it is
+    """
+    made = Streams(owner=owner)
     try:
         for number, stream in enumerate(streams):
             _open(made, number, stream)
@@ -101,6 +106,10 @@ def _pipe(made: Streams, number: int) -> tuple[int, IO[bytes]]:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     theirs, ours = (reader, writer) if number == 0 else (writer, reader)
     made.opened.append(theirs)
+    # A pipe has no name: only /proc/PID/fd leads to it, and only those who may trace the process.  So this mode gives nothing
+    # to anybody else, and opens /dev/stdout to a program that becomes another user, also where the next line may not say which.
+    os.fchmod(theirs, 0o666)
+    _give(theirs, made.owner)
     return theirs, open(ours, "wb" if number == 0 else "rb", buffering=0 if number == 0 else -1)
 
 
@@ -108,7 +117,15 @@ def _terminal(made: Streams) -> int:
     """A new pseudo-terminal of the host's devpts, so that nothing inside can pass off a file of its own as one."""
     made.master, slave = os.openpty()
     made.opened.append(slave)
+    _give(slave, made.owner)
     return slave
+
+
+def _give(descriptor: int, owner: tuple[int, int] | None) -> None:
+    """Only root may give something away.  For others it stays the caller's."""
+    if owner and owner != (os.geteuid(), os.getegid()):
+        with contextlib.suppress(PermissionError, OverflowError):
+            os.fchown(descriptor, *owner)
 
 
 def set_size(terminal: int, rows: int, columns: int) -> None:

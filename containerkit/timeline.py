@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from . import frame, syscalls
+from . import frame, owners, syscalls
 from .errors import PlanError
 from .frame import CALLER, IMAGE, SYNC, Options
 from .step import Part, Phase, Side, Step
@@ -28,11 +28,13 @@ class Timeline:
     :ivar steps: the parent's and the child's steps, handshakes included
     :ivar inputs: file descriptors the child gets: its number there -> who provides it
     :ivar autopsy: what the child looks at after a failed exec
+    :ivar owner: the user and the group that the program becomes, as the caller has them; None where that is the caller
     """
 
     steps: tuple[Step, ...]
     inputs: Mapping[int, Fd]
     autopsy: tuple[Step, ...] = ()
+    owner: tuple[int, int] | None = None
 
     @property
     def needs_sync(self) -> bool:
@@ -132,7 +134,7 @@ class _Fold:
         inputs = self._inputs([*before, *child])
         steps = [*before, self._clone(child), *frame.descriptors(inputs, self.options), *child]
         numbered = tuple(_numbered(s, inputs) for s in steps)
-        return Timeline(numbered, inputs, frame.autopsy(numbered))
+        return Timeline(numbered, inputs, frame.autopsy(numbered), owners.outside(numbered))
 
     def _clone(self, child: Sequence[Step]) -> Step:
         alone = not any(s.side is Side.PARENT for s in child)
