@@ -47,18 +47,21 @@ from .step import Part, Phase, Side, Step
 from .trace import Trace
 
 if TYPE_CHECKING:
+    from .coroutines import AsyncProcess, arun
     from .image import Digest, Image, ImageConfig, Index, Layer, Reference
     from .image.store import Store
 
 __version__ = "0.1.0"
 
-_LATER = dict.fromkeys(("Digest", "Image", "ImageConfig", "Index", "Layer", "Reference"), ".image") | {"Store": ".image.store"}
+_LATER = dict.fromkeys(("Digest", "Image", "ImageConfig", "Index", "Layer", "Reference"), ".image") | {
+    "Store": ".image.store", "AsyncProcess": ".coroutines", "arun": ".coroutines",
+}  # fmt: skip
 
 
 if not TYPE_CHECKING:  # a checker must still find a name that is misspelt
 
     def __getattr__(name: str) -> Any:
-        """Images are loaded when they are first named: who wants a namespace does not wait for them."""
+        """Images and asyncio are loaded when they are first named: who wants a namespace does not wait for them."""
         if name not in _LATER:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         found = globals()[name] = getattr(import_module(_LATER[name], __name__), name)
@@ -80,6 +83,7 @@ __all__ = [
     "PIPE",
     "PTY",
     "STDOUT",
+    "AsyncProcess",
     "BuildError",
     "Capabilities",
     "Cgroup",
@@ -115,6 +119,7 @@ __all__ = [
     "Trace",
     "Unavailable",
     "Usage",
+    "arun",
     "doctor",
     "kernel",
     "leaks",

@@ -101,14 +101,15 @@ class Conversation:
                 sink(self._open[fd].read1(len(ahead)))  # type: ignore[attr-defined]
 
     def ready(self, fd: int) -> bool:
-        """Reads or writes one piece.  Returns whether this stream is done with, and closed.
+        """Reads or writes one piece.  Returns whether this stream is done with: then `finish` it.
 
         :raises Exception: what a sink raised
         """
-        done = self._write(fd) if fd == self._writer else self._read(fd)
-        if done:
-            _close(self._open.pop(fd))
-        return done
+        return self._write(fd) if fd == self._writer else self._read(fd)
+
+    def finish(self, fd: int) -> None:
+        """Closes a stream.  Before that nobody may wait for it any more."""
+        _close(self._open.pop(fd))
 
     def _read(self, fd: int) -> bool:
         try:
@@ -145,6 +146,7 @@ class Conversation:
                 for key, _ in selector.select(left):
                     if self.ready(key.fd):
                         selector.unregister(key.fd)
+                        self.finish(key.fd)
 
 
 def _close(stream: IO[bytes]) -> None:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from .errors import PlanError
 from .frame import Options
@@ -22,6 +22,7 @@ from .timeline import Timeline, flatten, fold, settle
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from .coroutines import Spawning
     from .process import Process
     from .program import Program
     from .run import Result, Terms
@@ -29,6 +30,15 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "plan"]
 
 Word = str | bytes | os.PathLike[str]
+
+
+class Streams(TypedDict, total=False):
+    """The keywords of `Plan.spawn`."""
+
+    stdin: Stream
+    stdout: Stream
+    stderr: Stream
+    fds: Mapping[int, Stream] | None
 
 
 def plan(
@@ -193,6 +203,21 @@ class Plan:
         from .run import run_plan
 
         return run_plan(self, **terms)
+
+    async def arun(self, **terms: Unpack[Terms]) -> Result:
+        """The same as a coroutine.  See `containerkit.arun`."""
+        from .coroutines import arun_plan
+
+        return await arun_plan(self, **terms)
+
+    def aspawn(self, **streams: Unpack[Streams]) -> Spawning:
+        """What `spawn` does, for coroutines: ``async with plan.aspawn(...) as process``, or ``await plan.aspawn(...)``.
+
+        The parameters are those of `spawn`; the process is an `AsyncProcess`.
+        """
+        from .coroutines import Spawning
+
+        return Spawning(self, streams)
 
     @property
     def child_steps(self) -> tuple[Step, ...]:

@@ -97,18 +97,19 @@ def test_trace_goes_to_stderr() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "said", "code"),
     [
-        (["run", "--", "nothing"], "no such program in this root"),
-        (["run", "--rootfs", "/nowhere", "--", "sh"], "a layer is a directory"),
-        (["run", "-v", "oops", "--", "sh"], "a volume is SRC:DST"),
-        (["run", "-h", "x" * 65, "--", "sh"], "1 to 64 bytes"),
-        (["run", "--programs", "nothing-like-it", "--", "sh"], "nothing-like-it"),
+        (["run", "--", "nothing"], "no such program in this root", 127),
+        (["run", "--", "/bin"], "not executable", 126),
+        (["run", "--rootfs", "/nowhere", "--", "sh"], "a layer is a directory", 125),
+        (["run", "-v", "oops", "--", "sh"], "a volume is SRC:DST", 125),
+        (["run", "-h", "x" * 65, "--", "sh"], "1 to 64 bytes", 125),
+        (["run", "--programs", "nothing-like-it", "--", "sh"], "nothing-like-it", 125),
     ],
 )
-def test_errors_are_one_message(words: list[str], said: str) -> None:
+def test_errors_are_one_message(words: list[str], said: str, code: int) -> None:
     done = containerkit(*words)
-    assert done.returncode == 125
+    assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
