@@ -32,6 +32,7 @@ from .errors import (
     StepError,
     Unavailable,
 )
+from .inside import Inside, exec
 from .layerfs import LayerFS
 from .leaks import leaks
 from .namespace import Namespace
@@ -97,6 +98,7 @@ __all__ = [
     "ImageConfig",
     "ImageError",
     "Index",
+    "Inside",
     "Layer",
     "LayerError",
     "LayerFS",
@@ -121,6 +123,7 @@ __all__ = [
     "Usage",
     "arun",
     "doctor",
+    "exec",
     "kernel",
     "leaks",
     "mounts",

@@ -116,7 +116,9 @@ class Plan:
 
     @cached_property
     def _options(self) -> Options:
-        """A root of its own means a working directory inside it."""
+        """A root of its own means a working directory inside it, which a part may choose."""
+        if any(s.claims == "working directory" for s in self._steps):
+            return self.options
         if self.options.cwd is None and any(s.claims == "root" or s.joins == 0x20000 for s in self._steps):
             return replace(self.options, cwd="/")
         return self.options

@@ -115,8 +115,17 @@ def test_errors_are_one_message(words: list[str], said: str, code: int) -> None:
 
 
 def test_bad_usage() -> None:
-    assert containerkit("run").returncode == 2
     assert containerkit("fly").returncode == 2
+    assert containerkit("images", "--nothing").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "words", [["run"], ["run", "--"], ["run", "--timeout", "soon", "--", "true"], ["run", "--share", "all", "--", "true"]]
+)
+def test_bad_usage_of_run_is_no_exit_code_of_a_program(words: list[str]) -> None:
+    done = containerkit(*words)
+    assert done.returncode == 125
+    assert "usage: containerkit run" in done.stderr
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:

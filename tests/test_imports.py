@@ -29,7 +29,7 @@ CORE |= {
     "coroutines",
     "owners",
 }
-WHOLE = {"rootfs", "sandbox", "doctor", "leaks"}
+WHOLE = {"rootfs", "sandbox", "inside", "doctor", "leaks"}
 IMAGE = {"image", "registry", "dockerfile", "build"}
 WITHOUT_STEPS = {"image", "registry", "dockerfile"}  # what they make is bytes and directories
 COMMAND = {"cli", "__main__"}
