@@ -39,6 +39,7 @@ class Streams(TypedDict, total=False):
     stdout: Stream
     stderr: Stream
     fds: Mapping[int, Stream] | None
+    size: tuple[int, int] | None
 
 
 def plan(
@@ -98,7 +99,7 @@ class Plan:
     def __init__(self, parts: Iterable[Part], options: Options) -> None:
         self.parts, self.options = tuple(parts), options
         self.argv = options.run
-        self._programs: dict[tuple[int, ...], Program] = {}
+        self._programs: dict[tuple[object, ...], Program] = {}
         self.timeline  # noqa: B018 - contradictions show now, not at the first spawn
 
     @cached_property
@@ -163,41 +164,46 @@ class Plan:
     # --- doing ---------------------------------------------------------------------------------------------------
 
     def spawn(
-        self, *, stdin: Stream = None, stdout: Stream = None, stderr: Stream = None, fds: Mapping[int, Stream] | None = None
-    ) -> Process:
+        self, *, stdin: Stream = None, stdout: Stream = None, stderr: Stream = None, fds: Mapping[int, Stream] | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Process:  # fmt: skip
         """Makes the process.  On return it runs its program.
 
         :param stdin, stdout, stderr: as in `subprocess`: None to inherit, PIPE, DEVNULL, STDOUT, a file or a descriptor;
             or PTY, for all three
         :param fds: more descriptors for the program: number there -> file or descriptor here
+        :param size: of the terminal, rows and columns, before the program says its first word
         :raises StepError: a step failed; nothing is left behind
         :raises Unavailable: this kernel lacks something the plan asks for
         """
         from .spawn import spawn
 
         streams = (stdin, stdout, stderr)
-        check(streams)
+        check(streams, size)
         passed = dict(fds or {})
         for number, stream in passed.items():
             if number < 3 or stream is None or (isinstance(stream, int) and stream < 0):
                 raise PlanError(f"fds wants numbers from 3 and open files, not {number}: {stream!r}")
-        return spawn(self.program(streams, passed), streams, passed)
+        return spawn(self.program(streams, passed, size), streams, passed, size)
 
-    def program(self, streams: tuple[Stream, Stream, Stream] = (None, None, None), passed: Iterable[int] = ()) -> Program:
+    def program(
+        self, streams: tuple[Stream, Stream, Stream] = (None, None, None), passed: Iterable[int] = (),
+        size: tuple[int, int] | None = None,
+    ) -> Program:  # fmt: skip
         """The compiled plan, made once for each set of redirected streams."""
-        key = (streams[0] is None, streams[1] is None, streams[2] is None, PTY in streams, *passed)
+        key = (streams[0] is None, streams[1] is None, streams[2] is None, PTY in streams, size, *passed)
         program = self._programs.get(key)
         if program is None:
-            program = self._programs[key] = self._compile(streams, frozenset(passed))
+            program = self._programs[key] = self._compile(streams, frozenset(passed), size)
         return program
 
-    def _compile(self, streams: tuple[Stream, Stream, Stream], passed: frozenset[int]) -> Program:
+    def _compile(self, streams: tuple[Stream, Stream, Stream], passed: frozenset[int], size: tuple[int, int] | None) -> Program:
         from .program import compile_timeline
 
         if not self.argv:
             raise PlanError("nothing to run: give the plan run=[...]")
         redirected = frozenset(n for n, s in enumerate(streams) if s is not None)
-        options = replace(self._options, redirected=redirected, passed=passed, terminal=PTY in streams)
+        options = replace(self._options, redirected=redirected, passed=passed, terminal=PTY in streams, size=size)
         return compile_timeline(self.timeline if options == self._options else fold(self._settled, options))
 
     def run(self, **terms: Unpack[Terms]) -> Result:

@@ -29,9 +29,11 @@ EINTR, ENOENT, ENOTDIR = 4, 2, 20
 ADDED_BY_CK_START = int(CLONE.CLEAR_SIGHAND | CLONE.INTO_CGROUP)
 
 
-def spawn(program: Program, streams: tuple[Stream, Stream, Stream], passed: Mapping[int, Stream]) -> Process:
+def spawn(
+    program: Program, streams: tuple[Stream, Stream, Stream], passed: Mapping[int, Stream], size: tuple[int, int] | None = None
+) -> Process:
     """Runs a program.  Raises StepError for the step that failed, Unavailable for what this kernel lacks."""
-    opened = open_streams(streams, program.timeline.owner)
+    opened = open_streams(streams, program.timeline.owner, own_terminal=program.timeline.own_terminal, size=size)
     try:
         given = {NAMES[n]: fd for n, fd in opened.child.items()} | {f"fd{n}": fileno(s) for n, s in passed.items()}
         return _Spawn(program).run(opened, given)
@@ -49,6 +51,7 @@ class _Spawn:
         self.parent = Actor()
         self.lib, self.ffi = extension().lib, extension().ffi
         self.pidfd = -1
+        self.terminal: int | None = None  # our end, where the child opens it
         self.child: Any = None  # struct ck_child *
 
     def run(self, opened: Streams, given: Mapping[str, int]) -> Process:
@@ -63,7 +66,8 @@ class _Spawn:
             self.inputs.close()
             self.parent.close_slots()
             opened.close_child_ends()
-        return Process(self.parent.pid, self.pidfd, trace, opened.ours, opened.master, self.parent.undo, self.program.forks)
+        master = self.terminal if self.terminal is not None else opened.master
+        return Process(self.parent.pid, self.pidfd, trace, opened.ours, master, self.parent.undo, self.program.forks)
 
     def _spawn(self, given: Mapping[str, int]) -> None:
         at = self.program.clone
@@ -119,7 +123,12 @@ class _Spawn:
         """One byte of the child's, or False at the end of file; what it had not read of ours makes that a reset."""
         assert self.inputs.ours
         with contextlib.suppress(ConnectionResetError):
-            return bool(self.inputs.ours.recv(1))
+            if not self.program.timeline.own_terminal or self.terminal is not None:
+                return bool(self.inputs.ours.recv(1))
+            said, handed, _, _ = self.inputs.ours.recvmsg(1, socket.CMSG_LEN(4), socket.MSG_CMSG_CLOEXEC)
+            if handed:  # our end of the terminal, beside a byte that is no handshake
+                self.terminal = int.from_bytes(handed[0][2], "little")
+            return self._receive() if handed else bool(said)
         return False
 
     def _say(self) -> None:
@@ -142,6 +151,8 @@ class _Spawn:
         if self.program.timeline.needs_image:
             while self._receive():
                 pass
+        elif self.program.timeline.own_terminal:
+            self._receive()
 
     def _verdict(self) -> None:
         """A step failed, the child was killed on its way, or the program runs."""
@@ -194,6 +205,8 @@ class _Spawn:
         Ctrl-C may have come at any moment: what the kernel wrote into `child` counts, not what we made of it.
         """
         self.inputs.hang_up()
+        if self.terminal is not None:
+            os.close(self.terminal)
         if self.child:
             pidfd = self.pidfd if self.pidfd >= 0 else self.child.pidfd
             if pidfd >= 0:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from . import frame, owners, syscalls
+from . import frame, owners, syscalls, terminals
 from .errors import PlanError
 from .frame import CALLER, IMAGE, SYNC, Options
 from .step import Part, Phase, Side, Step
@@ -28,6 +28,7 @@ class Timeline:
     :ivar steps: the parent's and the child's steps, handshakes included
     :ivar inputs: file descriptors the child gets: its number there -> who provides it
     :ivar autopsy: what the child looks at after a failed exec
+    :ivar own_terminal: the child opens the terminal inside, and hands the caller's end over
     :ivar owner: the user and the group that the program becomes, as the caller has them; None where that is the caller
     """
 
@@ -35,6 +36,7 @@ class Timeline:
     inputs: Mapping[int, Fd]
     autopsy: tuple[Step, ...] = ()
     owner: tuple[int, int] | None = None
+    own_terminal: bool = False
 
     @property
     def needs_sync(self) -> bool:
@@ -101,6 +103,9 @@ def fold(steps: Sequence[Step], options: Options) -> Timeline:
         if step.phase < Phase.CLONE and step.side is Side.CHILD:
             raise PlanError(f"{step.part} asks the child for {step}, but in phase prepare there is no child yet")
         (made if step.phase is Phase.CLONE and step.call.name == "clone3" else others).append(step)
+    if options.terminal and terminals.has_own_devpts(others):
+        options = replace(options, own_terminal=True)
+        others = sorted([*others, *terminals.steps(others, options.size)], key=lambda s: (s.phase, s.order))
     apart = not options.share_memory or any(s.helper == "join" for s in others)
     _check_pid_one(made, others)
     timeline = _Fold(options, made, apart)
@@ -134,7 +139,7 @@ class _Fold:
         inputs = self._inputs([*before, *child])
         steps = [*before, self._clone(child), *frame.descriptors(inputs, self.options), *child]
         numbered = tuple(_numbered(s, inputs) for s in steps)
-        return Timeline(numbered, inputs, frame.autopsy(numbered), owners.outside(numbered))
+        return Timeline(numbered, inputs, frame.autopsy(numbered), owners.outside(numbered), self.options.own_terminal)
 
     def _clone(self, child: Sequence[Step]) -> Step:
         alone = not any(s.side is Side.PARENT for s in child)
@@ -177,7 +182,7 @@ class _Fold:
         stdio = {0: Fd("stdin"), 1: Fd("stdout"), 2: Fd("stderr")}
         inputs = {n: f for n, f in stdio.items() if n in self.options.redirected}
         inputs |= {n: Fd(f"fd{n}") for n in sorted(self.options.passed) if n > 2}
-        fixed = _fixed(steps)
+        fixed = _fixed(steps) - ({0, 1, 2} if self.options.own_terminal else set())  # which the terminal takes over
         if taken := fixed & inputs.keys():
             raise PlanError(f"a step of this plan uses descriptor {min(taken)} itself: give the program another number")
         numbers = (n for n in itertools.count(max({2, *inputs}) + 1) if n not in fixed)

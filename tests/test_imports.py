@@ -28,6 +28,7 @@ CORE |= {
     "conversation",
     "coroutines",
     "owners",
+    "terminals",
 }
 WHOLE = {"rootfs", "sandbox", "inside", "doctor", "leaks"}
 IMAGE = {"image", "registry", "dockerfile", "build"}

@@ -209,10 +209,10 @@ class NotStarted(ContainerKitError):
         super().__init__(str(error))
 
 
-def start(made: Plan, stdin: Stream = None, output: Stream = None) -> Process:
+def start(made: Plan, stdin: Stream = None, output: Stream = None, size: tuple[int, int] | None = None) -> Process:
     """Spawns it.  :raises NotStarted: all was made, but the program cannot be executed"""
     try:
-        return made.spawn(stdin=stdin, stdout=output, stderr=output)
+        return made.spawn(stdin=stdin, stdout=output, stderr=output, size=size)
     except StepError as error:
         if error.step.call.name == "execve":
             raise NotStarted(error) from error
@@ -227,7 +227,7 @@ def shell_code(code: int) -> int:
 def _spawn(made: Plan, options: argparse.Namespace) -> Process:
     """With pipes of its own, or a terminal: none of our descriptors is for the inside."""
     if options.tty:
-        return start(made, PTY, PTY)
+        return start(made, PTY, PTY, terminal.size())
     return start(made, PIPE if options.interactive else DEVNULL, PIPE)
 
 

@@ -41,6 +41,14 @@ def connect(process: Process, end: float | None = None) -> None:
                     selector.unregister(key.fd)
 
 
+def size() -> tuple[int, int] | None:
+    """Rows and columns of our terminal; None where ours is none."""
+    with contextlib.suppress(OSError):
+        found = os.get_terminal_size(0)
+        return found.lines, found.columns
+    return None
+
+
 def _copy(source: int, target: int) -> bool:
     try:
         data = os.read(source, 65536)
@@ -73,9 +81,8 @@ def _window(process: Process) -> Iterator[None]:
     """The program's window is as large as ours, and stays so."""
 
     def resized(*_: Any) -> None:
-        with contextlib.suppress(OSError):  # ours is no terminal, and has no size
-            size = os.get_terminal_size(0)
-            process.resize(size.lines, size.columns)
+        if ours := size():
+            process.resize(*ours)
 
     resized()
     before = signal.signal(signal.SIGWINCH, resized)
