@@ -38,7 +38,10 @@ class Parser(argparse.ArgumentParser):
             fill, self._fill = self._fill, None
             fill(self)
         if not self.mixed:
-            return super().parse_known_args(args, namespace)
+            found, unknown = super().parse_known_args(args, namespace)
+            if unknown and self.get_default("failed") == 125:  # said here, for the parser above does not know the exit code
+                self.error(f"unrecognized arguments: {' '.join(unknown)}")
+            return found, unknown
         self.mixed = False  # it comes back here for the options alone
         try:
             return super().parse_known_intermixed_args(args, namespace)

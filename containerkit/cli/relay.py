@@ -87,14 +87,18 @@ def relay(process: Process, end: float | None = None) -> None:
     outputs = [_Line(ours.fileno(), target, ours) for ours, target in ((process.stdout, 1), (process.stderr, 2)) if ours]
     inputs = [_Line(0, process.stdin.fileno(), process.stdin)] if process.stdin else []
     while process.poll() is None:
-        left = None if end is None else end - time.monotonic()
-        if left is not None and left <= 0:
+        left = _left(end)
+        if left == 0:
             raise subprocess.TimeoutExpired("the program", 0.0)
         _turn([*inputs, *outputs], left, process.pidfd)
     while any(line.open for line in outputs):
-        busy = any(line.waiting for line in outputs)
-        if not _turn(outputs, None if busy else 0.0) and not busy:
+        busy = any(line.waiting for line in outputs)  # then for who reads our output, as long as there is time
+        if not _turn(outputs, _left(end) if busy else 0.0):
             return
+
+
+def _left(end: float | None) -> float | None:
+    return None if end is None else max(0.0, end - time.monotonic())
 
 
 def _turn(lines: Iterable[_Line], seconds: float | None, *more: int) -> bool:
