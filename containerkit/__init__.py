@@ -4,7 +4,7 @@
     ns  namespace  mounts  layerfs  cgroup                                     the parts that give it a place of its own
     capabilities  credentials  privileges  seccomp  rlimits                    the parts that take privileges away
     image  registry  dockerfile  build                                         what its root comes from
-    run  sandbox  rootfs  doctor  leaks                                        what one does with them
+    run  coroutines  inside  sandbox  rootfs  doctor  leaks                    what one does with them
     cli                                                                        the same from a shell
 
 A `Step` is a system call with a reason.  A part is anything with ``steps()``.  A `Plan` is parts, folded and ordered.

@@ -21,7 +21,7 @@ __all__ = ["has_own_devpts", "steps"]
 FD = 60  # under which our end is handed over: a number that the message can name
 FIRST = -20  # inside INSIDE
 OWNER = 5  # inside DROP: while changing owners is allowed
-MASTER, TTY, DEV, CONSOLE = Slot("ptmx"), Slot("tty"), Slot("dev"), Slot("console")
+MASTER, TERMINAL, DEV, CONSOLE = Slot("ptmx"), Slot("terminal"), Slot("dev"), Slot("console")
 EEXIST = 17
 
 
@@ -46,12 +46,12 @@ def steps(settled: Sequence[Step], size: tuple[int, int] | None) -> Iterator[Ste
         data = Bytes(struct.pack("4H", *size, 0, 0), f"{{{size[0]} rows, {size[1]} columns}}")
         yield _step(syscalls.ioctl(MASTER, 0x5414, data, shown="TIOCSWINSZ"), "as large as the caller says")
     peer = syscalls.ioctl(MASTER, 0x5441, Shown(int(flag), "RDWR|NOCTTY|CLOEXEC"), shown="TIOCGPTPEER")
-    yield _step(peer, "the other end, by no path", save=TTY)
+    yield _step(peer, "the other end, by no path", save=TERMINAL)
     for number, name in enumerate(("input", "output", "errors")):
-        yield _step(syscalls.dup3(TTY, number), f"standard {name}")
+        yield _step(syscalls.dup3(TERMINAL, number), f"standard {name}")
     yield _step(syscalls.ioctl(0, 0x540E, 0, shown="TIOCSCTTY"), "the pseudo-terminal becomes the session's own")
     yield from _console(settled)
-    yield _step(syscalls.close(TTY), "%tty is done with")
+    yield _step(syscalls.close(TERMINAL), "%terminal is done with")
     yield from _hand_over()
     yield from _owner(settled)
 
@@ -69,7 +69,7 @@ def _console(settled: Sequence[Step]) -> Iterator[Step]:
     yield _step(syscalls.mknodat(DEV, "console", stat.S_IFREG | 0o600), "a place for /dev/console", tolerates={EEXIST})
     if kernel.has("open_tree"):
         flag = OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC | OPEN_TREE.AT_EMPTY_PATH
-        yield _step(syscalls.open_tree(TTY, "", flag), "the terminal", save=CONSOLE)
+        yield _step(syscalls.open_tree(TERMINAL, "", flag), "the terminal", save=CONSOLE)
         yield _step(syscalls.move_mount(CONSOLE, DEV, "console"), "is the console too")
         yield _step(syscalls.close(CONSOLE), "%console is done with")
     else:
@@ -93,6 +93,4 @@ def _owner(settled: Sequence[Step]) -> Iterator[Step]:
     uid = owners.inside([step for step in settled if step.phase is Phase.DROP], "uid")
     if uid is not None:
         call = Call("fchown", (0, uid, Shown(0xFFFFFFFF, "-1")), "chown(2)")
-        yield Step.child(
-            Phase.DROP, call, why="the terminal belongs to the program's user, who may open /dev/tty's other names", order=OWNER
-        )
+        yield Step.child(Phase.DROP, call, why="the terminal belongs to the program's user, who may then open /dev/stdout", order=OWNER)
