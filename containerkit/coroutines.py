@@ -21,7 +21,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar
 
 from .conversation import OUTPUT_LIMIT, PIECE, Collected, Conversation, OverLimit, TooMuchOutput
 from .errors import PlanError
@@ -236,6 +236,9 @@ class AsyncProcess:
             self.process.close()
         else:
             await self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("only the process that spawned it can wait for it; send its pid, or its result")
 
     def __repr__(self) -> str:
         return f"<Async{repr(self.process)[1:]}"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from . import frame, syscalls
 from ._status import ProcDirectory
@@ -197,6 +197,9 @@ class Inside:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an Inside holds descriptors of this process alone; send a process id, and make one there")
 
     def __repr__(self) -> str:
         return f"<Inside process {self.pid}>"

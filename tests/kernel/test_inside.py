@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -243,6 +244,13 @@ def test_one_that_was_closed(sandboxed: ck.Process) -> None:
     inside.close()
     with pytest.raises(ValueError, match="closed"):
         made.run()
+
+
+def test_it_does_not_cross_to_another_process(sandboxed: ck.Process) -> None:
+    with ck.Inside(sandboxed) as inside, pytest.raises(TypeError, match="send a process id"):
+        pickle.dumps(inside)
+    with pytest.raises(TypeError, match="its result"):
+        pickle.dumps(ck.AsyncProcess(sandboxed))
 
 
 def test_nothing_is_left_open(sandboxed: ck.Process) -> None:

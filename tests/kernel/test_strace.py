@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from support import again
 
 from containerkit import mounts, ns  # noqa: F401 - the plans' texts name them
-from containerkit.step import Step
+from containerkit.step import Side, Step
 from containerkit.syscalls import Shown
 
 ROOT = os.geteuid() == 0
@@ -33,9 +33,10 @@ from containerkit import mounts, ns
 ck.plan(run=["true"]).run()  # everything is imported and compiled
 print("ready", flush=True)
 for line in sys.stdin:
-    plan = eval(line)
+    made = eval(line)
+    plan, streams = made if isinstance(made, tuple) else (made, {})
     try:
-        with plan.spawn() as process:
+        with plan.spawn(**streams) as process:
             code = process.wait()
     except ck.StepError as error:
         code = str(error)
@@ -190,6 +191,18 @@ def test_strace_of_the_child_is_the_printed_plan(data: st.DataObject, strace: St
     assert code == 0
     assert sorted(other) == sorted(printed)
     assert sorted(map(str, built(text(shuffled, options)).child_steps)) == sorted(map(str, plan.child_steps))
+
+
+@pytest.mark.parametrize(("part", "option"), [("", ""), ("ns.Pid(init=True), ", ""), ("", ", share_memory=False")])
+def test_a_terminal_is_in_the_plan_too(strace: Strace, part: str, option: str) -> None:
+    made = f"ck.plan({part}ns.User(), ns.Mount(), mounts.Dev(), run=['/bin/true']{option})"
+    _, processes, code = strace.spawn(f"({made}, dict(stdin=ck.PTY, stdout=ck.PTY, stderr=ck.PTY, size=(3, 4)))")
+    assert code == 0
+    steps = tuple(s for s in built(made).program((-4, -4, -4), (), (3, 4)).timeline.steps if s.side is Side.CHILD)
+    seen = child(processes, steps)
+    assert "sendmsg" in {name(line) for line in seen}
+    assert [name(s) for s in seen] == [s.call.name for s in steps][: len(seen)]
+    assert [(str(s), line) for s, line in zip(steps, seen, strict=False) if not agrees(s, line)] == []
 
 
 def test_a_call_that_is_not_in_the_plan_is_seen(strace: Strace) -> None:
