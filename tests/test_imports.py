@@ -13,29 +13,15 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "containerkit"
 
 CORE = {"errors", "syscalls", "step", "timeline", "program", "plan", "stdio", "trace", "process", "scratch", "_spawn"}
-CORE |= {
-    "actor",
-    "autopsy",
-    "changes",
-    "frame",
-    "inputs",
-    "kernel",
-    "run",
-    "spawn",
-    "vfs",
-    "merged",
-    "accounts",
-    "conversation",
-    "coroutines",
-    "owners",
-    "terminals",
-}
-WHOLE = {"rootfs", "sandbox", "inside", "doctor", "leaks"}
+CORE |= {"actor", "autopsy", "changes", "frame", "inputs", "kernel", "run", "spawn", "vfs", "merged", "accounts"}
+WHOLE = {"rootfs", "sandbox", "doctor", "leaks"}
 IMAGE = {"image", "registry", "dockerfile", "build"}
 WITHOUT_STEPS = {"image", "registry", "dockerfile"}  # what they make is bytes and directories
 COMMAND = {"cli", "__main__"}
 DEPENDENCIES = {"cffi", "psutil"}
 ROOT = "__init__"
+CORE |= {"conversation", "coroutines", "owners", "terminals"}
+WHOLE |= {"inside"}
 
 RANKS = ["core", "private", "primitive", "image", "whole", "root", "command"]
 
