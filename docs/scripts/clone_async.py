@@ -8,7 +8,7 @@ async def main() -> None:
     results = await asyncio.gather(*fifty)
     print("together they said", sum(int(result.stdout) for result in results))
 
-    chat = ck.plan(run=["sh", "-c", "echo ready; read name; echo hello $name; sleep 60"])
+    chat = ck.plan(run=["sh", "-c", "echo ready; read name; echo hello $name; read more"])
     async with chat.aspawn(stdin=ck.PIPE, stdout=ck.PIPE) as process:
         async for line in process.lines():
             print("it says:", line.decode().strip())
