@@ -202,9 +202,23 @@ class Plan:
 
         if not self.argv:
             raise PlanError("nothing to run: give the plan run=[...]")
-        redirected = frozenset(n for n, s in enumerate(streams) if s is not None)
-        options = replace(self._options, redirected=redirected, passed=passed, terminal=PTY in streams, size=size)
+        options = self._streamed(streams, passed, size)
         return compile_timeline(self.timeline if options == self._options else fold(self._settled, options))
+
+    def _streamed(self, streams: tuple[Stream, Stream, Stream], passed: frozenset[int], size: tuple[int, int] | None) -> Options:
+        redirected = frozenset(n for n, s in enumerate(streams) if s is not None)
+        return replace(self._options, redirected=redirected, passed=passed, terminal=PTY in streams, size=size)
+
+    def with_streams(
+        self, *, stdin: Stream = None, stdout: Stream = None, stderr: Stream = None, size: tuple[int, int] | None = None
+    ) -> Plan:  # fmt: skip
+        """The plan as `spawn` makes it with these streams, to look at: they bring steps along, a terminal some twenty.
+
+        The parameters are those of `spawn`.
+        """
+        streams = (stdin, stdout, stderr)
+        check(streams, size)
+        return Plan(self.parts, self._streamed(streams, frozenset(), size))
 
     def run(self, **terms: Unpack[Terms]) -> Result:
         """Spawns, waits, and says how it went.  The parameters are those of `containerkit.run` that are not about the plan."""

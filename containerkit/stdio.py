@@ -137,9 +137,9 @@ def _terminal(made: Streams) -> int:
 
 
 def _give(descriptor: int, owner: tuple[int, int] | None) -> None:
-    """Only root may give something away.  For others it stays the caller's."""
+    """Only root may give something away, and only to ids that it has.  Else it stays the caller's, whom the mode lets share a pipe."""
     if owner and owner != (os.geteuid(), os.getegid()):
-        with contextlib.suppress(PermissionError, OverflowError):
+        with contextlib.suppress(OSError, OverflowError):
             os.fchown(descriptor, *owner)
 
 

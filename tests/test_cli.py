@@ -145,6 +145,11 @@ def test_demo_shows_both_sides() -> None:
         assert words in done.stdout, words
 
 
+def test_the_plan_of_a_terminal_shows_how_it_is_opened() -> None:
+    assert "TIOCGPTPEER" in containerkit("plan", "-t", "--", "sh").stdout
+    assert "TIOCGPTPEER" not in containerkit("plan", "--", "sh").stdout
+
+
 def test_a_terminal() -> None:
     """A real terminal: what is typed arrives, the window's size too, and Ctrl-C is the program's."""
     pid, terminal = pty.fork()

@@ -177,6 +177,8 @@ def _volume(text: str) -> mounts.Bind:
 
 def _plan(options: argparse.Namespace) -> int:
     with planned(options) as (made, _):
+        if options.tty:
+            made = made.with_streams(stdin=PTY, stdout=PTY, stderr=PTY, size=terminal.size())
         print(json.dumps(made.to_json(), indent=2) if options.json else made.explain() if options.explain else made)
     return 0
 

@@ -11,7 +11,9 @@ with plan.spawn(stdin=ck.PTY, stdout=ck.PTY, stderr=ck.PTY, size=(24, 80)) as pr
             print(os.read(process.terminal, 1000).decode().replace("\r\n", "\n"), end="")
         except OSError:  # EIO: nobody in there has the terminal open any more
             break
-for step in plan.program((ck.PTY, ck.PTY, ck.PTY), size=(24, 80)).timeline.steps:
+for step in plan.with_streams(
+    stdin=ck.PTY, stdout=ck.PTY, stderr=ck.PTY, size=(24, 80)
+).child_steps:
     if step.phase is ck.Phase.INSIDE and (
         "terminal" in str(step) or "ptmx" in str(step) or "SCM" in str(step)
     ):

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from support import again
 
 from containerkit import mounts, ns  # noqa: F401 - the plans' texts name them
-from containerkit.step import Side, Step
+from containerkit.step import Step
 from containerkit.syscalls import Shown
 
 ROOT = os.geteuid() == 0
@@ -198,7 +198,7 @@ def test_a_terminal_is_in_the_plan_too(strace: Strace, part: str, option: str) -
     made = f"ck.plan({part}ns.User(), ns.Mount(), mounts.Dev(), run=['/bin/true']{option})"
     _, processes, code = strace.spawn(f"({made}, dict(stdin=ck.PTY, stdout=ck.PTY, stderr=ck.PTY, size=(3, 4)))")
     assert code == 0
-    steps = tuple(s for s in built(made).program((-4, -4, -4), (), (3, 4)).timeline.steps if s.side is Side.CHILD)
+    steps = built(made).with_streams(stdin=-4, stdout=-4, stderr=-4, size=(3, 4)).child_steps
     seen = child(processes, steps)
     assert "sendmsg" in {name(line) for line in seen}
     assert [name(s) for s in seen] == [s.call.name for s in steps][: len(seen)]

@@ -196,7 +196,9 @@ def test_closed_streams_of_the_callers_do_no_harm() -> None:
 
 def test_all_of_it_is_in_the_plan() -> None:
     plan = ck.plan(ns.User(), *INSIDE, mounts.Dev(), run=["/bin/true"])
-    names = [str(s) for s in plan.program((ck.PTY,) * 3, (), (3, 4)).timeline.steps if s.side is Side.CHILD]
+    shown = plan.with_streams(**PTY, size=(3, 4))
+    assert shown.child_steps == tuple(s for s in plan.program((ck.PTY,) * 3, (), (3, 4)).timeline.steps if s.side is Side.CHILD)
+    names = [str(step) for step in shown.child_steps]
     for words in ("'/dev/pts/ptmx'", "TIOCGPTPEER", "TIOCSWINSZ, {3 rows, 4 columns}", "TIOCSCTTY", "'console'", "SCM_RIGHTS"):
         assert any(words in name for name in names), words
 
