@@ -6,8 +6,7 @@
         async for line in process.lines():
             ...
 
-Making a process takes milliseconds of system calls, so a few threads of their own do that.  These threads live as long as
-this Python does: a program made with ``die_with_parent`` ends with the *thread* that made it.  No other thread is needed: the
+Making a process takes milliseconds of system calls, so a few threads do that: see `makers`.  No other thread is needed: the
 event loop itself waits for processes and pipes.
 """
 
@@ -17,14 +16,14 @@ import asyncio
 import contextlib
 import os
 import subprocess
-import threading
-from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, NoReturn
 
 from .conversation import OUTPUT_LIMIT, PIECE, Collected, Conversation, OverLimit, TooMuchOutput
 from .errors import PlanError
+from .loops import converse, piece, until_ready
+from .makers import Making, clean_up
 from .plan import Plan, Word, plan
 from .process import Process, Usage
 from .run import Job, Output, Result
@@ -40,10 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncProcess", "Spawning", "arun"]
 
-THREADS = 4  # that make processes, and as many that clean up: one of them holds the interpreter, the others are in system calls
 LINE_LIMIT = 1 << 20  # bytes of a line that are waited for
-
-T = TypeVar("T")
 
 
 async def arun(
@@ -73,12 +69,12 @@ async def arun(
 async def arun_plan(made: Plan, **terms: Unpack[Terms]) -> Result:
     """Runs a plan that has a program: what `Plan.arun` does."""
     job = Job(made, **terms)
-    making = _Making(job.begin, lambda _: job.close())
+    making = Making(job.begin, lambda _: job.close())
     async with making:
         process = making.made
         try:
             async with asyncio.timeout(job.left()) as limit:
-                await _converse(job.conversation)
+                await converse(job.conversation)
                 await process
         except TimeoutError:
             if not limit.expired():  # a function of the caller's raised it
@@ -164,7 +160,7 @@ class AsyncProcess:
                         sink(bytes(self._ahead[name]))
                         self._ahead[name].clear()
                     readers = [(self._stream(name), sink) for name, sink in outputs.items()]
-                    await _converse(Conversation(self.process.stdin, readers, input or b""))
+                    await converse(Conversation(self.process.stdin, readers, input or b""))
                     await self.process
             finally:
                 self.process.truncated = any(output.truncated for output in outputs.values())
@@ -194,7 +190,7 @@ class AsyncProcess:
             end = ahead.find(b"\n", searched, limit) + 1
             searched = len(ahead)
             if not end and searched < limit:
-                ahead += await _piece(reader)
+                ahead += await piece(reader)
                 if len(ahead) > searched:
                     continue
             line = bytes(ahead[: end or limit])
@@ -215,7 +211,7 @@ class AsyncProcess:
             try:
                 rest = rest[os.write(fd, rest[:PIECE]) :]
             except BlockingIOError:
-                await _ready(fd, writes=True)
+                await until_ready(fd, writes=True)
 
     def close_input(self) -> None:
         """Closes the program's standard input, which it then reads to its end."""
@@ -226,7 +222,7 @@ class AsyncProcess:
     async def close(self) -> None:
         """Kills what still runs, and leaves nothing behind."""
         self.process.kill()
-        await _in_thread(_ENDING, self.process.close, sure=True)
+        await clean_up(self.process.close)
 
     async def __aenter__(self) -> AsyncProcess:
         return self
@@ -277,7 +273,7 @@ class Spawning:
     """A process that is being made: ``await`` it, or use it in ``async with``, which ends it."""
 
     def __init__(self, made: Plan, streams: Streams) -> None:
-        self._making = _Making(lambda: made.spawn(**streams), lambda process: process.close() if process else None)
+        self._making = Making(lambda: made.spawn(**streams), lambda process: process.close() if process else None)
 
     def __await__(self) -> Generator[Any, None, AsyncProcess]:
         return self._made().__await__()
@@ -291,149 +287,6 @@ class Spawning:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
         await self._making.__aexit__(kind, error, where)
-
-
-# --- threads -----------------------------------------------------------------------------------------------------
-
-
-_MAKING = ThreadPoolExecutor(THREADS, "containerkit spawns")
-_ENDING = ThreadPoolExecutor(THREADS, "containerkit cleans up")
-
-
-def _renew() -> None:
-    """In a child of os.fork() the threads are not there."""
-    global _MAKING, _ENDING
-    _MAKING, _ENDING = ThreadPoolExecutor(THREADS, "containerkit spawns"), ThreadPoolExecutor(THREADS, "containerkit cleans up")
-
-
-os.register_at_fork(after_in_child=_renew)
-
-
-class _Making(Generic[T]):
-    """Something that a thread makes, and that has to go, however far it got when the task is cancelled or the loop is closed.
-
-    :param make: makes it
-    :param close: ends what was made, or None
-    """
-
-    made: T
-
-    def __init__(self, make: Callable[[], T], close: Callable[[T | None], object]) -> None:
-        self._make, self._close, self._lock, self._closed = make, close, threading.Lock(), False
-
-    def _begin(self) -> None:
-        with self._lock:
-            if not self._closed:
-                self.made = self._make()
-
-    def end(self) -> None:
-        """Waits for who is making it, then ends it."""
-        with self._lock:
-            self._closed = True
-            self._close(getattr(self, "made", None))
-
-    async def start(self) -> None:
-        """Makes it.  When this is cancelled, what was made meanwhile is gone on return."""
-        try:
-            await _in_thread(_MAKING, self._begin)
-        except GeneratorExit:
-            self.end()
-            raise
-        except BaseException:
-            await _in_thread(_ENDING, self.end, sure=True)
-            raise
-
-    async def __aenter__(self) -> None:
-        await self.start()
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
-        if kind is GeneratorExit:  # the loop was closed under the task: nothing can be awaited any more
-            self.end()
-        else:
-            await _in_thread(_ENDING, self.end, sure=True)
-
-
-async def _in_thread(pool: ThreadPoolExecutor, function: Callable[[], T], *, sure: bool = False) -> T:
-    """What a function returns that blocks.
-
-    :param sure: it is called, and ends, also when the task is cancelled; cancelling a second time only stops the waiting
-    """
-    loop, cancelled = asyncio.get_running_loop(), None
-    future, done = pool.submit(function), asyncio.Event()
-
-    def tell(_: Future[T]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-            loop.call_soon_threadsafe(done.set)
-
-    future.add_done_callback(tell)
-    try:
-        await done.wait()
-    except asyncio.CancelledError as error:
-        if not sure:
-            future.cancel()
-            raise
-        cancelled = error
-        await done.wait()
-    result = future.result()
-    if cancelled:
-        raise cancelled
-    return result
-
-
-# --- the loop ----------------------------------------------------------------------------------------------------
-
-
-async def _converse(conversation: Conversation) -> None:
-    """`Conversation.run` in the event loop: one piece of each stream in a turn."""
-    loop, done, failures = asyncio.get_running_loop(), asyncio.Event(), list[Exception]()
-
-    def ready(fd: int) -> None:
-        try:
-            if conversation.ready(fd):
-                forget(fd)
-                conversation.finish(fd)
-        except Exception as error:
-            failures.append(error)
-        if failures or not conversation.streams():
-            done.set()
-
-    def forget(fd: int) -> None:
-        loop.remove_reader(fd)
-        loop.remove_writer(fd)
-
-    conversation.begin()
-    try:
-        for fd, writes in conversation.streams().items():
-            (loop.add_writer if writes else loop.add_reader)(fd, ready, fd)
-        if conversation.streams():
-            await done.wait()
-    finally:
-        for fd in conversation.streams():
-            forget(fd)
-    if failures:
-        raise failures[0]
-
-
-async def _ready(fd: int, *, writes: bool = False) -> None:
-    """Until a descriptor can be read, or written."""
-    loop, ready = asyncio.get_running_loop(), asyncio.Event()
-    (loop.add_writer if writes else loop.add_reader)(fd, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        (loop.remove_writer if writes else loop.remove_reader)(fd)
-
-
-async def _piece(reader: IO[bytes]) -> bytes:
-    """The next bytes of a pipe; b"" at its end.  What somebody read ahead comes first."""
-    if reader.closed:
-        return b""
-    os.set_blocking(reader.fileno(), False)
-    if not reader.peek():  # type: ignore[attr-defined]
-        await _ready(reader.fileno())
-    else:
-        await asyncio.sleep(0)  # a program that never pauses must not keep the loop
-    return reader.read1(PIECE)  # type: ignore[attr-defined,no-any-return]
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ WITHOUT_STEPS = {"image", "registry", "dockerfile"}  # what they make is bytes a
 COMMAND = {"cli", "__main__"}
 DEPENDENCIES = {"cffi", "psutil"}
 ROOT = "__init__"
-CORE |= {"conversation", "coroutines", "owners", "terminals"}
+CORE |= {"conversation", "coroutines", "loops", "makers", "owners", "terminals"}
 WHOLE |= {"inside"}
 
 RANKS = ["core", "private", "primitive", "image", "whole", "root", "command"]
