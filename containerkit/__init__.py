@@ -4,7 +4,7 @@
     ns  namespace  mounts  layerfs  cgroup                                     the parts that give it a place of its own
     capabilities  credentials  privileges  seccomp  rlimits                    the parts that take privileges away
     image  registry  dockerfile  build                                         what its root comes from
-    run  sandbox  rootfs  doctor  leaks                                        what one does with them
+    run  coroutines  inside  sandbox  rootfs  doctor  leaks                    what one does with them
     cli                                                                        the same from a shell
 
 A `Step` is a system call with a reason.  A part is anything with ``steps()``.  A `Plan` is parts, folded and ordered.
@@ -35,6 +35,7 @@ from .errors import (
     Unavailable,
     WrongType,
 )
+from .inside import Inside, exec
 from .layerfs import LayerFS
 from .leaks import leaks
 from .namespace import Namespace
@@ -50,6 +51,7 @@ from .step import Part, Phase, Side, Step
 from .trace import Trace
 
 if TYPE_CHECKING:
+    from .coroutines import AsyncProcess, arun
     from .image import Digest, Image, ImageConfig, Index, Layer, Reference
     from .image.store import Store
 
@@ -57,13 +59,15 @@ __version__ = "0.1.0"
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library says nothing unless it is asked
 
-_LATER = dict.fromkeys(("Digest", "Image", "ImageConfig", "Index", "Layer", "Reference"), ".image") | {"Store": ".image.store"}
+_LATER = dict.fromkeys(("Digest", "Image", "ImageConfig", "Index", "Layer", "Reference"), ".image") | {
+    "Store": ".image.store", "AsyncProcess": ".coroutines", "arun": ".coroutines",
+}  # fmt: skip
 
 
 if not TYPE_CHECKING:  # a checker must still find a name that is misspelt
 
     def __getattr__(name: str) -> Any:
-        """Images are loaded when they are first named: who wants a namespace does not wait for them."""
+        """Images and asyncio are loaded when they are first named: who wants a namespace does not wait for them."""
         if name not in _LATER:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         found = globals()[name] = getattr(import_module(_LATER[name], __name__), name)
@@ -85,6 +89,7 @@ __all__ = [
     "PIPE",
     "PTY",
     "STDOUT",
+    "AsyncProcess",
     "BuildError",
     "Capabilities",
     "Cgroup",
@@ -98,6 +103,7 @@ __all__ = [
     "ImageConfig",
     "ImageError",
     "Index",
+    "Inside",
     "Layer",
     "LayerError",
     "LayerFS",
@@ -122,7 +128,9 @@ __all__ = [
     "Unavailable",
     "Usage",
     "WrongType",
+    "arun",
     "doctor",
+    "exec",
     "kernel",
     "leaks",
     "mounts",

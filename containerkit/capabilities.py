@@ -92,27 +92,39 @@ class Capabilities:
         return sum(1 << NAMES.index(name) for name in self.names)
 
     def steps(self) -> Iterable[Step]:
-        yield from self._bounding()
+        yield from drop_from_bounding(self.mask)
         why = "no capability passes to programs of ordinary users" + (", until it is raised below" if self.ambient else "")
         yield Step.child(Phase.DROP, syscalls.prctl("CAP_AMBIENT", CLEAR_ALL), why=why, order=BOUNDING)
         call = syscalls.capset(self.mask, self.mask, self.mask if self.ambient else 0)
         why = f"keep {', '.join(self._ordered())}" if self.names else "keep no capability"
         yield Step.child(Phase.DROP, call, why=why, order=CAPSET, claims="capabilities", hint={1: _NOT_HELD})
-        for name in self._ordered() if self.ambient else ():
-            call = syscalls.prctl("CAP_AMBIENT", RAISE, _shown(NAMES.index(name)))
-            hint = {1: "securebits of the caller forbid ambient capabilities (SECBIT_NO_CAP_AMBIENT_RAISE)"}
-            yield Step.child(Phase.DROP, call, why="a program of any user keeps it", order=AMBIENT, hint=hint)
-
-    def _bounding(self) -> Iterator[Step]:
-        last = _last()
-        for number in range(64 if last is None else last + 1):
-            if not self.mask >> number & 1:
-                call, unsure = syscalls.prctl("CAPBSET_DROP", _shown(number)), last is None and number >= len(NAMES)
-                why, tolerates = "no exec can give it", {EINVAL} if unsure else ()
-                yield Step.child(Phase.DROP, call, why=why, order=BOUNDING, hint={1: _NEEDS_SETPCAP}, tolerates=tolerates)
+        if self.ambient:
+            yield from raise_ambient(self.mask, AMBIENT)
 
     def _ordered(self) -> list[str]:
         return sorted(self.names, key=NAMES.index)
+
+
+def drop_from_bounding(mask: int, held: int | None = None) -> Iterator[Step]:
+    """The steps after which no exec can give a capability that is not in `mask`.
+
+    :param held: the set as it is before; unless given, all that the kernel knows
+    """
+    last = _last()
+    for number in range(64 if last is None else last + 1):
+        if not mask >> number & 1 and (held is None or held >> number & 1):
+            call, unsure = syscalls.prctl("CAPBSET_DROP", _shown(number)), last is None and number >= len(NAMES)
+            why, tolerates = "no exec can give it", {EINVAL} if unsure else ()
+            yield Step.child(Phase.DROP, call, why=why, order=BOUNDING, hint={1: _NEEDS_SETPCAP}, tolerates=tolerates)
+
+
+def raise_ambient(mask: int, order: int) -> Iterator[Step]:
+    """The steps after which these capabilities, permitted and inheritable already, are kept across an exec by any user."""
+    for number in range(64):
+        if mask >> number & 1:
+            call = syscalls.prctl("CAP_AMBIENT", RAISE, _shown(number))
+            hint = {1: "securebits of the caller forbid ambient capabilities (SECBIT_NO_CAP_AMBIENT_RAISE)"}
+            yield Step.child(Phase.DROP, call, why="a program of any user keeps it", order=order, hint=hint)
 
 
 def _last() -> int | None:

@@ -38,6 +38,8 @@ class Options:
     redirected: frozenset[int] = frozenset()
     passed: frozenset[int] = frozenset()
     terminal: bool = False
+    own_terminal: bool = False
+    size: tuple[int, int] | None = None
 
 
 def descriptors(inputs: Mapping[int, Fd], options: Options) -> list[Step]:
@@ -83,7 +85,7 @@ def session(options: Options) -> list[Step]:
     if options.new_session or options.terminal:
         why = "no terminal of the caller's to type into"
         steps.append(Step.child(Phase.IDENTITY, syscalls.setsid(), why=why))
-    if options.terminal:
+    if options.terminal and not options.own_terminal:
         call = syscalls.ioctl(0, 0x540E, 0, shown="TIOCSCTTY")
         steps.append(Step.child(Phase.IDENTITY, call, why="the pseudo-terminal becomes the session's own"))
     return steps

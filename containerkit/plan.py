@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from . import checks
 from .errors import PlanError, WrongType
@@ -22,15 +22,29 @@ from .syscalls import text
 from .timeline import Timeline, flatten, fold, settle
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .coroutines import Spawning
     from .process import Process
     from .program import Program
-    from .run import Result
+    from .run import Result, Terms
 
 __all__ = ["Plan", "plan"]
 
 LOG = logging.getLogger(__name__)
 
 Word = str | bytes | os.PathLike[str]
+
+
+class Streams(TypedDict, total=False):
+    """The keywords of `Plan.spawn`."""
+
+    stdin: Stream
+    stdout: Stream
+    stderr: Stream
+    fds: Mapping[int, Stream] | None
+    timeout: float | None
+    size: tuple[int, int] | None
 
 
 def plan(
@@ -61,7 +75,12 @@ def plan(
     :raises PlanError: the parts contradict each other, before anything is touched
     """
     place = None if cwd is None else os.fsdecode(text(checks.path(cwd, "cwd")))
-    for name, value in (("die_with_parent", die_with_parent), ("new_session", new_session), ("share_memory", share_memory), ("keep_keyring", keep_keyring)):
+    for name, value in (
+        ("die_with_parent", die_with_parent),
+        ("new_session", new_session),
+        ("share_memory", share_memory),
+        ("keep_keyring", keep_keyring),
+    ):
         checks.flag(value, name)
     options = Options(_argv(run), _environment(env), place, die_with_parent, new_session, share_memory, hide_executable, keep_keyring)
     return Plan(parts, options)
@@ -90,7 +109,7 @@ class Plan:
     def __init__(self, parts: Iterable[Part], options: Options) -> None:
         self.parts, self.options = tuple(parts), options
         self.argv = options.run
-        self._programs: dict[tuple[int, ...], Program] = {}
+        self._programs: dict[tuple[object, ...], Program] = {}
         self.timeline  # noqa: B018 - contradictions show now, not at the first spawn
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -112,7 +131,9 @@ class Plan:
 
     @cached_property
     def _options(self) -> Options:
-        """A root of its own means a working directory inside it."""
+        """A root of its own means a working directory inside it, which a part may choose."""
+        if any(s.claims == "working directory" for s in self._steps):
+            return self.options
         if self.options.cwd is None and any(s.claims == "root" or s.joins == 0x20000 for s in self._steps):
             return replace(self.options, cwd="/")
         return self.options
@@ -158,7 +179,7 @@ class Plan:
 
     def spawn(
         self, *, stdin: Stream = None, stdout: Stream = None, stderr: Stream = None, fds: Mapping[int, Stream] | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None, size: tuple[int, int] | None = None,
     ) -> Process:  # fmt: skip
         """Makes the process.  On return it runs its program.
 
@@ -167,6 +188,7 @@ class Plan:
         :param fds: more descriptors for the program: number there -> file or descriptor here
         :param timeout: seconds from this call until the program runs, or None to wait for ever: processes of a namespace
             that is joined may stop the child, and a tool such as newuidmap(1) may hang
+        :param size: of the terminal, rows and columns, before the program says its first word
         :raises StepError: a step failed; nothing is left behind
         :raises subprocess.TimeoutExpired: the program does not run in time; nothing is left behind
         :raises Unavailable: this kernel lacks something the plan asks for
@@ -174,9 +196,9 @@ class Plan:
         from .spawn import spawn
 
         streams = (stdin, stdout, stderr)
-        check(streams)
+        check(streams, size)
         passed = _passed(fds)
-        process = spawn(self.program(streams, passed), streams, passed, timeout)
+        process = spawn(self.program(streams, passed, size), streams, passed, size=size, timeout=timeout)
         LOG.debug("pid %d runs %s, %d words, after %d steps", process.pid, self._called, len(self.argv), len(self.timeline.steps))
         return process
 
@@ -185,28 +207,60 @@ class Plan:
         """The program's name.  Its arguments and its environment may hold secrets: they are in no log."""
         return os.fsdecode(self.argv[0]) if self.argv else "nothing"
 
-    def program(self, streams: tuple[Stream, Stream, Stream] = (None, None, None), passed: Iterable[int] = ()) -> Program:
+    def program(
+        self, streams: tuple[Stream, Stream, Stream] = (None, None, None), passed: Iterable[int] = (),
+        size: tuple[int, int] | None = None,
+    ) -> Program:  # fmt: skip
         """The compiled plan, made once for each set of redirected streams."""
-        key = (streams[0] is None, streams[1] is None, streams[2] is None, PTY in streams, *passed)
+        key = (streams[0] is None, streams[1] is None, streams[2] is None, PTY in streams, size, *passed)
         program = self._programs.get(key)
         if program is None:
-            program = self._programs[key] = self._compile(streams, frozenset(passed))
+            program = self._programs[key] = self._compile(streams, frozenset(passed), size)
         return program
 
-    def _compile(self, streams: tuple[Stream, Stream, Stream], passed: frozenset[int]) -> Program:
+    def _compile(self, streams: tuple[Stream, Stream, Stream], passed: frozenset[int], size: tuple[int, int] | None) -> Program:
         from .program import compile_timeline
 
         if not self.argv:
             raise PlanError("nothing to run: give the plan run=[...]")
-        redirected = frozenset(n for n, s in enumerate(streams) if s is not None)
-        options = replace(self._options, redirected=redirected, passed=passed, terminal=PTY in streams)
+        options = self._streamed(streams, passed, size)
         return compile_timeline(self.timeline if options == self._options else fold(self._settled, options))
 
-    def run(self, *, timeout: float | None = None, input: bytes | None = None, check: bool = False) -> Result:
-        """Spawns, waits, and says how it went.  See `containerkit.run`."""
+    def _streamed(self, streams: tuple[Stream, Stream, Stream], passed: frozenset[int], size: tuple[int, int] | None) -> Options:
+        redirected = frozenset(n for n, s in enumerate(streams) if s is not None)
+        return replace(self._options, redirected=redirected, passed=passed, terminal=PTY in streams, size=size)
+
+    def with_streams(
+        self, *, stdin: Stream = None, stdout: Stream = None, stderr: Stream = None, size: tuple[int, int] | None = None
+    ) -> Plan:  # fmt: skip
+        """The plan as `spawn` makes it with these streams, to look at: they bring steps along, a terminal some twenty.
+
+        The parameters are those of `spawn`.
+        """
+        streams = (stdin, stdout, stderr)
+        check(streams, size)
+        return Plan(self.parts, self._streamed(streams, frozenset(), size))
+
+    def run(self, **terms: Unpack[Terms]) -> Result:
+        """Spawns, waits, and says how it went.  The parameters are those of `containerkit.run` that are not about the plan."""
         from .run import run_plan
 
-        return run_plan(self, timeout=timeout, input=input, check=check)
+        return run_plan(self, **terms)
+
+    async def arun(self, **terms: Unpack[Terms]) -> Result:
+        """The same as a coroutine.  See `containerkit.arun`."""
+        from .coroutines import arun_plan
+
+        return await arun_plan(self, **terms)
+
+    def aspawn(self, **streams: Unpack[Streams]) -> Spawning:
+        """What `spawn` does, for coroutines: ``async with plan.aspawn(...) as process``, or ``await plan.aspawn(...)``.
+
+        The parameters are those of `spawn`; the process is an `AsyncProcess`.
+        """
+        from .coroutines import Spawning
+
+        return Spawning(self, streams)
 
     @property
     def child_steps(self) -> tuple[Step, ...]:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import resource
 import select
-import selectors
 import signal
 import struct
 import subprocess
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from . import checks
+from .conversation import OUTPUT_LIMIT, Collected, Conversation
 from .errors import Unavailable
 from .pickling import OneProcess
 from .program import extension, number
@@ -65,6 +65,7 @@ class Process(OneProcess):
     :ivar pidfd: a descriptor of it, which never comes to mean another process; -1 once closed
     :ivar returncode: None while it runs; its exit code; or minus the signal that ended it, as in `subprocess`
     :ivar usage: None while it runs
+    :ivar truncated: whether the last `communicate` dropped output beyond its limit
     :ivar stdin, stdout, stderr: our ends of the pipes, or None
     :ivar terminal: our end of the pseudo-terminal, or None
     :ivar trace: what each step of the plan returned, and how long it took
@@ -78,6 +79,7 @@ class Process(OneProcess):
     ) -> None:  # fmt: skip
         self.returncode: int | None = None
         self.usage: Usage | None = None
+        self.truncated = False
         self.stdin, self.stdout, self.stderr = ours.get(0), ours.get(1), ours.get(2)
         self.pid, self.pidfd, self.trace, self.terminal = pid, pidfd, trace, terminal
         self._undo, self._exact_memory = undo, exact_memory
@@ -167,21 +169,27 @@ class Process(OneProcess):
             raise Unavailable("a terminal", remedy="spawn with stdin=PTY, stdout=PTY, stderr=PTY")
         set_size(self.terminal, rows, columns)
 
-    def communicate(self, input: bytes | None = None, timeout: float | None = None) -> tuple[bytes, bytes]:
+    def communicate(
+        self, input: bytes | None = None, timeout: float | None = None, *, output_limit: int | None = OUTPUT_LIMIT
+    ) -> tuple[bytes, bytes]:
         """Writes `input`, reads both outputs to their ends, waits.  Neither side can block the other.
 
         :param timeout: seconds; then subprocess.TimeoutExpired is raised with what was read so far
+        :param output_limit: bytes that are kept of each stream; what comes after is read and dropped, and `truncated` is
+            true then.  None keeps everything
         :return: (stdout, stderr); b"" for what is no pipe
         """
         checks.seconds(timeout), checks.data(input)
         end = None if timeout is None else time.monotonic() + timeout
-        talk = _Talk(self.stdin, [self.stdout, self.stderr], input or b"")
+        outputs = Collected(output_limit), Collected(output_limit)
         try:
-            talk.run(end)
+            Conversation(self.stdin, list(zip((self.stdout, self.stderr), outputs, strict=True)), input or b"").run(end)
             self.wait(None if end is None else max(0.0, end - time.monotonic()))
         except subprocess.TimeoutExpired as error:
-            raise subprocess.TimeoutExpired("the program", timeout or 0.0, talk.read(0), talk.read(1)) from error
-        return talk.read(0), talk.read(1)
+            raise subprocess.TimeoutExpired("the program", timeout or 0.0, outputs[0].value(), outputs[1].value()) from error
+        finally:
+            self.truncated = any(output.truncated for output in outputs)
+        return outputs[0].value(), outputs[1].value()
 
     # --- ending --------------------------------------------------------------------------------------------------
 
@@ -240,57 +248,3 @@ def readable(fd: int, seconds: float | None) -> bool:
     poller = select.poll()
     poller.register(fd, select.POLLIN)
     return bool(poller.poll(None if seconds is None else max(0.0, seconds) * 1000))
-
-
-class _Talk:
-    """Both directions of a conversation at once."""
-
-    def __init__(self, writer: IO[bytes] | None, readers: list[IO[bytes] | None], data: bytes) -> None:
-        self.writer, self.readers, self.data = writer, readers, memoryview(data)
-        self.chunks: dict[int, list[bytes]] = {0: [], 1: []}
-        if writer and not data:
-            self._finish_writing()
-
-    def read(self, which: int) -> bytes:
-        return b"".join(self.chunks[which])
-
-    def run(self, end: float | None) -> None:
-        with selectors.PollSelector() as selector:
-            if self.writer and not self.writer.closed:
-                os.set_blocking(self.writer.fileno(), False)
-                selector.register(self.writer, selectors.EVENT_WRITE)
-            for which, reader in enumerate(self.readers):
-                if reader and not reader.closed:
-                    selector.register(reader, selectors.EVENT_READ, which)
-            while selector.get_map():
-                self._turn(selector, end)
-
-    def _turn(self, selector: selectors.BaseSelector, end: float | None) -> None:
-        left = None if end is None else end - time.monotonic()
-        if left is not None and left <= 0:
-            raise subprocess.TimeoutExpired("the program", 0.0)
-        for key, _ in selector.select(left):
-            done = self._read(key.fd, key.data) if key.data is not None else self._write(key.fd)
-            if done:
-                selector.unregister(key.fileobj)
-                self._close(key.fileobj)
-
-    def _read(self, fd: int, which: int) -> bool:
-        chunk = os.read(fd, 65536)
-        self.chunks[which].append(chunk)
-        return not chunk
-
-    def _write(self, fd: int) -> bool:
-        try:
-            self.data = self.data[os.write(fd, self.data[:65536]) :]
-        except BrokenPipeError:
-            return True
-        return not self.data
-
-    def _close(self, stream: Any) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            stream.close()
-
-    def _finish_writing(self) -> None:
-        if self.writer:
-            self._close(self.writer)

@@ -5,25 +5,34 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 from . import checks
-from .errors import Failed
+from .conversation import OUTPUT_LIMIT, Collected, Conversation, OverLimit, TooMuchOutput, checked_limit
+from .errors import Failed, PlanError
 from .plan import Plan, Word, plan
 from .process import Process, SpawnTimeout, Usage
-from .stdio import DEVNULL, PIPE
+from .stdio import DEVNULL, PIPE, PTY, STDOUT, Stream
 from .step import Part
 from .trace import Trace
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Unpack
 
 __all__ = ["Result", "Watch", "run"]
 
 LOG = logging.getLogger(__name__)
 
-StoppedBy = Literal["oom", "pids", "timeout", "signal"] | None
+StoppedBy = Literal["oom", "pids", "timeout", "output", "signal"] | None
+Output = Stream | Callable[[bytes], object]
+"""Where an output goes: PIPE, DEVNULL, STDOUT, a file, a descriptor, None to inherit, or a function that takes each piece."""
 
 
 class Watch(Protocol):
@@ -47,12 +56,13 @@ class Result:
     """How a program ended.
 
     :ivar exit_code: what a shell would say: the exit code, or 128 and the signal's number
-    :ivar stdout, stderr: everything it wrote
-    :ivar stopped_by: who stopped it: "timeout" (we did), "oom" (the OOM killer, in its `Cgroup`), "pids" (it could not live
-        with pids_max), "signal" (somebody else, or itself), or None
+    :ivar stdout, stderr: what it wrote, up to the limit; b"" for an output that went elsewhere
+    :ivar stopped_by: who stopped it: "timeout" (we did), "output" (we did, for it wrote more than its limit), "oom" (the OOM
+        killer, in its `Cgroup`), "pids" (it could not live with pids_max), "signal" (somebody else, or itself), or None
     :ivar usage: what it used
     :ivar trace: how it came to be, step by step
     :ivar seconds: from the spawn to the end
+    :ivar truncated: whether it wrote more than `stdout` or `stderr` holds
     """
 
     exit_code: int
@@ -62,6 +72,7 @@ class Result:
     usage: Usage
     trace: Trace
     seconds: float
+    truncated: bool = False
 
     @property
     def text(self) -> str:
@@ -77,6 +88,10 @@ def run(
     check: bool = False,
     env: Mapping[str, str] | None = None,
     cwd: str | os.PathLike[str] | None = None,
+    stdout: Output = PIPE,
+    stderr: Output = PIPE,
+    output_limit: int | None = OUTPUT_LIMIT,
+    over_limit: OverLimit = "drain",
 ) -> Result:
     """Runs a program and waits for it.  It ends with the thread that called this.
 
@@ -87,35 +102,145 @@ def run(
     :param check: raise `Failed` unless it exits with 0
     :param env: the whole environment; empty unless given
     :param cwd: the working directory, inside
-    :raises PlanError: the parts contradict each other
+    :param stdout, stderr: PIPE collects into the Result.  Else DEVNULL, a file, a descriptor, None for the caller's own, for
+        stderr also STDOUT, or a function that is called with each piece of bytes, in this thread: while it works, the
+        program waits, and so does the timeout.  What it raises kills the program and is raised here
+    :param output_limit: how many bytes of each stream are collected, 64 MiB unless given; None lifts the limit
+    :param over_limit: what follows beyond: "drain" reads on and drops it, and `truncated` says so; "kill" also kills the
+        program, and `stopped_by` is "output"
+    :raises PlanError: the parts contradict each other, or a value is of the wrong type
     :raises StepError: it could not be made
     """
-    return run_plan(plan(*parts, run=argv, env=env, cwd=cwd, die_with_parent=True), timeout=timeout, input=input, check=check)
+    made = plan(*parts, run=argv, env=env, cwd=cwd, die_with_parent=True)
+    return run_plan(
+        made, timeout=timeout, input=input, check=check, stdout=stdout, stderr=stderr, output_limit=output_limit, over_limit=over_limit
+    )
 
 
-def run_plan(made: Plan, *, timeout: float | None = None, input: bytes | None = None, check: bool = False) -> Result:
-    """Runs a plan that has a program: what `Plan.run` does."""
-    checks.how_run(timeout, input, check)
-    begin = time.monotonic()
-    with contextlib.ExitStack() as stack:
-        watches = [stack.enter_context(watch) for watch in _watches(made.parts)]
+class Terms(TypedDict, total=False):
+    """The keywords of `run` that are not about the plan."""
+
+    timeout: float | None
+    input: bytes | None
+    check: bool
+    stdout: Output
+    stderr: Output
+    output_limit: int | None
+    over_limit: OverLimit
+
+
+def run_plan(made: Plan, **terms: Unpack[Terms]) -> Result:
+    """Runs a plan that has a program: what `Plan.run` does.  The parameters are those of `run`."""
+    with Job(made, **terms) as job:
         try:
-            spawned = made.spawn(stdin=DEVNULL if input is None else PIPE, stdout=PIPE, stderr=PIPE, timeout=timeout)
+            process = job.begin()
         except SpawnTimeout as expired:
-            result = _never_ran(expired, time.monotonic() - begin)
-        else:
-            with spawned as process:
-                stopped_by, (out, err) = _talk(process, input, None if timeout is None else max(0.0, timeout - (time.monotonic() - begin)))
-                result = _watched(_result(process, out, err, stopped_by, time.monotonic() - begin), watches, process.returncode or 0)
-    LOG.debug("exit code %d, stopped by %s, %.3f s", result.exit_code, result.stopped_by, result.seconds)
-    if check and result.exit_code:
-        raise Failed(result)
-    return result
+            return job.never_began(expired)
+        try:
+            job.conversation.run(job.end)
+            process.wait(job.left())
+        except subprocess.TimeoutExpired:
+            job.stop("timeout")
+        except TooMuchOutput:
+            job.stop("output")
+        process.wait()
+        return job.result()
 
 
-def _never_ran(expired: SpawnTimeout, seconds: float) -> Result:
-    """The time was over before the program began."""
-    return Result(137, b"", b"", "timeout", Usage(0.0, 0.0, None), expired.trace or Trace((), {}, b""), seconds)
+class Job:
+    """One run.  `begin` makes the process, then somebody talks with it and waits for it, then `result` says how it went.
+
+    `begin`, `result` and `close` may block; who waits in an event loop calls them in a thread.
+
+    :ivar end: when time is up, on the clock of `time.monotonic`, counted from when this was made; or None
+    :ivar process: the process, once it was begun
+    :ivar conversation: with that process
+    :raises PlanError: a value that cannot be
+    """
+
+    process: Process
+    conversation: Conversation
+
+    def __init__(
+        self, made: Plan, *, timeout: float | None = None, input: bytes | None = None, check: bool = False, stdout: Output = PIPE,
+        stderr: Output = PIPE, output_limit: int | None = OUTPUT_LIMIT, over_limit: OverLimit = "drain",
+    ) -> None:  # fmt: skip
+        checks.how_run(timeout, input, check)
+        checked_limit(output_limit, over_limit)
+        self._begun = time.monotonic()
+        self.end = None if timeout is None else self._begun + timeout
+        self._plan, self._input, self._check = made, None if input is None else bytes(input), check
+        self._outputs = _output(stdout, "stdout"), _output(stderr, "stderr")
+        self._sinks = [output if callable(output) else Collected(output_limit, over_limit) for output in self._outputs]
+        self._watches: list[Watch] = []
+        self._stopped_by: StoppedBy = None
+        self._stack = contextlib.ExitStack()
+
+    def left(self) -> float | None:
+        """Seconds until time is up, from 0; None without a limit."""
+        return None if self.end is None else max(0.0, self.end - time.monotonic())
+
+    def begin(self) -> Process:
+        """Makes the process.  :raises StepError: it could not be made;  :raises SpawnTimeout: not in time"""
+        self._watches = [self._stack.enter_context(watch) for watch in _watches(self._plan.parts)]
+        stdout, stderr = (PIPE if callable(output) else output for output in self._outputs)
+        self.process = self._stack.enter_context(
+            self._plan.spawn(stdin=DEVNULL if self._input is None else PIPE, stdout=stdout, stderr=stderr, timeout=self.left())
+        )
+        readers = list(zip((self.process.stdout, self.process.stderr), self._sinks, strict=True))
+        self.conversation = Conversation(self.process.stdin, readers, self._input or b"")
+        return self.process
+
+    def stop(self, why: Literal["timeout", "output"]) -> None:
+        """Kills the program.  Only the first to end it counts: one that ended by itself a moment ago was not stopped by us."""
+        if self.process.poll() is None:
+            self._stopped_by = why
+        self.process.kill()
+
+    def result(self) -> Result:
+        """How the program, which has ended, went.  :raises Failed: it did not exit with 0, and that was to be checked"""
+        process, returncode = self.process, self.process.returncode
+        assert returncode is not None
+        assert process.usage
+        peaks = [watch.memory_peak() for watch in self._watches]
+        usage = replace(process.usage, memory_peak=next(filter(None, peaks), process.usage.memory_peak))
+        kept = [sink for sink in self._sinks if isinstance(sink, Collected)]
+        out, err = (sink.value() if isinstance(sink, Collected) else b"" for sink in self._sinks)
+        result = Result(
+            returncode if returncode >= 0 else 128 - returncode, out, err, self._verdict(returncode), usage, process.trace,
+            time.monotonic() - self._begun, any(sink.truncated for sink in kept),
+        )  # fmt: skip
+        return self._checked(result)
+
+    def never_began(self, expired: SpawnTimeout) -> Result:
+        """Time was up before the program began.  :raises Failed: that was to be checked"""
+        nothing, trace = Usage(0.0, 0.0, None), expired.trace or Trace((), {}, b"")
+        return self._checked(Result(128 + signal.SIGKILL, b"", b"", "timeout", nothing, trace, time.monotonic() - self._begun))
+
+    def _checked(self, result: Result) -> Result:
+        LOG.debug("exit code %d, stopped by %s, %.3f s", result.exit_code, result.stopped_by, result.seconds)
+        if self._check and result.exit_code:
+            raise Failed(result)
+        return result
+
+    def _verdict(self, returncode: int) -> StoppedBy:
+        """Timeouts and limits on output are ours; ask the watches about other deaths."""
+        if self._stopped_by:
+            return self._stopped_by
+        for watch in self._watches:
+            if found := watch.verdict(returncode):
+                return found
+        return "signal" if returncode < 0 else None
+
+    def close(self) -> None:
+        """Kills what still runs, and leaves nothing behind."""
+        self._stack.close()
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self._stack.__exit__(kind, error, where)
 
 
 def _watches(parts: Iterable[Part]) -> Iterator[Watch]:
@@ -127,33 +252,18 @@ def _watches(parts: Iterable[Part]) -> Iterator[Watch]:
             yield part.watch()
 
 
-def _watched(result: Result, watches: Sequence[Watch], returncode: int) -> Result:
-    """What the parts know better: our own timeout is ours, everything else may have been theirs."""
-    stopped_by = result.stopped_by
-    if stopped_by != "timeout":
-        stopped_by = next(filter(None, [watch.verdict(returncode) for watch in watches]), stopped_by)
-    peak = next(filter(None, [watch.memory_peak() for watch in watches]), result.usage.memory_peak)
-    return replace(result, stopped_by=stopped_by, usage=replace(result.usage, memory_peak=peak))
-
-
-def _talk(process: Process, input: bytes | None, timeout: float | None) -> tuple[StoppedBy, tuple[bytes, bytes]]:
+def _output(output: Any, name: str) -> Output:
+    """:raises PlanError: it cannot be where a program writes to"""
+    if output is None or (isinstance(output, int) and not isinstance(output, bool)):
+        if output == PTY:
+            raise PlanError(f"{name}=PTY: a terminal is for programs that one talks to; use plan.spawn()")
+        if output == STDOUT and name == "stdout":
+            raise PlanError("STDOUT goes only where stderr goes")
+        return output
+    if callable(output):
+        return output  # type: ignore[no-any-return]
     try:
-        output = process.communicate(input, timeout)
-    except subprocess.TimeoutExpired as expired:
-        # Only the first to end it counts: a program that ended by itself a moment ago was not stopped by us.
-        ours = process.poll() is None
-        process.kill()
-        process.wait()
-        return "timeout" if ours else _by_signal(process), (expired.stdout or b"", expired.stderr or b"")
-    return _by_signal(process), output
-
-
-def _by_signal(process: Process) -> StoppedBy:
-    return "signal" if process.returncode is not None and process.returncode < 0 else None
-
-
-def _result(process: Process, out: bytes, err: bytes, stopped_by: StoppedBy, seconds: float) -> Result:
-    assert process.returncode is not None
-    assert process.usage
-    code = process.returncode if process.returncode >= 0 else 128 - process.returncode
-    return Result(code, out, err, stopped_by, process.usage, process.trace, seconds)
+        output.fileno()
+    except (AttributeError, OSError, ValueError) as error:
+        raise PlanError(f"{name} is a file, a descriptor, PIPE, DEVNULL or a function that takes bytes, not {output!r}") from error
+    return output  # type: ignore[no-any-return]

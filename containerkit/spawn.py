@@ -33,15 +33,19 @@ EINTR, ENOENT, ENOTDIR = 4, 2, 20
 ADDED_BY_CK_START = int(CLONE.CLEAR_SIGHAND | CLONE.INTO_CGROUP)
 
 
-def spawn(program: Program, streams: tuple[Stream, Stream, Stream], passed: Mapping[int, Stream], timeout: float | None = None) -> Process:
+def spawn(
+    program: Program, streams: tuple[Stream, Stream, Stream], passed: Mapping[int, Stream], *, size: tuple[int, int] | None = None,
+    timeout: float | None = None,
+) -> Process:  # fmt: skip
     """Runs a program.
 
+    :param size: of the terminal, rows and columns
     :param timeout: seconds from this call to the program's first instruction, or None to wait for ever
     :raises StepError: for the step that failed;  :raises Unavailable: this kernel lacks something
     :raises subprocess.TimeoutExpired: the program does not run yet; nothing is left behind
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    opened = open_streams(streams)
+    opened = open_streams(streams, program.timeline.owner, own_terminal=program.timeline.own_terminal, size=size)
     try:
         given = {NAMES[n]: fd for n, fd in opened.child.items()} | {f"fd{n}": fileno(s) for n, s in passed.items()}
         return _Spawn(program, timeout, deadline).run(opened, given)
@@ -60,6 +64,7 @@ class _Spawn:
         self.parent = Actor(self.inputs)
         self.lib, self.ffi = extension().lib, extension().ffi
         self.pidfd = -1
+        self.terminal: int | None = None  # our end, where the child opens it
         self.child: Any = None  # struct ck_child *
 
     def run(self, opened: Streams, given: Mapping[str, int]) -> Process:
@@ -83,7 +88,8 @@ class _Spawn:
             self.inputs.close()
             self.parent.close_slots()
             opened.close_child_ends()
-        return Process(self.parent.pid, self.pidfd, trace, opened.ours, opened.master, self.parent.undo, self.program.forks)
+        master = self.terminal if self.terminal is not None else opened.master
+        return Process(self.parent.pid, self.pidfd, trace, opened.ours, master, self.parent.undo, self.program.forks)
 
     def _guardian(self) -> dict[str, int]:
         """The socket on which the child registers; it also holds the place of the child's own pidfd until there is one."""
@@ -152,7 +158,12 @@ class _Spawn:
         assert self.inputs.ours
         self._await(self.inputs.ours.fileno())
         with contextlib.suppress(ConnectionResetError):
-            return bool(self.inputs.ours.recv(1))
+            if not self.program.timeline.own_terminal or self.terminal is not None:
+                return bool(self.inputs.ours.recv(1))
+            said, handed, _, _ = self.inputs.ours.recvmsg(1, socket.CMSG_LEN(4), socket.MSG_CMSG_CLOEXEC)
+            if handed:  # our end of the terminal, beside a byte that is no handshake
+                self.terminal = int.from_bytes(handed[0][2], "little")
+            return self._receive() if handed else bool(said)
         return False
 
     # --- time ----------------------------------------------------------------------------------------------------
@@ -195,6 +206,8 @@ class _Spawn:
         if self.program.timeline.needs_image:
             while self._receive():
                 pass
+        elif self.program.timeline.own_terminal:
+            self._receive()
 
     def _slice(self) -> int:
         """Milliseconds, at most 200."""
@@ -253,6 +266,8 @@ class _Spawn:
         Ctrl-C may have come at any moment: what the kernel wrote into `child` counts, not what we made of it.
         """
         self.inputs.hang_up()
+        if self.terminal is not None:
+            os.close(self.terminal)
         if self.child:
             pidfd = self.pidfd if self.pidfd >= 0 else self.child.pidfd
             if pidfd >= 0:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from . import checks, frame, syscalls
+from . import checks, frame, owners, syscalls, terminals
 from .errors import PlanError, WrongType
 from .frame import CALLER, IMAGE, SYNC, Options
 from .inherited import left_behind
@@ -31,11 +31,15 @@ class Timeline:
     :ivar steps: the parent's and the child's steps, handshakes included
     :ivar inputs: file descriptors the child gets: its number there -> who provides it
     :ivar autopsy: what the child looks at after a failed exec
+    :ivar own_terminal: the child opens the terminal inside, and hands the caller's end over
+    :ivar owner: the user and the group that the program becomes, as the caller has them; None where that is the caller
     """
 
     steps: tuple[Step, ...]
     inputs: Mapping[int, Fd]
     autopsy: tuple[Step, ...] = ()
+    owner: tuple[int, int] | None = None
+    own_terminal: bool = False
 
     @property
     def what(self) -> str:
@@ -147,6 +151,9 @@ def fold(steps: Sequence[Step], options: Options) -> Timeline:
         if step.phase < Phase.CLONE and step.side is Side.CHILD:
             raise PlanError(f"{step.part} asks the child for {step}, but in phase prepare there is no child yet")
         (made if step.phase is Phase.CLONE and step.call.name == "clone3" else others).append(step)
+    if options.terminal and terminals.has_own_devpts(others):
+        options = replace(options, own_terminal=True)
+        others = sorted([*others, *terminals.steps(others, options.size)], key=lambda s: (s.phase, s.order))
     apart = not options.share_memory or any(s.helper == "join" for s in others)
     _check_pid_one(made, others)
     timeline = _Fold(options, made, apart)
@@ -181,7 +188,7 @@ class _Fold:
         inputs = self._inputs([*before, *child])
         steps = [*before, self._clone(child), *frame.descriptors(inputs, self.options), *child]
         numbered = tuple(_numbered(s, inputs) for s in steps)
-        return Timeline(numbered, inputs, frame.autopsy(numbered))
+        return Timeline(numbered, inputs, frame.autopsy(numbered), owners.outside(numbered), self.options.own_terminal)
 
     def _clone(self, child: Sequence[Step]) -> Step:
         alone = not any(s.side is Side.PARENT for s in child)
@@ -224,7 +231,7 @@ class _Fold:
         stdio = {0: Fd("stdin"), 1: Fd("stdout"), 2: Fd("stderr")}
         inputs = {n: f for n, f in stdio.items() if n in self.options.redirected}
         inputs |= {n: Fd(f"fd{n}") for n in sorted(self.options.passed) if n > 2}
-        fixed = _fixed(steps)
+        fixed = _fixed(steps) - ({0, 1, 2} if self.options.own_terminal else set())  # which the terminal takes over
         if taken := fixed & inputs.keys():
             raise PlanError(f"a step of this plan uses descriptor {min(taken)} itself: give the program another number")
         numbers = (n for n in itertools.count(max({2, *inputs}) + 1) if n not in fixed)

@@ -97,25 +97,35 @@ def test_trace_goes_to_stderr() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "said", "code"),
     [
-        (["run", "--", "nothing"], "no such program in this root"),
-        (["run", "--rootfs", "/nowhere", "--", "sh"], "a layer is a directory"),
-        (["run", "-v", "oops", "--", "sh"], "a volume is SRC:DST"),
-        (["run", "-h", "x" * 65, "--", "sh"], "1 to 64 bytes"),
-        (["run", "--programs", "nothing-like-it", "--", "sh"], "nothing-like-it"),
+        (["run", "--", "nothing"], "no such program in this root", 127),
+        (["run", "--", "/bin"], "not executable", 126),
+        (["run", "--rootfs", "/nowhere", "--", "sh"], "a layer is a directory", 125),
+        (["run", "-v", "oops", "--", "sh"], "a volume is SRC:DST", 125),
+        (["run", "-h", "x" * 65, "--", "sh"], "1 to 64 bytes", 125),
+        (["run", "--programs", "nothing-like-it", "--", "sh"], "nothing-like-it", 125),
     ],
 )
-def test_errors_are_one_message(words: list[str], said: str) -> None:
+def test_errors_are_one_message(words: list[str], said: str, code: int) -> None:
     done = containerkit(*words)
-    assert done.returncode == 125
+    assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_bad_usage() -> None:
-    assert containerkit("run").returncode == 2
     assert containerkit("fly").returncode == 2
+    assert containerkit("images", "--nothing").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "words", [["run"], ["run", "--"], ["run", "--timeout", "soon", "--", "true"], ["run", "--share", "all", "--", "true"]]
+)
+def test_bad_usage_of_run_is_no_exit_code_of_a_program(words: list[str]) -> None:
+    done = containerkit(*words)
+    assert done.returncode == 125
+    assert "usage: containerkit run" in done.stderr
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:
@@ -133,6 +143,11 @@ def test_demo_shows_both_sides() -> None:
     assert done.returncode == 0, done.stderr
     for words in ("clone3(", "$ hostname", "lesson", "uid=0(root)", "its own", "added    /hello", "deleted  /etc/hosts", "us  child"):
         assert words in done.stdout, words
+
+
+def test_the_plan_of_a_terminal_shows_how_it_is_opened() -> None:
+    assert "TIOCGPTPEER" in containerkit("plan", "-t", "--", "sh").stdout
+    assert "TIOCGPTPEER" not in containerkit("plan", "--", "sh").stdout
 
 
 def test_a_terminal() -> None:

@@ -22,6 +22,8 @@ WITHOUT_STEPS = {"image", "registry", "dockerfile"}  # what they make is bytes a
 COMMAND = {"cli", "__main__"}
 DEPENDENCIES = {"cffi", "psutil"}
 ROOT = "__init__"
+CORE |= {"conversation", "coroutines", "loops", "makers", "owners", "terminals"}
+WHOLE |= {"inside"}
 
 RANKS = ["core", "private", "primitive", "image", "whole", "root", "command"]
 

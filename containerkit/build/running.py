@@ -20,7 +20,6 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from .. import mounts, ns
@@ -34,7 +33,7 @@ from ..layerfs import LayerFS
 from ..plan import Plan, plan
 from ..process import Process
 from ..seccomp import Seccomp
-from ..stdio import DEVNULL
+from ..stdio import DEVNULL, PIPE, STDOUT
 from ..step import Part
 from .errors import BuildError, Exited
 from .lookups import network_files
@@ -142,13 +141,9 @@ def _hint(workshop: Workshop, output: bytes) -> str:
 
 def _run(made: Plan, reporter: Reporter, running: Running) -> tuple[int, bytes]:
     """Both outputs go through one pipe, so that their lines keep their order."""
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    with ExitStack() as opened:
-        opened.enter_context(open(reader, "rb", buffering=0))
-        with open(writer, "wb", buffering=0):
-            process = opened.enter_context(made.spawn(stdin=DEVNULL, stdout=writer, stderr=writer))
-        opened.enter_context(running.watching(process))
-        output = reporter.listen(reader)
+    with made.spawn(stdin=DEVNULL, stdout=PIPE, stderr=STDOUT) as process, running.watching(process):
+        assert process.stdout
+        output = reporter.listen(process.stdout.fileno())
         return process.wait(), output
 
 

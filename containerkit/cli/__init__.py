@@ -1,8 +1,8 @@
 """The library from a shell: every verb is a few lines over it.
 
 A verb is loaded when it is used.  Exit codes are docker's: the program's own for `run`, 125 where that could not be
-started, 126 and 127 where the program of an image cannot be executed or is not there; 1 for an error of a verb about images;
-2 for bad usage.
+started, also for bad usage, 126 and 127 where its program cannot be executed or is not there; 1 for an error of a verb about
+images; 2 for bad usage of any other verb.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,11 +22,12 @@ from ..plan import Plan, plan
 from ..privileges import NoNewPrivileges
 from ..process import Process
 from ..seccomp import Seccomp
-from ..stdio import PTY, Stream
+from ..stdio import DEVNULL, PIPE, PTY, Stream
 from ..step import Part
 from . import terminal
 from .contained import Contained, chosen, of_image, of_root
 from .parser import Parser
+from .relay import relay
 from .stopping import Stopping
 
 PROGRAMS = "sh,ls,cat,hostname,id,ps,mount,env,sleep,touch,rm,mkdir,stat,readlink,echo,true,false"
@@ -180,27 +182,30 @@ def _volume(text: str) -> mounts.Bind:
 
 def _plan(options: argparse.Namespace) -> int:
     with planned(options) as (made, _):
+        if options.tty:
+            made = made.with_streams(stdin=PTY, stdout=PTY, stderr=PTY, size=terminal.size())
         print(json.dumps(made.to_json(), indent=2) if options.json else made.explain() if options.explain else made)
     return 0
 
 
 def _run(options: argparse.Namespace) -> int:
-    with planned(options) as (made, inside), _running(made, options, inside) as process:
-        return _finish(process, options)
+    with planned(options) as (made, inside), _running(made, options, inside) as started:
+        return _finish(*started)
 
 
 def _trace(options: argparse.Namespace) -> int:
-    with planned(options) as (made, inside), _running(made, options, inside) as process:
-        code = _finish(process, options)
-        print(process.trace, file=sys.stderr)
+    with planned(options) as (made, inside), _running(made, options, inside) as started:
+        code = _finish(*started)
+        print(started[0].trace, file=sys.stderr)
     return code
 
 
 @contextlib.contextmanager
-def _running(made: Plan, options: argparse.Namespace, inside: Contained) -> Iterator[Process]:
-    """The program, which is asked to end when we are."""
-    with Stopping(inside.stop, options.stop_timeout) as stopping, stopping.watch(_spawn(made, options, inside)) as process:
-        yield process
+def _running(made: Plan, options: argparse.Namespace, inside: Contained) -> Iterator[tuple[Process, float | None]]:
+    """The program, which is asked to end when we are; and when its time is up, which begins before it is made."""
+    end = None if options.timeout is None else time.monotonic() + options.timeout
+    with Stopping(inside.stop, options.stop_timeout) as stopping, stopping.watch(_spawn(made, options)) as process:
+        yield process, end
 
 
 class NotStarted(ContainerKitError):
@@ -211,10 +216,10 @@ class NotStarted(ContainerKitError):
         super().__init__(str(error))
 
 
-def start(made: Plan, stdin: Stream = None, output: Stream = None) -> Process:
+def start(made: Plan, stdin: Stream = None, output: Stream = None, size: tuple[int, int] | None = None) -> Process:
     """Spawns it.  :raises NotStarted: all was made, but the program cannot be executed"""
     try:
-        return made.spawn(stdin=stdin, stdout=output, stderr=output)
+        return made.spawn(stdin=stdin, stdout=output, stderr=output, size=size)
     except StepError as error:
         if error.step.call.name == "execve":
             raise NotStarted(error) from error
@@ -226,18 +231,21 @@ def shell_code(code: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _spawn(made: Plan, options: argparse.Namespace, inside: Contained) -> Process:
-    stdin: Stream = PTY if options.tty else None if options.interactive else subprocess.DEVNULL
-    output: Stream = PTY if options.tty else None
-    return start(made, stdin, output) if inside.from_image else made.spawn(stdin=stdin, stdout=output, stderr=output)
+def _spawn(made: Plan, options: argparse.Namespace) -> Process:
+    """With pipes of its own, or a terminal: none of our descriptors is for the inside."""
+    if options.tty:
+        return start(made, PTY, PTY, terminal.size())
+    return start(made, PIPE if options.interactive else DEVNULL, PIPE)
 
 
-def _finish(process: Process, options: argparse.Namespace) -> int:
+def _finish(process: Process, end: float | None) -> int:
     """Its exit code; 124 where time was up, as with timeout(1)."""
     try:
         if process.terminal is not None:
-            terminal.connect(process, options.timeout)
-        code = process.wait(options.timeout)
+            terminal.connect(process, end)
+        else:
+            relay(process, end)
+        code = process.wait(None if end is None else max(0.0, end - time.monotonic()))
     except subprocess.TimeoutExpired:
         return 124
     return shell_code(code)

@@ -8,8 +8,9 @@ parser.takes_store()                --store DIR, also after the verb
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from ..image.store import Store
@@ -39,12 +40,20 @@ class Parser(argparse.ArgumentParser):
             fill, self._fill = self._fill, None
             fill(self)
         if not self.mixed:
-            return super().parse_known_args(args, namespace)
+            found, unknown = super().parse_known_args(args, namespace)
+            if unknown and self.get_default("failed") == 125:  # said here, for the parser above does not know the exit code
+                self.error(f"unrecognized arguments: {' '.join(unknown)}")
+            return found, unknown
         self.mixed = False  # it comes back here for the options alone
         try:
             return super().parse_known_intermixed_args(args, namespace)
         finally:
             self.mixed = True
+
+    def error(self, message: str) -> NoReturn:
+        """Bad usage: exit code 2, or 125 for a verb that else passes on the exit code of a program."""
+        self.print_usage(sys.stderr)
+        self.exit(125 if self.get_default("failed") == 125 else 2, f"{self.prog}: error: {message}\n")
 
     def flag(
         self, *names: str, dest: str | None = None, default: bool = False, help: str | None = None, into: Any = None

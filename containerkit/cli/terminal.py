@@ -17,14 +17,14 @@ from typing import Any
 from ..process import Process
 
 
-def connect(process: Process, timeout: float | None = None) -> None:
+def connect(process: Process, end: float | None = None) -> None:
     """Copies bytes both ways until the program closes its side.
 
     Our terminal is raw meanwhile, so that Ctrl-C is the program's, and it is as before on return.
 
-    :raises subprocess.TimeoutExpired: it still runs after so many seconds
+    :param end: a time of `time.monotonic`
+    :raises subprocess.TimeoutExpired: it still runs then
     """
-    end = None if timeout is None else time.monotonic() + timeout
     with _raw(), _window(process), selectors.DefaultSelector() as selector:
         assert process.terminal is not None
         selector.register(process.terminal, selectors.EVENT_READ, 1)
@@ -33,12 +33,20 @@ def connect(process: Process, timeout: float | None = None) -> None:
         while True:
             left = None if end is None else end - time.monotonic()
             if left is not None and left <= 0:
-                raise subprocess.TimeoutExpired("the program", timeout or 0.0)
+                raise subprocess.TimeoutExpired("the program", 0.0)
             for key, _ in selector.select(left):
                 if not _copy(key.fd, key.data):
                     if key.fd == process.terminal:
                         return
                     selector.unregister(key.fd)
+
+
+def size() -> tuple[int, int] | None:
+    """Rows and columns of our terminal; None where ours is none."""
+    with contextlib.suppress(OSError):
+        found = os.get_terminal_size(0)
+        return found.lines, found.columns
+    return None
 
 
 def _copy(source: int, target: int) -> bool:
@@ -73,9 +81,8 @@ def _window(process: Process) -> Iterator[None]:
     """The program's window is as large as ours, and stays so."""
 
     def resized(*_: Any) -> None:
-        with contextlib.suppress(OSError):  # ours is no terminal, and has no size
-            size = os.get_terminal_size(0)
-            process.resize(size.lines, size.columns)
+        if ours := size():
+            process.resize(*ours)
 
     resized()
     before = signal.signal(signal.SIGWINCH, resized)

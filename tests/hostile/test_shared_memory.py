@@ -155,6 +155,43 @@ def test_who_joins_cannot_be_reached(attacker: ck.Process, kinds: tuple[str, ...
     assert _breaches(heard) == []
 
 
+def _entered(attacker: ck.Process) -> list[str]:
+    for _ in range(100):
+        with ck.Inside(attacker) as inside, ck.plan(inside, run=["/true"]).spawn(**STREAMS) as process:
+            process.wait()
+    return _heard(attacker)
+
+
+def test_who_enters_with_all_walls_cannot_be_reached(attacker: ck.Process) -> None:
+    heard = _entered(attacker)
+    assert {"seen ", "denied "} <= set(heard), "the attacker met nobody"
+    assert _breaches(heard) == []
+
+
+@pytest.mark.root
+def test_the_way_into_its_cgroup_cannot_be_reached(root: Path) -> None:
+    """It is a file that the host's root opened to write to."""
+    argv = ["/attacker", str(ctypes.addressof(CANARY)), CANARY.raw[:16]]
+    root.chmod(0o755)
+    users = ns.User(uids=((0, 0, 1000),), gids=((0, 0, 1000),))
+    with ck.Cgroup("attacker", pids_max=50) as group:
+        parts = [
+            users,
+            ns.Mount(),
+            ns.Pid(),
+            mounts.Root(root),
+            group,
+            ck.Credentials(33, 33),
+            ck.Capabilities.only("CAP_SYS_PTRACE", ambient=True),
+        ]
+        with ck.plan(*parts, run=argv).spawn(stdin=ck.DEVNULL, stdout=ck.PIPE) as attacker:
+            assert attacker.stdout
+            assert attacker.stdout.readline() == b"ready\n"
+            heard = _entered(attacker)
+    assert "seen " in heard
+    assert _breaches(heard) == []
+
+
 def test_the_attacker_is_able(attacker: ck.Process) -> None:
     """Without the one call that guards it, the joining process is reached: so the test above can fail."""
     for plan in _joining(attacker, "user", "mnt", "pid"):

@@ -460,3 +460,11 @@ def test_run(yard: Yard) -> None:
     assert len(again.layers) == len(made.layers)
     with pytest.raises(FailedStep, match="exit code 3"):
         run(image, "exit 3")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("network", ["none", "host"])
+def test_another_user_opens_its_standard_streams(yard: Yard, network: str) -> None:
+    """As servers do that log to /dev/stdout."""
+    yard.build("FROM base\nUSER app\nRUN echo log > /dev/stdout; echo trouble > /dev/stderr; stat -L -c %u /dev/stdout\n", network=network)
+    assert b"".join(event.data for event in yard.events if event.state == "output") == b"log\ntrouble\n1000\n"

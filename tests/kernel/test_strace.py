@@ -33,9 +33,10 @@ from containerkit import mounts, ns
 ck.plan(run=["true"], die_with_parent=True).run()  # everything is imported and compiled, and the guardian is there
 print("ready", flush=True)
 for line in sys.stdin:
-    plan = eval(line)
+    made = eval(line)
+    plan, streams = made if isinstance(made, tuple) else (made, {})
     try:
-        with plan.spawn() as process:
+        with plan.spawn(**streams) as process:
             code = process.wait()
     except ck.StepError as error:
         code = str(error)
@@ -192,6 +193,18 @@ def test_strace_of_the_child_is_the_printed_plan(data: st.DataObject, strace: St
     assert code == 0
     assert sorted(other) == sorted(printed)
     assert sorted(map(str, built(text(shuffled, options)).child_steps)) == sorted(map(str, plan.child_steps))
+
+
+@pytest.mark.parametrize(("part", "option"), [("", ""), ("ns.Pid(init=True), ", ""), ("", ", share_memory=False")])
+def test_a_terminal_is_in_the_plan_too(strace: Strace, part: str, option: str) -> None:
+    made = f"ck.plan({part}ns.User(), ns.Mount(), mounts.Dev(), run=['/bin/true']{option})"
+    _, processes, code = strace.spawn(f"({made}, dict(stdin=ck.PTY, stdout=ck.PTY, stderr=ck.PTY, size=(3, 4)))")
+    assert code == 0
+    steps = built(made).with_streams(stdin=-4, stdout=-4, stderr=-4, size=(3, 4)).child_steps
+    seen = child(processes, steps)
+    assert "sendmsg" in {name(line) for line in seen}
+    assert [name(s) for s in seen] == [s.call.name for s in steps][: len(seen)]
+    assert [(str(s), line) for s, line in zip(steps, seen, strict=False) if not agrees(s, line)] == []
 
 
 def test_a_call_that_is_not_in_the_plan_is_seen(strace: Strace) -> None:
