@@ -33,6 +33,8 @@ from .syscalls import Call, Fd, O, Shown
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    import containerkit.credentials
+
     from .coroutines import AsyncProcess
     from .run import Terms
 
@@ -70,7 +72,7 @@ class Inside:
         process: Process | AsyncProcess | Namespace | int,
         *,
         capabilities: Capabilities | None = None,
-        credentials: Credentials | None = None,
+        credentials: containerkit.credentials.Credentials | None = None,  # a registry has some too, of another kind
         seccomp: Seccomp | Literal["none"] | None = None,
         no_new_privileges: bool | None = None,
     ) -> None:
