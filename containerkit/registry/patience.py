@@ -64,7 +64,9 @@ class Retries:
 
 
 def may_pass(error: RegistryError) -> bool:
-    """Whether the same may go well another time."""
+    """Whether the same may go well another time.  What was tried until the retries were over may not."""
+    if error.spent:
+        return False
     if isinstance(error, ServerError):
         return error.status not in (501, 505)
     if isinstance(error, Refused):
@@ -79,8 +81,10 @@ def insist(action: Callable[[], Result], retries: Retries) -> Result:
         try:
             return action()
         except RegistryError as error:
-            pause = retries.pause(attempt, getattr(error, "after", None)) if may_pass(error) else None
-            if pause is None:
+            if not may_pass(error):
+                raise
+            if (pause := retries.pause(attempt, getattr(error, "after", None))) is None:
+                error.spent = True
                 raise
         attempt += 1
         _work.sleep(pause)
