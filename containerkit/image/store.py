@@ -312,6 +312,10 @@ class Store(Source):
 
     def usage(self) -> Usage:
         """What the store takes on disk."""
+        with locked(self.directory / "locks" / "content", shared=True):  # nothing is collected while it is counted
+            return self._usage()
+
+    def _usage(self) -> Usage:
         blobs = {digest: os.stat(self.blobs.path(digest)).st_blocks * 512 for digest in self.blobs}
         trees = [usage(self.trees.path(chain)).bytes for chain in self.trees]
         kept = needed(self.blobs, list(self.entries))[0] | cached(self.directory)
