@@ -11,6 +11,7 @@ On disk it is an OCI image layout, which other programs can read, with the unpac
     oci-layout  index.json          the names
     blobs/sha256/HEX                manifests, configs, layers as they came
     layers/sha256/HEX/diff          a layer unpacked, by its chain id, in overlay form
+    origins/sha256/HEX              the repositories that a blob came from, or went to
     staging/  locks/  damaged/      what is on the way; who may change what; what `fsck` found
 
 Nothing has its name before it is whole and on disk, and a name is written last; so whatever is killed at whatever moment,
@@ -35,9 +36,11 @@ from ._disk import locked, write_whole
 from ._fsck import Problem, problems
 from ._leases import Lease, Leases
 from ._names import Names, drop, full_name, give, take
+from ._origins import Origins
 from ._owners import Owners
 from ._search import search
 from ._session import Session
+from ._stored import StoreBlobs
 from ._trees import Trees
 from .blobs import Blobs, FileBlobs
 from .descriptor import Descriptor, Platform
@@ -129,13 +132,19 @@ class Store(Source):
     ) -> None:  # fmt: skip
         self.directory = Path(directory).absolute() if directory else default_directory()
         xattrs, ids = self._make(xattrs, ids)
-        self.blobs: FileBlobs = FileBlobs(self.directory)
+        self.blobs: StoreBlobs = StoreBlobs(self)
+        self.origins = Origins(self.directory)
         self.catalogue, self.leases = Names(self.directory), Leases(self.directory)
         self.trees = Trees(self.directory, xattrs, ids, tuple(skip), limits)
 
     @classmethod
     def of(cls, blobs: Blobs, xattrs: str | None = None) -> Store | None:
-        """The store that these blobs are in; None where they are elsewhere.  :raises Unsupported: it has other attributes"""
+        """The store that these blobs are in, with the limits it was opened with; None where they are elsewhere.
+
+        :raises Unsupported: it has other attributes
+        """
+        if isinstance(blobs, StoreBlobs) and xattrs in (None, blobs.store.trees.xattrs):
+            return blobs.store
         inside = isinstance(blobs, FileBlobs) and os.path.exists(os.path.join(blobs.directory, "store.json"))
         return cls(blobs.directory, xattrs=xattrs) if inside and isinstance(blobs, FileBlobs) else None
 

@@ -11,6 +11,7 @@ from ..image import media
 from ..image.descriptor import Descriptor
 from ..image.digest import CHUNK, Digest, Verifier
 from ..image.errors import ImageError, Mismatch
+from ..image.reference import Reference
 from . import _work
 from ._endpoint import Endpoint
 from ._http import Response
@@ -57,6 +58,10 @@ class RemoteBlobs:
     def has(self, digest: Digest, /) -> bool:
         """Whether the repository has a blob or a manifest of this digest.  :raises RegistryError: it cannot be asked"""
         return self.registry.has_blob(self.repository, digest) or self.registry.has_manifest(self.repository, digest)
+
+    def origins(self, digest: Digest, /) -> tuple[Reference, ...]:
+        """The repository itself."""
+        return (Reference(self.registry.host, self.repository),)
 
     def __repr__(self) -> str:
         return f"<RemoteBlobs {self.registry.host}/{self.repository}>"
