@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sample_images import INDEX, MANIFEST, Sample, base, descriptor, image_of, index_of, layout_files, named, tar_of, write_directory
@@ -41,6 +45,7 @@ def store(tmp_path: Path) -> Store:
 def ck(store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Said:
     """Types a command line: its exit code and what it said."""
     monkeypatch.setenv("CONTAINERKIT_STORE", str(store.directory))
+    monkeypatch.setenv("CONTAINERKIT_ROOTFS", str(store.directory.parent / "roots"))
 
     def said(line: str) -> SimpleNamespace:
         capsys.readouterr()
@@ -542,18 +547,109 @@ def test_layers_and_who_shares_them(both: Said, store: Store) -> None:
     assert both("image ls-layers -q --no-trunc app:1").lines == ONE.diff_ids
 
 
+def kinds(told: Said) -> dict[str, dict[str, Any]]:
+    return {row["Type"]: row for row in map(json.loads, told("system df --format json").lines)}
+
+
 def test_what_the_store_takes(both: Said, store: Store) -> None:
-    heading, images, layers = both("system df").lines
+    heading, images, layers, *others = both("system df").lines
     assert re.split(r" {2,}", heading) == ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]
     assert re.split(r" {2,}", images)[:3] == ["Images", "2", "0"]
     assert re.split(r" {2,}", layers)[:2] == ["Unpacked layers", "0"]
+    assert [re.split(r" {2,}", each)[0] for each in others] == ["Build Cache", "Rootfs Cache", "Scratch"]
     with store.hold("app:1"):
-        rows = [json.loads(line) for line in both("system df --format json").lines]
-    assert [(row["TotalCount"], row["Active"]) for row in rows] == [(2, 1), (2, 2)]
-    assert rows[1]["Reclaimable"] == "0B"
+        images, layers = list(kinds(both).values())[:2]
+    assert [(row["TotalCount"], row["Active"]) for row in (images, layers)] == [(2, 1), (2, 2)]
+    assert layers["Reclaimable"] == "0B (0%)"
     store.remove("app:1")
-    rows = [json.loads(line) for line in both("system df --format json").lines]
-    assert [row["Reclaimable"][0] != "0" for row in rows] == [True, True], "what gc would remove"
+    images, layers = list(kinds(both).values())[:2]
+    assert [row["Reclaimable"][0] != "0" for row in (images, layers)] == [True, True], "what gc would remove"
+
+
+def test_what_builds_take_is_told_and_goes(both: Said, store: Store, tmp_path: Path) -> None:
+    """What was written down, the layers that only that leads to, and cache mounts, but for one that somebody uses."""
+    assert kinds(both)["Build Cache"]["Bytes"] == 0
+    (tmp_path / "Dockerfile").write_text("FROM app:1\nCOPY Dockerfile /\n")
+    both(f"build -t built {tmp_path}")
+    store.remove("built")
+    store.gc()
+    for name in ("used", "left"):
+        (store.directory / caches.DIRECTORY / name / caches.FILES).mkdir(parents=True)
+        (store.directory / caches.DIRECTORY / name / caches.FILES / "x").write_bytes(b"x" * 10_000)
+    fd = os.open(store.directory / caches.DIRECTORY / "used", os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        names = both("system df -v").out
+        assert "Build Cache space usage:" in names
+        assert [name in names for name in ("sha256:", "cache/", "mounts/used", "mounts/left")] == [True] * 4
+        row = kinds(both)["Build Cache"]
+        assert (row["Active"], row["TotalCount"] >= 4) == (1, True)
+        done = both("builder prune -f")
+        assert re.fullmatch(r"Total reclaimed space: [1-9].*", done.lines[-1])
+        assert [json.loads(line)["Name"] for line in both("system df -v --format json").lines if "Build" in line] == ["mounts/used"]
+    finally:
+        os.close(fd)
+    both("builder prune -f")
+    assert kinds(both)["Build Cache"]["Bytes"] == 0
+
+
+def test_roots_of_programs_are_told_and_go_when_nobody_has_them(both: Said, store: Store) -> None:
+    script = "import sys; from containerkit.rootfs import from_programs; print(from_programs(['cat']), flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        root = Path(other.stdout.readline().rstrip())
+        row = kinds(both)["Rootfs Cache"]
+        assert (row["TotalCount"], row["Active"], row["Bytes"] > 0, row["Reclaimable"]) == (1, 1, True, "0B (0%)")
+        both("system prune -f")
+        assert (root / "usr").is_dir()
+        other.kill()
+    assert kinds(both)["Rootfs Cache"]["Active"] == 0
+    both("image prune -f")
+    assert root.is_dir()
+    both("system prune -f")
+    assert kinds(both)["Rootfs Cache"]["TotalCount"] == 0
+    assert not root.exists()
+    assert [path.name for path in root.parent.iterdir()] == [".lock"]
+
+
+def test_scratch_of_the_living_and_the_dead(both: Said, store: Store) -> None:
+    """A killed program's lease, and its scratch directory."""
+    script = """
+import sys
+from containerkit.image.store import Store
+from containerkit.scratch import Scratch
+lease, scratch = Store(sys.argv[1]).leases.take(), Scratch("test", sys.argv[2])
+for path in (lease.place(), scratch.path / "x"):
+    path.write_bytes(b"x" * 10_000)
+print(lease.path, scratch.path, flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, "-c", script, str(store.directory), tempfile.gettempdir()]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        lease, scratch = other.stdout.readline().split()
+        rows = {row["Name"]: row for row in map(json.loads, both("system df -v --format json").lines)}
+        assert [(rows[path]["Active"], rows[path]["Bytes"] >= 10_000, rows[path]["Reclaimable"]) for path in (lease, scratch)] == [
+            ("yes", True, "0B")
+        ] * 2
+        other.kill()
+    rows = {row["Name"]: row for row in map(json.loads, both("system df -v --format json").lines)}
+    assert [rows[path]["Active"] for path in (lease, scratch)] == ["no", "no"]
+    both("gc")
+    rows = {row["Name"]: row for row in map(json.loads, both("system df -v --format json").lines)}
+    assert not {lease, scratch} & rows.keys()
+
+
+def test_damaged_blobs_that_were_put_aside_are_told_and_go(both: Said, store: Store) -> None:
+    Path(store.blobs.path(image_of(ONE).layers[0].digest)).write_bytes(b"damaged")
+    both("fsck --repair")
+    (aside,) = (store.directory / "damaged").iterdir()
+    assert aside.name in both("system df -v").out
+    store.put(image_of(ONE), "app:1")
+    both("image prune -f")
+    assert aside.exists()
+    both("system prune -f")
+    assert not aside.exists()
 
 
 def test_fsck(both: Said, store: Store) -> None:
