@@ -34,6 +34,11 @@ class Sources:
     def has(self, digest: Digest, /) -> bool:
         return self._place(digest) is not None
 
+    @property
+    def places(self) -> tuple[Blobs, ...]:
+        """All of them, each once."""
+        return tuple({id(each): each for each in (*self._known.values(), *self._others)}.values())
+
     def is_local(self, digest: Digest, /) -> bool:
         """Whether `open` would ask no other machine."""
         if digest in self._known:

@@ -40,7 +40,7 @@ from ._origins import Origins
 from ._owners import Owners
 from ._search import search
 from ._session import Session
-from ._stored import StoreBlobs
+from ._stored import HeldBlobs, StoreBlobs
 from ._trees import Trees
 from .blobs import Blobs, FileBlobs
 from .descriptor import Descriptor, Platform
@@ -56,6 +56,7 @@ from .layout import INDEX_JSON, OCI_LAYOUT, index_of, marker
 from .limits import Limits
 from .reference import Reference
 from .source import Source, name_of
+from .sources import Sources
 
 __all__ = ["Collected", "Problem", "Session", "Store", "Stored", "Usage", "default_directory"]
 
@@ -145,6 +146,8 @@ class Store(Source):
         """
         if isinstance(blobs, StoreBlobs) and xattrs in (None, blobs.store.trees.xattrs):
             return blobs.store
+        if isinstance(blobs, Sources):
+            return next((found for each in blobs.places if (found := cls.of(each, xattrs))), None)
         inside = isinstance(blobs, FileBlobs) and os.path.exists(os.path.join(blobs.directory, "store.json"))
         return cls(blobs.directory, xattrs=xattrs) if inside and isinstance(blobs, FileBlobs) else None
 
@@ -205,11 +208,13 @@ class Store(Source):
         """The index of a name.  :raises Missing: there is none;  :raises ImageError: it is the name of one image"""
         return Index.load(self.blobs, self.find(reference))
 
-    def tag(self, reference: str | Reference, *names: str | Reference) -> Descriptor:
-        """Gives what `reference` means more names.  What had one of them before keeps its others, or stays without one.
+    def tag(self, reference: str | Reference | Image, *names: str | Reference) -> Descriptor:
+        """Gives an image, or what `reference` means, more names.  What had one of them before keeps its others, or stays without one.
 
         :raises Missing: there is no such thing;  :raises InvalidReference: not a name
         """
+        if isinstance(reference, Image):
+            return self.put(reference, *names).descriptor
         full = [full_name(name) for name in names]
         with self.catalogue.change() as entries:
             found = search(entries, self.blobs, str(reference))
@@ -241,6 +246,26 @@ class Store(Source):
         """
         entry = self.add(image.descriptor, image.blobs, *names)
         return Image.load(self.blobs, entry) if isinstance(image, Image) else Index.load(self.blobs, entry)
+
+    def keep(self, image: Image) -> Image:
+        """Keeps an image without a name, for as long as the value that is returned lives, or one that was made of it.
+
+        Nothing lists it.  Give it a name with `put` or `tag`, or `gc` removes it once nobody has it any more.
+
+        :raises ImageError: as for `put`
+        """
+        lease = self.leases.take()
+        try:
+            session = Session(self.directory, lease, self.catalogue, self.trees)
+            session.copy(image.blobs, image.descriptor)
+            with locked(self.directory / "locks" / "content", shared=True):
+                for chain in image.chain_ids:
+                    lease.pin(chain)
+            blobs = HeldBlobs(self, lease)
+        except BaseException:
+            lease.close()
+            raise
+        return Image.load(blobs, image.descriptor)
 
     def add(self, root: Descriptor, blobs: Blobs, *names: str | Reference) -> Descriptor:
         """The same for anything that a descriptor leads to: out of a layout, an archive, a registry."""
