@@ -64,6 +64,11 @@ def both(store: Store, ck: Said) -> Said:
     return ck
 
 
+def unpacked(image: Image, layers: int | None = None) -> int:
+    """Bytes of the files in an image's first layers."""
+    return sum(entry.size for layer in image.layers[:layers] for entry in layer.entries())
+
+
 # Tables, sizes, times, templates --------------------------------------------------------------------------------
 
 
@@ -133,7 +138,7 @@ def test_a_field_that_is_not_there_says_which_are(text: str) -> None:
 
 def test_images_are_listed_as_docker_lists_them(both: Said) -> None:
     one, two = image_of(ONE).id.short, image_of(TWO).id.short
-    size = [human.size(image_of(sample).size) for sample in (ONE, TWO)]
+    size = [human.size(unpacked(image_of(sample))) for sample in (ONE, TWO)]
     assert both("images").lines == [
         "REPOSITORY             TAG       IMAGE ID       CREATED   SIZE",
         f"app                    1         {one}   N/A       {size[0]}",
@@ -204,11 +209,26 @@ def test_images_for_other_programs(both: Said) -> None:
     rows = [json.loads(line) for line in both("images --format json").lines]
     assert [row["Repository"] for row in rows] == ["app", "example.com/team/app", "app"]
     assert rows[0]["ID"] == image_of(ONE).id.short
-    assert rows[0]["Bytes"] == image_of(ONE).size
+    assert (rows[0]["Bytes"], rows[0]["CompressedBytes"]) == (unpacked(image_of(ONE)), image_of(ONE).size)
     assert both(r"images --format 'table {{.Repository}}\t{{.Tag}}\t{{.ID}}' app:2").lines == [
         "REPOSITORY   TAG       IMAGE ID",
         f"app          2         {image_of(TWO).id.short}",
     ]
+
+
+def test_sizes_are_of_what_is_unpacked_and_others_on_request(both: Said, store: Store) -> None:
+    image = store.put(image_of(Sample(tar_of({"zeros": bytes(5_000_000)}))), "zeros:1")
+    store.layers("zeros:1")
+    heading, line = both("images -s zeros").lines
+    assert re.split(r" {2,}", heading)[-3:] == ["SIZE", "COMPRESSED", "ON DISK"]
+    small = human.size(image.size)
+    assert re.split(r" {2,}", line)[-3:-1] == ["5MB", small]
+    assert both("images --format '{{.Size}} {{.CompressedSize}}' zeros").lines == [f"5MB {small}"]
+    assert 5_000_000 <= int(both("images --format {{.DiskBytes}} zeros").lines[0]) < 5_100_000
+    assert (store.directory / "sizes/sha256" / image.layers[0].digest.hex).read_text() == "5000000"
+    store.remove("zeros:1")
+    store.gc()
+    assert not (store.directory / "sizes/sha256" / image.layers[0].digest.hex).exists()
 
 
 def test_an_image_without_a_name(both: Said, store: Store) -> None:
@@ -273,8 +293,8 @@ def test_history(told: Said, store: Store) -> None:
     assert told("history -q told").lines == [store.get("told").id.short]
     assert told("image history -q --no-trunc told").lines == [store.get("told").id]
     row = json.loads(told("history --format json told").out)
-    assert row["Size"] == human.size(image_of(ONE).layers[0].size)
-    assert json.loads(told("history --human=false --format json told").out)["Size"] == str(image_of(ONE).layers[0].size)
+    assert row["Size"] == human.size(unpacked(image_of(ONE), 1))
+    assert json.loads(told("history --human=false --format json told").out)["Size"] == str(unpacked(image_of(ONE), 1))
 
 
 def test_history_cannot_drive_the_terminal(ck: Said, store: Store) -> None:
@@ -293,7 +313,7 @@ def test_inspect(both: Said) -> None:
     assert (found["Config"]["Cmd"], found["Config"]["Env"], found["Config"]["User"]) == (["one"], ["A=b"], "")
     assert found["RootFS"] == {"Type": "layers", "Layers": ONE.diff_ids}
     assert [layer["ChainID"] for layer in found["Layers"]] == list(image.chain_ids)
-    assert found["Size"] == image.size
+    assert (found["Size"], found["CompressedSize"]) == (unpacked(image), image.size)
 
 
 def test_inspect_in_short(both: Said) -> None:

@@ -11,6 +11,7 @@ On disk it is an OCI image layout, which other programs can read, with the unpac
     oci-layout  index.json          the names
     blobs/sha256/HEX                manifests, configs, layers as they came
     layers/sha256/HEX/diff          a layer unpacked, by its chain id, in overlay form
+    sizes/sha256/HEX                how large a layer is once it is unpacked
     origins/sha256/HEX              the repositories that a blob came from, or went to
     staging/  locks/  damaged/      what is on the way; who may change what; what `fsck` found
 
@@ -40,6 +41,7 @@ from ._origins import Origins
 from ._owners import Owners
 from ._search import search
 from ._session import Session
+from ._sizes import Sizes
 from ._stored import HeldBlobs, StoreBlobs
 from ._trees import Trees
 from .blobs import Blobs, FileBlobs
@@ -134,7 +136,7 @@ class Store(Source):
         self.directory = Path(directory).absolute() if directory else default_directory()
         xattrs, ids = self._make(xattrs, ids)
         self.blobs: StoreBlobs = StoreBlobs(self)
-        self.origins = Origins(self.directory)
+        self.origins, self.sizes = Origins(self.directory), Sizes(self.directory)
         self.catalogue, self.leases = Names(self.directory), Leases(self.directory)
         self.trees = Trees(self.directory, xattrs, ids, tuple(skip), limits)
 
@@ -343,6 +345,13 @@ class Store(Source):
         """
         with self.leases.take() as lease:
             return tuple(problems(self, lease, repair=repair, layers=layers))
+
+    def size(self, image: Image) -> int:
+        """Bytes of the files in an image's layers, as docker counts them; those of an artifact's blobs.
+
+        A layer is read the first time that it is asked about.
+        """
+        return image.size if image.manifest.is_artifact else sum(map(self.sizes.of, image.layers))
 
     def usage(self) -> Usage:
         """What the store takes on disk."""
