@@ -146,6 +146,9 @@ def _copy(source: str, target: str, status: os.stat_result) -> None:
 
 
 def cache_directory() -> Path:
+    """Where roots are kept for the next call: $CONTAINERKIT_ROOTFS, or else below /var/cache for root, below $XDG_CACHE_HOME for others."""
+    if given := os.environ.get("CONTAINERKIT_ROOTFS"):
+        return Path(given).absolute()
     own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return (Path("/var/cache") if is_machine_root() else own) / "containerkit" / "rootfs"
 
@@ -173,10 +176,37 @@ def _sweep(cache: Path) -> None:
                 os.close(fd)
 
 
+#: The cached roots that this process was given, and a descriptor that holds the lock of each until it ends: `prune` leaves those alone.
+_held: dict[Path, int] = {}
+
+
+def _hold(root: Path) -> bool:
+    """Keeps a cached root from being pruned while this process lives.  False where it is not there (any more)."""
+    try:
+        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    if not _is(root, fd):  # pruned before the lock was had
+        os.close(fd)
+        return False
+    if root in _held:
+        os.close(_held[root])
+    _held[root] = fd
+    return True
+
+
+def _is(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
 def _cached(tree: Tree, cache: Path) -> Path:
-    """The root for this tree: the one made before, or a new one that appears whole or not at all."""
+    """The root for this tree: the one made before, or a new one that appears whole or not at all.  It stays while this process lives."""
     final = cache / tree.digest()
-    if tree.whole(final):
+    if _hold(final) and tree.whole(final):
         return final
     cache.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -191,7 +221,60 @@ def _cached(tree: Tree, cache: Path) -> Path:
                 if final.exists():
                     final.rename(cache / f".staging-damaged-{os.getpid()}")  # the next sweep takes it
                 staging.rename(final)
-    return final
+    return final if _hold(final) else _cached(tree, cache)  # pruned as soon as the maker's own lock was gone
+
+
+@dataclass(frozen=True, slots=True)
+class CachedRoot:
+    """A root of the cache.
+
+    :ivar active: whether a living process was given it
+    """
+
+    path: Path
+    active: bool
+
+
+def cached_roots(cache: Path | None = None) -> list[CachedRoot]:
+    """The roots that are kept for the next call, and what killed makers left of others."""
+    return [CachedRoot(path, not _unused(path)) for path in sorted((cache or cache_directory()).glob("*")) if path.is_dir()]
+
+
+def _unused(path: Path) -> bool:
+    try:
+        with open_directory(path) as fd:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def open_directory(path: Path) -> Iterator[int]:
+    """A directory, and no link to one."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def prune_roots(cache: Path | None = None) -> list[Path]:
+    """Removes the cached roots that no living process was given.  Returns their paths."""
+    cache, gone = cache or cache_directory(), []
+    if not cache.is_dir():
+        return []
+    with _locked(cache / ".lock", os.O_CREAT):
+        _sweep(cache)
+        for path in sorted(cache.iterdir()):
+            if path.name.startswith(".") or not path.is_dir():
+                continue
+            with contextlib.suppress(OSError), open_directory(path) as fd:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.rename(cache / f".staging-pruned-{path.name}")
+                gone.append(path)
+        _sweep(cache)
+    return gone
 
 
 def make(tree: Tree, dest: StrPath | None) -> Path:

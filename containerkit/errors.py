@@ -95,7 +95,12 @@ class ImageError(ContainerKitError):
 
 
 class RegistryError(ContainerKitError):
-    """A registry refuses, fails, cannot be reached, or does not keep to the specification."""
+    """A registry refuses, fails, cannot be reached, or does not keep to the specification.
+
+    :ivar spent: it was tried again until the retries were over, so that no caller does it once more
+    """
+
+    spent = False
 
 
 class BuildError(ContainerKitError):

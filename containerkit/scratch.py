@@ -76,6 +76,20 @@ def sweep(base: str | os.PathLike[str] | None = None) -> list[Path]:
     return swept
 
 
+def listed(base: str | os.PathLike[str] | None = None) -> list[tuple[Path, bool]]:
+    """This user's scratch directories, and whether the owner of each has ended, so that `sweep` removes it."""
+    found = []
+    for entry in os.scandir(base or tempfile.gettempdir()):
+        with contextlib.suppress(FileNotFoundError):
+            if (
+                entry.name.startswith(PREFIX)
+                and entry.is_dir(follow_symlinks=False)
+                and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+            ):
+                found.append((Path(entry.path), _abandoned(entry)))
+    return sorted(found)
+
+
 def _abandoned(entry: os.DirEntry[str]) -> bool:
     try:
         status = entry.stat(follow_symlinks=False)

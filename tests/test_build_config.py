@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -277,6 +278,50 @@ def test_add(yard: Yard) -> None:
         "d/f": "f", "etc/b": "bytes\0", "list/[odd]*": "odd", "list/$HOME": "home", "again": "f",
     }  # fmt: skip
     assert image.history[0].created_by == "COPY --chown=1:2 . /d # containerkit"
+    image.validate()
+
+
+def test_what_is_made_from_python_leaves_no_image_without_a_name(yard: Yard) -> None:
+    """It is held while somebody has it, also through an image that was made of it, and can be named, pushed and run until then."""
+    store = yard.store
+    first = add(Image.scratch(), b"1", "/1", store=store)
+    second = add(first, b"2", "/2")
+    third = add(second.with_config(cmd=["x"]), b"3", "/3")
+    assert store.images() == ()
+    store.gc(untagged=True, cache=True)
+    for image in (first, second, third):
+        image.validate()
+    del first, second
+    gc.collect()
+    store.gc(untagged=True, cache=True)
+    third.validate()
+    changed = third.with_config(cmd=["y"])
+    del third, image
+    gc.collect()
+    store.gc(untagged=True, cache=True)
+    changed.validate()
+    assert store.tag(changed, "app:1").digest == changed.digest
+    del changed
+    gc.collect()
+    store.gc(untagged=True, cache=True)
+    store.get("app:1").validate()
+    assert [each.names for each in store.images()] == [("docker.io/library/app:1",)]
+    store.remove("app:1")
+    store.gc(cache=True)
+    assert list(store.blobs) == []
+    assert os.listdir(store.directory / "staging") == []
+
+
+def test_a_fork_does_not_let_go_of_what_its_parent_made(yard: Yard) -> None:
+    image = add(Image.scratch(), b"1", "/1", store=yard.store)
+    if (child := os.fork()) == 0:
+        try:
+            del image
+            gc.collect()
+        finally:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    yard.store.gc(untagged=True, cache=True)
     image.validate()
 
 

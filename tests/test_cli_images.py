@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sample_images import INDEX, MANIFEST, Sample, base, descriptor, image_of, index_of, layout_files, named, tar_of, write_directory
@@ -41,6 +45,7 @@ def store(tmp_path: Path) -> Store:
 def ck(store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Said:
     """Types a command line: its exit code and what it said."""
     monkeypatch.setenv("CONTAINERKIT_STORE", str(store.directory))
+    monkeypatch.setenv("CONTAINERKIT_ROOTFS", str(store.directory.parent / "roots"))
 
     def said(line: str) -> SimpleNamespace:
         capsys.readouterr()
@@ -57,6 +62,11 @@ def both(store: Store, ck: Said) -> Said:
     store.put(image_of(ONE), "app:1", "example.com/team/app:old")
     store.put(image_of(TWO), "app:2")
     return ck
+
+
+def unpacked(image: Image, layers: int | None = None) -> int:
+    """Bytes of the files in an image's first layers."""
+    return sum(entry.size for layer in image.layers[:layers] for entry in layer.entries())
 
 
 # Tables, sizes, times, templates --------------------------------------------------------------------------------
@@ -128,7 +138,7 @@ def test_a_field_that_is_not_there_says_which_are(text: str) -> None:
 
 def test_images_are_listed_as_docker_lists_them(both: Said) -> None:
     one, two = image_of(ONE).id.short, image_of(TWO).id.short
-    size = [human.size(image_of(sample).size) for sample in (ONE, TWO)]
+    size = [human.size(unpacked(image_of(sample))) for sample in (ONE, TWO)]
     assert both("images").lines == [
         "REPOSITORY             TAG       IMAGE ID       CREATED   SIZE",
         f"app                    1         {one}   N/A       {size[0]}",
@@ -199,11 +209,26 @@ def test_images_for_other_programs(both: Said) -> None:
     rows = [json.loads(line) for line in both("images --format json").lines]
     assert [row["Repository"] for row in rows] == ["app", "example.com/team/app", "app"]
     assert rows[0]["ID"] == image_of(ONE).id.short
-    assert rows[0]["Bytes"] == image_of(ONE).size
+    assert (rows[0]["Bytes"], rows[0]["CompressedBytes"]) == (unpacked(image_of(ONE)), image_of(ONE).size)
     assert both(r"images --format 'table {{.Repository}}\t{{.Tag}}\t{{.ID}}' app:2").lines == [
         "REPOSITORY   TAG       IMAGE ID",
         f"app          2         {image_of(TWO).id.short}",
     ]
+
+
+def test_sizes_are_of_what_is_unpacked_and_others_on_request(both: Said, store: Store) -> None:
+    image = store.put(image_of(Sample(tar_of({"zeros": bytes(5_000_000)}))), "zeros:1")
+    store.layers("zeros:1")
+    heading, line = both("images -s zeros").lines
+    assert re.split(r" {2,}", heading)[-3:] == ["SIZE", "COMPRESSED", "ON DISK"]
+    small = human.size(image.size)
+    assert re.split(r" {2,}", line)[-3:-1] == ["5MB", small]
+    assert both("images --format '{{.Size}} {{.CompressedSize}}' zeros").lines == [f"5MB {small}"]
+    assert 5_000_000 <= int(both("images --format {{.DiskBytes}} zeros").lines[0]) < 5_100_000
+    assert (store.directory / "sizes/sha256" / image.layers[0].digest.hex).read_text() == "5000000"
+    store.remove("zeros:1")
+    store.gc()
+    assert not (store.directory / "sizes/sha256" / image.layers[0].digest.hex).exists()
 
 
 def test_an_image_without_a_name(both: Said, store: Store) -> None:
@@ -268,8 +293,8 @@ def test_history(told: Said, store: Store) -> None:
     assert told("history -q told").lines == [store.get("told").id.short]
     assert told("image history -q --no-trunc told").lines == [store.get("told").id]
     row = json.loads(told("history --format json told").out)
-    assert row["Size"] == human.size(image_of(ONE).layers[0].size)
-    assert json.loads(told("history --human=false --format json told").out)["Size"] == str(image_of(ONE).layers[0].size)
+    assert row["Size"] == human.size(unpacked(image_of(ONE), 1))
+    assert json.loads(told("history --human=false --format json told").out)["Size"] == str(unpacked(image_of(ONE), 1))
 
 
 def test_history_cannot_drive_the_terminal(ck: Said, store: Store) -> None:
@@ -288,7 +313,7 @@ def test_inspect(both: Said) -> None:
     assert (found["Config"]["Cmd"], found["Config"]["Env"], found["Config"]["User"]) == (["one"], ["A=b"], "")
     assert found["RootFS"] == {"Type": "layers", "Layers": ONE.diff_ids}
     assert [layer["ChainID"] for layer in found["Layers"]] == list(image.chain_ids)
-    assert found["Size"] == image.size
+    assert (found["Size"], found["CompressedSize"]) == (unpacked(image), image.size)
 
 
 def test_inspect_in_short(both: Said) -> None:
@@ -542,18 +567,109 @@ def test_layers_and_who_shares_them(both: Said, store: Store) -> None:
     assert both("image ls-layers -q --no-trunc app:1").lines == ONE.diff_ids
 
 
+def kinds(told: Said) -> dict[str, dict[str, Any]]:
+    return {row["Type"]: row for row in map(json.loads, told("system df --format json").lines)}
+
+
 def test_what_the_store_takes(both: Said, store: Store) -> None:
-    heading, images, layers = both("system df").lines
+    heading, images, layers, *others = both("system df").lines
     assert re.split(r" {2,}", heading) == ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]
     assert re.split(r" {2,}", images)[:3] == ["Images", "2", "0"]
     assert re.split(r" {2,}", layers)[:2] == ["Unpacked layers", "0"]
+    assert [re.split(r" {2,}", each)[0] for each in others] == ["Build Cache", "Rootfs Cache", "Scratch"]
     with store.hold("app:1"):
-        rows = [json.loads(line) for line in both("system df --format json").lines]
-    assert [(row["TotalCount"], row["Active"]) for row in rows] == [(2, 1), (2, 2)]
-    assert rows[1]["Reclaimable"] == "0B"
+        images, layers = list(kinds(both).values())[:2]
+    assert [(row["TotalCount"], row["Active"]) for row in (images, layers)] == [(2, 1), (2, 2)]
+    assert layers["Reclaimable"] == "0B (0%)"
     store.remove("app:1")
-    rows = [json.loads(line) for line in both("system df --format json").lines]
-    assert [row["Reclaimable"][0] != "0" for row in rows] == [True, True], "what gc would remove"
+    images, layers = list(kinds(both).values())[:2]
+    assert [row["Reclaimable"][0] != "0" for row in (images, layers)] == [True, True], "what gc would remove"
+
+
+def test_what_builds_take_is_told_and_goes(both: Said, store: Store, tmp_path: Path) -> None:
+    """What was written down, the layers that only that leads to, and cache mounts, but for one that somebody uses."""
+    assert kinds(both)["Build Cache"]["Bytes"] == 0
+    (tmp_path / "Dockerfile").write_text("FROM app:1\nCOPY Dockerfile /\n")
+    both(f"build -t built {tmp_path}")
+    store.remove("built")
+    store.gc()
+    for name in ("used", "left"):
+        (store.directory / caches.DIRECTORY / name / caches.FILES).mkdir(parents=True)
+        (store.directory / caches.DIRECTORY / name / caches.FILES / "x").write_bytes(b"x" * 10_000)
+    fd = os.open(store.directory / caches.DIRECTORY / "used", os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        names = both("system df -v").out
+        assert "Build Cache space usage:" in names
+        assert [name in names for name in ("sha256:", "cache/", "mounts/used", "mounts/left")] == [True] * 4
+        row = kinds(both)["Build Cache"]
+        assert (row["Active"], row["TotalCount"] >= 4) == (1, True)
+        done = both("builder prune -f")
+        assert re.fullmatch(r"Total reclaimed space: [1-9].*", done.lines[-1])
+        assert [json.loads(line)["Name"] for line in both("system df -v --format json").lines if "Build" in line] == ["mounts/used"]
+    finally:
+        os.close(fd)
+    both("builder prune -f")
+    assert kinds(both)["Build Cache"]["Bytes"] == 0
+
+
+def test_roots_of_programs_are_told_and_go_when_nobody_has_them(both: Said, store: Store) -> None:
+    script = "import sys; from containerkit.rootfs import from_programs; print(from_programs(['cat']), flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        root = Path(other.stdout.readline().rstrip())
+        row = kinds(both)["Rootfs Cache"]
+        assert (row["TotalCount"], row["Active"], row["Bytes"] > 0, row["Reclaimable"]) == (1, 1, True, "0B (0%)")
+        both("system prune -f")
+        assert (root / "usr").is_dir()
+        other.kill()
+    assert kinds(both)["Rootfs Cache"]["Active"] == 0
+    both("image prune -f")
+    assert root.is_dir()
+    both("system prune -f")
+    assert kinds(both)["Rootfs Cache"]["TotalCount"] == 0
+    assert not root.exists()
+    assert [path.name for path in root.parent.iterdir()] == [".lock"]
+
+
+def test_scratch_of_the_living_and_the_dead(both: Said, store: Store) -> None:
+    """A killed program's lease, and its scratch directory."""
+    script = """
+import sys
+from containerkit.image.store import Store
+from containerkit.scratch import Scratch
+lease, scratch = Store(sys.argv[1]).leases.take(), Scratch("test", sys.argv[2])
+for path in (lease.place(), scratch.path / "x"):
+    path.write_bytes(b"x" * 10_000)
+print(lease.path, scratch.path, flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, "-c", script, str(store.directory), tempfile.gettempdir()]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        lease, scratch = other.stdout.readline().split()
+        rows = {row["Name"]: row for row in map(json.loads, both("system df -v --format json").lines)}
+        assert [(rows[path]["Active"], rows[path]["Bytes"] >= 10_000, rows[path]["Reclaimable"]) for path in (lease, scratch)] == [
+            ("yes", True, "0B")
+        ] * 2
+        other.kill()
+    rows = {row["Name"]: row for row in map(json.loads, both("system df -v --format json").lines)}
+    assert [rows[path]["Active"] for path in (lease, scratch)] == ["no", "no"]
+    both("gc")
+    rows = {row["Name"]: row for row in map(json.loads, both("system df -v --format json").lines)}
+    assert not {lease, scratch} & rows.keys()
+
+
+def test_damaged_blobs_that_were_put_aside_are_told_and_go(both: Said, store: Store) -> None:
+    Path(store.blobs.path(image_of(ONE).layers[0].digest)).write_bytes(b"damaged")
+    both("fsck --repair")
+    (aside,) = (store.directory / "damaged").iterdir()
+    assert aside.name in both("system df -v").out
+    store.put(image_of(ONE), "app:1")
+    both("image prune -f")
+    assert aside.exists()
+    both("system prune -f")
+    assert not aside.exists()
 
 
 def test_fsck(both: Said, store: Store) -> None:

@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from hypothesis import given
@@ -30,6 +31,17 @@ ME = Credentials("me", "secret")
         (r'Bearer realm="a \"b\" \\", scope="c:d:e,f"', [Challenge("bearer", {"realm": 'a "b" \\', "scope": "c:d:e,f"})]),
         ('Negotiate, Basic realm="x"', [Challenge("negotiate"), Challenge("basic", {"realm": "x"})]),
         ('Basic realm="x", Bearer realm="y"', [Challenge("basic", {"realm": "x"}), Challenge("bearer", {"realm": "y"})]),
+        ('Negotiate YII=, Bearer realm="x"', [Challenge("negotiate"), Challenge("bearer", {"realm": "x"})]),
+        ('Negotiate a.b~c, Bearer realm="x"', [Challenge("negotiate"), Challenge("bearer", {"realm": "x"})]),
+        ('NTLM TlRM+/==,, ,Basic realm="x"', [Challenge("ntlm"), Challenge("basic", {"realm": "x"})]),
+        ('Basic realm="x" Bearer realm="y"', [Challenge("basic", {"realm": "x"}), Challenge("bearer", {"realm": "y"})]),
+        ('Bearer realm="x" service="y"', [Challenge("bearer", {"realm": "x", "service": "y"})]),
+        ('Bearer realm = "x" ; service=y;', [Challenge("bearer", {"realm": "x", "service": "y"})]),
+        ("Bearer realm='https://a/t',service='b'", [Challenge("bearer", {"realm": "https://a/t", "service": "b"})]),
+        ('Bearer realm="x', [Challenge("bearer", {"realm": "x"})]),
+        ('Bearer error=, realm="x"', [Challenge("bearer", {"realm": "x"})]),
+        ('"?" Bearer realm="x"', [Challenge("bearer", {"realm": "x"})]),
+        ('a=b, Bearer realm="x"', [Challenge("bearer", {"realm": "x"})]),
         ("", []),
         ("=", []),
     ],
@@ -46,7 +58,18 @@ def test_any_challenge_is_read_to_some_end(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [" " * 60_000, "\t" * 60_000 + "=", "," * 60_000, 'Bearer a="' + "\\" * 60_000, "Bearer " + 'a = "b" ' * 7_000]
+    "text",
+    [
+        "a" + " " * 60_000 + "b",
+        "a " * 30_000,
+        'a="' * 20_000,
+        "a b=" * 15_000,
+        " " * 60_000,
+        "\t" * 60_000 + "=",
+        "," * 60_000,
+        'Bearer a="' + "\\" * 60_000,
+        "Bearer " + 'a = "b" ' * 7_000,
+    ],
 )
 def test_a_long_challenge_takes_no_long_time(text: str) -> None:
     started = time.monotonic()
@@ -184,17 +207,55 @@ def test_a_realm_that_is_nowhere(realm: str) -> None:
         registry.ping()
 
 
-def test_a_token_service_leads_nowhere() -> None:
-    """A redirect would take name and password along."""
+@pytest.mark.parametrize("auth", [ME, Credentials(identity_token="refresh")])
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_token_service_that_leads_elsewhere_takes_no_password_along(auth: Credentials, status: int) -> None:
+    with scripted(lambda request: Reply(body=b'{"token": "t"}')) as other:
+
+        def answer(request: Request) -> Reply:
+            if request.place == "/token":
+                return Reply(status, headers={"Location": f"http://{other.host}/elsewhere"})
+            return Reply() if "authorization" in request.headers else wants(f'Bearer realm="http://{script.host}/token"')
+
+        with scripted(answer) as script, client(script, auth) as registry:
+            if auth is ME:
+                registry.ping()
+            else:  # the form is the password
+                with pytest.raises(ProtocolError, match=str(status)):
+                    registry.ping()
+    assert other.asked() == (["GET /elsewhere"] if auth is ME else [])
+    assert not any("authorization" in each.headers or each.body for each in other.requests)
+
+
+@pytest.mark.parametrize("auth", [ME, Credentials(identity_token="refresh")])
+def test_a_token_service_may_lead_to_another_path_of_its_own(auth: Credentials) -> None:
+    def answer(request: Request) -> Reply:
+        if request.place == "/token":
+            return Reply(308, headers={"Location": "/elsewhere"})
+        if request.place == "/elsewhere":
+            known = "authorization" in request.headers or b"refresh" in request.body
+            return Reply(200 if known else 401, b'{"token": "t"}')
+        return Reply() if "authorization" in request.headers else wants(f'Bearer realm="http://{script.host}/token"')
+
+    with scripted(answer) as script, client(script, auth) as registry:
+        registry.ping()
+    assert "/elsewhere" in [each.place for each in script.requests]
+
+
+def test_a_token_service_that_knows_only_forms() -> None:
+    """Where it takes no GET, name and password go in a form, as OAuth2 has it."""
 
     def answer(request: Request) -> Reply:
         if request.place == "/token":
-            return Reply(307, headers={"Location": f"http://{script.host}/elsewhere"})
-        return wants(f'Bearer realm="http://{script.host}/token"')
+            if request.method == "GET":
+                return Reply(405)
+            form = parse_qs(request.body.decode())
+            assert (form["grant_type"], form["username"], form["password"]) == (["password"], ["me"], ["secret"])
+            return Reply(body=b'{"access_token": "t"}')
+        return Reply() if "authorization" in request.headers else wants(f'Bearer realm="http://{script.host}/token",service="s"')
 
-    with scripted(answer) as script, client(script) as registry, pytest.raises(ProtocolError, match="307"):
+    with scripted(answer) as script, client(script) as registry:
         registry.ping()
-    assert "GET /elsewhere" not in script.asked()
 
 
 def test_secrets_are_not_shown() -> None:

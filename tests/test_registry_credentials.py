@@ -94,6 +94,45 @@ def test_the_longest_key_counts(home: Path) -> None:
     assert not Keyring().find("a.com")
 
 
+@pytest.mark.parametrize(
+    "key",
+    ["a.com:5000/", "https://a.com:5000", "http://a.com:5000/v1/", "https://a.com:5000/v2/", "a.com:5000/v1/", "a.com:5000/v2",
+     "A.COM:5000", "HTTPS://A.com:5000/"],
+)  # fmt: skip
+def test_spellings_of_a_key(home: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    write(home / ".docker/config.json", auths={key: auth("me", "1")})
+    assert Keyring().find("a.com:5000", "team/app") == Credentials("me", "1")
+    assert not Keyring().find("a.com", "team/app")
+    assert logout("a.com:5000")
+    kept = helper(home, monkeypatch)
+    (kept / "a.com:5000").write_text('{"Username":"me","Secret":"from helper"}')
+    write(home / ".docker/config.json", credHelpers={key: "test"})
+    assert Keyring().find("a.com:5000", "team/app") == Credentials("me", "from helper")
+
+
+@pytest.mark.parametrize("key", ["docker.io", "https://index.docker.io/v1/", "https://index.docker.io/v1", "index.docker.io/v1/"])
+def test_a_helper_for_docker_hub(home: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    kept = helper(home, monkeypatch)
+    (kept / "https:__index.docker.io_v1_").write_text('{"Username":"hub","Secret":"h"}')
+    write(home / ".docker/config.json", credHelpers={key: "test"})
+    assert Keyring().find("docker.io", "library/x") == Credentials("hub", "h")
+
+
+def test_the_plain_spelling_of_a_key_counts(home: Path) -> None:
+    write(home / ".docker/config.json", auths={"https://a.com/v1/": auth("old", "1"), "a.com": auth("new", "2")})
+    assert Keyring().find("a.com").username == "new"
+    write(home / ".docker/config.json", auths={"a.com/team/": auth("team", "1"), "*.com": auth("star", "2")})
+    assert Keyring().find("a.com", "team/x").username == "team"
+    assert not Keyring().find("a.com", "other"), "no wildcards, as in docker and podman"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_base64_may_have_line_breaks(home: Path, end: str) -> None:
+    entry = {"auth": end.join([auth("me", "secret")["auth"][:5], auth("me", "secret")["auth"][5:], ""])}
+    write(home / ".docker/config.json", auths={"a.com": entry})
+    assert Keyring().find("a.com") == Credentials("me", "secret")
+
+
 def test_kinds_of_entries(home: Path) -> None:
     entries = {
         "a.com": {"username": "me", "password": "pa:ss"},

@@ -3,7 +3,8 @@
     image = add(Image.scratch(), "rootfs", "/")
     image = run(image, ["sh", "-c", "echo $NAME > /made"], env={"NAME": "x"})
 
-What comes out is in a store, where nobody collects it before somebody calls it garbage: give it a name with `Store.tag`.
+What comes out is in a store without a name, and held there for as long as the value lives, or another image that was made of it: give
+it a name with `Store.tag(image, "app:1")`, push it, save it, or it goes with the next `gc` after the program.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ def _done(
         after = reported(lambda: perform(works, step, before, reporter), step, reporter)
         digests.save()
         config = image.config.with_(history=after.config.history, created=after.created or now())
-        return store.put(Image.of(config, after.layers, like=image.manifest))
+        return store.keep(Image.of(config, after.layers, like=image.manifest))
 
 
 def _tree(opened: ExitStack, workshop: Workshop, origin: Image | Path | None) -> tuple[Tree, bool]:

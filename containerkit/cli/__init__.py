@@ -65,8 +65,8 @@ GROUPS = {
         "prune": ("care.builder-prune", "forget it, so that everything is built anew"), "build": IMAGE["build"],
     }),
     "system": ("the store", {
-        "df": ("care", "what the store takes on disk"),
-        "prune": ("care.system-prune", "remove images without a name, and what builds remember"),
+        "df": ("care", "what all of it takes on disk"),
+        "prune": ("care.system-prune", "remove images without a name, what builds remember, and roots that nobody uses"),
     }),
 }  # fmt: skip
 ALIASES = {"ls": ["list"], "rm": ["remove"]}

@@ -8,14 +8,15 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from .. import changes
-from . import human, table
+from .. import _tree, scratch
+from . import human, space, table
 from .parser import Parser, store_of
 
 if TYPE_CHECKING:
     from ..image.store import Store
 
 COLUMNS = {"Type": "TYPE", "TotalCount": "TOTAL", "Active": "ACTIVE", "Size": "SIZE", "Reclaimable": "RECLAIMABLE"}
+ITEMS = {"Name": "NAME", "Size": "SIZE", "Active": "ACTIVE", "Reclaimable": "RECLAIMABLE"}
 
 
 def _declare_gc(parser: Parser) -> None:
@@ -31,8 +32,10 @@ def _declare_gc(parser: Parser) -> None:
 def _gc(options: argparse.Namespace) -> int:
     store = store_of(options)
     found = store.gc(untagged=options.untagged, named=options.all, cache=options.cache, dry_run=options.dry_run)
-    if options.cache and not options.dry_run:
-        _prune_mounts(store)
+    if not options.dry_run:
+        scratch.sweep()
+        if options.cache:
+            _prune_mounts(store)
     if options.format:
         print(json.dumps({"Images": found.images, "Blobs": found.blobs, "Layers": found.layers, "Bytes": found.bytes}))
     else:
@@ -41,11 +44,11 @@ def _gc(options: argparse.Namespace) -> int:
     return 0
 
 
-def _declare_prune(parser: Parser, *, images: bool = True, cache: bool = False) -> None:
+def _declare_prune(parser: Parser, *, images: bool = True, cache: bool = False, system: bool = False) -> None:
     parser.takes_store()
     parser.flag("-a", "--all", help="also images with names that no container runs from" if images else "accepted: all of it goes anyway")
     parser.flag("-f", "--force", help="do not ask")
-    parser.set_defaults(verb=_prune, images=images, cache=cache)
+    parser.set_defaults(verb=_prune, images=images, cache=cache, system=system)
 
 
 def _prune(options: argparse.Namespace) -> int:
@@ -53,15 +56,21 @@ def _prune(options: argparse.Namespace) -> int:
         return 0
     store = store_of(options)
     before = {each.digest: each.familiar for each in store.images()}
+    taken = space.total(store) if options.cache else 0
     found = store.gc(untagged=options.images, named=options.images and options.all, cache=options.cache)
+    scratch.sweep()
     if options.cache:
         _prune_mounts(store)
+    if options.system:
+        _tree.prune_roots()
+        space.forget_damaged(store)
     if found.images:
         print("Deleted Images:")
         for digest in found.images:
             print("".join(f"untagged: {name}\n" for name in before.get(digest, ())) + f"deleted: {digest}")
         print()
-    print(f"Total reclaimed space: {human.size(found.bytes)}")
+    freed = max(0, taken - space.total(store)) if options.cache else found.bytes
+    print(f"Total reclaimed space: {human.size(freed)}")
     return 0
 
 
@@ -74,7 +83,8 @@ def _prune_mounts(store: Store) -> None:
 
 def _what(options: argparse.Namespace) -> str:
     images = "all images that no container runs from" if options.all else "all images without a name"
-    return " and ".join([images] * options.images + ["all that builds remember"] * options.cache)
+    roots = "the cached roots of programs that nobody uses, and the damaged blobs that fsck put aside"
+    return ", ".join([images] * options.images + ["all that builds remember"] * options.cache + [roots] * options.system)
 
 
 def _agreed(question: str) -> bool:
@@ -89,23 +99,21 @@ def _agreed(question: str) -> bool:
 def _declare_df(parser: Parser) -> None:
     parser.takes_store()
     parser.takes_format()
+    parser.flag("-v", "--verbose", help="each thing, and what it takes")
     parser.set_defaults(verb=_df)
 
 
 def _df(options: argparse.Namespace) -> int:
-    store = store_of(options)
-    usage, held, images = store.usage(), store.leases.pinned(), store.images()
-    share = 100 * usage.reclaimable // usage.blob_bytes if usage.blob_bytes else 0
-    stale = sum(changes.usage(store.trees.path(chain)).bytes for chain in store.gc(dry_run=True).layers)
-    rows = [
-        ("Images", len(images), sum(each.digest in held for each in images), usage.blob_bytes, usage.reclaimable, f" ({share}%)"),
-        ("Unpacked layers", usage.layers, sum(chain in held for chain in store.trees), usage.layer_bytes, stale, ""),
-    ]
-    shown = [
-        {"Type": kind, "TotalCount": total, "Active": active, "Size": human.size(size), "Bytes": size,
-         "Reclaimable": human.size(free) + more} for kind, total, active, size, free, more in rows
-    ]  # fmt: skip
-    table.show(shown, COLUMNS, options.format)
+    kinds = space.kinds(store_of(options))
+    if options.verbose and not options.format:
+        for kind in kinds:
+            print(f"{kind.name} space usage:\n")
+            table.show([item.row() for item in kind.items], ITEMS)
+            print()
+    elif options.verbose:
+        table.show([{"Type": kind.name, **item.row()} for kind in kinds for item in kind.items], {"Type": "TYPE", **ITEMS}, options.format)
+    else:
+        table.show([kind.row() for kind in kinds], COLUMNS, options.format)
     return 0
 
 
@@ -129,6 +137,6 @@ def _fsck(options: argparse.Namespace) -> int:
 
 
 VERBS = {
-    "gc": _declare_gc, "image-prune": _declare_prune, "system-prune": functools.partial(_declare_prune, cache=True),
+    "gc": _declare_gc, "image-prune": _declare_prune, "system-prune": functools.partial(_declare_prune, cache=True, system=True),
     "builder-prune": functools.partial(_declare_prune, images=False, cache=True), "df": _declare_df, "fsck": _declare_fsck,
 }  # fmt: skip

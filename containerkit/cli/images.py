@@ -20,6 +20,7 @@ from .template import Template
 
 COLUMNS = {"Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "Platform": "PLATFORM", "ID": "IMAGE ID"}
 COLUMNS |= {"CreatedSince": "CREATED", "Size": "SIZE"}
+SIZES = {"CompressedSize": "COMPRESSED", "DiskSize": "ON DISK"}
 HISTORY = {"ID": "IMAGE", "CreatedSince": "CREATED", "CreatedBy": "CREATED BY", "Size": "SIZE", "Comment": "COMMENT"}
 LAYERS = {"Layer": "LAYER", "DiffID": "DIFF ID", "ChainID": "CHAIN ID", "Size": "SIZE", "Unpacked": "UNPACKED", "Images": "IMAGES"}
 WIDEST = 45  # characters of an instruction, as in docker
@@ -35,6 +36,7 @@ def _declare_images(parser: Parser) -> None:
     parser.flag("-q", "--quiet", help="ids only")
     parser.flag("--digests", help="with the digests of the manifests")
     parser.flag("--no-trunc", help="ids in full")
+    parser.flag("-s", "--size", help="with the sizes of the compressed layers, and of all of it on disk")
     parser.add_argument(
         "-f", "--filter", action="append", default=[], metavar="NAME=VALUE", help="reference, dangling, label, before, since"
     )
@@ -44,13 +46,16 @@ def _declare_images(parser: Parser) -> None:
 
 def _images(options: argparse.Namespace) -> int:
     store = store_of(options)
-    found = rows(store, listed(store, platforms=options.all), pattern=options.pattern, filters=options.filter, full=options.no_trunc)
+    sizes = options.size or ".Disk" in (options.format or "")
+    images = listed(store, platforms=options.all)
+    found = rows(store, images, pattern=options.pattern, filters=options.filter, full=options.no_trunc, sizes=sizes)
     if options.quiet and not options.format:
         print("".join(f"{row['ID']}\n" for row in found), end="")
         return 0
     hidden = set() if options.digests else {"Digest"}
     hidden |= set() if options.all else {"Platform"}
-    table.show(found, {field: title for field, title in COLUMNS.items() if field not in hidden}, options.format)
+    columns = {field: title for field, title in COLUMNS.items() if field not in hidden}
+    table.show(found, columns | (SIZES if options.size else {}), options.format)
     return 0
 
 
@@ -69,8 +74,8 @@ def _declare_history(parser: Parser) -> None:
 
 
 def _history(options: argparse.Namespace) -> int:
-    image = store_of(options).get(options.image, options.platform)
-    found = list(_entries(image, options))
+    store = store_of(options)
+    found = list(_entries(store, store.get(options.image, options.platform), options))
     if options.quiet and not options.format:
         print("\n".join(row["ID"] for row in found))
     else:
@@ -79,11 +84,11 @@ def _history(options: argparse.Namespace) -> int:
     return 0
 
 
-def _entries(image: Image, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def _entries(store: Store, image: Image, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The newest first; what made no layer is 0 bytes."""
-    layers = image.manifest.layers
+    layers = image.layers
     for number, (entry, place) in enumerate(reversed(matched(image.history, len(layers)))):
-        size, words = 0 if place is None else layers[place].size, " ".join(entry.created_by.split())
+        size, words = 0 if place is None else store.sizes.of(layers[place]), " ".join(entry.created_by.split())
         yield {
             "ID": "<missing>" if number else shorten(options.no_trunc)(image.id),
             "CreatedSince": human.ago(entry.created) if options.human else entry.created, "CreatedAt": entry.created,
@@ -128,7 +133,8 @@ def _inspected(store: Store, name: str, options: argparse.Namespace) -> object:
         with store.blobs.open(entry) as file:
             return file.read()
     names = next((each.names for each in store.images() if each.digest == entry.digest), ())
-    return document(store.get(name, options.platform), entry, names)
+    image = store.get(name, options.platform)
+    return document(image, entry, names, store.size(image))
 
 
 # tag and rmi ----------------------------------------------------------------------------------------------------

@@ -10,11 +10,12 @@ from ..image import Descriptor, Image, Reference
 __all__ = ["document"]
 
 
-def document(image: Image, entry: Descriptor, names: Iterable[str]) -> dict[str, Any]:
+def document(image: Image, entry: Descriptor, names: Iterable[str], size: int) -> dict[str, Any]:
     """One image as JSON values.
 
     :param entry: what the store has: the image's own descriptor, or that of the index it is in
     :param names: in full
+    :param size: bytes of the files in its layers
     """
     references = [Reference.parse(name) for name in names]
     tagged = [reference.familiar for reference in references if reference.tag]
@@ -22,7 +23,7 @@ def document(image: Image, entry: Descriptor, names: Iterable[str]) -> dict[str,
     return {
         "Id": str(image.id), "RepoTags": tagged, "RepoDigests": list(exact), "Created": image.config.created,
         "Author": image.config.author, "Architecture": image.platform.architecture, "Variant": image.platform.variant,
-        "Os": image.platform.os, "Size": image.size, "Config": _config(image),
+        "Os": image.platform.os, "Size": size, "CompressedSize": image.size, "Config": _config(image),
         "RootFS": {"Type": "layers", "Layers": [str(diff_id) for diff_id in image.config.diff_ids]},
         "Digest": str(image.digest), "MediaType": image.media_type, "Annotations": dict(image.annotations),
         "Index": None if entry.digest == image.digest else str(entry.digest), "Layers": _layers(image),

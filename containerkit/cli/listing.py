@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from ..errors import ImageError
@@ -13,6 +14,7 @@ from ..image import Image, Index, Reference, media
 from ..image.digest import Digest
 from ..image.store import Store, Stored
 from . import human
+from .space import on_disk
 
 __all__ = ["NONE", "Listed", "listed", "rows", "shorten"]
 
@@ -28,6 +30,7 @@ class Listed:
 
     stored: Stored
     image: Image | None
+    store: Store
 
     @cached_property
     def id(self) -> Digest:
@@ -38,16 +41,33 @@ class Listed:
     def created(self) -> str:
         return self.image.config.created if self.image else ""
 
-    @property
+    @cached_property
     def size(self) -> int:
+        """Bytes of the files in the layers."""
+        return self.store.size(self.image) if self.image else 0
+
+    @property
+    def compressed(self) -> int:
         """Bytes of the layers as they are stored."""
         return self.image.size if self.image else 0
 
-    def rows(self, shorten: Callable[[Digest], str]) -> Iterator[dict[str, Any]]:
-        """A row for each name; one where it has none."""
+    @property
+    def disk(self) -> int:
+        """Bytes that its blobs and its unpacked layers take on disk; what others share is counted too."""
+        if not self.image:
+            return 0
+        blobs = {self.image.digest, self.image.id, *(each.digest for each in self.image.manifest.layers)}
+        trees = () if self.image.manifest.is_artifact else self.image.chain_ids
+        paths = [*(Path(self.store.blobs.path(digest)) for digest in blobs), *map(self.store.trees.place, set(trees))]
+        return sum(on_disk(path) for path in paths if path.exists())
+
+    def rows(self, shorten: Callable[[Digest], str], *, sizes: bool = False) -> Iterator[dict[str, Any]]:
+        """A row for each name; one where it has none.  :param sizes: also what it takes compressed, and on disk"""
         about = {
             "ID": shorten(self.id), "Digest": str(self.stored.digest), "CreatedSince": human.ago(self.created),
             "CreatedAt": human.local(self.created), "Size": human.size(self.size), "Bytes": self.size,
+            "CompressedSize": human.size(self.compressed), "CompressedBytes": self.compressed,
+            **({"DiskSize": human.size(disk := self.disk), "DiskBytes": disk} if sizes else {}),
             "Platform": str(self.image.platform) if self.image and not self.image.manifest.is_artifact else "",
         }  # fmt: skip
         for name in self.stored.names or ("",):
@@ -82,12 +102,12 @@ def _called(stored: Stored) -> str:
 
 def _one(store: Store, stored: Stored) -> Listed:
     if media.kind(stored.descriptor.media_type) != "index":
-        return Listed(stored, Image.load(store.blobs, stored.descriptor))
+        return Listed(stored, Image.load(store.blobs, stored.descriptor), store)
     try:
-        return Listed(stored, store.get(stored.digest))
+        return Listed(stored, store.get(stored.digest), store)
     except LookupError:  # nothing in it is for this machine
         Index.load(store.blobs, stored.descriptor)
-        return Listed(stored, None)
+        return Listed(stored, None, store)
 
 
 def _all(store: Store, stored: Stored) -> list[Listed]:
@@ -95,13 +115,15 @@ def _all(store: Store, stored: Stored) -> list[Listed]:
         return [_one(store, stored)]
     here = [d for d in Index.load(store.blobs, stored.descriptor).leaves() if store.blobs.has(d.digest)]
     images = [Image.load(store.blobs, each) for each in here]
-    return [Listed(stored, image) for image in images if not image.manifest.is_artifact] or [Listed(stored, None)]
+    return [Listed(stored, image, store) for image in images if not image.manifest.is_artifact] or [Listed(stored, None, store)]
 
 
 # Filters --------------------------------------------------------------------------------------------------------
 
 
-def rows(store: Store, found: Iterable[Listed], *, pattern: str, filters: Iterable[str], full: bool) -> list[dict[str, Any]]:
+def rows(
+    store: Store, found: Iterable[Listed], *, pattern: str, filters: Iterable[str], full: bool, sizes: bool = False
+) -> list[dict[str, Any]]:
     """The rows that are asked for.
 
     :param pattern: a repository, or one with a tag; ``*`` stands for a part of a path; "" for all
@@ -118,7 +140,12 @@ def rows(store: Store, found: Iterable[Listed], *, pattern: str, filters: Iterab
         else:
             raise ImageError(f"no filter {name!r}: there are reference, {', '.join(sorted(_FILTERS))}")
     kept = (each for each in found if all(test(each) for test in tests))
-    return [row for each in kept for row in each.rows(shorten(full)) if all(matches(row, each_pattern) for each_pattern in patterns)]
+    return [
+        row
+        for each in kept
+        for row in each.rows(shorten(full), sizes=sizes)
+        if all(matches(row, each_pattern) for each_pattern in patterns)
+    ]
 
 
 def matches(row: Mapping[str, Any], pattern: str) -> bool:

@@ -121,14 +121,8 @@ def _push_one(store: Store, name: str, place: Reference, known: Registries, opti
     if not options.quiet:
         print(f"The push refers to repository [{place.name}]")
     with transfer("push", quiet=options.quiet) as progress:
-        done = push(image, place, progress=progress, registries=known, mount_from=_neighbours(store, place))
+        done = push(image, place, progress=progress, registries=known)
     print(place if options.quiet else f"{place.tag}: digest: {done.digest} size: {done.size}")
-
-
-def _neighbours(store: Store, place: Reference) -> list[str]:
-    """Other repositories of the same registry that the store has names in: what it pulled from there need not be sent again."""
-    names = (Reference.parse(name) for each in store.images() for name in each.names)
-    return list(dict.fromkeys(name.repository for name in names if name.registry == place.registry and name.repository != place.repository))
 
 
 # login and logout -----------------------------------------------------------------------------------------------

@@ -60,7 +60,9 @@ def collect(store: Store, lease: Lease, *, untagged: bool, named: bool, cache: b
         garbage = [d for d in store.blobs if d not in wanted]
         unpacked = layers | pinned
         stale = [d for d in store.trees if d not in unpacked]
-        paths = [*(Path(store.blobs.path(d)) for d in garbage), *map(store.trees.place, stale), *_left(store)]
+        kept_blobs = {*store.blobs, *pinned} - set(garbage)
+        noted = [*store.origins.stale(kept_blobs), *store.sizes.stale(kept_blobs)]
+        paths = [*(Path(store.blobs.path(d)) for d in garbage), *map(store.trees.place, stale), *_left(store), *noted]
         size = sum(os.stat(store.blobs.path(d)).st_size for d in garbage)
         for path in [] if dry_run else [*(_remembered(store.directory) if cache else ()), *paths]:  # what knows of a blob goes first
             with contextlib.suppress(FileNotFoundError):  # a build forgot it, or its owner took it

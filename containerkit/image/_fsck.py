@@ -1,9 +1,14 @@
-"""Looking through a store: is everything there, and is it what it is called?"""
+"""Looking through a store: is everything there, and is it what it is called?
+
+Others forget, collect and add meanwhile.  So everything is looked at twice where it seems wrong: first without holding up anybody,
+then while nothing is collected (the lock `content`, as `Store.gc` has it alone).  Only what is wrong both times is told.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +17,7 @@ from typing import TYPE_CHECKING
 from ._collect import chains_of
 from ._content import reach
 from ._disk import locked
+from ._root import opened
 from ._trees import difference
 from .blobs import PART, FileBlobs, is_abandoned
 from .descriptor import Descriptor
@@ -53,15 +59,36 @@ def problems(store: Store, lease: Lease, *, repair: bool, layers: bool) -> Itera
         yield from _layers(store, lease, repair)
 
 
+@contextlib.contextmanager
+def _kept(store: Store, *, alone: bool = False) -> Iterator[None]:
+    """Nothing is collected meanwhile.  :param alone: nor is anything newly relied on"""
+    with locked(store.directory / "locks" / "content", shared=not alone):
+        yield
+
+
 # Blobs ----------------------------------------------------------------------------------------------------------
 
 
 def _blobs(store: Store, lease: Lease, repair: bool) -> Iterator[Problem]:
     for path in sorted((store.directory / "blobs").glob("*/*")):
-        with contextlib.suppress(FileNotFoundError):  # collected meanwhile
-            if detail := _wrong(path):
-                digest = f"{path.parent.name}:{path.name}"
-                yield Problem("blob", digest, detail, _put_aside(store, lease, path, digest) if repair else "")
+        if not _looks_wrong(path):
+            continue
+        digest = f"{path.parent.name}:{path.name}"
+        with _kept(store, alone=repair):
+            detail = _looks_wrong(path)
+            repaired = _put_aside(store, lease, path, digest) if detail and repair else ""
+        if detail:
+            yield Problem("blob", digest, detail, repaired)
+
+
+def _looks_wrong(path: Path) -> str:
+    """What is wrong with a blob; "" also where it has been collected."""
+    try:
+        return _wrong(path)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
 
 
 def _wrong(path: Path) -> str:
@@ -71,10 +98,10 @@ def _wrong(path: Path) -> str:
         digest = Digest(f"{path.parent.name}:{path.name}")
     except ImageError:
         return "its name is no digest"
-    if path.is_symlink() or not path.is_file():
+    if not stat.S_ISREG(os.lstat(path).st_mode):
         return "it is not a file"
     hasher = digest.hasher()
-    with open(path, "rb", buffering=0) as file:
+    with opened(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)) as fd, open(fd, "rb", 0, closefd=False) as file:
         while data := file.read(CHUNK):
             hasher.update(data)
     found = Digest.finish(hasher)
@@ -82,14 +109,13 @@ def _wrong(path: Path) -> str:
 
 
 def _put_aside(store: Store, lease: Lease, path: Path, digest: str) -> str:
-    """Moved, not removed: it may be all that is left.  Not while somebody relies on it."""
-    with locked(store.directory / "locks" / "content"):
-        if digest in store.leases.pinned():
-            return ""
-        aside = store.directory / "damaged"
-        aside.mkdir(mode=0o700, exist_ok=True)
-        os.rename(path, aside / f"{path.name}-{lease.path.name}")
-        return "moved to damaged; put or pull the image again"
+    """Moved, not removed: it may be all that is left.  Not while somebody relies on it, or is about to write it anew."""
+    if digest in store.leases.pinned():
+        return ""
+    aside = store.directory / "damaged"
+    aside.mkdir(mode=0o700, exist_ok=True)
+    os.rename(path, aside / f"{path.name}-{lease.path.name}")
+    return "moved to damaged; put or pull the image again"
 
 
 # Images ---------------------------------------------------------------------------------------------------------
@@ -102,8 +128,9 @@ def _images(store: Store) -> Iterator[Problem]:
         yield Problem("index", "index.json", str(error))
         return
     for entry in entries:
-        found = list(_image(store.blobs, entry))
-        if found and entry in store.catalogue.read():
+        if any(_image(store.blobs, entry)):
+            with _kept(store):
+                found = list(_image(store.blobs, entry)) if entry in store.catalogue.read() else []
             yield from found
 
 
@@ -124,12 +151,19 @@ def _image(blobs: FileBlobs, entry: Descriptor) -> Iterator[Problem]:
 
 def _layers(store: Store, lease: Lease, repair: bool) -> Iterator[Problem]:
     for path in store.trees.strangers():
-        yield Problem("layer", path.name, "its name is no digest", _remove(store, lease, path, "") if repair else "")
+        with _kept(store, alone=repair):
+            repaired = _remove(store, lease, path, "") if repair else ""
+        yield Problem("layer", path.name, "its name is no digest", repaired)
     below = _below(store)
     for chain in store.trees:
-        place = store.trees.place(chain)
-        if (detail := _wrong_layer(store, lease, chain, below.get(chain))) and place.is_dir():
-            yield Problem("layer", chain, detail, _remove(store, lease, place, chain) if repair else "")
+        if not _wrong_layer(store, lease, chain, below.get(chain)):
+            continue
+        with _kept(store, alone=repair):
+            place = store.trees.place(chain)
+            detail = _wrong_layer(store, lease, chain, _below(store).get(chain)) if place.is_dir() else ""
+            repaired = _remove(store, lease, place, chain) if detail and repair else ""
+        if detail:
+            yield Problem("layer", chain, detail, repaired)
 
 
 def _below(store: Store) -> dict[Digest, tuple[Digest, ...]]:
@@ -158,9 +192,7 @@ def _wrong_layer(store: Store, lease: Lease, chain: Digest, below: Sequence[Dige
 
 def _remove(store: Store, lease: Lease, path: Path, chain: str) -> str:
     """It is unpacked again when it is wanted.  Not while somebody has it mounted, or is about to."""
-    with locked(store.directory / "locks" / "content"):
-        if chain in store.leases.pinned():
-            return ""
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(path, lease.place())
-        return "removed; it is unpacked again when it is wanted"
+    if chain in store.leases.pinned():
+        return ""
+    os.rename(path, lease.place())
+    return "removed; it is unpacked again when it is wanted"

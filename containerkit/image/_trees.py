@@ -163,19 +163,22 @@ class Trees:
 
     def __iter__(self) -> Iterator[Digest]:
         """The chains that are there.  What has another name is passed over: see `strangers`."""
-        for path in self._all():
-            try:
-                yield Digest(f"{path.parent.name}:{path.name}")
-            except ImageError:
-                continue
+        return (chain for path in self._all() if (chain := _chain(path)))
 
     def strangers(self) -> Iterator[Path]:
         """What is among the layers and is none."""
-        known = {self.place(chain) for chain in self}
-        return (path for path in self._all() if path not in known)
+        return (path for path in self._all() if not _chain(path))
 
     def _all(self) -> list[Path]:
         return sorted((self.root / "layers").glob("*/*"))
+
+
+def _chain(path: Path) -> Digest | None:
+    """The chain that an unpacked layer is called by."""
+    try:
+        return Digest(f"{path.parent.name}:{path.name}")
+    except ImageError:
+        return None
 
 
 def difference(one: Path, other: Path) -> str:

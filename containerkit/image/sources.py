@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from ._origins import note_origin, origins_of
 from .blobs import Blobs, is_local
 from .descriptor import Descriptor
 from .digest import Digest
 from .errors import Missing
+from .reference import Reference
 
 __all__ = ["Sources"]
 
@@ -32,12 +34,28 @@ class Sources:
     def has(self, digest: Digest, /) -> bool:
         return self._place(digest) is not None
 
+    @property
+    def places(self) -> tuple[Blobs, ...]:
+        """All of them, each once."""
+        return tuple({id(each): each for each in (*self._known.values(), *self._others)}.values())
+
     def is_local(self, digest: Digest, /) -> bool:
         """Whether `open` would ask no other machine."""
         if digest in self._known:
             return is_local(self._known[digest], digest)
         near = itertools.takewhile(lambda blobs: hasattr(blobs, "is_local"), self._others)
         return any(is_local(blobs, digest) for blobs in near)
+
+    def origins(self, digest: Digest, /) -> tuple[Reference, ...]:
+        """Repositories that have a blob, as far as these places say without asking any registry."""
+        places = [self._known[digest]] if digest in self._known else self._others
+        return tuple(dict.fromkeys(found for blobs in places for found in origins_of(blobs, digest)))
+
+    def note(self, digests: Iterable[Digest], place: Reference, /) -> None:
+        """Notes that a repository has these blobs, in those of these places that keep such notes."""
+        for digest in digests:
+            for blobs in [self._known[digest]] if digest in self._known else self._others:
+                note_origin(blobs, [digest], place)
 
     def _place(self, digest: Digest) -> Blobs | None:
         if digest in self._known:

@@ -11,6 +11,8 @@ On disk it is an OCI image layout, which other programs can read, with the unpac
     oci-layout  index.json          the names
     blobs/sha256/HEX                manifests, configs, layers as they came
     layers/sha256/HEX/diff          a layer unpacked, by its chain id, in overlay form
+    sizes/sha256/HEX                how large a layer is once it is unpacked
+    origins/sha256/HEX              the repositories that a blob came from, or went to
     staging/  locks/  damaged/      what is on the way; who may change what; what `fsck` found
 
 Nothing has its name before it is whole and on disk, and a name is written last; so whatever is killed at whatever moment,
@@ -35,9 +37,12 @@ from ._disk import locked, write_whole
 from ._fsck import Problem, problems
 from ._leases import Lease, Leases
 from ._names import Names, drop, full_name, give, take
+from ._origins import Origins
 from ._owners import Owners
 from ._search import search
 from ._session import Session
+from ._sizes import Sizes
+from ._stored import HeldBlobs, StoreBlobs
 from ._trees import Trees
 from .blobs import Blobs, FileBlobs
 from .descriptor import Descriptor, Platform
@@ -53,6 +58,7 @@ from .layout import INDEX_JSON, OCI_LAYOUT, index_of, marker
 from .limits import Limits
 from .reference import Reference
 from .source import Source, name_of
+from .sources import Sources
 
 __all__ = ["Collected", "Problem", "Session", "Store", "Stored", "Usage", "default_directory"]
 
@@ -129,13 +135,21 @@ class Store(Source):
     ) -> None:  # fmt: skip
         self.directory = Path(checks.path(directory, "a store's directory")).absolute() if directory else default_directory()
         xattrs, ids = self._make(xattrs, ids)
-        self.blobs: FileBlobs = FileBlobs(self.directory)
+        self.blobs: StoreBlobs = StoreBlobs(self)
+        self.origins, self.sizes = Origins(self.directory), Sizes(self.directory)
         self.catalogue, self.leases = Names(self.directory), Leases(self.directory)
         self.trees = Trees(self.directory, xattrs, ids, tuple(skip), limits)
 
     @classmethod
     def of(cls, blobs: Blobs, xattrs: str | None = None) -> Store | None:
-        """The store that these blobs are in; None where they are elsewhere.  :raises Unsupported: it has other attributes"""
+        """The store that these blobs are in, with the limits it was opened with; None where they are elsewhere.
+
+        :raises Unsupported: it has other attributes
+        """
+        if isinstance(blobs, StoreBlobs) and xattrs in (None, blobs.store.trees.xattrs):
+            return blobs.store
+        if isinstance(blobs, Sources):
+            return next((found for each in blobs.places if (found := cls.of(each, xattrs))), None)
         inside = isinstance(blobs, FileBlobs) and os.path.exists(os.path.join(blobs.directory, "store.json"))
         return cls(blobs.directory, xattrs=xattrs) if inside and isinstance(blobs, FileBlobs) else None
 
@@ -196,11 +210,13 @@ class Store(Source):
         """The index of a name.  :raises Missing: there is none;  :raises ImageError: it is the name of one image"""
         return Index.load(self.blobs, self.find(reference))
 
-    def tag(self, reference: str | Reference, *names: str | Reference) -> Descriptor:
-        """Gives what `reference` means more names.  What had one of them before keeps its others, or stays without one.
+    def tag(self, reference: str | Reference | Image, *names: str | Reference) -> Descriptor:
+        """Gives an image, or what `reference` means, more names.  What had one of them before keeps its others, or stays without one.
 
         :raises Missing: there is no such thing;  :raises InvalidReference: not a name
         """
+        if isinstance(reference, Image):
+            return self.put(reference, *names).descriptor
         full = [full_name(name) for name in names]
         with self.catalogue.change() as entries:
             found = search(entries, self.blobs, str(reference))
@@ -232,6 +248,26 @@ class Store(Source):
         """
         entry = self.add(image.descriptor, image.blobs, *names)
         return Image.load(self.blobs, entry) if isinstance(image, Image) else Index.load(self.blobs, entry)
+
+    def keep(self, image: Image) -> Image:
+        """Keeps an image without a name, for as long as the value that is returned lives, or one that was made of it.
+
+        Nothing lists it.  Give it a name with `put` or `tag`, or `gc` removes it once nobody has it any more.
+
+        :raises ImageError: as for `put`
+        """
+        lease = self.leases.take()
+        try:
+            session = Session(self.directory, lease, self.catalogue, self.trees)
+            session.copy(image.blobs, image.descriptor)
+            with locked(self.directory / "locks" / "content", shared=True):
+                for chain in image.chain_ids:
+                    lease.pin(chain)
+            blobs = HeldBlobs(self, lease)
+        except BaseException:
+            lease.close()
+            raise
+        return Image.load(blobs, image.descriptor)
 
     def add(self, root: Descriptor, blobs: Blobs, *names: str | Reference) -> Descriptor:
         """The same for anything that a descriptor leads to: out of a layout, an archive, a registry."""
@@ -310,8 +346,19 @@ class Store(Source):
         with self.leases.take() as lease:
             return tuple(problems(self, lease, repair=repair, layers=layers))
 
+    def size(self, image: Image) -> int:
+        """Bytes of the files in an image's layers, as docker counts them; those of an artifact's blobs.
+
+        A layer is read the first time that it is asked about.
+        """
+        return image.size if image.manifest.is_artifact else sum(map(self.sizes.of, image.layers))
+
     def usage(self) -> Usage:
         """What the store takes on disk."""
+        with locked(self.directory / "locks" / "content", shared=True):  # nothing is collected while it is counted
+            return self._usage()
+
+    def _usage(self) -> Usage:
         blobs = {digest: os.stat(self.blobs.path(digest)).st_blocks * 512 for digest in self.blobs}
         trees = [usage(self.trees.path(chain)).bytes for chain in self.trees]
         kept = needed(self.blobs, list(self.entries))[0] | cached(self.directory)

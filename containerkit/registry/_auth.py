@@ -16,10 +16,10 @@ from urllib.parse import quote, urlencode
 
 from ..image.documents import Fields
 from ..image.errors import ImageError
-from ._http import Http, Response
+from ._http import HOPS, Http, Response, follows
 from ._origins import Origin, bare, target
 from .credentials import Credentials
-from .errors import ProtocolError, RegistryError, Unauthorized
+from .errors import NotFound, ProtocolError, Refused, RegistryError, Unauthorized
 from .patience import Retries, insist
 
 __all__ = ["Authority", "Challenge", "challenges"]
@@ -29,8 +29,10 @@ SHORTEST = 60  # seconds a token lives at least, as the specification has it
 EARLY = 10  # seconds before its end a token is not used any more
 TOKEN = re.compile(r"[\x21-\x7e]{1,65536}", re.ASCII)
 _WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_PARAMETER = re.compile(rf'\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))\s*(?:,|$)', re.ASCII | re.DOTALL)
-_SCHEME = re.compile(rf"[\s,]*({_WORD})(?:\s+|$|(?=,))", re.ASCII)
+_NAME = re.compile(_WORD, re.ASCII)
+_VALUE = re.compile(r'\s*=\s*(?:"((?:[^"\\]|\\.|\\\Z)*+)"?|([^\s,"]*))', re.ASCII | re.DOTALL)
+_TOKEN68 = re.compile(r"\s+[A-Za-z0-9._~+/-]+=*\s*(?:,|\Z)", re.ASCII)
+_APART = re.compile(r"[\s,;]*+", re.ASCII)
 
 Scopes = tuple[str, ...]
 
@@ -48,18 +50,37 @@ class Challenge:
 
 
 def challenges(values: Iterable[str]) -> list[Challenge]:
-    """What WWW-Authenticate headers say, as far as it can be understood.  :see: rfc9110 section 11.6.1"""
-    found = []
+    """What WWW-Authenticate headers say, as far as it can be understood: what cannot be is passed over, and hides nothing after it.
+
+    A word with a ``=`` after it belongs to the challenge before it; any other word begins a new one.  What follows a scheme and is no
+    parameter, as Negotiate's, is a token.  Missing commas and closing quotes are forgiven.
+
+    :see: rfc9110 section 11.6.1
+    """
+    found: list[Challenge] = []
     for value in values:
+        parameters: dict[str, str] | None = None
         at = 0
-        while (match := _SCHEME.match(value, at)) and match.end() > at:
-            at, parameters = match.end(), {}
-            while parameter := _PARAMETER.match(value, at):
-                name, quoted, plain = parameter.groups()
-                parameters[name.lower()] = re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL) if quoted is not None else plain
-                at = parameter.end()
-            found.append(Challenge(match[1].lower(), parameters))
+        while (at := _end(_APART, value, at)) < len(value):
+            if not (word := _NAME.match(value, at)):
+                at += 1
+            elif said := _VALUE.match(value, word.end()):
+                at = said.end()
+                if parameters is not None:
+                    parameters.setdefault(word[0].lower(), _plain(said[1], said[2]))
+            else:
+                found.append(Challenge(word[0].lower(), parameters := {}))
+                at = _end(_TOKEN68, value, word.end())
     return found
+
+
+def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
+    """Where a match ends; `at` where there is none."""
+    return match.end() if (match := pattern.match(text, at)) else at
+
+
+def _plain(quoted: str | None, bare: str) -> str:
+    return bare.strip("';") if quoted is None else re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +122,7 @@ class Authority:
             if (known := self.header(scopes)) and known != shown:
                 return known  # another thread was asked the same
             for challenge in wanted:
-                if challenge.scheme == "bearer" and "realm" in challenge.parameters:
+                if challenge.scheme == "bearer" and challenge.parameters.get("realm"):
                     return self._bearer(challenge, scopes, shown, refusal)
             if any(challenge.scheme == "basic" for challenge in wanted):
                 return self._password(scopes, shown, refusal)
@@ -136,13 +157,35 @@ class Authority:
         fields = [("service", service)] * bool(service)
         if who.identity_token:
             form = [("grant_type", "refresh_token"), ("refresh_token", who.identity_token), ("client_id", CLIENT), *fields]
-            body = urlencode([*form, ("scope", " ".join(scopes))]).encode()
-            headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            return insist(lambda: _token(self._http.send("POST", realm, headers, body)), self._retries)
-        fields += [("account", who.username)] * bool(who.username) + [("scope", scope) for scope in scopes]
-        url = realm + ("&" if "?" in realm else "?") * bool(fields) + urlencode(fields, quote_via=quote, safe=":,/")
+            return self._post(realm, [*form, ("scope", " ".join(scopes))])
+        asked = fields + [("account", who.username)] * bool(who.username) + [("scope", scope) for scope in scopes]
+        url = realm + ("&" if "?" in realm else "?") * bool(asked) + urlencode(asked, quote_via=quote, safe=":,/")
         headers = {"Authorization": f"Basic {who.basic}"} if who.username else {}
-        return insist(lambda: _token(self._http.send("GET", url, headers)), self._retries)
+        try:
+            return insist(lambda: _token(self._sent("GET", url, headers)), self._retries)
+        except (NotFound, Refused):
+            if not who.username:
+                raise
+            form = [("grant_type", "password"), ("username", who.username), ("password", who.password), ("client_id", CLIENT)]
+            return self._post(realm, [*form, *fields, ("scope", " ".join(scopes))])  # a service that speaks OAuth2 only
+
+    def _post(self, realm: str, form: list[tuple[str, str]]) -> _Token:
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return insist(lambda: _token(self._sent("POST", realm, headers, urlencode(form).encode())), self._retries)
+
+    def _sent(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Response:
+        """Follows redirects of the token service; a password, in a header or in a form, is shown to nobody else."""
+        own = Origin.of(url)
+        for _ in range(HOPS + 1):
+            if not self._trusted(origin := Origin.of(url)):
+                raise ProtocolError(f"the token service leads to {bare(url)}, which is not safe to talk to")
+            mine = dict(headers) if origin == own else {}
+            response = self._http.send(method, url, mine, body)
+            if not follows(response, method) or (body is not None and Origin.of(target(url, response.headers["Location"])) != own):
+                return response
+            response.finish()
+            url = target(url, response.headers["Location"])
+        raise ProtocolError(f"{method} {bare(url)}: more than {HOPS} redirects")
 
 
 def _repository(scopes: Scopes) -> str:
@@ -162,7 +205,7 @@ def _together(scopes: Scopes, challenge: Challenge) -> Scopes:
 
 def _token(response: Response) -> _Token:
     """:raises Unauthorized: the token service does not know who asks;  :raises ProtocolError: its answer is no token"""
-    if response.status != 200:
+    if not 200 <= response.status < 300:
         error = response.refusal()
         if response.status in (400, 401, 403):  # OAuth2 says 400 where a refresh token is no longer good
             raise Unauthorized(str(error), status=response.status, faults=getattr(error, "faults", ())) from error

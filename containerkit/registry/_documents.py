@@ -11,12 +11,13 @@ from ..image.manifest import media_type_of
 from ._endpoint import Endpoint
 from ._http import Response
 from ._origins import bare
-from .errors import ProtocolError
+from .errors import NotFound, ProtocolError, RegistryError, is_refusal
 
-__all__ = ["ACCEPT", "fetch", "head", "put"]
+__all__ = ["ACCEPT", "KEPT", "fetch", "head", "put"]
 
 ACCEPT = ", ".join((media.OCI_INDEX, media.DOCKER_LIST, media.OCI_MANIFEST, media.DOCKER_MANIFEST))
-GENERIC = ("", "application/json", "application/octet-stream", "text/plain")  # of registries that are mere files
+KEPT = (200, 201, 202, 204)  # 201 is the specification's; registries differ, and all clients take these
+GENERIC = ("", "application/json", "application/octet-stream", "binary/octet-stream", "text/plain")  # of registries that are mere files
 
 
 def fetch(endpoint: Endpoint, repository: str, which: str) -> tuple[Descriptor, bytes]:
@@ -41,16 +42,24 @@ def fetch(endpoint: Endpoint, repository: str, which: str) -> tuple[Descriptor, 
 def head(endpoint: Endpoint, repository: str, which: str) -> Digest | None:
     """The digest that a manifest has, as the registry says; None where there is no such manifest.
 
-    :raises ProtocolError: it is there, and nothing says what its digest is
+    HEAD is a shortcut, and the header with the digest is optional: without them the manifest itself is fetched.
     """
     path = endpoint.path(repository, "manifests", which)
-    response = endpoint.request("HEAD", path, scopes=endpoint.scopes(repository), headers={"Accept": ACCEPT}, ok=(200, 404))
-    response.finish()
-    if response.status == 404:
+    try:
+        response = endpoint.request("HEAD", path, scopes=endpoint.scopes(repository), headers={"Accept": ACCEPT}, ok=(200, 404))
+    except RegistryError as error:
+        if not is_refusal(error):
+            raise
+    else:
+        response.finish()
+        if response.status == 404:
+            return None
+        if (said := _said(response)) is not None or ":" in which:
+            return said or Digest(which)
+    try:
+        return fetch(endpoint, repository, which)[0].digest
+    except NotFound:
         return None
-    if (said := _said(response)) is None and ":" not in which:
-        raise ProtocolError(f"{path}: the registry does not say which digest that is")
-    return said or Digest(which)
 
 
 def put(endpoint: Endpoint, repository: str, which: str, data: bytes, media_type: str) -> bool:
@@ -60,7 +69,7 @@ def put(endpoint: Endpoint, repository: str, which: str, data: bytes, media_type
     """
     response = endpoint.request(
         "PUT", endpoint.path(repository, "manifests", which), scopes=endpoint.scopes(repository, "pull,push"),
-        headers={"Content-Type": media_type, "Content-Length": str(len(data))}, body=data, ok=(200, 201),
+        headers={"Content-Type": media_type, "Content-Length": str(len(data))}, body=data, ok=KEPT,
     )  # fmt: skip
     response.finish()
     if (said := _said(response)) and said != (found := Digest.of(data, said.algorithm)):

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from ..image.errors import InvalidReference
 from ._auth import Authority, Scopes
-from ._http import Body, Http, Response
+from ._http import HOPS, Body, Http, Response, follows
 from ._origins import Origin, bare, is_loopback, target
 from ._tls import context
 from .credentials import Credentials
@@ -27,8 +27,6 @@ LOG = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 HUB, HUB_HOST = "docker.io", "registry-1.docker.io"
-REDIRECTS = (301, 302, 303, 307, 308)
-HOPS = 5
 PROBE = 3.0  # seconds for a TLS handshake with this machine itself
 _PLACE = re.compile(r"(?:(https?)://)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::([0-9]{1,5}))?(/[A-Za-z0-9._/-]*)?", re.ASCII)
 
@@ -121,7 +119,7 @@ class Endpoint:
                 raise response.refusal()
             return response
 
-        return insist(once, self.retries if again else Retries(0))
+        return insist(once, self.retries) if again else once()
 
     def read(self, path: str, read: Callable[[Response], Result], *, scopes: Scopes, accept: str) -> tuple[Response, Result]:
         """Something small, all of it: where the answer is cut, it is asked for again.
@@ -147,17 +145,17 @@ class Endpoint:
         return response
 
     def _followed(self, method: str, url: str, headers: Mapping[str, str], body: Body, shown: str, wait: float | None) -> Response:
-        """Redirects, one by one: who asks is shown to the registry itself and to nobody else."""
+        """Redirects, one by one, with the body: who asks is shown to the registry itself and to nobody else."""
         own = Origin.of(self.base)
         for _ in range(HOPS + 1):
             if not self.may_go(origin := Origin.of(url)):
                 raise ProtocolError(f"{self.base} leads to {bare(url)}, which is not safe to talk to")
             mine = {"Authorization": shown} if shown and origin == own else {}
             response = self.http.send(method, url, {**headers, **mine}, body, wait=wait)
-            if response.status not in REDIRECTS or method not in ("GET", "HEAD"):
+            if not follows(response, method):
                 return response
             response.finish()
-            url = target(url, response.headers.get("Location", ""))
+            url = target(url, response.headers["Location"])
         raise ProtocolError(f"{method} {self.base}: more than {HOPS} redirects")
 
     def close(self) -> None:

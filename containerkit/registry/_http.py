@@ -23,11 +23,13 @@ from ._wire import library, meaning, pools
 from .errors import Absent, Fault, ProtocolError, RegistryError, Unreachable, Untrusted, printable, refusal
 from .patience import Timeouts, seconds_after
 
-__all__ = ["Body", "Http", "Response"]
+__all__ = ["HOPS", "Body", "Http", "Response", "follows"]
 
 Body = bytes | Callable[[], Iterable[bytes]] | None
 VERSION = "0.1.0"
 AGENT = f"containerkit/{VERSION}"
+REDIRECTS = (301, 302, 303, 307, 308)
+HOPS = 5
 ERROR_LIMIT = 64 << 10  # bytes of an answer that is an error
 
 
@@ -120,6 +122,15 @@ class Response:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
         self.close()
+
+
+def follows(response: Response, method: str) -> bool:
+    """Whether an answer is a redirect to be followed with the same method and body; 303 asks for another one, which only a GET has.
+
+    :see: rfc9110 section 15.4
+    """
+    redirects = REDIRECTS if method in ("GET", "HEAD") else tuple(each for each in REDIRECTS if each != 303)
+    return response.status in redirects and bool(response.headers.get("Location"))
 
 
 class Http:

@@ -9,6 +9,7 @@ from ..image.blobs import read
 from ..image.descriptor import Descriptor
 from ..image.digest import Digest, Verifier
 from ..image.errors import LimitExceeded
+from ..image.reference import Reference
 from .remote import RemoteBlobs, Stream
 
 __all__ = ["Kept"]
@@ -51,6 +52,10 @@ class Kept:
     def raw(self, descriptor: Descriptor) -> Stream:
         """A blob's bytes, not verified.  The caller verifies and closes."""
         return self._blobs.raw(descriptor)
+
+    def origins(self, digest: Digest, /) -> tuple[Reference, ...]:
+        """The repository that they are in."""
+        return self._blobs.origins(digest)
 
     def has(self, digest: Digest, /) -> bool:
         return digest in self._data or self._blobs.has(digest)

@@ -12,7 +12,7 @@ from ._auth import Scopes
 from ._endpoint import Endpoint
 from ._http import Response
 from ._origins import Origin, bare, target
-from .errors import ProtocolError
+from .errors import ProtocolError, Refused
 
 __all__ = ["names", "pages"]
 
@@ -51,6 +51,15 @@ def names(endpoint: Endpoint, path: str, scopes: Scopes, name: str) -> tuple[str
     :param name: of the field that has them
     :raises ProtocolError: some are none
     """
+    try:
+        return _names(endpoint, path, scopes, name)
+    except Refused:
+        if "?" not in path:
+            raise
+        return _names(endpoint, path.partition("?")[0], scopes, name)  # pages of its own size
+
+
+def _names(endpoint: Endpoint, path: str, scopes: Scopes, name: str) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for _, page in pages(endpoint, path, scopes, name):
         try:

@@ -19,7 +19,7 @@ from ..image.manifest import Manifest
 from . import _documents
 from ._endpoint import Endpoint
 from ._lists import pages
-from .errors import NotFound, ProtocolError, Refused
+from .errors import NotFound, ProtocolError, RegistryError, is_refusal
 
 __all__ = ["add", "listed", "of", "remove", "subject", "tag"]
 
@@ -47,7 +47,10 @@ def listed(endpoint: Endpoint, repository: str, digest: Digest, artifact_type: s
             found |= {each.digest: each for each in _manifests(page)}
             if len(found) > MOST:
                 raise LimitExceeded(f"referrers of {digest.short} at {endpoint.base}", MOST, "of them")
-    except (NotFound, Refused):  # a registry that knows nothing of referrers
+    except RegistryError as error:
+        if not is_refusal(error):
+            raise
+        # a registry that knows nothing of referrers, and has one of many ways to say so
         found = {each.digest: each for each in _tagged(endpoint, repository, digest).manifests}
     return tuple(each for each in found.values() if artifact_type in (None, each.artifact_type))
 

@@ -21,15 +21,18 @@ from ._auth import Scopes
 from ._endpoint import Endpoint
 from ._http import Response
 from ._origins import bare, target
-from .errors import Denied, NotFound, ProtocolError, Refused, RegistryError, Unauthorized, Unreachable
+from .errors import Denied, NotFound, ProtocolError, Refused, RegistryError, ServerError, Unauthorized, Unreachable, is_refusal
 from .patience import insist, may_pass
 
-__all__ = ["Upload", "exists"]
+__all__ = ["Upload", "exists", "known"]
 
 PIECE = 256 << 10  # bytes that are sent at a time, which is also how often progress is told
 CHUNK = 16 << 20  # bytes of a part, where a registry takes no larger ones and nobody said how large
 LARGEST_CHUNK = 256 << 20  # a part is kept in memory
-TOO_LARGE = (405, 411, 413, 501)  # answers of registries, and of proxies before them, that take a blob in parts
+TAKEN = (200, 201, 202, 204)  # the specification has one of them for each request; registries differ, and all clients take these
+OTHER_WAY = (400, 405, 411, 413, 415, 416, 422, 501)  # of registries, and of proxies before them, that take parts only, or none
+FINAL = frozenset({"DIGEST_INVALID", "SIZE_INVALID", "NAME_INVALID"})  # about the blob, and not about the way
+NOT_MOUNTED = (Denied, NotFound, ProtocolError, Refused, ServerError, Unauthorized)
 BINARY = {"Content-Type": "application/octet-stream"}
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})", re.ASCII)
 
@@ -37,11 +40,30 @@ Outcome = Literal["exists", "mounted", "done"]
 
 
 def exists(endpoint: Endpoint, repository: str, digest: Digest) -> bool:
-    """Whether a repository has a blob."""
-    path = endpoint.path(repository, "blobs", digest)
-    response = endpoint.request("HEAD", path, scopes=endpoint.scopes(repository), ok=(200, 404))
-    response.finish()
+    """Whether a repository has a blob.  HEAD is a shortcut; where it is refused, a GET begins to fetch the blob and says so too.
+
+    :raises RegistryError: the registry refuses both
+    """
+    path, scopes = endpoint.path(repository, "blobs", digest), endpoint.scopes(repository)
+    try:
+        response = endpoint.request("HEAD", path, scopes=scopes, ok=(200, 404))
+        response.finish()
+    except RegistryError as error:
+        if not is_refusal(error):
+            raise
+        response = endpoint.request("GET", path, scopes=scopes, ok=(200, 404))
+        response.close()  # unread, and with it the connection
     return response.status == 200
+
+
+def known(endpoint: Endpoint, repository: str, digest: Digest) -> bool:
+    """Whether a repository says that it has a blob.  One that does not answer that may still take it."""
+    try:
+        return exists(endpoint, repository, digest)
+    except RegistryError as error:
+        if not is_refusal(error):
+            raise
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +92,13 @@ class Upload:
         location, least = self._begin()
         if not location:
             return "mounted"
+        first, second = (self._whole, self._parts) if self.chunk is None or least > LARGEST_CHUNK else (self._parts, self._whole)
         try:
-            if self.chunk is None:
-                try:
-                    self._whole(location)
-                except Refused as error:
-                    if error.status not in TOO_LARGE:
-                        raise
-                    location, least = self._begin(mount=False)
-                    self._parts(location, max(CHUNK, least))
-            else:
-                self._parts(location, max(self.chunk, least, 1))
-        except NotFound as error:
+            try:
+                first(location, least)
+            except _OtherWay as other:
+                self._again(second, other)
+        except (NotFound, _Lost) as error:
             raise Unreachable(f"{bare(location)}: the registry has forgotten the upload") from error
         except BaseException as error:
             if not isinstance(error, RegistryError) or not may_pass(error):
@@ -89,37 +106,43 @@ class Upload:
             raise
         return "done"
 
+    def _again(self, send: Callable[[str, int], None], other: _OtherWay) -> None:
+        """:raises RegistryError: why the first way was refused, where the second is refused too"""
+        location, least = self._begin(mount=False)
+        try:
+            send(location, least)
+        except _OtherWay:
+            self._abandon(location)
+            raise other.error from None
+
     def _begin(self, *, mount: bool = True) -> tuple[str, int]:
         """Where to send it, and the least size of a part; "" where it was mounted."""
         if mount and self.source and self.source != self.repository:
             query = urlencode({"mount": self.descriptor.digest, "from": self.endpoint.prefix + self.source}, safe=":/")
-            with contextlib.suppress(Denied, NotFound, Refused, Unauthorized):  # it may be pushed here, and not be taken from there
+            with contextlib.suppress(*NOT_MOUNTED):  # it may be pushed here, and not be taken from there
                 return self._asked(f"?{query}", self.endpoint.scopes(self.source))
         return self._asked()
 
     def _asked(self, query: str = "", more: Scopes = ()) -> tuple[str, int]:
         scopes = self.endpoint.scopes(self.repository, "pull,push") + more
         path = self.endpoint.path(self.repository, "blobs", "uploads") + f"/{query}"
-        response = self.endpoint.request("POST", path, scopes=scopes, headers={"Content-Length": "0"}, ok=(201, 202), again=False)
+        response = self.endpoint.request("POST", path, scopes=scopes, headers={"Content-Length": "0"}, ok=TAKEN, again=False)
         response.finish()
-        if response.status == 201:
-            if not query:
-                raise ProtocolError(f"{path}: the registry says that it has a blob that it was not given")
+        if response.status == 201 and query:
             _same(response, self.descriptor.digest)
             return "", 0
-        least = response.headers.get("OCI-Chunk-Min-Length", "0")
-        if not re.fullmatch("[0-9]{1,18}", least, re.ASCII) or int(least) > LARGEST_CHUNK:
-            raise ProtocolError(f"{path}: parts of at least {least[:40]!r} bytes are not sent")
-        return _location(response), int(least)
+        least = response.headers.get("OCI-Chunk-Min-Length", "0").strip()
+        return _location(response), int(least) if re.fullmatch("[0-9]{1,18}", least, re.ASCII) else 0
 
-    def _whole(self, location: str) -> None:
-        with contextlib.closing(_Opened(self.opened, self.count)) as body:
+    def _whole(self, location: str, least: int) -> None:
+        """:raises _OtherWay: the registry, or a proxy before it, does not take so much at once"""
+        with contextlib.closing(_Opened(self.opened, self.count)) as body, _other_way():
             headers = BINARY | {"Content-Length": str(self.descriptor.size)}
             self._finish(location, headers, body.pieces)
 
     def _finish(self, location: str, headers: dict[str, str], body: Callable[[], Iterator[bytes]] | None = None) -> None:
         url = location + ("&" if "?" in location else "?") + "digest=" + quote(self.descriptor.digest, safe=":")
-        response = self._send("PUT", url, headers, body, ok=(201,))
+        response = self._send("PUT", url, headers, body, ok=TAKEN)
         _same(response, self.descriptor.digest)
 
     def _send(
@@ -133,14 +156,20 @@ class Upload:
 
     # --- in parts ------------------------------------------------------------------------------------------------
 
-    def _parts(self, location: str, size: int) -> None:
-        """Each part is kept until the registry has it, so that what is lost on the way is sent again."""
-        at = 0
+    def _parts(self, location: str, least: int) -> None:
+        """Each part is kept until the registry has it, so that what is lost on the way is sent again.
+
+        :raises _OtherWay: the registry takes no parts
+        """
+        at, size = 0, min(max(self.chunk or CHUNK, least, 1), LARGEST_CHUNK)
         with contextlib.closing(self.opened()) as stream:
-            while part := stream.read(min(size, LARGEST_CHUNK)):
+            while part := stream.read(size):
                 end = at + len(part)
                 while at < end:
-                    location, now = self._part(location, part[at - end :], at)
+                    with _other_way() if at == 0 else contextlib.nullcontext():
+                        location, now = self._part(location, part[at - end :], at)
+                    if now < at:
+                        raise _Lost(f"{bare(location)}: the registry has {now} bytes, and had {at}")
                     if not at < now <= end:
                         raise ProtocolError(f"{bare(location)}: the registry has {now} bytes, after those from {at} to {end} were sent")
                     at = now
@@ -153,28 +182,64 @@ class Upload:
         trouble: RegistryError | None = None
 
         def once() -> tuple[str, int]:
-            nonlocal trouble
+            nonlocal location, trouble
             if trouble:  # some of it may have arrived
-                now_at, has = self._status(location)
-                if has > at:
-                    return now_at, has
+                location, has = self._status(location)
+                if has != at:
+                    return location, has
             try:
-                response = self._send("PATCH", location, headers, lambda: iter([data]), ok=(202,))
+                response = self._send("PATCH", location, headers, lambda: iter([data]), ok=TAKEN)
+            except Refused as error:
+                if error.status != 416 or trouble:
+                    raise
+                trouble = error  # it wants another part than this: its status says which
+                return once()
             except RegistryError as error:
                 trouble = error
                 raise
-            return _location(response), _has(response, at + len(data))
+            return _location(response, location), _has(response, at + len(data))
 
         return insist(once, self.endpoint.retries)
 
     def _status(self, location: str) -> tuple[str, int]:
-        response = self._send("GET", location, {}, None, ok=(204,))
+        """:raises _Lost: the registry does not say"""
+        try:
+            response = self._send("GET", location, {}, None, ok=TAKEN)
+        except RegistryError as error:
+            if is_refusal(error):
+                raise _Lost(str(error)) from error
+            raise
         return _location(response, location), _has(response, 0)
 
     def _abandon(self, location: str) -> None:
         """The registry may forget what it has; it will anyway, some day."""
         with contextlib.suppress(RegistryError):
             self._send("DELETE", location, {}, None, ok=(202, 204))
+
+
+class _Lost(RegistryError):
+    """What the registry has of an upload is not known, so it begins anew."""
+
+
+class _OtherWay(RegistryError):
+    """The registry does not take a blob this way.
+
+    :ivar error: what it said
+    """
+
+    def __init__(self, error: RegistryError) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
+@contextlib.contextmanager
+def _other_way() -> Iterator[None]:
+    try:
+        yield
+    except (Refused, ServerError) as error:
+        if error.status not in OTHER_WAY or error.codes & FINAL:
+            raise
+        raise _OtherWay(error) from error
 
 
 class _Opened:

@@ -27,7 +27,7 @@ from ..image.reference import Reference
 from ..pickling import OneProcess
 from . import _documents, _lists, _referrers
 from ._endpoint import Endpoint
-from ._uploads import Outcome, Upload, exists
+from ._uploads import Outcome, Upload, exists, known
 from .credentials import Credentials, Keyring
 from .errors import Cancelled, RegistryError
 from .patience import Retries, Timeouts
@@ -179,7 +179,7 @@ class Registry(OneProcess):
         :raises Mismatch: the bytes are not what the descriptor says;  :raises RegistryError: the registry does not take it
         """
         name = self._repository(repository)
-        if exists(self.endpoint, name, descriptor.digest):
+        if known(self.endpoint, name, descriptor.digest):
             return "exists"
         source = self._repository(mount_from) if mount_from else ""
         return Upload(self.endpoint, name, descriptor, lambda: opened(blobs, descriptor), source, chunk, count).run()

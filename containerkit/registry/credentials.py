@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .._idmaps import machine_uid
 from ..image.documents import Fields, parse
@@ -25,8 +25,9 @@ from ..image.errors import ImageError
 from . import _helpers
 from .errors import CredentialsError
 
-__all__ = ["ANONYMOUS", "Credentials", "Keyring", "encoded", "files", "login_file", "matches", "read_file", "server_name"]
+__all__ = ["ANONYMOUS", "Credentials", "Keyring", "by_name", "encoded", "files", "login_file", "matches", "read_file", "server_name"]
 
+Value = TypeVar("Value")
 DOCKER_HUB = "https://index.docker.io/v1/"
 HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
 LIMIT = 1 << 20  # bytes of such a file
@@ -88,7 +89,7 @@ def login_file() -> Path:
 
 def matches(key: str, host: str) -> bool:
     """Whether a key of `auths` is this registry's, and not only one of its repositories'."""
-    return _normal(key) in (HUB_NAMES if host in HUB_NAMES else (host,))
+    return _normal(key) in (HUB_NAMES if host in HUB_NAMES else (host.lower(),))
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -136,14 +137,13 @@ class Keyring:
 def _in_file(path: Path, host: str, repository: str) -> Credentials:
     fields = Fields(read_file(path), str(path))
     try:
-        helpers, store = fields.strings("credHelpers"), fields.text("credsStore", "")
-        entries = fields.take("auths", dict, {})
-        keys = tuple(_keys(host, repository))
+        helpers, store = by_name(fields.strings("credHelpers")), fields.text("credsStore", "")
+        known = by_name(fields.take("auths", dict, {}))
+        keys = tuple(_keys(host.lower(), repository))
         for helper in (*(helpers[key] for key in keys if key in helpers), *filter(None, [store])):
             if said := _helpers.get(helper, server_name(host)):
                 name, secret = said
                 return Credentials(identity_token=secret) if name == "<token>" else Credentials(name, secret)
-        known = {_normal(key): value for key, value in reversed(entries.items())}
         return next((found for key in keys if key in known and (found := _entry(known[key], f"{path}: {key}"))), ANONYMOUS)
     except ImageError as error:
         raise CredentialsError(str(error)) from error
@@ -157,12 +157,24 @@ def _keys(host: str, repository: str) -> Iterator[str]:
     yield from HUB_NAMES if host in HUB_NAMES else (host,)
 
 
+def by_name(keys: dict[str, Value]) -> dict[str, Value]:
+    """Keys of `auths` or `credHelpers` as `find` looks for them; of two that mean the same the one counts that is written so already,
+    then the first."""
+    found = {_normal(key): value for key, value in reversed(keys.items())}
+    return found | {key: value for key, value in keys.items() if _normal(key) == key}
+
+
 def _normal(key: str) -> str:
-    """docker's keys may be URLs of the first version of its protocol, of which only the host counts."""
+    """What a key means.  docker's may be URLs, of which only the host counts, and so may the paths of its protocol's versions be
+    written after a host; podman's may go on with a repository.  The case of a host does not count.
+
+    docker itself takes any path for one to be passed over; a key that names a repository is podman's, and for that repository only.
+    """
     for scheme in ("https://", "http://"):
-        if key.startswith(scheme):
-            return key.removeprefix(scheme).partition("/")[0]
-    return key
+        if key.lower().startswith(scheme):
+            return key[len(scheme) :].partition("/")[0].lower()
+    host, _, path = key.rstrip("/").partition("/")
+    return host.lower() if path in ("", "v1", "v2") else f"{host.lower()}/{path}"
 
 
 def _entry(value: Any, where: str) -> Credentials:
@@ -175,12 +187,13 @@ def _entry(value: Any, where: str) -> Credentials:
 
 def _decoded(encoded: str, where: str) -> tuple[str, str]:
     try:
-        username, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+        plain = encoded.replace("\r", "").replace("\n", "")  # which many encoders put in; Go passes over them
+        username, colon, password = base64.b64decode(plain, validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
         raise CredentialsError(f"{where}: auth is not base64") from None
     if not colon:
         raise CredentialsError(f"{where}: auth has no colon in it")
-    return username, password.rstrip("\0")
+    return username, password.strip("\0")
 
 
 def encoded(credentials: Credentials) -> Mapping[str, str]:

@@ -28,7 +28,7 @@ from ..image.errors import Missing
 
 __all__ = [
     "Absent", "Cancelled", "CredentialsError", "Denied", "Fault", "NotFound", "ProtocolError", "Refused", "RegistryError", "ServerError",
-    "TooManyRequests", "TooSlow", "Unauthorized", "Unreachable", "Untrusted", "printable", "refusal",
+    "TooManyRequests", "TooSlow", "Unauthorized", "Unreachable", "Untrusted", "is_refusal", "printable", "refusal",
 ]  # fmt: skip
 
 LONGEST = 500  # characters of what a registry says
@@ -124,6 +124,14 @@ class Cancelled(RegistryError):
 
 
 _KINDS: dict[int, type[_Answered]] = {401: Unauthorized, 403: Denied, 404: NotFound, 429: TooManyRequests}
+
+
+def is_refusal(error: RegistryError) -> bool:
+    """Whether an answer says no to the way something was asked, so that another way may go well: not to come later, not silence."""
+    if isinstance(error, ServerError):
+        return error.status in (501, 505)
+    answered = isinstance(error, NotFound | Unauthorized | Denied | Refused)
+    return answered and getattr(error, "status", 0) not in (408, 425)
 
 
 def refusal(what: str, status: int, faults: Iterable[Fault] = (), *, after: float | None = None) -> RegistryError:

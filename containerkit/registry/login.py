@@ -18,7 +18,7 @@ from ..image.documents import Fields, dump
 from ..image.errors import ImageError
 from . import _helpers
 from .client import Registry
-from .credentials import HUB_NAMES, Credentials, encoded, files, login_file, matches, read_file, server_name
+from .credentials import HUB_NAMES, Credentials, by_name, encoded, files, login_file, matches, read_file, server_name
 from .errors import CredentialsError
 
 __all__ = ["login", "logout"]
@@ -89,8 +89,8 @@ def _forget(place: Path, host: str) -> bool:
 def _helper(content: dict[str, Any], host: str) -> str:
     """The helper program that a file names for a registry."""
     fields = Fields(content, "credentials")
-    helpers = fields.strings("credHelpers")
-    names = HUB_NAMES if host in HUB_NAMES else (host,)
+    helpers = by_name(fields.strings("credHelpers"))
+    names = HUB_NAMES if host in HUB_NAMES else (host.lower(),)
     return next((helpers[name] for name in names if name in helpers), "") or fields.text("credsStore", "")
 
 

@@ -66,7 +66,9 @@ class Retries:
 
 
 def may_pass(error: RegistryError) -> bool:
-    """Whether the same may go well another time."""
+    """Whether the same may go well another time.  What was tried until the retries were over may not."""
+    if error.spent:
+        return False
     if isinstance(error, ServerError):
         return error.status not in (501, 505)
     if isinstance(error, Refused):
@@ -81,8 +83,10 @@ def insist(action: Callable[[], Result], retries: Retries) -> Result:
         try:
             return action()
         except RegistryError as error:
-            pause = retries.pause(attempt, getattr(error, "after", None)) if may_pass(error) else None
-            if pause is None:
+            if not may_pass(error):
+                raise
+            if (pause := retries.pause(attempt, getattr(error, "after", None))) is None:
+                error.spent = True
                 raise
             LOG.debug("%s: tried again in %.1f s", type(error).__name__, pause)  # its text may have a signed URL
         attempt += 1

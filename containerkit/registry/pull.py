@@ -84,6 +84,7 @@ def pull(
         for each in reversed(source.documents.values()):
             session.add(each, io.BytesIO(read(source, each)))
         session.name(root, [] if wanted.digest else [str(wanted)])
+        store.origins.add((blob.digest for blob, _ in needed), wanted)
     tell(str(wanted), "done")
     if all_platforms and media.kind(root.media_type) == "index":
         return Index.load(store.blobs, root)

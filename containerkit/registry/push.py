@@ -12,11 +12,14 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from ..image import media
 from ..image._content import Found, reach
+from ..image._origins import note_origin, origins_of
 from ..image.blobs import Blobs
 from ..image.descriptor import Descriptor
+from ..image.digest import Digest
 from ..image.errors import Mismatch, Missing
 from ..image.image import Image
 from ..image.index import Index
@@ -25,13 +28,14 @@ from ..image.reference import Reference
 from ._kept import Kept
 from ._work import Work
 from .client import Registry
-from .errors import Denied, NotFound, Unauthorized
+from .errors import Denied, NotFound, Refused, Unauthorized
 from .progress import Callback, Reporter
 from .pull import WORKERS
 from .registries import Registries, using
-from .remote import RemoteBlobs
 
 __all__ = ["copy", "push"]
+
+MOST = 3  # repositories that are tried for one blob, the latest ones
 
 
 def push(
@@ -44,17 +48,16 @@ def push(
     :param progress: is told how far it is
     :param registries: how registries are talked to
     :param workers: blobs at a time
-    :param mount_from: repositories of the same registry that may have its blobs.  The one it was pulled from, where it comes straight
-        from a registry, need not be said
+    :param mount_from: repositories of the same registry that may have its blobs.  Those that a pull or a push of this user's brought a
+        blob from or to are known to the store, and need not be said; no others are asked about
     :param chunk: bytes of one part of a blob; in one piece unless given
     :return: what was pushed
     :raises Missing: a part of it is not here;  :raises RegistryError: the registry does not take it
     """
     wanted = Reference.parse(reference)
-    source = image.source
     with using(registries) as known:
-        mounts = [*mount_from, *_repository(source, known[wanted.registry])]
-        return _push(image.blobs, image.descriptor.bare(), wanted, known[wanted.registry], Reporter(progress), workers, mounts, chunk)
+        goal = _Goal(known[wanted.registry], wanted, Reporter(progress), image.source, tuple(mount_from), chunk)
+        return _push(image.blobs, image.descriptor.bare(), goal, workers)
 
 
 def copy(
@@ -76,35 +79,49 @@ def copy(
         kept.keep(root, data)
         if platform and media.kind(root.media_type) == "index":
             root = Index.load(kept, root).match(platform)
-        mounts = _repository(blobs, known[place.registry])
-        return _push(kept, root.bare(), place, known[place.registry], Reporter(progress), workers, mounts, chunk)
+        return _push(kept, root.bare(), _Goal(known[place.registry], place, Reporter(progress), kept, (), chunk), workers)
 
 
-def _repository(blobs: Blobs, registry: Registry) -> list[str]:
-    """The repository of this registry where the blobs come from."""
-    return [blobs.repository] if isinstance(blobs, RemoteBlobs) and blobs.registry.host == registry.host else []
+@dataclass(frozen=True, slots=True)
+class _Goal:
+    """Where something is pushed to.
+
+    :param near: knows which repositories have a blob
+    :param mounts: repositories that were said to have some
+    """
+
+    registry: Registry
+    wanted: Reference
+    tell: Reporter
+    near: Blobs
+    mounts: tuple[str, ...]
+    chunk: int | None
+
+    def others(self, digest: Digest) -> list[str]:
+        """Other repositories of this registry that have a blob: nobody is told of one that has not, nor of another registry's."""
+        near = [each.repository for each in origins_of(self.near, digest) if each.registry == self.registry.host]
+        names = dict.fromkeys((*self.mounts, *near[:MOST]))
+        return [name for name in names if name != self.wanted.repository]
 
 
-def _push(
-    blobs: Blobs, root: Descriptor, wanted: Reference, registry: Registry, tell: Reporter, workers: int, mounts: Iterable[str],
-    chunk: int | None,
-) -> Descriptor:  # fmt: skip
+def _push(blobs: Blobs, root: Descriptor, goal: _Goal, workers: int) -> Descriptor:
+    wanted, registry, tell = goal.wanted, goal.registry, goal.tell
     if wanted.digest not in (None, root.digest):
         raise Mismatch(f"digest of what is pushed as {wanted}", wanted.digest, root.digest)
     found = list(reach(blobs, root))  # all of it is looked at before any of it goes
     _complete(blobs, found, wanted, registry)
-    others = tuple(dict.fromkeys(name for name in mounts if name != wanted.repository))
     leaves = [each.descriptor for each in found if each.data is None]
     for leaf in leaves:
         tell(leaf, "waiting")
     with Work(workers) as work:
-        work.run([functools.partial(_blob, leaf, blobs, wanted.repository, registry, tell, others, chunk) for leaf in leaves])
+        work.run([functools.partial(_blob, leaf, blobs, goal) for leaf in leaves])
     for each in found:
         if each.data is not None:
             is_root = each.descriptor.digest == root.digest
             place = wanted if is_root and wanted.tag else wanted.with_digest(each.descriptor.digest)
             registry.push_manifest(place, each.data, each.descriptor.media_type)
             tell(each.descriptor, "done", each.descriptor.size)
+    note_origin(goal.near, (leaf.digest for leaf in leaves), wanted)
     tell(str(wanted), "done")
     return root
 
@@ -124,21 +141,20 @@ def _complete(blobs: Blobs, found: list[Found], wanted: Reference, registry: Reg
                 raise Missing(f"{what} is not here, and the index cannot be pushed without it; push one image of it instead")
 
 
-def _blob(
-    descriptor: Descriptor, blobs: Blobs, repository: str, registry: Registry, tell: Reporter, mounts: tuple[str, ...], chunk: int | None,
-) -> None:  # fmt: skip
+def _blob(descriptor: Descriptor, blobs: Blobs, goal: _Goal) -> None:
     """`Registry.push_blob` tells what came of it."""
-    tell(descriptor, "uploading")
-    count = tell.counter(descriptor, "uploading")
-    mount = mounts[0] if len(mounts) == 1 else _first_with(descriptor, mounts, registry)
-    outcome = registry.push_blob(repository, descriptor, blobs, mount_from=mount, chunk=chunk, count=count)
-    tell(descriptor, outcome, descriptor.size)
+    registry, repository = goal.registry, goal.wanted.repository
+    goal.tell(descriptor, "uploading")
+    count, others = goal.tell.counter(descriptor, "uploading"), goal.others(descriptor.digest)
+    mount = others[0] if len(others) == 1 else _first_with(descriptor, others, registry)
+    outcome = registry.push_blob(repository, descriptor, blobs, mount_from=mount, chunk=goal.chunk, count=count)
+    goal.tell(descriptor, outcome, descriptor.size)
 
 
 def _first_with(descriptor: Descriptor, repositories: Iterable[str], registry: Registry) -> str:
     """The repository that has a blob, "" for none.  One that may not be looked into has none."""
     for repository in repositories:
-        with contextlib.suppress(Denied, NotFound, Unauthorized):
+        with contextlib.suppress(Denied, NotFound, Refused, Unauthorized):
             if registry.has_blob(repository, descriptor.digest):
                 return repository
     return ""

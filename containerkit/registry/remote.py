@@ -12,11 +12,12 @@ from ..image import media
 from ..image.descriptor import Descriptor
 from ..image.digest import CHUNK, Digest, Verifier
 from ..image.errors import ImageError, Mismatch
+from ..image.reference import Reference
 from . import _work
 from ._endpoint import Endpoint
 from ._http import Response
 from ._origins import bare
-from .errors import Cancelled, ProtocolError, RegistryError, Unreachable
+from .errors import Cancelled, ProtocolError, RegistryError, Unreachable, is_refusal
 from .patience import may_pass
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ LOG = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 ENOUGH = 4 << 20  # bytes after which a cut connection is a new misfortune, and not the same again
+PART = 64 << 10  # bytes of a part that is not the last: smaller ones are a connection that is cut again and again
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.ASCII)
 
 
@@ -60,6 +62,10 @@ class RemoteBlobs:
         """Whether the repository has a blob or a manifest of this digest.  :raises RegistryError: it cannot be asked"""
         return self.registry.has_blob(self.repository, digest) or self.registry.has_manifest(self.repository, digest)
 
+    def origins(self, digest: Digest, /) -> tuple[Reference, ...]:
+        """The repository itself."""
+        return (Reference(self.registry.host, self.repository),)
+
     def __repr__(self) -> str:
         return f"<RemoteBlobs {self.registry.host}/{self.repository}>"
 
@@ -75,6 +81,8 @@ class Stream:
         self._repository, self._descriptor = repository, descriptor
         self._at, self._failures, self._failed_at = 0, 0, 0
         self._response: Response | None = None
+        self._whole: Endpoint | None = None  # a place that takes no Range
+        self._end = 0  # of the part that is read, where another one may follow
         self._insist(self._connect)
 
     def read(self, size: int = -1, /) -> bytes:
@@ -84,26 +92,56 @@ class Stream:
     def _some(self, size: int) -> bytes:
         response = self._response or self._connect()
         data = response.some(size)
+        if not data and 0 < self._end == self._at < self._descriptor.size:
+            return self._next_part(response, size)
         if not data and self._at < self._descriptor.size and (response.is_open_ended or response.status == 206):
             raise Unreachable(f"{bare(response.url)}: the connection ended after {self._at} of {self._descriptor.size} bytes")
         self._at += len(data)
         return data
 
+    def _next_part(self, response: Response, size: int) -> bytes:
+        """A part that is shorter than what was asked for has come whole: the next one is asked for."""
+        response.close()
+        self._response = None
+        return self._some(size)
+
     def _connect(self) -> Response:
         """Asks for what is still missing.  A place that has no parts is asked for all, and what is known already is skipped."""
-        place, digest = self._place, self._descriptor.digest
-        headers = {"Range": f"bytes={self._at}-"} if self._at else {}
-        self._response = place.request(
-            "GET", place.path(self._repository, "blobs", digest), scopes=place.scopes(self._repository), headers=headers,
-            ok=(200, 206) if self._at else (200,), again=False,
-        )  # fmt: skip
-        if self._response.status == 206:
-            self._check_range(self._response.headers.get("Content-Range", ""))
-            return self._response
-        if (length := self._response.length) not in (None, self._descriptor.size):
-            raise Mismatch(f"size of blob {digest.short} at {place.base}", f"{self._descriptor.size} bytes", f"{length} bytes")
-        self._skip(self._response, self._at)
+        self._end = 0
+        if self._at and self._place is not self._whole:
+            try:
+                return self._resume()
+            except RegistryError as error:
+                if not is_refusal(error) and not isinstance(error, ProtocolError):
+                    raise
+                self.close()
+                self._whole = self._place
+        return self._all()
+
+    def _ask(self, ok: tuple[int, ...], headers: dict[str, str]) -> Response:
+        place, path = self._place, self._place.path(self._repository, "blobs", self._descriptor.digest)
+        scopes = place.scopes(self._repository)
+        self._response = place.request("GET", path, scopes=scopes, headers=headers, ok=ok, again=False)
         return self._response
+
+    def _resume(self) -> Response:
+        response = self._ask((200, 206), {"Range": f"bytes={self._at}-"})
+        if response.status == 206:
+            end = self._check_range(response.headers.get("Content-Range", ""))
+            self._end = end if end - self._at >= PART else 0
+            return response
+        return self._skipped(response)
+
+    def _all(self) -> Response:
+        return self._skipped(self._ask((200,), {}))
+
+    def _skipped(self, response: Response) -> Response:
+        """All of the blob, without what has come already."""
+        place, digest = self._place, self._descriptor.digest
+        if (length := response.length) not in (None, self._descriptor.size):
+            raise Mismatch(f"size of blob {digest.short} at {place.base}", f"{self._descriptor.size} bytes", f"{length} bytes")
+        self._skip(response, self._at)
+        return response
 
     def _skip(self, response: Response, count: int) -> None:
         while count:
@@ -111,10 +149,12 @@ class Stream:
                 raise Unreachable(f"{bare(response.url)}: the connection ended again before it had brought anything new")
             count -= len(data)
 
-    def _check_range(self, text: str) -> None:
-        match = _RANGE.fullmatch(text)
-        if not match or int(match[1]) != self._at or match[3] not in ("*", str(self._descriptor.size)):
+    def _check_range(self, text: str) -> int:
+        """Where the part ends.  :raises ProtocolError: it is another part"""
+        match, size = _RANGE.fullmatch(text), self._descriptor.size
+        if not match or int(match[1]) != self._at or match[3] not in ("*", str(size)) or not self._at <= int(match[2]) < size:
             raise ProtocolError(f"{self._place.base}: asked for the bytes from {self._at} on, and got {text[:100]!r}")
+        return int(match[2]) + 1
 
     def _insist(self, action: Callable[[], Result]) -> Result:
         while True:
