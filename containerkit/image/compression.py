@@ -34,7 +34,7 @@ class Decompressed:
     """
 
     def __init__(self, stream: Readable, expected: str = "", *, limits: Limits | None = None) -> None:
-        self._input, self._limits, self._count, self._rest = _Counted(stream), limits or Limits(), 0, memoryview(b"")
+        self._input, self._limits, self._count, self._rest = _Counted(stream), limits or Limits.default(), 0, memoryview(b"")
         head = b""
         while len(head) < 6 and (more := self._input.read(6 - len(head))):
             head += more

@@ -35,6 +35,15 @@ class Limits:
     depth: int = 256
     window: int = 128 << 20
 
+    @staticmethod
+    def default() -> Limits:
+        """Those that count where a caller gives none."""
+        return _default[0]
+
+    def make_default(self) -> None:
+        """Let these count in the whole process wherever a caller gives none: what `--limit` does."""
+        _default[0] = self
+
     def check(self, name: str, value: int, what: str, unit: str = "bytes") -> None:
         """:raises LimitExceeded: `value` is more than the limit called `name`"""
         limit = getattr(self, name)
@@ -45,3 +54,6 @@ class Limits:
         """:raises LimitExceeded: `went_in` compressed bytes became too many"""
         if came > self.ratio_from and came > went_in * self.ratio:
             raise LimitExceeded("what a compressed layer becomes", self.ratio, "times its size", setting="Limits.ratio")
+
+
+_default = [Limits()]
