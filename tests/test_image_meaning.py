@@ -24,8 +24,9 @@ from containerkit.image.ids import Ids
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
 from containerkit.image.limits import Limits
+from containerkit.image.merge import Stack
 from containerkit.image.store import Store
-from containerkit.image.tar import Entry
+from containerkit.image.tar import Entry, Reader
 
 ROOT = os.geteuid() == 0
 Part = tuple[Entry, bytes]
@@ -142,17 +143,20 @@ def by_kernel(below: Sequence[Path]) -> dict[str, Any]:
     return grouped(found, inodes)
 
 
+def files(shown: Shown) -> Shown:
+    """Without which names are one file: an overlay copies a file up alone, so that it is not the same as its other names below."""
+    return shown if isinstance(shown, str) else {path: what[:3] for path, what in shown.items()}
+
+
 def agree(image: Image, *, kernel: bool = False) -> Shown:
     """What all of them show."""
     expected = or_refused(lambda: extracted(image))
-    assert or_refused(lambda: stored(image)) == expected
-    assert or_refused(lambda: stored(image, by_tree)) == expected
-    if kernel:
-        assert or_refused(lambda: stored(image, by_kernel)) == expected
+    for see in (walked, by_tree, *([by_kernel] if kernel else [])):
+        assert files(or_refused(lambda see=see: stored(image, see))) == files(expected), see  # type: ignore[misc]
     for keep in range(len(image.layers)):
         assert or_refused(lambda keep=keep: extracted(image.squash(keep, compression="none"))) == expected, keep  # type: ignore[misc]
         if expected != REFUSED:
-            assert stored(image.squash(keep, compression="none")) == expected, keep
+            assert files(stored(image.squash(keep, compression="none"))) == files(expected), keep
     return expected
 
 
@@ -160,9 +164,9 @@ def agree(image: Image, *, kernel: bool = False) -> Shown:
 
 LOW = [d("x", 0o711), f("x/a", "low"), f("x/b"), d("y"), f("y/c")]
 CASES: dict[str, tuple[list[list[Part]], list[str] | None]] = {
-    "a whiteout where all is hidden": ([LOW, [d("x"), f("x/.wh..wh..opq"), f("x/.wh.a"), f("x/n")]], ["x", "x/n"]),
-    "a whiteout before all is hidden": ([LOW, [d("x"), f("x/.wh.a"), f("x/.wh..wh..opq"), f("x/n")]], ["x", "x/n"]),
-    "a whiteout in a new directory": ([LOW, [d("new"), f("new/.wh.a"), f("new/n")]], ["new", "new/n"]),
+    "a whiteout where all is hidden": ([LOW, [d("x"), f("x/.wh..wh..opq"), f("x/.wh.a"), f("x/n")]], ["x", "x/n", "y", "y/c"]),
+    "a whiteout before all is hidden": ([LOW, [d("x"), f("x/.wh.a"), f("x/.wh..wh..opq"), f("x/n")]], ["x", "x/n", "y", "y/c"]),
+    "a whiteout in a new directory": ([LOW, [d("new"), f("new/.wh.a"), f("new/n")]], ["new", "new/n", "x", "x/a", "x/b", "y", "y/c"]),
     "a whiteout at the bottom": ([[f(".wh.x"), f("n")]], ["n"]),
     "an entry through a link": ([[d("s"), d("s/p"), d("n"), sym("n/p", "../s/p"), f("n/p/f")]], ["n", "n/p", "s", "s/p", "s/p/f"]),
     "an entry through an absolute link": ([[d("s"), sym("l", "/s"), f("l/f")]], ["l", "s", "s/f"]),
@@ -275,19 +279,29 @@ def made(stack: list[list[Part]]) -> Image:
     for parts in stack:
         layer: list[Part] = []
         for part in parts:
-            if or_refused(lambda part=part, layer=layer: extracted(image_of(*kept, [*layer, part]))) != REFUSED:  # type: ignore[misc]
+            if senseful([*kept, [*layer, part]]):
                 layer.append(part)
         kept.append(layer)
     return image_of(*kept)
 
 
-@settings(max_examples=150, deadline=None)
+def senseful(stack: list[list[Part]]) -> bool:
+    laid = Stack()
+    try:
+        for place, parts in enumerate(stack):
+            laid.lay(place, Reader(io.BytesIO(tar(*parts))))
+    except InvalidLayer:
+        return False
+    return True
+
+
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(entries(), max_size=7), min_size=1, max_size=3))
 def test_all_agree_about_any_tar(stack: list[list[Part]]) -> None:
     agree(image_of(*stack))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(entries(), max_size=7), min_size=2, max_size=4))
 def test_all_agree_about_any_tar_that_makes_sense(stack: list[list[Part]]) -> None:
     assert agree(made(stack), kernel=ROOT) != REFUSED

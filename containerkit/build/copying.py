@@ -95,7 +95,7 @@ class Copying:
     def _fetched(self, url: str) -> Pick:
         assert isinstance(self.step, Add)
         place = self.workshop.directory()
-        path = fetch(url, place, checksum=self.step.checksum)
+        path = fetch(url, place, checksum=self.step.checksum, limits=self.workshop.store.trees.limits)
         found = self._of(place, os.fsencode(path.name))
         return self._archive(found) if self.step.unpack else found
 
@@ -124,7 +124,9 @@ class Copying:
         os.chmod(place, 0o755)
         try:
             with open(pick.tree.open(pick.node), "rb") as file:
-                unpack(decompressed(file), place, whiteouts="plain", ids=store.trees.ids, limits=store.trees.limits, skip=store.trees.skip)
+                trees = store.trees
+                tar = decompressed(file, trees.limits)
+                unpack(tar, place, whiteouts="plain", ids=trees.ids, limits=trees.limits, skip=trees.skip)
         except (ImageError, OSError) as error:
             raise BuildError(f"{os.fsdecode(pick.node.path)} cannot be unpacked: {error}") from error
         return self._of(place, b"", owned=True)

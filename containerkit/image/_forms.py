@@ -111,7 +111,8 @@ class Overlay(Form):
         if not self._borrows:
             raise self._gone(decision)
         if decision.replaces:
-            self.root.remove(self.inside(decision.parent), decision.name)
+            with contextlib.suppress(FileNotFoundError):  # that was a link to a file of a layer below, too
+                self.root.remove(self.inside(decision.parent), decision.name)
 
     def finish(self, ending: Ending) -> None:
         for path in ending.phantoms:

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..merged import is_opaque, is_whiteout
+from ..merged import OPAQUE, is_opaque, is_whiteout, names
 from ._holes import copy
 from ._meaning import Borrowed
+from ._root import opened
 from .errors import InvalidLayer
 
 __all__ = ["settle"]
@@ -42,6 +43,8 @@ def settle(
         _borrow(tree, each, below)
     for path in hiding:
         _forget(tree, path, below)
+    if below and is_opaque(tree):
+        _hide(tree, below)
     for path in sorted(implied):
         with ExitStack() as held:
             parts = [part for part in path.split(b"/") if part]
@@ -59,6 +62,9 @@ def settle(
 def _borrow(tree: Path, wanted: Borrowed, below: Sequence[Path]) -> None:
     """Makes the names of a file of a layer below.  Somebody else may be about the same."""
     with ExitStack() as held:
+        if not wanted.names:
+            _source(held, wanted, below)
+            return
         places = [(_parent(held, tree, name), name.rpartition(b"/")[2]) for name in wanted.names]
         there = [place for place in places if _exists(*place)]
         if len(there) == len(places):
@@ -100,7 +106,7 @@ def _source(held: ExitStack, wanted: Borrowed, below: Sequence[Path]) -> tuple[i
             return fd, last
         if hidden or (fd is not None and is_opaque(fd)):
             break
-    raise InvalidLayer(f"{wanted.names[0][:200]!r}: a hard link to {wanted.target[:200]!r}, which is not there")
+    raise InvalidLayer(f"{b' '.join(wanted.names)[:200]!r}: a hard link to {wanted.target[:200]!r}, which is not there")
 
 
 def _copied(source: int, last: bytes, scratch: Path, at: int, name: bytes) -> None:
@@ -139,6 +145,18 @@ def _forget(tree: Path, path: bytes, below: Sequence[Path]) -> None:
                 for name in os.listdir(fd):
                     if is_whiteout(os.lstat(name, dir_fd=fd)):
                         os.unlink(name, dir_fd=fd)
+
+
+def _hide(tree: Path, below: Sequence[Path]) -> None:
+    """Hides all that the layers below show, one by one: overlayfs does not look whether the top of a layer is opaque."""
+    attribute = next(name for name in OPAQUE if name in os.listxattr(tree))
+    with opened(os.open(tree, DIRECTORY)) as fd, _unchanged(fd):
+        for name in sorted(names([*reversed(below)])):
+            if not _exists(fd, os.fsencode(name)):
+                os.mknod(name, stat.S_IFCHR, 0, dir_fd=fd)
+            elif stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
+                with opened(os.open(name, DIRECTORY, dir_fd=fd)) as inside:
+                    os.setxattr(inside, attribute, b"y")
 
 
 def _walk(held: ExitStack, layer: Path, parts: Sequence[bytes]) -> tuple[int | None, bool]:

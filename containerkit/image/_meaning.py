@@ -96,7 +96,8 @@ class Borrowed(NamedTuple):
     """Names of one file of a layer below.
 
     :ivar target: its path there
-    :ivar names: what it is called in this layer; `target` is among them where this layer does not hide it, so that all stay one file
+    :ivar names: what it is called in this layer; `target` is among them where this layer does not hide it, so that all stay one
+        file.  None where other entries took their places: it has to be there all the same
     """
 
     target: bytes
@@ -272,36 +273,36 @@ class Meaning:
         if not self.removed and not self._borrowed:
             return ending
         hiding: set[bytes] = set()
-        names: dict[bytes, list[bytes]] = {}
+        names: dict[bytes, list[bytes]] = {target: [] for target in self._borrowed}
         for path, node, hidden in walk(self.root):
             if node is None and hidden:
                 ending.phantoms.append(path)
             elif node is None:
                 hiding.add(path.rpartition(b"/")[0])
             elif isinstance(node, File) and node.borrowed is not None:
-                names.setdefault(node.borrowed, []).append(path)
+                names[node.borrowed].append(path)
         ending.hiding = sorted(hiding)
         for target in sorted(names):
-            shown = self._shown(target, ending.way)
+            shown = names[target] and self._shown(target, ending.way)
             ending.borrowed.append(Borrowed(target, tuple(sorted([*names[target], *([target] if shown else [])]))))
         return ending
 
     def _shown(self, target: bytes, made: list[tuple[bytes, bool]]) -> bool:
         """Whether a file of a layer below still shows under its own name.  The directories on the way to it are made."""
-        node, path, opened = self.root, b"", list[tuple[Directory, bytes, bytes]]()
+        node, path, opened = self.root, b"", list[tuple[Directory, bytes, Directory, bytes]]()
         *parts, last = target.split(b"/")
         for part in parts:
             path, child = join(path, part), node.children.get(part)
             if node.opaque or (part in node.children and not isinstance(child, Directory)):
                 return False
             if not isinstance(child, Directory):
-                opened.append((node, part, path))
                 child = Directory()
+                opened.append((node, part, child, path))
             node = child
         if node.opaque or last in node.children:
             return False
-        for above, part, where in opened:
-            above.children[part] = Directory()
+        for above, part, new, where in opened:
+            above.children[part] = new
             made.append((where, False))
         return True
 

@@ -35,10 +35,9 @@ INSIDE = {
 class Root:
     """Directories below one, by descriptor; the last ones are kept open."""
 
-    def __init__(self, directory: str | os.PathLike[str], limits: Limits) -> None:
-        self._limits, self._cache = limits, dict[bytes, int]()
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self._cache = dict[bytes, int]()
         self._stale: list[int] = []
-        self.turn = 0  # grows with everything that goes away
         self.fd = os.open(directory, DIRECTORY)
         ffi, lib = extension().ffi, extension().lib
         self._how = ffi.new("char[]", struct.pack("QQQ", DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS))
@@ -58,7 +57,6 @@ class Root:
         """
         self._stale += self._cache.values()
         self._cache.clear()
-        self.turn += 1
 
     def _close_stale(self) -> None:
         while self._stale:

@@ -48,7 +48,7 @@ class Form:
     ids: Ids = field(default_factory=Ids)
     epoch: int | None = None
     nanoseconds: bool = False
-    depth: int = Limits().depth
+    depth: int = field(default_factory=lambda: Limits.default().depth)
 
     def time(self, status: os.stat_result) -> int:
         """A file's time as it is written down."""

@@ -82,7 +82,17 @@ class Stack:
             node = node.children.get(part)
         if isinstance(node, File):
             return node
-        raise InvalidLayer(f"{borrowed.names[0][:200]!r}: a hard link to {borrowed.target[:200]!r}, which is not there")
+        raise InvalidLayer(f"{b' '.join(borrowed.names)[:200]!r}: a hard link to {borrowed.target[:200]!r}, which is not there")
+
+    @property
+    def outside(self) -> list[Borrowed]:
+        """Files that have to be there below the stack."""
+        return [Borrowed(target, ()) for target in self._outside]
+
+    def has(self, wanted: Iterable[Borrowed]) -> None:
+        """:raises InvalidLayer: one of these files is not in the stack"""
+        for each in wanted:
+            self._below(each)
 
 
 def _over(root: Directory, upper: Directory) -> None:
@@ -104,17 +114,18 @@ def _over(root: Directory, upper: Directory) -> None:
             below.children[name] = child
 
 
-def write(layers: Sequence[Layer], sink: Sink, *, bottom: bool, limits: Limits | None = None) -> None:
+def write(layers: Sequence[Layer], sink: Sink, *, below: Sequence[Layer] = (), limits: Limits | None = None) -> None:
     """Write the tar of several layers as one.
 
     :param sink: as `Writer` has it
-    :param bottom: nothing lies below them, so that no whiteouts are needed
+    :param below: what they lie on; where there is nothing, no whiteouts are needed
     :param limits: what each of them may ask for
     :raises InvalidLayer: one of them cannot be laid over the others;  :raises ImageError: one cannot be read
     """
-    stack, writer = Stack(bottom=bottom, limits=limits), Writer(sink)
-    for place, layer in enumerate(layers):
-        stack.lay(place, layer.entries(limits))
+    bottom, writer = not below, Writer(sink)
+    stack = _laid(layers, limits, bottom=bottom)
+    if outside := stack.outside:
+        _laid(below, limits, bottom=True).has(outside)
     last: list[Entry] = []
     directories: list[Entry] = []
     names: dict[tuple[int, int], list[bytes]] = {}
@@ -135,6 +146,13 @@ def write(layers: Sequence[Layer], sink: Sink, *, bottom: bool, limits: Limits |
     for entry in [] if bottom else last:
         writer.add(entry)
     writer.close()
+
+
+def _laid(layers: Sequence[Layer], limits: Limits | None, *, bottom: bool) -> Stack:
+    stack = Stack(bottom=bottom, limits=limits)
+    for place, layer in enumerate(layers):
+        stack.lay(place, layer.entries(limits))
+    return stack
 
 
 def _directory(node: Directory, name: bytes, *, known: bool) -> list[Entry]:

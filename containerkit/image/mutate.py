@@ -144,7 +144,7 @@ def squash(
         raise ImageError(f"squash: there are {len(layers)} layers, so {keep} of them cannot stay")
     if len(layers) - keep < (1 if not keep else 2):
         return image
-    made = Layer.written(lambda sink: merge.write(layers[keep:], sink, bottom=not keep, limits=limits), blobs, compression)
+    made = Layer.written(lambda sink: merge.write(layers[keep:], sink, below=layers[:keep], limits=limits), blobs, compression)
     config = image.config.with_(history=_squashed(image, keep))
     return _again(image, config, (*layers[:keep], made))
 

@@ -81,7 +81,7 @@ def unpack(
     if whiteouts not in ("overlay", "plain") or xattrs not in ("user", "trusted") or set(skip) - {*SKIPPABLE}:
         raise ValueError(f"unpack does not know whiteouts={whiteouts!r}, xattrs={xattrs!r}, skip={skip!r}")
     limits = limits or Limits.default()
-    root = Root(directory, limits)
+    root = Root(directory)
     attributes = Attributes(ids or Ids(), skip, _born(root.fd) if whiteouts == "overlay" else None)
     try:
         form = Overlay(root, attributes, xattrs, borrows=borrows) if whiteouts == "overlay" else Plain(root, attributes)
