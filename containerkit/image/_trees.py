@@ -52,7 +52,7 @@ class Needs:
 
 
 def _borrowed(value: object, where: str) -> Borrowed:
-    if not isinstance(value, list) or len(value) < 2 or not all(isinstance(path, str) for path in value):
+    if not isinstance(value, list) or not value or not all(isinstance(path, str) for path in value):
         raise ImageError(f"{where}: expected paths")
     target, *names = map(unquote_to_bytes, value)
     return Borrowed(target, tuple(names))

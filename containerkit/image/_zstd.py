@@ -32,6 +32,12 @@ def library() -> Any:
     return zstandard
 
 
+def empty(size: int) -> bytes:
+    """A frame without data of about so many bytes."""
+    size = max(size, 0)
+    return (0x184D2A50).to_bytes(4, "little") + size.to_bytes(4, "little") + bytes(size)
+
+
 class _Input:
     """Exactly as many bytes as asked for."""
 
