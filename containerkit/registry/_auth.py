@@ -29,7 +29,7 @@ SHORTEST = 60  # seconds a token lives at least, as the specification has it
 EARLY = 10  # seconds before its end a token is not used any more
 TOKEN = re.compile(r"[\x21-\x7e]{1,65536}", re.ASCII)
 _WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_PARAMETER = re.compile(rf'\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))\s*(?:,|$)', re.ASCII | re.DOTALL)
+_PARAMETER = re.compile(rf'\s*({_WORD})\s*=\s*(?:"((?:[^"\\]++|\\.)*+)"|([^\s,"]+))\s*(?:,|$)', re.ASCII | re.DOTALL)
 _SCHEME = re.compile(rf"[\s,]*({_WORD})(?:\s+|$|(?=,))", re.ASCII)
 
 Scopes = tuple[str, ...]
