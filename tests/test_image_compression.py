@@ -249,6 +249,6 @@ def test_xz_and_bzip2_have_the_same_limits(kind: str) -> None:
 
 def test_the_memory_of_xz_is_limited() -> None:
     packed = lzma.compress(b"x" * 1000, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 512 << 20}])
-    with pytest.raises(LimitExceeded, match="Limits.window"):
+    with pytest.raises(LimitExceeded, match=r"Limits\.window"):
         Decompressed(io.BytesIO(packed)).read()
     assert Decompressed(io.BytesIO(packed), limits=Limits(window=1 << 30)).read() == b"x" * 1000

@@ -20,7 +20,7 @@ from typing import Any
 
 from ..dockerfile.ignore import Ignore
 from ..dockerfile.instructions import Add, Copy
-from ..image.errors import ImageError
+from ..image.errors import ImageError, LimitExceeded
 from ..image.layer import Layer
 from ..image.tar import Reader
 from ..image.unpack import unpack
@@ -181,5 +181,7 @@ def is_archive(tree: Tree, node: Node) -> bool:
     try:
         with open(tree.open(node), "rb") as file:
             return next(iter(Reader(decompressed(file))), None) is not None
+    except LimitExceeded as error:  # what is too large to be looked at is not taken for a plain file
+        raise BuildError(f"{os.fsdecode(node.path)} cannot be unpacked: {error}") from error
     except (ImageError, OSError):
         return False

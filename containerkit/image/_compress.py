@@ -143,9 +143,10 @@ class _Zstd(_Plain):
         more = bytes(self._coder.flush(self._library.COMPRESSOBJ_FLUSH_BLOCK))
         if (self._went + count + len(more)) * DENSEST >= self._came:
             return more
-        more += self._coder.flush()
+        more += bytes(self._coder.flush())
         self._coder = self._maker.compressobj()
-        return more + _zstd.empty(self._came // DENSEST - self._went - count - len(more))
+        padding: bytes = _zstd.empty(self._came // DENSEST - self._went - count - len(more))
+        return more + padding
 
     def tail(self, crc: int, size: int) -> bytes:
         return bytes(self._coder.flush())

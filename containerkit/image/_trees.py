@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from collections.abc import Collection, Iterator, Sequence
@@ -118,7 +117,9 @@ class Trees:
         tree = place / TREE
         tree.mkdir(mode=0o755)
         os.chmod(tree, 0o755)
-        done = layer.unpack_into(tree, whiteouts="overlay", xattrs=self.xattrs, ids=self.ids, limits=self.limits, skip=self.skip, borrows=True)
+        done = layer.unpack_into(
+            tree, whiteouts="overlay", xattrs=self.xattrs, ids=self.ids, limits=self.limits, skip=self.skip, borrows=True
+        )
         skipped = [[quote_from_bytes(s.name), s.what, s.detail] for s in done.skipped]
         implied = [quote_from_bytes(path) for path in done.implied]
         borrowed = [[quote_from_bytes(path) for path in (each.target, *each.names)] for each in done.borrowed]
@@ -137,8 +138,8 @@ class Trees:
         with opened(os.open(new / TREE, DIRECTORY)) as fd:
             Attributes(self.ids, ()).own(fd, 0, 0)
         os.chmod(new / TREE, 0o755)
-        entries = sum(len(directories) + len(files) for _, directories, files in os.walk(new / TREE))
-        self._describe(new, layer, chain, entries=entries, skipped=[], implied=[""])
+        entries, hiding = _counted(new / TREE)
+        self._describe(new, layer, chain, entries=entries, skipped=[], implied=[""], hiding=hiding)
         return self.publish(chain, new)
 
     def _describe(self, place: Path, layer: Layer, chain: Digest, **more: object) -> None:
@@ -209,6 +210,16 @@ class Trees:
 
     def _all(self) -> list[Path]:
         return sorted((self.root / "layers").glob("*/*"))
+
+
+def _counted(tree: Path) -> tuple[int, list[str]]:
+    """How much is in a tree, and which of its directories have whiteouts."""
+    entries, hiding = 0, set()
+    for where, directories, files in os.walk(os.fsencode(tree)):
+        entries += len(directories) + len(files)
+        if any(is_whiteout(os.lstat(where + b"/" + name)) for name in files):
+            hiding.add(quote_from_bytes(where[len(os.fsencode(tree)) + 1 :]))
+    return entries, sorted(hiding)
 
 
 def difference(one: Path, other: Path) -> str:

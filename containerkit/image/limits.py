@@ -1,7 +1,7 @@
 """How much what comes from elsewhere may ask for: one set for every way in.  What asks for more is refused, not cut.
 
-    Limits(ratio=1000)                                  for one call
-    Limits.default().lifted(["ratio=none"])             as the command line's --limit has it
+Limits(ratio=1000)                                  for one call
+Limits.default().lifted(["ratio=none"])             as the command line's --limit has it
 """
 
 from __future__ import annotations

@@ -149,7 +149,9 @@ def squash(
     return _again(image, config, (*layers[:keep], made))
 
 
-def flatten(image: Image, *, blobs: FileBlobs | MemoryBlobs | None = None, compression: str = "gzip", limits: Limits | None = None) -> Image:
+def flatten(
+    image: Image, *, blobs: FileBlobs | MemoryBlobs | None = None, compression: str = "gzip", limits: Limits | None = None
+) -> Image:
     """`image` with one layer, and nothing in it that cannot be seen: no whiteouts, nothing that was hidden."""
     return squash(image, 0, blobs=blobs, compression=compression, limits=limits)
 
