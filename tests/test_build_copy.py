@@ -228,6 +228,24 @@ def test_names_of_heredocs_stay_names(yard: Yard) -> None:
         yard.build("FROM scratch\nCOPY <<.. /d/\nx\n..\n")
 
 
+@pytest.mark.parametrize(
+    ("flags", "made"),
+    [
+        ("", (0o755, 0)),
+        ("--chmod=0777", (0o777, 0)),
+        ("--chmod=u=rwx,go=", (0o700, 0)),
+        ("--chown=7:8", (0o755, 7)),
+        ("--chmod=711 --chown=7", (0o711, 7)),
+    ],
+)
+def test_directories_on_the_way_are_made_as_the_flags_say(yard: Yard, flags: str, made: tuple[int, int]) -> None:
+    """As buildkit has it; one that is there already stays as it is."""
+    image = yard.build(f"FROM scratch\nCOPY a /there/\nCOPY {flags} a /there/new/deep/b\n", {"a": "1"})
+    found = entries(image.layers[1])
+    assert [(found[name].mode, found[name].uid) for name in ("there/new", "there/new/deep")] == [made, made]
+    assert (found["there"].mode, found["there"].uid) == (0o755, 0)
+
+
 # The context ------------------------------------------------------------------------------------------------------
 
 

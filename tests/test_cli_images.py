@@ -445,7 +445,7 @@ def test_save_and_load(both: Said, tmp_path: Path) -> None:
     assert both(f"save app:1 -o {tmp_path}/both.tar app:2").code == 0
     other = f"--store {tmp_path}/other"
     assert both(f"{other} load -i {tmp_path}/both.tar").lines == ["Loaded image: app:1", "Loaded image: app:2"]
-    assert both(f"load {other} -q -i {tmp_path}/both.tar").out == ""
+    assert both(f"load {other} -q -i {tmp_path}/both.tar").lines == ["Loaded image: app:1", "Loaded image: app:2"]
     for name, sample in (("app:1", ONE), ("app:2", TWO)):
         assert Store(tmp_path / "other").get(name).data == sample.manifest
 
@@ -523,6 +523,15 @@ def test_import_with_changes(ck: Said, store: Store, tmp_path: Path) -> None:
     for wrong in ("RUN true", "CMDD x"):
         assert ck(f"import -c '{wrong}' {tmp_path}/root.tar other").code == 1
     assert "other" not in ck("images").out
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_changes_are_those_of_one_stage(order: tuple[int, int], ck: Said, store: Store, tmp_path: Path) -> None:
+    """ENTRYPOINT takes the CMD of a base away, not one of the same command."""
+    (tmp_path / "root.tar").write_bytes(BASE)
+    changes = ["""-c 'CMD ["a"]'""", """-c 'ENTRYPOINT ["b"]'"""]
+    assert ck(f"import {changes[order[0]]} {changes[order[1]]} {tmp_path}/root.tar made").code == 0
+    assert (store.get("made").config.entrypoint, store.get("made").config.cmd) == (("b",), ("a",))
 
 
 def test_export_shows_what_the_layers_show(both: Said, tmp_path: Path) -> None:

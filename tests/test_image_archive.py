@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,11 @@ from sample_images import INDEX, Sample, base, descriptor, dumps, index_of, layo
 from containerkit.image import archive
 from containerkit.image.archive import Archive
 from containerkit.image.blobs import read
+from containerkit.image.config import ImageConfig
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.errors import Escape, ImageError, InvalidDocument, InvalidImage, Mismatch, Missing, Unsupported
+from containerkit.image.image import Image
+from containerkit.image.layer import Layer
 from containerkit.image.layout import Layout
 from containerkit.image.manifest import Manifest
 from containerkit.image.source import named as with_name
@@ -296,3 +301,23 @@ def test_a_manifest_of_another_config_is_not_taken(tmp_path: Path) -> None:
     assert Manifest.parse(read(found.blobs, entry), entry.media_type).config == Descriptor.of(
         PLAIN.config, "application/vnd.docker.container.image.v1+json"
     )
+
+
+@pytest.mark.parametrize("lacking", ["config.json", "layer.tar"])
+def test_a_file_that_an_archive_lacks_is_named(lacking: str, tmp_path: Path) -> None:
+    """It is a docker-archive all the same, and nothing else is to be said of it."""
+    layer = Layer.from_tar(io.BytesIO(tar_of({"a": b"1"})), compression="none")
+    with layer.uncompressed() as tar:
+        parts = {"layer.tar": tar.read(), "config.json": Image.of(ImageConfig(), [layer]).config_data}
+    parts["manifest.json"] = b'[{"Config":"config.json","RepoTags":["app:1"],"Layers":["layer.tar"]}]'
+    (tmp_path / "app.tar").write_bytes(tar_of({name: data for name, data in parts.items() if name != lacking}))
+    with pytest.raises(Missing, match=f"there is no {lacking} in .*app.tar"):
+        Image.open(tmp_path / "app.tar")
+
+
+@pytest.mark.parametrize("compress", [lzma.compress, bz2.compress, gzip.compress])
+def test_an_archive_may_be_compressed(compress: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    image = Image.of(ImageConfig(), [Layer.from_tar(io.BytesIO(tar_of({"a": b"1"})))])
+    image.save(tmp_path / "app.tar", "app:1", docker=True)
+    (tmp_path / "packed").write_bytes(compress((tmp_path / "app.tar").read_bytes()))
+    assert Image.open(tmp_path / "packed").digest == image.digest

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import io
+import lzma
+import os
 import random
 import subprocess
 import sys
@@ -17,6 +20,7 @@ import pytest
 from containerkit import errors
 from containerkit.image import _compress, _gzip, _zstd
 from containerkit.image.compression import Ahead, Compressor, Decompressed
+from containerkit.image.digest import CHUNK
 from containerkit.image.errors import ImageError, InvalidLayer, LimitExceeded, Mismatch, Unsupported
 from containerkit.image.limits import Limits
 
@@ -208,3 +212,43 @@ def test_a_sink_that_fails_leaves_no_thread() -> None:
         coder_takes(coder)
     coder.abandon()
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_what_is_written_is_never_too_dense_to_be_read(compression: str) -> None:
+    """Text that repeats itself becomes a thousandth; a reader that knows bombs takes it all the same."""
+    if compression == "zstd":
+        zstandard()
+    out = io.BytesIO()
+    compressor = Compressor(out.write, compression)
+    block = b"yes\n" * (CHUNK // 4)
+    for _ in range(300):
+        compressor.feed(block)
+    compressor.close()
+    assert 300 * CHUNK / 250 < out.tell() < 300 * CHUNK / 90
+    stream, size = Decompressed(io.BytesIO(out.getvalue()), compression), 0
+    while data := stream.read(CHUNK):
+        size += len(data)
+    assert size == 300 * CHUNK
+
+
+@pytest.mark.parametrize("kind", ["xz", "lzma", "bzip2"])
+def test_xz_and_bzip2_have_the_same_limits(kind: str) -> None:
+    compress = {"xz": lzma.compress, "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE), "bzip2": bz2.compress}[kind]
+    limits = Limits(ratio=50, ratio_from=1 << 16)
+    data = os.urandom(100_000)
+    assert Decompressed(io.BytesIO(compress(data)), limits=limits).read() == data
+    assert Decompressed(io.BytesIO(compress(data) + compress(b"more")), limits=limits).read() == data + b"more"
+    with pytest.raises(LimitExceeded, match="--limit ratio=none"):
+        Decompressed(io.BytesIO(compress(bytes(10 << 20))), limits=limits).read()
+    assert len(Decompressed(io.BytesIO(compress(bytes(10 << 20))), limits=limits.lifted(["ratio=none"])).read()) == 10 << 20
+    for damaged in (compress(data)[:-50], compress(data) + b"x" * 30):
+        with pytest.raises(InvalidLayer):
+            Decompressed(io.BytesIO(damaged), limits=limits).read()
+
+
+def test_the_memory_of_xz_is_limited() -> None:
+    packed = lzma.compress(b"x" * 1000, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 512 << 20}])
+    with pytest.raises(LimitExceeded, match=r"Limits\.window"):
+        Decompressed(io.BytesIO(packed)).read()
+    assert Decompressed(io.BytesIO(packed), limits=Limits(window=1 << 30)).read() == b"x" * 1000

@@ -9,10 +9,8 @@ A context is a `Tree`: whatever links are in it, nothing outside is read.
 
 from __future__ import annotations
 
-import bz2
 import contextlib
 import io
-import lzma
 import os
 from pathlib import Path
 from typing import BinaryIO
@@ -21,8 +19,9 @@ from ..dockerfile.ignore import Ignore
 from ..image import media
 from ..image.compression import Decompressed
 from ..image.digest import Readable
-from ..image.errors import ImageError, InvalidLayer
+from ..image.errors import ImageError
 from ..image.ids import Ids
+from ..image.limits import Limits
 from ..image.unpack import unpack
 from .errors import BuildError
 from .tree import Tree
@@ -31,6 +30,7 @@ from .workshop import Workshop
 __all__ = ["Context", "Ignored", "decompressed", "directory_of", "ignore_of", "read_inside"]
 
 IGNORE = ".dockerignore"
+KNOWN = ("gzip", "zstd", "xz", "bzip2")
 LARGEST = 4 << 20  # bytes of a Dockerfile, and of a .dockerignore
 
 Given = str | os.PathLike[str] | bytes | BinaryIO
@@ -78,16 +78,16 @@ def directory_of(given: Given, workshop: Workshop) -> Path:
     place = workshop.directory()
     try:
         with _opened(given) as stream:
-            unpack_context(stream, place)
+            unpack_context(stream, place, workshop.store.trees.limits)
     except (ImageError, OSError) as error:
         shown = given if isinstance(given, str | os.PathLike) else "of bytes"
         raise BuildError(f"the context {shown} is neither a directory nor a tar: {error}") from error
     return place
 
 
-def unpack_context(stream: BinaryIO, place: Path) -> None:
+def unpack_context(stream: BinaryIO, place: Path, limits: Limits | None = None) -> None:
     """Unpacks a tar; all its files are the caller's."""
-    unpack(decompressed(stream), place, whiteouts="plain", ids=Ids.mine(), skip=("devices", "xattrs"))
+    unpack(decompressed(stream, limits), place, whiteouts="plain", ids=Ids.mine(), limits=limits, skip=("devices", "xattrs"))
 
 
 def _opened(given: Given) -> contextlib.AbstractContextManager[BinaryIO]:
@@ -98,32 +98,16 @@ def _opened(given: Given) -> contextlib.AbstractContextManager[BinaryIO]:
     return contextlib.nullcontext(given)
 
 
-def decompressed(stream: BinaryIO) -> Readable:
+def decompressed(stream: BinaryIO, limits: Limits | None = None) -> Readable:
     """What a tar was before it was compressed with gzip, zstd, bzip2 or xz; of anything else its own bytes.
 
     :param stream: can be read from its beginning
-    :raises InvalidLayer: while reading: damaged
+    :param limits: how large it may become
+    :raises InvalidLayer: while reading: damaged;  :raises LimitExceeded: while reading: too large
     """
     buffered = io.BufferedReader(stream) if isinstance(stream, io.RawIOBase) else stream
     head = buffered.peek(6)[:6] if isinstance(buffered, io.BufferedReader) else _peek(buffered)
-    if head.startswith(b"BZh"):
-        return _Checked(bz2.open(buffered))
-    if head.startswith((b"\xfd7zXZ\0", b"\x5d\0\0")):
-        return _Checked(lzma.open(buffered))
-    return Decompressed(buffered) if media.sniff(head) in ("gzip", "zstd") else buffered
-
-
-class _Checked:
-    """A file of bz2 or lzma; what they say of a damaged one becomes one error."""
-
-    def __init__(self, file: bz2.BZ2File | lzma.LZMAFile) -> None:
-        self._file = file
-
-    def read(self, size: int = -1, /) -> bytes:
-        try:
-            return self._file.read1(size)  # what is there already, before the place where it is damaged
-        except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
-            raise InvalidLayer(f"the compressed tar is damaged: {error}") from error
+    return Decompressed(buffered, limits=limits) if media.sniff(head) in KNOWN else buffered
 
 
 def _peek(stream: BinaryIO) -> bytes:

@@ -20,7 +20,7 @@ from typing import Any
 
 from ..dockerfile.ignore import Ignore
 from ..dockerfile.instructions import Add, Copy
-from ..image.errors import ImageError
+from ..image.errors import ImageError, LimitExceeded
 from ..image.layer import Layer
 from ..image.tar import Reader
 from ..image.unpack import unpack
@@ -95,7 +95,7 @@ class Copying:
     def _fetched(self, url: str) -> Pick:
         assert isinstance(self.step, Add)
         place = self.workshop.directory()
-        path = fetch(url, place, checksum=self.step.checksum)
+        path = fetch(url, place, checksum=self.step.checksum, limits=self.workshop.store.trees.limits)
         found = self._of(place, os.fsencode(path.name))
         return self._archive(found) if self.step.unpack else found
 
@@ -124,7 +124,9 @@ class Copying:
         os.chmod(place, 0o755)
         try:
             with open(pick.tree.open(pick.node), "rb") as file:
-                unpack(decompressed(file), place, whiteouts="plain", ids=store.trees.ids, limits=store.trees.limits, skip=store.trees.skip)
+                trees = store.trees
+                tar = decompressed(file, trees.limits)
+                unpack(tar, place, whiteouts="plain", ids=trees.ids, limits=trees.limits, skip=trees.skip)
         except (ImageError, OSError) as error:
             raise BuildError(f"{os.fsdecode(pick.node.path)} cannot be unpacked: {error}") from error
         return self._of(place, b"", owned=True)
@@ -179,5 +181,7 @@ def is_archive(tree: Tree, node: Node) -> bool:
     try:
         with open(tree.open(node), "rb") as file:
             return next(iter(Reader(decompressed(file))), None) is not None
+    except LimitExceeded as error:  # what is too large to be looked at is not taken for a plain file
+        raise BuildError(f"{os.fsdecode(node.path)} cannot be unpacked: {error}") from error
     except (ImageError, OSError):
         return False

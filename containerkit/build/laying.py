@@ -185,8 +185,10 @@ class Laying:
     # --- what they become ----------------------------------------------------------------------------------------
 
     def _made(self, path: bytes) -> Entry:
+        """A directory that nobody describes has the owner and the mode that --chown and --chmod say, as buildkit has it."""
         uid, gid = self._owner or (0, 0)
-        return Entry(path, "directory", 0o755, uid, gid, mtime=self._now)
+        mode = self._mode(0o755, directory=True) if self._mode is not None else 0o755
+        return Entry(path, "directory", mode, uid, gid, mtime=self._now)
 
     def _entry(self, pick: Pick, node: Node, target: bytes) -> Entry:
         entry = self._describe(self._maker if pick.owned else self._plain, pick.tree, node, target)

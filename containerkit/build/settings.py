@@ -32,18 +32,21 @@ def setting(instruction: dockerfile.Instruction, state: State) -> State | None:
     return change(instruction, state) if change else None
 
 
-def configured(config: ImageConfig, text: str) -> ImageConfig:
-    """A config after one instruction, as `import --change` has it.  WORKDIR makes no directory here.
+def configured(config: ImageConfig, *texts: str) -> ImageConfig:
+    """A config after instructions, as `import --change` has them: those of one stage.  WORKDIR makes no directory here.
 
-    :raises DockerfileError: it cannot be read;  :raises BuildError: it changes files
+    :raises DockerfileError: one cannot be read;  :raises BuildError: one changes files
     """
-    instruction = parse_trigger(text).expand(config.environment)
-    if isinstance(instruction, dockerfile.Workdir):
-        return config.with_(working_dir=absolute(instruction.path, config.working_dir))
-    after = setting(instruction, State(config))
-    if after is None:
-        raise BuildError(f"{instruction.keyword} changes files: only a build does that")
-    return after.config.with_(history=config.history)
+    state = State(config)
+    for text in texts:
+        instruction = parse_trigger(text).expand(state.config.environment)
+        if isinstance(instruction, dockerfile.Workdir):
+            state = replace(state, config=state.config.with_(working_dir=absolute(instruction.path, state.config.working_dir)))
+        elif (after := setting(instruction, state)) is None:
+            raise BuildError(f"{instruction.keyword} changes files: only a build does that")
+        else:
+            state = after
+    return state.config.with_(history=config.history)
 
 
 def absolute(path: str, base: str) -> str:

@@ -29,7 +29,6 @@ __all__ = ["Everything", "Filter", "Node", "Tree"]
 
 FEW = 8  # layers whose directories stay open for a while; of more that would be too many descriptors
 LINKS = 40  # followed at most, as the kernel has it
-DEPTH = Limits().depth
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -98,7 +97,7 @@ class Tree:
         self._roots: list[Root] = []
         try:
             for layer in reversed(layers):
-                self._roots.append(Root(layer, Limits()))
+                self._roots.append(Root(layer))
         except BaseException:
             self.close()
             raise
@@ -137,8 +136,8 @@ class Tree:
 
     def _look(self, parent: Node, path: bytes, name: bytes) -> Node | None:
         """Through the layers that have the directory, the topmost first, as overlayfs does."""
-        if path.count(b"/") >= DEPTH:
-            raise BuildError(f"{os.fsdecode(path[:200])!r}: more than {DEPTH} directories inside each other")
+        if path.count(b"/") >= (most := Limits.default().depth):
+            raise BuildError(f"{os.fsdecode(path[:200])!r}: more than {most} directories inside each other")
         first: os.stat_result | None = None
         places: list[int] = []
         for place in parent.places:

@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .. import changes
@@ -85,7 +85,7 @@ def _plain(entry: Descriptor, blobs: Blobs) -> tuple[Descriptor, Blobs]:
 def _declare_load(parser: Parser) -> None:
     parser.takes_store()
     parser.add_argument("-i", "--input", metavar="FILE", help="a tar or a directory; standard input unless given")
-    parser.flag("-q", "--quiet", help="say nothing")
+    parser.flag("-q", "--quiet", help="accepted; it shows no progress anyway")
     parser.add_argument("--platform", metavar="OS/ARCH", help="of an index only the image for this machine")
     parser.set_defaults(verb=_load)
 
@@ -99,9 +99,8 @@ def _load(options: argparse.Namespace) -> int:
             if options.platform:
                 entry = source.manifest(entry.digest, Platform.parse(options.platform))
             store.add(entry, source.blobs, *names)
-            if not options.quiet:
-                said = [f"Loaded image: {Reference.parse(name).familiar}" for name in names]
-                print(*(said or [f"Loaded image ID: {_id(store, entry)}"]), sep="\n")
+            said = [f"Loaded image: {Reference.parse(name).familiar}" for name in names]
+            print(*(said or [f"Loaded image ID: {_id(store, entry)}"]), sep="\n")
     return 0
 
 
@@ -150,12 +149,13 @@ def _declare_import(parser: Parser) -> None:
 
 
 def _import(options: argparse.Namespace) -> int:
+    store = store_of(options)
     with contextlib.ExitStack() as stack:
         file = sys.stdin.buffer if options.file == "-" else stack.enter_context(open(options.file, "rb"))
         layer = Layer.from_tar(file, TemporaryBlobs())
         said = f"Imported from {'-' if options.file == '-' else Path(options.file).name}"
         image = _imported(layer, options, said)
-        print(store_of(options).put(image, *filter(None, [options.name])).id)
+        print(store.put(image, *filter(None, [options.name])).id)
     return 0
 
 
@@ -163,15 +163,13 @@ def _imported(layer: Layer, options: argparse.Namespace, said: str) -> Image:
     platform = Platform.parse(options.platform) if options.platform else Platform.here()
     history = History(created=now(), comment=options.message or said)
     config = ImageConfig(platform=platform, created=now(), history=(history,))
-    for change in options.change:
-        config = _configured(config, change)
-    return Image.of(config, [layer])
+    return Image.of(_configured(config, options.change), [layer])
 
 
-def _configured(config: ImageConfig, change: str) -> ImageConfig:
+def _configured(config: ImageConfig, changes: Sequence[str]) -> ImageConfig:
     from ..build.settings import configured
 
-    return configured(config, change)
+    return configured(config, *changes)
 
 
 def _declare_export(parser: Parser) -> None:
@@ -188,7 +186,7 @@ def _export(options: argparse.Namespace) -> int:
     if options.output is None and sys.stdout.isatty():
         raise ImageError("a tar is not for a terminal: use -o FILE, or redirect the output")
     with appearing(options.output) if options.output else contextlib.nullcontext(sys.stdout.buffer) as file:
-        merge.write(image.layers, file.write, bottom=True)
+        merge.write(image.layers, file.write)
     return 0
 
 

@@ -198,7 +198,7 @@ def _to_directory(place: str) -> Writer:
 def _to_tar(place: str) -> Writer:
     def write(image: Image, names: list[str]) -> None:
         with appearing(place) if place != "-" else contextlib.nullcontext(sys.stdout.buffer) as file:
-            merge.write(image.layers, file.write, bottom=True)
+            merge.write(image.layers, file.write)
 
     return write
 

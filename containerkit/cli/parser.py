@@ -80,11 +80,27 @@ class Parser(argparse.ArgumentParser):
     def takes_store(self, *, failed: int = 1) -> None:
         """``--store`` may also follow the verb; an error is exit code `failed` from here on, as docker's."""
         self.add_argument("--store", metavar="DIR", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        self.add_argument(
+            "--limit", metavar="NAME=NUMBER|none", action="append", default=argparse.SUPPRESS,
+            help="how much an image may ask for, such as ratio=none; see Limits",
+        )  # fmt: skip
         self.set_defaults(failed=failed)
 
 
 def store_of(options: argparse.Namespace) -> Store:
-    """The store that was asked for, or the user's own."""
+    """The store that was asked for, or the user's own; from here on --limit counts.  :raises ImageError: there is no such limit"""
     from ..image.store import Store
 
+    if words := getattr(options, "limit", ()):
+        _lift(words)
     return Store(options.store)
+
+
+def _lift(words: Sequence[str]) -> None:
+    from ..image.errors import ImageError
+    from ..image.limits import Limits
+
+    try:
+        Limits.default().lifted(words).make_default()
+    except ValueError as error:
+        raise ImageError(f"--limit: {error}") from error

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from ..errors import DockerfileError
 from ._lines import decoded
 from ._spaces import SPACES
-from .patterns import BadPattern, Pattern, clean
+from .patterns import LONGEST, BadPattern, Pattern, clean
 
 __all__ = ["Ignore", "Rule"]
 
 REMEMBERED = 10_000  # directories
+ROUNDS = 16  # of cleaning one pattern: more would be for one who writes "./ ./ ./ " to keep us busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,8 @@ def _rule(text: str, name: str, number: int, line: str) -> Rule | None:
     shown = line.rstrip("\r")
     if not bare:
         raise DockerfileError("a pattern was expected after !", name=name, line=number, column=column, source=shown)
+    if len(bare) > LONGEST:
+        raise DockerfileError(f"a pattern of more than {LONGEST} characters", name=name, line=number, column=column, source=shown[:80])
     path = _cleaned(bare)
     if path in ("", "."):
         return None
@@ -135,9 +138,11 @@ def _rule(text: str, name: str, number: int, line: str) -> Rule | None:
 
 def _cleaned(path: str) -> str:
     """As `clean`, from the directory on; what that uncovers at the ends is cleaned again."""
-    while (shorter := clean(path).removeprefix("/").strip(SPACES)) != path and shorter:
-        path = shorter
-    return shorter
+    for _ in range(ROUNDS):
+        before, path = path, clean(path).removeprefix("/").strip(SPACES)
+        if path in ("", before):
+            break
+    return path
 
 
 def _is_text(text: str) -> bool:

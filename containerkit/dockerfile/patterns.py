@@ -55,8 +55,8 @@ class Pattern:
         if len(text) > LONGEST:
             raise BadPattern(f"a pattern of more than {LONGEST} characters", 0)
         if deep and text.startswith("**") and not text.startswith("**/") and not re.search(r"[][*?\\]", text[2:]):
-            return cls(text, (REST, *_tokens(text[2:], deep)))  # docker's own: **.log is whatever ends in .log
-        return cls(text, tuple(_tokens(text, deep)))
+            return cls(text, (REST, *_shorter(_tokens(text[2:], deep))))  # docker's own: **.log is whatever ends in .log
+        return cls(text, tuple(_shorter(_tokens(text, deep))))
 
     def matches(self, path: str) -> bool:
         """Whether all of `path`, with slashes and none at its beginning, is meant."""
@@ -82,6 +82,15 @@ def clean(path: str) -> str:
         elif name not in ("", ".") and not (name == ".." and rooted):
             names.append(name)
     return "/" * rooted + "/".join(names) or "."
+
+
+def _shorter(tokens: Iterable[str]) -> Iterator[str]:
+    """Without a wildcard that follows the same one: it means nothing, and each takes time."""
+    last = ""
+    for token in tokens:
+        if token != last or token not in (STAR, DEEP, REST):
+            yield token
+        last = token
 
 
 def _tokens(text: str, deep: bool) -> Iterator[str]:

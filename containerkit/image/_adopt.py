@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ..merged import OPAQUE, is_whiteout
+from ..merged import OPAQUE, is_opaque, is_whiteout
 from ._root import DIRECTORY, opened
 from .diff import OF_OVERLAYFS, Form
 
@@ -13,26 +13,28 @@ __all__ = ["normalize"]
 
 
 def normalize(upper: str | os.PathLike[str], form: Form, keeps: str) -> bool:
-    """Cuts times to those that the layer says, removes what no layer has (sockets, overlayfs's own notes).
+    """Cuts times to those that the layer says, removes what no layer has (sockets, overlayfs's own notes, whiteouts of nothing).
 
     :param form: that the layer was written in
     :param keeps: the attribute that says "opaque" where it is to be used
     :return: False where it cannot be used as it is: it has deletions written down in another way
     """
     with opened(os.open(upper, DIRECTORY)) as fd:
-        return _notes(fd, keeps) and _inside(fd, form, keeps)
+        return _notes(fd, keeps) and _inside(fd, form, keeps, hidden=False)
 
 
-def _inside(fd: int, form: Form, keeps: str) -> bool:
+def _inside(fd: int, form: Form, keeps: str, *, hidden: bool) -> bool:
+    """One directory.  :param hidden: one above it hides all that is below, so that a whiteout in it would be listed and not found"""
+    hidden = hidden or is_opaque(fd)
     for entry in list(os.scandir(fd)):
         status = entry.stat(follow_symlinks=False)
-        if stat.S_ISSOCK(status.st_mode):
+        if stat.S_ISSOCK(status.st_mode) or (hidden and is_whiteout(status)):
             os.unlink(entry.name, dir_fd=fd)
         elif stat.S_ISDIR(status.st_mode):
             with opened(os.open(entry.name, DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)) as below:
-                if not _notes(below, keeps) or not _inside(below, form, keeps):
+                if not _notes(below, keeps) or not _inside(below, form, keeps, hidden=hidden):
                     return False
-                if (time := form.time(status)) != status.st_mtime_ns:
+                if (time := form.time(status)) != os.fstat(below).st_mtime_ns:
                     os.utime(below, ns=(time, time))
         elif not is_whiteout(status):
             path = f"/proc/self/fd/{fd}/{entry.name}"

@@ -1,5 +1,7 @@
 """Writing what is compressed: blocks of a fixed size, several at once, so the result does not depend on how many processors there were.
 
+No stream of ours is denser than `DENSEST`, for who reads it may take a denser one for a bomb: half a percent of it is not compressed.
+
 :see: rfc1952, rfc8878
 """
 
@@ -17,6 +19,8 @@ from .errors import Unsupported
 __all__ = ["Block", "Compressor"]
 
 Block = bytes | bytearray  # a bytearray that nobody changes any more stands for bytes
+DENSEST = 200  # bytes for each compressed one: below `Limits.ratio`
+PERIOD = 32 << 20  # bytes after which zstd looks how dense it is
 WORKERS = max(2, min(8, os.cpu_count() or 2))
 
 
@@ -100,6 +104,13 @@ class _Gzip(_Plain):
         self._library = (_gzip.isal("isal_zlib") if self._level <= 3 else None) or zlib
 
     def block(self, block: Block) -> Block:
+        packed = self._packed(block)
+        if len(packed) * DENSEST >= len(block):
+            return packed
+        coder, plain = zlib.compressobj(0, zlib.DEFLATED, -15), len(block) // DENSEST
+        return coder.compress(block[:plain]) + coder.flush(zlib.Z_SYNC_FLUSH) + self._packed(block[plain:])
+
+    def _packed(self, block: Block) -> bytes:
         coder = self._library.compressobj(self._level, zlib.DEFLATED, -15)
         return bytes(coder.compress(block) + coder.flush(zlib.Z_SYNC_FLUSH))
 
@@ -111,13 +122,31 @@ class _Gzip(_Plain):
 
 
 class _Zstd(_Plain):
-    """One frame; the library has threads of its own."""
+    """One frame; the library has threads of its own.  One that becomes too dense is ended, and followed by one without data."""
 
     def __init__(self, level: int | None) -> None:
-        self._coder = _zstd.library().ZstdCompressor(level=3 if level is None else level, threads=WORKERS).compressobj()
+        self._library = _zstd.library()
+        self._maker = self._library.ZstdCompressor(level=3 if level is None else level, threads=WORKERS)
+        self._coder, self._came, self._went, self._next = self._maker.compressobj(), 0, 0, PERIOD
 
     def block(self, block: Block) -> Block:
-        return bytes(self._coder.compress(block))
+        packed = bytes(self._coder.compress(block))
+        self._came += len(block)
+        if self._came >= self._next:
+            packed += self._looked(len(packed))
+        self._went += len(packed)
+        return packed
+
+    def _looked(self, count: int) -> bytes:
+        """What has to follow `count` more bytes."""
+        self._next = self._came + PERIOD
+        more = bytes(self._coder.flush(self._library.COMPRESSOBJ_FLUSH_BLOCK))
+        if (self._went + count + len(more)) * DENSEST >= self._came:
+            return more
+        more += bytes(self._coder.flush())
+        self._coder = self._maker.compressobj()
+        padding: bytes = _zstd.empty(self._came // DENSEST - self._went - count - len(more))
+        return more + padding
 
     def tail(self, crc: int, size: int) -> bytes:
         return bytes(self._coder.flush())

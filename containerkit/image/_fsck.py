@@ -184,7 +184,7 @@ def _wrong_layer(store: Store, lease: Lease, chain: Digest, below: Sequence[Dige
     """
     try:
         new = lease.place()
-        known = below is not None or not store.trees.implied(chain)
+        known = below is not None or not store.trees.needs(chain)
         return difference(store.trees.path(chain), new / "diff") if known and store.trees.again(chain, new, below or ()) else ""
     except (ImageError, OSError) as error:
         return str(error)

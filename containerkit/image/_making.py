@@ -44,13 +44,16 @@ def written(write: Callable[[Feed], object], blobs: Store, compression: str, lev
 
 
 def from_tar(stream: Readable, blobs: Store, compression: str, limits: Limits | None) -> Made:
-    """The same of a tar; one that is compressed already keeps its bytes."""
+    """The same of a tar; one that is compressed already keeps its bytes, unless no layer may be compressed that way."""
     head = b""
     while len(head) < 6 and (more := stream.read(6 - len(head))):
         head += more
     whole = _Joined(head, stream)
     if (found := media.sniff(head)) == "none":
         return written(lambda sink: _copy(whole, sink), blobs, compression)
+    if found in ("xz", "bzip2"):  # no layer is: it is compressed anew
+        plain = Decompressed(whole, limits=limits)
+        return written(lambda sink: _copy(plain, sink), blobs, compression)
     hasher = hashlib.sha256()
     with _writer(blobs) as sink:
         tee = _Tee(whole, sink)

@@ -1,6 +1,6 @@
-"""A directory that nothing leads out of: names are looked up by openat2 with RESOLVE_IN_ROOT, and held by descriptor.
+"""A directory that nothing leads out of: names are looked up by openat2 with RESOLVE_BENEATH, and held by descriptor.
 
-Whatever links a layer makes, ``..`` and absolute targets end at the directory.  Magic links of /proc are not followed.
+No link is followed: which ones a layer may go through is decided before, without the file system (see `_meaning`).
 :see: openat2(2)
 """
 
@@ -20,12 +20,12 @@ from ..program import extension, number
 from .errors import Escape, InvalidLayer
 from .limits import Limits
 
-RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT = 0x02, 0x10
+RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 0x04, 0x08
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 CACHED = 32
 RACES = 64  # a rename anywhere on the machine makes openat2 give up a path with ".." in it; see EAGAIN in openat2(2)
 INSIDE = {
-    errno.ELOOP: "goes through a link that leads in a circle, or out of the directory by way of /proc",
+    errno.ELOOP: "goes through a link",
     errno.ENOTDIR: "goes through something that is no directory",
     errno.EXDEV: "leaves the directory",
     errno.ENAMETOOLONG: "is too long",
@@ -35,13 +35,12 @@ INSIDE = {
 class Root:
     """Directories below one, by descriptor; the last ones are kept open."""
 
-    def __init__(self, directory: str | os.PathLike[str], limits: Limits) -> None:
-        self._limits, self._cache = limits, dict[bytes, int]()
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self._cache = dict[bytes, int]()
         self._stale: list[int] = []
-        self.turn = 0  # grows with everything that goes away
         self.fd = os.open(directory, DIRECTORY)
         ffi, lib = extension().ffi, extension().lib
-        self._how = ffi.new("char[]", struct.pack("QQQ", DIRECTORY, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS))
+        self._how = ffi.new("char[]", struct.pack("QQQ", DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS))
         self._trace, self._call, self._number = ffi.new("struct ck_trace *"), lib.ck_call, number("openat2")
         self._ffi: Any = ffi
         self._how_at = int(ffi.cast("uintptr_t", self._how))
@@ -58,7 +57,6 @@ class Root:
         """
         self._stale += self._cache.values()
         self._cache.clear()
-        self.turn += 1
 
     def _close_stale(self) -> None:
         while self._stale:
@@ -86,11 +84,6 @@ class Root:
         self._cache[path] = fd
         return fd
 
-    def path_of(self, fd: int) -> bytes:
-        """Where an open directory is, from here."""
-        top, path = (os.readlink(os.fsencode(f"/proc/self/fd/{each}")) for each in (self.fd, fd))
-        return path[len(top.rstrip(b"/")) + 1 :]
-
     def remove(self, directory: int, name: bytes) -> None:
         """Take away whatever has that name, and all that is in it.  Links are removed, never followed."""
         status = os.lstat(name, dir_fd=directory)
@@ -100,6 +93,11 @@ class Root:
             os.unlink(name, dir_fd=directory)
         if stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode):
             self.forget()
+
+
+def join(path: bytes, name: bytes) -> bytes:
+    """A name below a path; the root has none."""
+    return path + b"/" + name if path else name
 
 
 def split(name: bytes, limits: Limits) -> tuple[bytes, bytes]:

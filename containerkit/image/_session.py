@@ -75,7 +75,7 @@ class Session:
 
     def _write(self, descriptor: Descriptor, stream: Readable, seen: Callable[[bytes], object] = lambda data: None) -> Path:
         """A blob's bytes, verified and on disk, where nobody else looks.  :param seen: is called with all of them"""
-        (self._trees.limits or Limits()).check("bytes", descriptor.size, f"the blob {descriptor.digest.short}")
+        (self._trees.limits or Limits.default()).check("bytes", descriptor.size, f"the blob {descriptor.digest.short}")
         new, source = self._lease.place(), Verifier(stream, descriptor.digest, descriptor.size)
         with open(new, "xb", buffering=0) as file:
             while data := source.read1(CHUNK):

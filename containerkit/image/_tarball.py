@@ -70,7 +70,7 @@ class Tarball:
     """
 
     def __init__(self, path: str | os.PathLike[str], limits: Limits | None = None) -> None:
-        self.path, self._limits = os.fspath(path), limits or Limits()
+        self.path, self._limits = os.fspath(path), limits or Limits.default()
         self._fd = _uncompressed(_opened(self.path), self._limits)
         self._finalizer = weakref.finalize(self, os.close, self._fd)
         self._size = os.fstat(self._fd).st_size

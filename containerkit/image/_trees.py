@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from collections.abc import Collection, Iterator, Sequence
@@ -16,6 +15,7 @@ from ._arriving import Arriving
 from ._attributes import Attributes
 from ._disk import locked, rename, sync_filesystem
 from ._implied import settle
+from ._meaning import Borrowed
 from ._root import DIRECTORY, opened
 from .blobs import FileBlobs
 from .descriptor import Descriptor
@@ -32,6 +32,29 @@ if TYPE_CHECKING:
 __all__ = ["Trees", "difference", "same_bytes"]
 
 TREE, LABEL = "diff", "layer.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What an unpacked layer needs of those below it."""
+
+    implied: list[bytes]
+    hiding: list[bytes]
+    borrowed: list[Borrowed]
+
+    def settle(self, tree: Path, below: Sequence[Path]) -> None:
+        """:raises InvalidLayer: a hard link leads to a file that no layer below has"""
+        settle(tree, self.implied, below, self.borrowed, self.hiding)
+
+    def __bool__(self) -> bool:
+        return bool(self.implied or self.hiding or self.borrowed)
+
+
+def _borrowed(value: object, where: str) -> Borrowed:
+    if not isinstance(value, list) or not value or not all(isinstance(path, str) for path in value):
+        raise ImageError(f"{where}: expected paths")
+    target, *names = map(unquote_to_bytes, value)
+    return Borrowed(target, tuple(names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +117,15 @@ class Trees:
         tree = place / TREE
         tree.mkdir(mode=0o755)
         os.chmod(tree, 0o755)
-        done = layer.unpack_into(tree, whiteouts="overlay", xattrs=self.xattrs, ids=self.ids, limits=self.limits, skip=self.skip)
+        done = layer.unpack_into(
+            tree, whiteouts="overlay", xattrs=self.xattrs, ids=self.ids, limits=self.limits, skip=self.skip, borrows=True
+        )
         skipped = [[quote_from_bytes(s.name), s.what, s.detail] for s in done.skipped]
         implied = [quote_from_bytes(path) for path in done.implied]
-        self._describe(place, layer, chain, entries=done.entries, skipped=skipped, implied=implied)
+        borrowed = [[quote_from_bytes(path) for path in (each.target, *each.names)] for each in done.borrowed]
+        hiding = [quote_from_bytes(path) for path in done.hiding]
+        needs = {"implied": implied, "borrowed": borrowed, "hiding": hiding}
+        self._describe(place, layer, chain, entries=done.entries, skipped=skipped, **needs)
 
     def adopt(self, layer: Layer, chain: Digest, upper: Path, lease: Lease) -> Path:
         """Makes an upper directory the unpacked layer that was written from it.  It moves.
@@ -110,8 +138,8 @@ class Trees:
         with opened(os.open(new / TREE, DIRECTORY)) as fd:
             Attributes(self.ids, ()).own(fd, 0, 0)
         os.chmod(new / TREE, 0o755)
-        entries = sum(len(directories) + len(files) for _, directories, files in os.walk(new / TREE))
-        self._describe(new, layer, chain, entries=entries, skipped=[], implied=[""])
+        entries, hiding = _counted(new / TREE)
+        self._describe(new, layer, chain, entries=entries, skipped=[], implied=[""], hiding=hiding)
         return self.publish(chain, new)
 
     def _describe(self, place: Path, layer: Layer, chain: Digest, **more: object) -> None:
@@ -119,20 +147,26 @@ class Trees:
         (place / LABEL).write_bytes(dump(about | more))
 
     def settle(self, chains: Sequence[Digest]) -> None:
-        """Gives the directories that a layer goes through and does not describe what those below have: see `_implied`.
+        """Gives each layer what it needs of those below it: see `_implied`.
 
         Nothing is written down about it: it is done whenever the layers are wanted, and mostly finds that it was done.
 
         :param chains: all unpacked, the lowest first
+        :raises InvalidLayer: a hard link leads to a file that no layer below has
         """
         paths = [self.path(chain) for chain in chains]
         for number, (chain, path) in enumerate(zip(chains, paths, strict=True)):
-            with contextlib.suppress(ImageError):  # a label that cannot be read: `fsck` tells of that
-                settle(path, self.implied(chain), paths[:number])
+            try:
+                needs = self.needs(chain)
+            except ImageError:
+                continue  # a label that cannot be read: `fsck` tells of that
+            needs.settle(path, paths[:number])
 
-    def implied(self, chain: Digest) -> list[bytes]:
-        """The directories that a layer goes through and does not describe.  :raises ImageError: it is not known"""
-        return [unquote_to_bytes(path) for path in Fields(self.label(chain), LABEL).texts("implied")]
+    def needs(self, chain: Digest) -> Needs:
+        """What a layer needs of those below it.  :raises ImageError: it is not known"""
+        fields = Fields(self.label(chain), LABEL)
+        implied, hiding = ([unquote_to_bytes(path) for path in fields.texts(name)] for name in ("implied", "hiding"))
+        return Needs(implied, hiding, [_borrowed(value, where) for value, where in fields.objects("borrowed", [])])
 
     def again(self, chain: Digest, place: Path, below: Sequence[Digest]) -> bool:
         """Unpacks a layer once more, to be compared.  False where that needs something that is not here any more.
@@ -145,7 +179,7 @@ class Trees:
             return False
         self.unpack(layer, chain, place)
         self.settle([*below, chain])
-        settle(place / TREE, self.implied(chain), [self.path(each) for each in below])
+        self.needs(chain).settle(place / TREE, [self.path(each) for each in below])
         return True
 
     def label(self, chain: Digest) -> dict[str, object]:
@@ -179,6 +213,16 @@ def _chain(path: Path) -> Digest | None:
         return Digest(f"{path.parent.name}:{path.name}")
     except ImageError:
         return None
+
+
+def _counted(tree: Path) -> tuple[int, list[str]]:
+    """How much is in a tree, and which of its directories have whiteouts."""
+    entries, hiding = 0, set()
+    for where, directories, files in os.walk(os.fsencode(tree)):
+        entries += len(directories) + len(files)
+        if any(is_whiteout(os.lstat(where + b"/" + name)) for name in files):
+            hiding.add(quote_from_bytes(where[len(os.fsencode(tree)) + 1 :]))
+    return entries, sorted(hiding)
 
 
 def difference(one: Path, other: Path) -> str:

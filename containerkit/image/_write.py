@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import _pax
+from ._holes import pieces
 from .digest import CHUNK, Readable
 from .errors import InvalidLayer
 
@@ -30,11 +31,16 @@ class Writer:
         self._sink, self._block, self._at, self.size = sink, bytearray(CHUNK), 0, 0
 
     def add(self, entry: Entry, data: bytes | Readable | int | None = None) -> None:
-        """Write one entry.
+        """Write one entry.  A file with `entry.sparse` is written as a sparse one, and of a descriptor the zeros are left out.
 
-        :param data: the bytes of a file, a stream, or a file descriptor that stands at its beginning
+        :param data: the bytes of a file, a stream, or a file descriptor that stands at its beginning; of a sparse file the pieces
         :raises InvalidLayer: there is more data than `entry.size` says, or less
         """
+        if entry.kind == "file" and isinstance(data, int) and entry.sparse is None and (found := pieces(data, entry.size)) is not None:
+            entry = entry._replace(sparse=found, stored=sum(length for _, length in found))
+        if entry.kind == "file" and entry.sparse is not None and data is not None:
+            self._sparse(entry, data)
+            return
         self._write(header(entry))
         if entry.kind != "file" or data is None:
             if entry.kind == "file" and entry.size:
@@ -49,6 +55,25 @@ class Writer:
         del self._block[self._at :]
         self._sink(self._block)
         self.size += self._at
+
+    def _sparse(self, entry: Entry, data: bytes | Readable | int) -> None:
+        """With a map before the pieces, in the newest of GNU tar's forms, which Go, bsdtar and Python read as well."""
+        found = entry.sparse or ()
+        if not found or sum(found[-1]) < entry.size:
+            found = (*found, (entry.size, 0))  # the hole at the end: GNU tar wants to see it
+        numbers = [len(found), *(number for piece in found for number in piece)]
+        plan = b"".join(b"%d\n" % number for number in numbers)
+        plan += bytes(-len(plan) % BLOCK)
+        self._write(header(entry, len(plan)))
+        self._write(plan)
+        stored = sum(length for _, length in found)
+        if isinstance(data, int):
+            for offset, length in found:
+                os.lseek(data, offset, os.SEEK_SET)
+                self._body(entry._replace(size=length), data)
+        else:
+            self._body(entry._replace(size=stored), data)
+        self._write(memoryview(_ZEROS)[: -stored % BLOCK])
 
     def _body(self, entry: Entry, data: bytes | Readable | int) -> None:
         if isinstance(data, bytes):
@@ -96,16 +121,22 @@ class Writer:
             self._block, self._at = bytearray(CHUNK), 0
 
 
-def header(entry: Entry) -> bytes:
-    """The header of an entry, with the PAX header it needs before it."""
+def header(entry: Entry, plan: int = 0) -> bytes:
+    """The header of an entry, with the PAX header it needs before it.
+
+    :param plan: bytes of the map of a sparse file
+    """
+    sparse = _sparse(entry) if plan else {}
+    if plan:
+        entry = entry._replace(name=b"GNUSparseFile.0/" + entry.name[-80:].lstrip(b"/"), size=plan + entry.stored)
     name = entry.name + b"/" if entry.kind == "directory" and not entry.name.endswith(b"/") else entry.name
     seconds, fraction = divmod(entry.mtime, _pax.SECOND)
     if (
         len(name) <= 100 and len(entry.linkname) <= 100 and not fraction and 0 <= seconds < 1 << 33 and not entry.xattrs
-        and 0 <= entry.uid < 1 << 21 and 0 <= entry.gid < 1 << 21 and entry.size < 1 << 33
+        and not sparse and 0 <= entry.uid < 1 << 21 and 0 <= entry.gid < 1 << 21 and entry.size < 1 << 33
     ):  # fmt: skip
         return _ustar(entry, TYPES[entry.kind], name, entry.linkname, entry.size, seconds)
-    records = {_pax.SCHILY + key: value for key, value in entry.xattrs.items()}
+    records = sparse | {_pax.SCHILY + key: value for key, value in entry.xattrs.items()}
     for key, value in ((b"path", name), (b"linkpath", entry.linkname)):
         if len(value) > 100:
             records[key] = value
@@ -123,6 +154,11 @@ def header(entry: Entry) -> bytes:
     )
     outer = _ustar(fits._replace(mode=0o644, uid=0, gid=0), b"x", b"PaxHeaders/" + name.rstrip(b"/")[-80:], b"", len(body), 0)
     return outer + body + bytes(-len(body) % BLOCK) + main
+
+
+def _sparse(entry: Entry) -> dict[bytes, bytes]:
+    words = {b"major": b"1", b"minor": b"0", b"name": entry.name, b"realsize": b"%d" % entry.size}
+    return {b"GNU.sparse." + key: value for key, value in words.items()}
 
 
 def _ustar(entry: Entry, kind: bytes, name: bytes, link: bytes, size: int, seconds: int) -> bytes:

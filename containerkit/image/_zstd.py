@@ -17,6 +17,7 @@ from .limits import Limits
 
 MAGIC = 0xFD2FB528
 CUT = "the zstd stream is cut short"
+LONGEST = 1 << 31  # bytes that the library can look back
 BLOCKS = 4  # of 128 KiB at most, in one step: more and they leave the cache, fewer and the threads wait for each other
 
 
@@ -30,6 +31,12 @@ def library() -> Any:
     except ImportError as error:
         raise Unavailable("zstd", probed=f"import zstandard: {error}", remedy=extras.command("zstd")) from error
     return zstandard
+
+
+def empty(size: int) -> bytes:
+    """A frame without data of about so many bytes."""
+    size = max(size, 0)
+    return (0x184D2A50).to_bytes(4, "little") + size.to_bytes(4, "little") + bytes(size)
 
 
 class _Input:
@@ -67,7 +74,7 @@ def pieces(stream: Readable, limits: Limits) -> Iterator[bytes]:
             while left:
                 left -= len(source.take(min(left, 1 << 16)))
         elif number == MAGIC:
-            decoder = zstandard.ZstdDecompressor(max_window_size=max(limits.window, 1 << 10)).decompressobj()
+            decoder = zstandard.ZstdDecompressor(max_window_size=min(max(limits.window, 1 << 10), LONGEST)).decompressobj()
             try:
                 yield from _frame(source, decoder, magic, limits)
             except zstandard.ZstdError as error:

@@ -27,7 +27,7 @@ from .config import ImageConfig
 from .descriptor import Descriptor
 from .digest import CHUNK, Digest
 from .documents import Fields, dump, parse
-from .errors import InvalidDocument, InvalidImage, Unsupported
+from .errors import InvalidDocument, InvalidImage, Missing, Unsupported
 from .layout import INDEX_JSON, OCI_LAYOUT, Items, TarBlobs, index_of, marker
 from .manifest import Manifest
 from .reference import Reference
@@ -54,6 +54,10 @@ class _Item:
         return cls(fields.text("Config"), fields.texts("Layers"), fields.texts("RepoTags"))
 
 
+class Lacking(Missing):
+    """A docker-archive that names files which are not in it: it is one all the same."""
+
+
 class Archive(Source):
     """A docker-archive that is there."""
 
@@ -65,7 +69,11 @@ class Archive(Source):
         inside = TarBlobs(tarball, self._places)
         self.blobs: Blobs = Sources({}, self._made, inside)
         self._offered = list(_offered(tarball, inside))
-        self.entries = tuple(entry for item in _items(tarball) for entry in self._entries(item))
+        items = _items(tarball)
+        try:
+            self.entries = tuple(entry for item in items for entry in self._entries(item))
+        except Missing as error:
+            raise Lacking(f"{MANIFEST_JSON} names a file that is missing: {error}") from error
 
     @classmethod
     def open(cls, path: StrPath) -> Archive:

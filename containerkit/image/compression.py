@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import _gzip, _zstd, media
+from . import _gzip, _lzma, _zstd, media
 from ._ahead import Ahead
 from ._compress import Block, Compressor
 from .digest import CHUNK, Readable
@@ -27,14 +27,15 @@ class Decompressed:
     """Reads what a compressed stream becomes.  `read` gives CHUNK bytes at most, and no more than were asked for.
 
     :param stream: the bytes as they are stored
-    :param expected: "none", "gzip" or "zstd": what they are said to be; "" takes the magic's word
+    :param expected: "none", "gzip" or "zstd": what they are said to be; "" takes the magic's word, which may be xz or bzip2 too: an
+        archive and a tar may be, a layer is not
     :raises Mismatch: the magic says something else;  :raises Unsupported: another compression
     :raises InvalidLayer: while reading: damaged, cut short or followed by something else
     :raises LimitExceeded: while reading: it becomes too large
     """
 
     def __init__(self, stream: Readable, expected: str = "", *, limits: Limits | None = None) -> None:
-        self._input, self._limits, self._count, self._rest = _Counted(stream), limits or Limits(), 0, memoryview(b"")
+        self._input, self._limits, self._count, self._rest = _Counted(stream), limits or Limits.default(), 0, memoryview(b"")
         head = b""
         while len(head) < 6 and (more := self._input.read(6 - len(head))):
             head += more
@@ -51,7 +52,9 @@ class Decompressed:
             return _gzip.pieces(self._input, self._limits)
         if self.compression == "zstd":
             return _zstd.pieces(self._input, self._limits)
-        raise Unsupported(f"a layer compressed with {self.compression}: there are none, gzip and zstd")
+        if self.compression in ("xz", "bzip2"):
+            return _lzma.pieces(self._input, self._limits, self.compression)
+        raise Unsupported(f"a stream compressed with {self.compression}: there are none, gzip, zstd, xz and bzip2")
 
     def read(self, size: int = -1, /) -> bytes:
         if size < 0:

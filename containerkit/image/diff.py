@@ -15,7 +15,7 @@ import stat
 from dataclasses import dataclass, field
 
 from . import _pax
-from ._root import DIRECTORY, opened
+from ._root import DIRECTORY, join, opened
 from ._write import Sink, Writer
 from .errors import InvalidLayer, Unsupported
 from .ids import Ids
@@ -48,7 +48,7 @@ class Form:
     ids: Ids = field(default_factory=Ids)
     epoch: int | None = None
     nanoseconds: bool = False
-    depth: int = Limits().depth
+    depth: int = field(default_factory=lambda: Limits.default().depth)
 
     def time(self, status: os.stat_result) -> int:
         """A file's time as it is written down."""
@@ -89,10 +89,6 @@ def listing(fd: int) -> list[tuple[bytes, os.stat_result]]:
         names = sorted(os.fsencode(entry.name) for entry in entries)
     found = [(name, os.lstat(name, dir_fd=fd)) for name in names]
     return [(name, status) for name, status in found if not stat.S_ISSOCK(status.st_mode)]
-
-
-def join(path: bytes, name: bytes) -> bytes:
-    return path + b"/" + name if path else name
 
 
 class _Tree:

@@ -9,9 +9,9 @@ import os
 import stat
 from collections.abc import Iterator
 
-from ._root import DIRECTORY, opened
+from ._root import DIRECTORY, join, opened
 from ._write import Sink, Writer
-from .diff import READ, Form, StrPath, Upper, join, listing
+from .diff import READ, Form, StrPath, Upper, listing
 from .digest import CHUNK
 from .tar import Entry
 

@@ -72,7 +72,9 @@ class LimitExceeded(ImageError):
 
     def __init__(self, what: str, limit: int, unit: str = "bytes", *, setting: str = "") -> None:
         self.what, self.limit, self.unit, self.setting = what, limit, unit, setting
-        super().__init__(f"{what}: more than {limit} {unit}" + (f" (see {setting})" if setting else ""))
+        name = setting.removeprefix("Limits.")
+        lift = f" (see {setting}; --limit {name}=none lifts it)" if name != setting else f" (see {setting})" if setting else ""
+        super().__init__(f"{what}: more than {limit} {unit}{lift}")
 
 
 class Mismatch(ImageError):

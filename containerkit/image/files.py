@@ -32,6 +32,8 @@ def open_source(path: StrPath) -> Source:
     for kind in (archive.Archive, layout.Layout):
         try:
             return kind.open(path)
+        except archive.Lacking:
+            raise
         except Missing:
             continue
         except InvalidLayer as error:

@@ -29,6 +29,7 @@ from .errors import InvalidImage, Unsupported
 from .history import History
 from .ids import Ids
 from .layer import Layer
+from .limits import Limits
 from .manifest import Manifest
 from .platform import Platform
 from .sources import Sources
@@ -296,13 +297,17 @@ class Image:
         """With the layers of `new` where those of `old` were.  See `mutate.rebase`."""
         return mutate.rebase(self, old, new)
 
-    def squash(self, keep: int = 0, *, blobs: FileBlobs | MemoryBlobs | None = None, compression: str = "gzip") -> Image:
+    def squash(
+        self, keep: int = 0, *, blobs: FileBlobs | MemoryBlobs | None = None, compression: str = "gzip", limits: Limits | None = None,
+    ) -> Image:  # fmt: skip
         """With all layers but the lowest `keep` made into one.  See `mutate.squash`."""
-        return mutate.squash(self, keep, blobs=blobs, compression=compression)
+        return mutate.squash(self, keep, blobs=blobs, compression=compression, limits=limits)
 
-    def flatten(self, *, blobs: FileBlobs | MemoryBlobs | None = None, compression: str = "gzip") -> Image:
+    def flatten(
+        self, *, blobs: FileBlobs | MemoryBlobs | None = None, compression: str = "gzip", limits: Limits | None = None
+    ) -> Image:  # fmt: skip
         """With one layer, and nothing in it that is not seen.  See `mutate.flatten`."""
-        return mutate.flatten(self, blobs=blobs, compression=compression)
+        return mutate.flatten(self, blobs=blobs, compression=compression, limits=limits)
 
     def picture(self, limit: int | None = None) -> str:
         """The layers with their sizes and what each adds.

@@ -17,9 +17,10 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal
 
-from . import _making, _root, diff, difference, media
+from . import _making, diff, difference, media
 from ._ahead import Ahead, Checked
 from ._making import Feed, Store
+from ._meaning import File, Meaning
 from ._staging import appearing
 from .blobs import Blobs, MemoryBlobs
 from .compression import Decompressed
@@ -95,26 +96,21 @@ class Layer:
         :param path: from the root, with or without a slash before it
         :raises Missing: there is no such file in this layer, or it is none
         """
-        limits = limits or Limits()
-        name = _root.split(os.fsencode(path), limits)
-        found = self._find(name, limits)
-        if isinstance(found, tuple):
-            found = self._find(found, limits)
-        if found is None or isinstance(found, tuple):
-            raise Missing(f"there is no file {os.fsdecode(path)!r} in layer {self.diff_id.short}")
-        return found
+        limits = limits or Limits.default()
+        meaning = Meaning(limits)
+        for number, entry in enumerate(self.entries(limits)):
+            meaning.decide(entry, number)
+        found = meaning.find(os.fsencode(path))
+        if isinstance(found, File) and found.link is None and found.borrowed is None and (file := self._spooled(found.what, limits)):
+            return file
+        raise Missing(f"there is no file {os.fsdecode(path)!r} in layer {self.diff_id.short}")
 
-    def _find(self, wanted: tuple[bytes, bytes], limits: Limits) -> BinaryIO | tuple[bytes, bytes] | None:
-        """The last file of that name, or the name that a hard link gives instead."""
-        found: BinaryIO | tuple[bytes, bytes] | None = None
+    def _spooled(self, wanted: object, limits: Limits) -> BinaryIO | None:
+        """The content of one entry, by its number; None of one that is no file."""
         with contextlib.ExitStack() as files, self.uncompressed(limits) as tar:
-            reader = Reader(tar, limits)
-            for entry in reader:
-                if _root.split(entry.name, limits) != wanted:
-                    continue
-                files.close()
-                found = _root.split(entry.linkname, limits) if entry.kind == "hardlink" else None
-                if entry.kind == "file":
+            reader, found = Reader(tar, limits), None
+            for number, entry in enumerate(reader):
+                if number == wanted and entry.kind == "file":
                     found = files.enter_context(_spool(reader, entry))
             reader.drain()
             files.pop_all()
@@ -134,7 +130,7 @@ class Layer:
 
     def unpack_into(
         self, directory: StrPath, *, whiteouts: Literal["overlay", "plain"] = "plain", xattrs: str = "user", ids: Ids | None = None,
-        limits: Limits | None = None, skip: Collection[str] = (),
+        limits: Limits | None = None, skip: Collection[str] = (), borrows: bool = False,
     ) -> Unpacked:  # fmt: skip
         """Unpacks into a directory that is there, as `unpack` does.  A failure leaves it half done.
 
@@ -142,7 +138,7 @@ class Layer:
         """
         with self.uncompressed(limits) as tar:
             try:
-                return unpack(tar, directory, whiteouts=whiteouts, xattrs=xattrs, ids=ids, limits=limits, skip=skip)
+                return unpack(tar, directory, whiteouts=whiteouts, xattrs=xattrs, ids=ids, limits=limits, skip=skip, borrows=borrows)
             except InvalidLayer:
                 self._check()
                 raise
@@ -227,6 +223,8 @@ class _Whole:
 
 def _spool(reader: Reader, entry: Entry) -> BinaryIO:
     file = tempfile.SpooledTemporaryFile(SPOOLED)  # noqa: SIM115
+    if entry.sparse is not None:
+        file.rollover()  # in memory a hole would be bytes
     for offset, length in entry.sparse if entry.sparse is not None else ((0, entry.stored),):
         file.seek(offset)
         for piece in reader.pieces(length):

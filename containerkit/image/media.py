@@ -2,7 +2,7 @@
 
     kind(type)          "manifest", "index", "config", "layer", "empty" or "" for one not known here
     compression(type)   "none", "gzip" or "zstd": what a layer's type says
-    sniff(head)         the same by magic, also "xz", "bzip2", "lz4"; "none" for all else
+    sniff(head)         the same by magic, also "xz" (and the older lzma), "bzip2", "lz4"; "none" for all else
     layer(compression)  the type to give a layer
 
 :see: https://github.com/opencontainers/image-spec/blob/main/media-types.md
@@ -52,7 +52,10 @@ _KINDS = {
     OCI_MANIFEST: "manifest", DOCKER_MANIFEST: "manifest", OCI_INDEX: "index", DOCKER_LIST: "index",
     OCI_CONFIG: "config", DOCKER_CONFIG: "config", EMPTY: "empty", **dict.fromkeys(_LAYERS, "layer"),
 }  # fmt: skip
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz", b"BZh": "bzip2", b"\x04\x22\x4d\x18": "lz4"}
+_MAGIC = {
+    b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz", b"\x5d\0\0": "xz", b"BZh": "bzip2",
+    b"\x04\x22\x4d\x18": "lz4",
+}  # fmt: skip
 _SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")  # a zstd stream may begin with a frame that carries no data
 _WORD = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 _GRAMMAR = re.compile(f"{_WORD}/{_WORD}", re.ASCII)

@@ -1,19 +1,20 @@
 """Several layers as one: what a stack of them shows, and what it hides of what lies below.
 
-First the entries of all layers are laid over each other, without their contents.  Then the layers are read once more, and
-the contents that are still seen are copied.  Directories come first, then the files as they come, then other names of
-files, then whiteouts.
+First the entries of all layers are laid over each other, without their contents: what each of them means is decided as for
+unpacking (see `_meaning`).  Then the layers are read once more, and the contents that are still seen are copied.  Hard links to
+files below the stack come first, then directories, then the files as they come, then other names of files, then whiteouts.
 :see: https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from .digest import CHUNK
-from .errors import Escape, InvalidLayer
+from ._meaning import OPAQUE, WHITEOUT, Borrowed, Directory, File, Meaning, Node, walk
+from ._root import join
+from .errors import InvalidLayer
+from .limits import Limits
 from .tar import Entry, Reader, Writer
 
 if TYPE_CHECKING:
@@ -22,13 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Stack", "write"]
 
-WHITEOUT, META, OPAQUE = b".wh.", b".wh..wh.", b".wh..wh..opq"
-Path = tuple[bytes, ...]
 
-
-@dataclass(slots=True, eq=False)
-class File:
-    """What one or more names stand for.
+class Content(NamedTuple):
+    """Where something comes from.
 
     :ivar place: of its layer, and of its entry in it
     """
@@ -37,195 +34,142 @@ class File:
     place: tuple[int, int]
 
 
-@dataclass(slots=True, eq=False)
-class Node:
-    """A name in the stack.
+class Stack:
+    """Layers laid over each other.
 
-    :ivar file: what it stands for; None for a directory that has no entry of its own, and for a whiteout
-    :ivar children: by name; None for what is no directory
-    :ivar opaque: hides what lies below the stack
-    :ivar anew: a directory that took the place of something else, so that it has nothing from one below the stack
+    :param bottom: nothing lies below them
+    :param limits: what the layers may ask for
     """
 
-    file: File | None = None
-    children: dict[bytes, Node] | None = None
-    opaque: bool = False
-    anew: bool = False
-
-    @property
-    def is_whiteout(self) -> bool:
-        return self.file is None and self.children is None
-
-
-def _directory() -> Node:
-    return Node(children={})
-
-
-@dataclass(slots=True)
-class Stack:
-    """Layers laid over each other."""
-
-    root: Node = field(default_factory=_directory)
+    def __init__(self, *, bottom: bool = True, limits: Limits | None = None) -> None:
+        self.root, self._bottom, self._limits = Directory(), bottom, limits or Limits.default()
+        self._outside: dict[bytes, File] = {}  # files below the stack, by their paths
 
     def lay(self, place: int, entries: Iterable[Entry]) -> None:
         """Put one more layer on top.
 
-        :raises InvalidLayer: it has a name below something that is no directory, or another name of what is not there
+        :raises InvalidLayer: it makes no sense, or has another name of what is not there
         """
-        found = [(path_of(entry.name), File(entry, (place, number))) for number, entry in enumerate(entries)]
-        for path, _ in sorted(found, key=lambda each: len(each[0])):  # what is hidden from above hides nothing that this layer has
-            if path and path[-1].startswith(WHITEOUT):
-                self._hide(path)
-        mine: set[Path] = set()
-        for path, file in found:
-            if not (path and path[-1].startswith(WHITEOUT)):
-                self._put(path, file, mine)
+        meaning = Meaning(self._limits)
+        for number, entry in enumerate(entries):
+            meaning.decide(entry, Content(entry, (place, number)))
+        for borrowed in meaning.finish().borrowed:
+            self._borrow(borrowed, meaning.root)
+        _over(self.root, meaning.root)
 
-    def _hide(self, path: Path) -> None:
-        """A whiteout works on the layers below its own, wherever in the layer it stands."""
-        *above, name = path
-        if name == OPAQUE:
-            parent = self._reach(tuple(above))
-            parent.children, parent.opaque = {}, True
-        elif not name.startswith(META):
-            hidden = name.removeprefix(WHITEOUT)
-            if hidden in (b"", b".", b".."):
-                raise InvalidLayer(f"a whiteout of {hidden!r}")
-            parent = self._reach(tuple(above))
-            assert parent.children is not None
-            parent.children[hidden] = Node()
+    def _borrow(self, borrowed: Borrowed, root: Directory) -> None:
+        """A hard link to a file of a layer below becomes one more name of that file."""
+        file = self._below(borrowed)
+        for name in borrowed.names:
+            *parts, last = name.split(b"/")
+            above: Node | None = root
+            for part in parts:
+                above = above.children[part] if isinstance(above, Directory) else None
+            assert isinstance(above, Directory)
+            above.children[last] = file
 
-    def _put(self, path: Path, file: File, mine: set[Path]) -> None:
-        for length in range(1, len(path)):
-            self._parent_is_directory(path[:length], mine)
-        entry = file.entry
-        if entry.kind == "directory":
-            self._reach(path).file = file
-        elif not path:
-            raise InvalidLayer("the root of a layer is a directory")
-        else:
-            if entry.kind == "hardlink":
-                file = self._target(entry)
-            children = self._reach(path[:-1]).children
-            assert children is not None
-            children[path[-1]] = Node(file)
-        mine.add(path)
-
-    def _parent_is_directory(self, path: Path, mine: set[Path]) -> None:
-        node = self._find(path)
-        if node and node.children is None and path in mine:
-            raise InvalidLayer(f"{b'/'.join(path)[:200]!r} has entries below it, but is no directory")
-
-    def _reach(self, path: Path) -> Node:
-        """The directory at `path`.  One that takes the place of something else hides it."""
-        node = self.root
-        for name in path:
-            assert node.children is not None
-            child = node.children.get(name)
-            if child is None:
-                child = node.children[name] = _directory()
-            elif child.children is None:
-                child = node.children[name] = Node(children={}, opaque=True, anew=True)
-            node = child
-        return node
-
-    def _find(self, path: Path) -> Node | None:
+    def _below(self, borrowed: Borrowed) -> File:
+        """The file that shows, in the stack or below it.  :raises InvalidLayer: none does"""
         node: Node | None = self.root
-        for name in path:
-            node = (node.children or {}).get(name) if node else None
-        return node
+        hidden = self._bottom
+        for part in borrowed.target.split(b"/"):
+            if not isinstance(node, Directory):
+                node = None
+                break
+            hidden = hidden or node.opaque
+            if part not in node.children and not hidden:
+                return self._outside.setdefault(borrowed.target, File(borrowed=borrowed.target))
+            node = node.children.get(part)
+        if isinstance(node, File):
+            return node
+        raise InvalidLayer(f"{b' '.join(borrowed.names)[:200]!r}: a hard link to {borrowed.target[:200]!r}, which is not there")
 
-    def _target(self, entry: Entry) -> File:
-        node = self._find(path_of(entry.linkname))
-        if not node or not node.file or node.children is not None:
-            raise InvalidLayer(f"{entry.name[:200]!r} is another name of {entry.linkname[:200]!r}, which is not there")
-        return node.file
+    @property
+    def outside(self) -> list[Borrowed]:
+        """Files that have to be there below the stack."""
+        return [Borrowed(target, ()) for target in self._outside]
 
-    def walk(self) -> Iterator[tuple[Path, Node]]:
-        """Every name with its node, sorted, parents first."""
-        waiting: list[tuple[Path, Node]] = [((), self.root)]
-        while waiting:
-            path, node = waiting.pop()
-            yield path, node
-            below = sorted((node.children or {}).items(), reverse=True)
-            waiting += [((*path, name), child) for name, child in below]
+    def has(self, wanted: Iterable[Borrowed]) -> None:
+        """:raises InvalidLayer: one of these files is not in the stack"""
+        for each in wanted:
+            self._below(each)
 
 
-def write(layers: Sequence[Layer], sink: Sink, *, bottom: bool) -> None:
+def _over(root: Directory, upper: Directory) -> None:
+    """Lays one tree over another, as overlayfs shows them."""
+    waiting = [(root, upper)]
+    while waiting:
+        below, above = waiting.pop()
+        below.what = above.what if above.fresh else above.what or below.what
+        below.opaque, below.fresh = below.opaque or above.opaque, below.fresh or above.fresh
+        if above.opaque:
+            below.children = {}
+        for name, child in above.children.items():
+            old = below.children.get(name)
+            if isinstance(child, Directory) and isinstance(old, Directory):
+                waiting.append((old, child))
+                continue
+            if isinstance(child, Directory) and name in below.children:
+                child.opaque = child.fresh = True
+            below.children[name] = child
+
+
+def write(layers: Sequence[Layer], sink: Sink, *, below: Sequence[Layer] = (), limits: Limits | None = None) -> None:
     """Write the tar of several layers as one.
 
     :param sink: as `Writer` has it
-    :param bottom: nothing lies below them, so that no whiteouts are needed
+    :param below: what they lie on; where there is nothing, no whiteouts are needed
+    :param limits: what each of them may ask for
     :raises InvalidLayer: one of them cannot be laid over the others;  :raises ImageError: one cannot be read
     """
-    stack, writer = Stack(), Writer(sink)
-    for place, layer in enumerate(layers):
-        stack.lay(place, layer.entries())
+    bottom, writer = not below, Writer(sink)
+    stack = _laid(layers, limits, bottom=bottom)
+    if outside := stack.outside:
+        _laid(below, limits, bottom=True).has(outside)
+    last: list[Entry] = []
+    directories: list[Entry] = []
     names: dict[tuple[int, int], list[bytes]] = {}
-    for path, node in stack.walk():
-        name = b"/".join(path) or b"."
-        if node.children is not None:
-            if entry := _directory_entry(node, name, bottom):
-                writer.add(entry)
-        elif node.file:
-            names.setdefault(node.file.place, []).append(name)
-    _copy(layers, writer, names)
-    if not bottom:
-        _whiteouts(stack, writer)
+    for path, node, hidden in walk(stack.root):
+        if isinstance(node, Directory):
+            directories += _directory(node, path or b".", known=not bottom and not hidden)
+            last += [Entry(join(path, OPAQUE))] if node.opaque and not hidden else []
+        elif node is None:
+            above, _, name = path.rpartition(b"/")
+            last += [] if hidden else [Entry(join(above, WHITEOUT + name))]
+        elif isinstance(node.what, Content):
+            names.setdefault(node.what.place, []).append(path)
+        elif node.borrowed is not None and node.borrowed != path:
+            writer.add(Entry(path, "hardlink", linkname=node.borrowed))
+    for entry in directories:
+        writer.add(entry)
+    _copy(layers, writer, names, limits)
+    for entry in [] if bottom else last:
+        writer.add(entry)
     writer.close()
 
 
-def _directory_entry(node: Node, name: bytes, bottom: bool) -> Entry | None:
-    """The entry to write.  A directory without one gets one where nothing below may tell what it is like."""
-    if node.file:
-        return node.file.entry._replace(name=name)
-    return Entry(name, "directory", 0o755) if (node.anew or bottom) and name != b"." else None
-
-
-def _copy(layers: Sequence[Layer], writer: Writer, names: dict[tuple[int, int], list[bytes]]) -> None:
+def _laid(layers: Sequence[Layer], limits: Limits | None, *, bottom: bool) -> Stack:
+    stack = Stack(bottom=bottom, limits=limits)
     for place, layer in enumerate(layers):
-        with layer.uncompressed() as stream:
-            reader = Reader(stream)
+        stack.lay(place, layer.entries(limits))
+    return stack
+
+
+def _directory(node: Directory, name: bytes, *, known: bool) -> list[Entry]:
+    """The entry to write.  A directory without one gets one unless a layer below may tell what it is like."""
+    if isinstance(node.what, Content):
+        return [node.what.entry._replace(name=name)]
+    return [Entry(name, "directory", 0o755)] if (node.fresh or not known) and name != b"." else []
+
+
+def _copy(layers: Sequence[Layer], writer: Writer, names: dict[tuple[int, int], list[bytes]], limits: Limits | None) -> None:
+    for place, layer in enumerate(layers):
+        with layer.uncompressed(limits) as stream:
+            reader = Reader(stream, limits)
             for number, entry in enumerate(reader):
                 if (place, number) in names:
                     first, *others = names[place, number]
-                    writer.add(entry._replace(name=first, sparse=None, stored=entry.size), Contents(reader, entry))
+                    writer.add(entry._replace(name=first), reader)
                     for name in others:
                         writer.add(Entry(name, "hardlink", entry.mode, entry.uid, entry.gid, 0, entry.mtime, first))
             reader.drain()
-
-
-def _whiteouts(stack: Stack, writer: Writer) -> None:
-    for path, node in stack.walk():
-        if node.opaque:
-            writer.add(Entry(b"/".join((*path, OPAQUE))))
-        elif node.is_whiteout:
-            writer.add(Entry(b"/".join((*path[:-1], WHITEOUT + path[-1]))))
-
-
-class Contents:
-    """The contents of the current entry of a reader, with zeros where a sparse file has holes."""
-
-    def __init__(self, reader: Reader, entry: Entry) -> None:
-        self._reader, self._at, self._size = reader, 0, entry.size
-        self._extents = list(entry.sparse) if entry.sparse is not None else [(0, entry.size)]
-
-    def read(self, size: int = -1, /) -> bytes:
-        wanted = min(CHUNK if size < 0 else size, self._size - self._at)
-        if wanted <= 0:
-            return b""
-        while self._extents and self._at >= sum(self._extents[0]):
-            self._extents.pop(0)
-        start, length = self._extents[0] if self._extents else (self._size, 0)
-        in_hole = self._at < start
-        data = bytes(min(wanted, start - self._at)) if in_hole else self._reader.read(min(wanted, start + length - self._at))
-        self._at += len(data)
-        return data
-
-
-def path_of(name: bytes) -> Path:
-    """The parts of a name.  :raises Escape: it goes up"""
-    parts = tuple(part for part in name.split(b"/") if part not in (b"", b"."))
-    if b".." in parts:
-        raise Escape(f"{name[:200]!r} goes up")
-    return parts

@@ -24,6 +24,7 @@ from .digest import Digest
 from .errors import ImageError, InvalidDocument, Unsupported
 from .history import History, matched, now
 from .layer import Layer
+from .limits import Limits
 from .manifest import Manifest
 from .plain import plain
 from .platform import Platform
@@ -130,12 +131,16 @@ def _after(image: Image, layers: int) -> int:
     return next((place + 1 for place, (_, layer) in enumerate(_history(image)) if layer is not None and layer + 1 == layers), 0)
 
 
-def squash(image: Image, keep: int = 0, *, blobs: FileBlobs | MemoryBlobs | None = None, compression: str = "gzip") -> Image:
+def squash(
+    image: Image, keep: int = 0, *, blobs: FileBlobs | MemoryBlobs | None = None, compression: str = "gzip",
+    limits: Limits | None = None,
+) -> Image:  # fmt: skip
     """`image` with all layers but the lowest `keep` made into one.  What a layer above hides is gone from it.
 
     :param keep: how many layers stay as they are
     :param blobs: where the new layer is kept; in memory unless given
     :param compression: of the new layer: "none", "gzip" or "zstd"
+    :param limits: what each layer may ask for
     :raises ImageError: there are not so many
     """
     layers = image.layers
@@ -143,14 +148,16 @@ def squash(image: Image, keep: int = 0, *, blobs: FileBlobs | MemoryBlobs | None
         raise ImageError(f"squash: there are {len(layers)} layers, so {keep} of them cannot stay")
     if len(layers) - keep < (1 if not keep else 2):
         return image
-    made = Layer.written(lambda sink: merge.write(layers[keep:], sink, bottom=not keep), blobs, compression)
+    made = Layer.written(lambda sink: merge.write(layers[keep:], sink, below=layers[:keep], limits=limits), blobs, compression)
     config = image.config.with_(history=_squashed(image, keep))
     return _again(image, config, (*layers[:keep], made))
 
 
-def flatten(image: Image, *, blobs: FileBlobs | MemoryBlobs | None = None, compression: str = "gzip") -> Image:
+def flatten(
+    image: Image, *, blobs: FileBlobs | MemoryBlobs | None = None, compression: str = "gzip", limits: Limits | None = None
+) -> Image:
     """`image` with one layer, and nothing in it that cannot be seen: no whiteouts, nothing that was hidden."""
-    return squash(image, 0, blobs=blobs, compression=compression)
+    return squash(image, 0, blobs=blobs, compression=compression, limits=limits)
 
 
 def _squashed(image: Image, keep: int) -> tuple[History, ...]:

@@ -29,6 +29,7 @@ _IDENTIFIER = re.compile(r"[a-f0-9]{64}", re.ASCII)
 DEFAULT_REGISTRY, OLD_REGISTRY, OFFICIAL = "docker.io", "index.docker.io", "library"
 DEFAULT_TAG = "latest"
 LONGEST = 255  # characters of a repository
+MOST = 1024  # of anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,8 @@ class Reference:
 
 
 def _check(grammar: re.Pattern[str], text: str, what: str) -> None:
+    if len(text) > MOST:  # the grammar goes back and forth
+        raise InvalidReference(f"{what} {text[:40]}... is longer than {MOST} characters")
     if not grammar.fullmatch(text):
         raise InvalidReference(f"{text[:300]!r} is not {what}")
 

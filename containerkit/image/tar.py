@@ -82,7 +82,7 @@ class Reader:
     """
 
     def __init__(self, stream: Readable, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
+        self.limits = limits or Limits.default()
         self.entries = self.total = self.apparent = 0
         self._stream, self._buffer, self._at = stream, memoryview(b""), 0
         self._left = self._padding = 0

@@ -19,17 +19,17 @@ from typing import Literal
 
 from . import _root
 from ._attributes import SKIPPABLE, Attributes, Skipped
-from ._forms import WHITEOUT, Form, Overlay, Plain
+from ._forms import Form, Overlay, Plain, link
+from ._meaning import Borrowed, Decision, Directory, Meaning
 from ._root import Root
 from .digest import Readable
-from .errors import CannotUnpack, Escape, InvalidLayer
+from .errors import CannotUnpack
 from .ids import Ids
 from .limits import Limits
 from .tar import Entry, Reader
 
 __all__ = ["Skipped", "Unpacked", "unpack"]
 
-OPAQUE = b".wh..wh..opq"
 MAKERS = {
     "file": "file", "directory": "directory", "symlink": "symlink", "hardlink": "hardlink", "char": "node", "block": "node", "fifo": "node",
 }  # fmt: skip
@@ -47,6 +47,8 @@ class Unpacked:
     :ivar skipped: what was left out, as the caller allowed
     :ivar implied: directories it goes through and does not describe; in an overlay they hide those of the layers below, so that
         somebody has to give them the same attributes
+    :ivar borrowed: hard links to files of layers below, which somebody has to make in an overlay
+    :ivar hiding: directories with whiteouts in them, which overlayfs lists where no layer below has the directory
     """
 
     entries: int
@@ -55,11 +57,13 @@ class Unpacked:
     removed: int
     skipped: tuple[Skipped, ...]
     implied: tuple[bytes, ...] = ()
+    borrowed: tuple[Borrowed, ...] = ()
+    hiding: tuple[bytes, ...] = ()
 
 
 def unpack(
     stream: Readable, directory: str | os.PathLike[str], *, whiteouts: Literal["overlay", "plain"] = "overlay", xattrs: str = "user",
-    ids: Ids | None = None, limits: Limits | None = None, skip: Collection[str] = (),
+    ids: Ids | None = None, limits: Limits | None = None, skip: Collection[str] = (), borrows: bool = False,
 ) -> Unpacked:  # fmt: skip
     """Makes what a tar describes, and reads the tar to its very end.
 
@@ -70,16 +74,17 @@ def unpack(
     :param ids: whose the files become
     :param limits: how much the tar may ask for
     :param skip: "devices", "xattrs": what may be left out where it is refused; it is recorded
+    :param borrows: for an overlay: a hard link may lead to a file of a layer below; it is recorded, and not made
     :raises InvalidLayer: not a tar, or one that lies;  :raises Escape: it reaches outside
     :raises LimitExceeded: it asks for too much;  :raises CannotUnpack: the kernel refuses
     """
     if whiteouts not in ("overlay", "plain") or xattrs not in ("user", "trusted") or set(skip) - {*SKIPPABLE}:
         raise ValueError(f"unpack does not know whiteouts={whiteouts!r}, xattrs={xattrs!r}, skip={skip!r}")
-    limits = limits or Limits()
-    root = Root(directory, limits)
+    limits = limits or Limits.default()
+    root = Root(directory)
     attributes = Attributes(ids or Ids(), skip, _born(root.fd) if whiteouts == "overlay" else None)
     try:
-        form = Overlay(root, attributes, xattrs) if whiteouts == "overlay" else Plain(root, attributes)
+        form = Overlay(root, attributes, xattrs, borrows=borrows) if whiteouts == "overlay" else Plain(root, attributes)
         return _Unpacker(Reader(stream, limits), root, form, attributes).run()
     finally:
         root.close()
@@ -114,7 +119,7 @@ class _Unpacker:
     def __init__(self, reader: Reader, root: Root, form: Form, attributes: Attributes) -> None:
         self.reader, self.root, self.limits, self.form, self.attributes = reader, root, reader.limits, form, attributes
         self.late: dict[bytes, tuple[int, Entry | os.stat_result]] = {}  # what waits until nothing is made inside any more
-        self.removed = 0
+        self.meaning = Meaning(self.limits)
         if os.geteuid():
             form.enter = _OpenedUp(self.late)
 
@@ -130,24 +135,30 @@ class _Unpacker:
         self.finish()
         reader = self.reader
         implied = tuple(sorted(self.form.implied))
-        return Unpacked(reader.entries, reader.total, reader.apparent, self.removed, tuple(self.attributes.skipped), implied)
+        return Unpacked(
+            reader.entries, reader.total, reader.apparent, self.meaning.removed, tuple(self.attributes.skipped), implied,
+            tuple(self.ending.borrowed), tuple(self.ending.hiding),
+        )  # fmt: skip
 
     def one(self, entry: Entry) -> None:
-        parent, name = _root.split(entry.name, self.limits)
-        if name.startswith(WHITEOUT):
-            self.whiteout(entry, parent, name)
-        elif name:
-            path = parent + b"/" + name if parent else name
-            getattr(self, MAKERS[entry.kind])(entry, path, self.form.enter(parent, self.form.parent(parent)), name)
-            self.form.made(path)
-        elif entry.kind == "directory":
+        decision = self.meaning.decide(entry)
+        for path, fresh in decision.way:
+            self.late.pop(path, None)  # another directory had that name
+            self.form.way(path, fresh=fresh)
+        if decision.act == "put":
+            at = self.form.inside(decision.parent)
+            getattr(self, MAKERS[entry.kind])(entry, decision, at, decision.name)
+            self.form.made(decision)
+        elif decision.act == "root":
             self.late[b""] = os.fstat(self.root.fd).st_ino, entry
-        else:
-            raise Escape(f"{entry.name!r}: the directory itself cannot become a {entry.kind}")
+        elif decision.act == "delete":
+            self.form.delete(decision.path)
+        elif isinstance(decision.node, Directory):
+            self.form.clear(decision.path, decision.node, itself=decision.fresh)
 
     # --- entries -------------------------------------------------------------------------------------------------
 
-    def file(self, entry: Entry, path: bytes, at: int, name: bytes) -> None:
+    def file(self, entry: Entry, decision: Decision, at: int, name: bytes) -> None:
         try:
             fd = os.open(name, CREATE, 0o600, dir_fd=at)
         except FileExistsError:
@@ -171,18 +182,16 @@ class _Unpacker:
                 offset += written
         os.ftruncate(fd, entry.size)
 
-    def directory(self, entry: Entry, path: bytes, at: int, name: bytes) -> None:
+    def directory(self, entry: Entry, decision: Decision, at: int, name: bytes) -> None:
         try:
-            self.form.make_directory(at, name, path)
+            os.mkdir(name, 0o700, dir_fd=at)
         except FileExistsError:
             if not stat.S_ISDIR(os.lstat(name, dir_fd=at).st_mode):
                 self.root.remove(at, name)
                 os.mkdir(name, 0o700, dir_fd=at)
-        self.late[path] = os.lstat(name, dir_fd=at).st_ino, entry
+        self.late[decision.path] = os.lstat(name, dir_fd=at).st_ino, entry
 
-    def symlink(self, entry: Entry, path: bytes, at: int, name: bytes) -> None:
-        if not entry.linkname:
-            raise InvalidLayer(f"{path[:200]!r}: a symbolic link to nothing")
+    def symlink(self, entry: Entry, decision: Decision, at: int, name: bytes) -> None:
         try:
             os.symlink(entry.linkname, name, dir_fd=at)
         except FileExistsError:
@@ -190,34 +199,17 @@ class _Unpacker:
             os.symlink(entry.linkname, name, dir_fd=at)
         self.attributes.put_at(at, name, entry, mode=False)
 
-    def hardlink(self, entry: Entry, path: bytes, at: int, name: bytes) -> None:
-        parent, source = _root.split(entry.linkname, self.limits)
-        try:
-            there = self.root.directory(parent)
-            found = os.lstat(source or b".", dir_fd=there)
-            if stat.S_ISDIR(found.st_mode) or self.form.is_whiteout(there, source):
-                raise InvalidLayer(f"{path[:200]!r}: a hard link to {entry.linkname[:200]!r}, which is no file")
-            self.link(there, source, at, name, found)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                raise InvalidLayer(f"{path[:200]!r}: a hard link to {entry.linkname[:200]!r}, which is not there") from None
-            raise
+    def hardlink(self, entry: Entry, decision: Decision, at: int, name: bytes) -> None:
+        if decision.borrowed:
+            self.form.borrow(decision)
+        else:
+            parent, _, source = decision.source.rpartition(b"/")
+            link(self.root, self.root.directory(parent), source, at, name)
 
-    def link(self, there: int, source: bytes, at: int, name: bytes, found: os.stat_result) -> None:
-        try:
-            os.link(source, name, src_dir_fd=there, dst_dir_fd=at, follow_symlinks=False)
-        except FileExistsError:
-            if os.lstat(name, dir_fd=at).st_ino == found.st_ino:
-                return
-            self.root.remove(at, name)
-            os.link(source, name, src_dir_fd=there, dst_dir_fd=at, follow_symlinks=False)
-
-    def node(self, entry: Entry, path: bytes, at: int, name: bytes) -> None:
+    def node(self, entry: Entry, decision: Decision, at: int, name: bytes) -> None:
         """A device or a fifo."""
         kind = {"char": stat.S_IFCHR, "block": stat.S_IFBLK, "fifo": stat.S_IFIFO}[entry.kind]
         device = 0 if entry.kind == "fifo" else os.makedev(entry.major, entry.minor)
-        if isinstance(self.form, Overlay) and entry.kind == "char" and device == 0:
-            raise InvalidLayer(f"{path[:200]!r}: the device 0/0, which is how overlayfs itself says that a name is deleted")
         try:
             self.make_node(at, name, kind | 0o600, device)
         except PermissionError as error:
@@ -234,19 +226,12 @@ class _Unpacker:
             self.root.remove(at, name)
             os.mknod(name, mode, device, dir_fd=at)
 
-    def whiteout(self, entry: Entry, parent: bytes, name: bytes) -> None:
-        target = name.removeprefix(WHITEOUT)
-        if entry.kind not in ("file", "hardlink") or entry.size:
-            raise InvalidLayer(f"{entry.name[:200]!r}: a whiteout is an empty file")
-        if name != OPAQUE and (target in (b"", b".", b"..") or target.startswith(WHITEOUT)):
-            raise Escape(f"{entry.name[:200]!r}: a whiteout of a name that cannot be")
-        self.removed += 1
-        self.form.hide(parent, b"" if name == OPAQUE else target)
-
     # --- the end -------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
         """The directories, the deepest first: their times and modes would not survive what is made inside them."""
+        self.ending = self.meaning.finish()
+        self.form.finish(self.ending)
         for path in sorted(self.late, reverse=True):
             inode, entry = self.late[path]
             try:
@@ -262,4 +247,4 @@ class _Unpacker:
                     os.fchmod(fd, stat.S_IMODE(entry.st_mode))
                 else:
                     self.attributes.put(fd, entry)
-                    self.form.described(path, fd)
+                    self.form.implied.discard(path)

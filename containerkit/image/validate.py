@@ -49,7 +49,7 @@ def mismatches(image: Image, *, layers: bool = True, said: Descriptor | None = N
     if not image.manifest.is_artifact:
         found += [*_counts(image), *_config(image.config), *_types(image.manifest)]
     if layers:
-        found += _blobs(image, limits or Limits())
+        found += _blobs(image, limits or Limits.default())
     return tuple(dict.fromkeys(found))
 
 

@@ -19,7 +19,7 @@ __all__ = ["names", "pages"]
 PAGES = 10_000
 NAMES = 1_000_000
 _NAME = re.compile(r"[\w./-]{1,255}", re.ASCII)  # no more than what may end up on a terminal
-_LINK = re.compile(r"\s*<([^<>]*)>\s*((?:;\s*[A-Za-z*-]+\s*(?:=\s*(?:\"[^\"]*\"|[^\s,;\"]+)\s*)?)*)(?:,|$)", re.ASCII)
+_LINK = re.compile(r"\s*+<([^<>]*+)>\s*+((?:;\s*+[A-Za-z*-]++\s*+(?:=\s*+(?:\"[^\"]*+\"|[^\s,;\"]++)\s*+)?+)*+)(?:,|$)", re.ASCII)
 _NEXT = re.compile(r";\s*rel\s*=\s*(?:\"(?:[^\"]*\s)?next(?:\s[^\"]*)?\"|next)\s*(?:;|$)", re.ASCII | re.IGNORECASE)
 
 

@@ -76,7 +76,7 @@ def pull(
         chosen = _chosen(source, root, Platform.parse(platform) if isinstance(platform, str) else platform, all_platforms)
         images = work.run([functools.partial(Image.load, source, each) for each in chosen])
         needed, bring = _needed(images, unpack).values(), _Bring(source, session, tell)
-        limits = store.trees.limits or Limits()
+        limits = store.trees.limits or Limits.default()
         for blob, _ in needed:
             limits.check("bytes", blob.size, f"blob {blob.digest.short}")
             tell(blob, "waiting")

@@ -495,7 +495,7 @@ def archives() -> Iterator[Evil]:
         yield raw(f"cut after {cut}", whole[:cut], ImageError)
     yield raw("empty", b"", Missing)
     yield raw("gzip cut", packed(whole)[:-9], InvalidLayer)
-    yield raw("xz", b"\xfd7zXZ\0" + bytes(99), Unsupported)
+    yield raw("xz", b"\xfd7zXZ\0" + bytes(99), InvalidLayer)
     yield raw("no tar", b"no tar " * 500, InvalidLayer)
     head = tar(*(file(name.encode(), data) for name, data in parts.items()))[:-1024]
     yield raw("manifest.json there twice", head + file(b"manifest.json", b"[]") + tar(file(b"./manifest.json", b"[]")), InvalidLayer)

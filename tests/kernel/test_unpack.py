@@ -106,7 +106,7 @@ def test_holes_stay_holes(tmp_path: Path) -> None:
 
 def test_what_it_says_about_it(tmp_path: Path) -> None:
     made = put(tmp_path, d(b"./"), f(b"a", b"12345"), f(b".wh.b"))
-    assert made == Unpacked(entries=3, size=3072, content=5, removed=1, skipped=())
+    assert made == Unpacked(entries=3, size=3072, content=5, removed=1, skipped=(), hiding=(b"",))
     assert len(tar(d(b"./"), f(b"a", b"12345"), f(b".wh.b"))) == made.size
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from peertools import Containers, same_tree, skopeo, umoci
+from peertools import Containers, run, same_tree, skopeo, umoci
 from rich_images import WRITTEN, rich, shown
 from trees import tar
 
@@ -68,6 +69,36 @@ def test_podman_takes_ours(tmp_path: Path, theirs: Containers, form: str, compre
     if form != "docker-archive" and compression != "none":  # podman compresses what is not, and so has another manifest
         assert said["Digest"] == image.digest
     same_tree(theirs.root_of(image.id.hex), shown(tmp_path / "trees"))
+
+
+def test_a_sparse_file_is_one_for_everybody(tmp_path: Path, theirs: Containers) -> None:
+    """A database of 256 MiB that is nearly empty: a few KiB in an archive, and the same bytes for GNU tar, Python and podman."""
+    tree = tmp_path / "tree"
+    tree.mkdir(mode=0o755)
+    with (tree / "database").open("wb") as file:
+        file.truncate(256 << 20)
+        for at in (0, 100_000_000, (256 << 20) - 5):
+            os.pwrite(file.fileno(), b"piece", at)
+    image = Image.scratch("linux/amd64").append(Layer.from_directory(tree, compression="none"))
+    image.save(tmp_path / "ours.tar", NAME, docker=True)
+    assert (tmp_path / "ours.tar").stat().st_size < 500_000
+    theirs.podman("load", "-q", "-i", tmp_path / "ours.tar")
+    expected = (tree / "database").read_bytes()
+    assert (theirs.root_of(image.id.hex) / "database").read_bytes() == expected
+    with image.layers[0].uncompressed() as stream, (tmp_path / "layer.tar").open("wb") as file:
+        while data := stream.read(1 << 20):
+            file.write(data)
+    (tmp_path / "gnu").mkdir()
+    run("tar", "-C", tmp_path / "gnu", "-xf", tmp_path / "layer.tar")
+    assert (tmp_path / "gnu/database").read_bytes() == expected
+    with tarfile.open(tmp_path / "layer.tar") as tar_:
+        assert [(member.name, member.size) for member in tar_][1:] == [("database", 256 << 20)]
+    image.extract(tmp_path / "ours")
+    assert (tmp_path / "ours/database").stat().st_blocks * 512 < 1 << 20
+    run("tar", "-C", tree, "--sparse", "--format=gnu", "-cf", tmp_path / "old.tar", ".")
+    with (tmp_path / "old.tar").open("rb") as file:
+        Layer.from_tar(file).unpack(tmp_path / "again", whiteouts="plain")
+    assert (tmp_path / "again/database").read_bytes() == expected
 
 
 def test_podman_loads_a_docker_archive_under_its_name(tmp_path: Path, theirs: Containers) -> None:

@@ -1,0 +1,24 @@
+"""What reads the bytes of strangers is linear: four times as much takes about four times as long."""
+
+from __future__ import annotations
+
+import pytest
+
+from fuzz.growth import CASES, Case, growth
+
+QUADRATIC = 10  # four times would be linear, sixteen times quadratic
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_time_grows_with_size(name: str) -> None:
+    """One try in three has to be quick: a processor that others use as well is slow now and then, a quadratic one always."""
+    found = []
+    for _ in range(3):
+        found.append(growth(CASES[name]))
+        if found[-1] < QUADRATIC:
+            return
+    raise AssertionError(f"four times as much took {min(found):.1f} times as long")
+
+
+def test_what_is_quadratic_is_seen() -> None:
+    assert growth(Case(lambda size: list(range(size)), lambda given: [place for place in given if place in given[:place]])) > QUADRATIC
