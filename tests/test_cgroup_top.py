@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 import containerkit as ck
@@ -54,3 +56,22 @@ def test_living_groups_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "shown" in said
     assert "64M" in said
+    assert "host: " in said
+
+
+def test_the_processes_of_a_group_are_a_tree() -> None:
+    argv = ["sh", "-c", "sleep 30 & sleep 30 & echo ready; wait"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        children = psutil.Process(process.pid).children()
+        lines = list(top.trees([*(child.pid for child in children), process.pid, 2**22 + 1]))
+        for child in children:
+            child.kill()
+    assert lines[0].startswith(f"{process.pid} sh")
+    assert sorted(lines[1:]) == sorted(line for line in lines[1:] if line.startswith("  ") and " sleep " in line)
+    assert len(lines) == 3
+
+
+def test_the_figures_of_the_host() -> None:
+    assert re.fullmatch(r"host: \d+% of \d+ processors, [\d.]+[MGT] of [\d.]+[MGT] memory, \d+ processes", top.host())

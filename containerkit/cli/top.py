@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
+
 from .. import extras
 from ..cgroup import Cgroup, Stat
 from ..errors import Unavailable
+from ..image.picture import printable
 from .parser import Parser
 
 COLUMNS = ("group", "processes", "cpu", "throttled", "memory", "peak", "limit", "refused forks", "oom kills")
@@ -19,6 +23,7 @@ COLUMNS = ("group", "processes", "cpu", "throttled", "memory", "peak", "limit", 
 def _declare(parser: Parser) -> None:
     parser.add_argument("-d", "--delay", type=float, default=1.0, metavar="SECONDS", help="between two looks; 1 unless given")
     parser.add_argument("-n", "--number", type=int, default=0, metavar="N", help="end after so many looks; never unless given")
+    parser.add_argument("-p", "--processes", action="store_true", help="the processes of each group too, as trees")
     parser.set_defaults(verb=_top)
 
 
@@ -31,13 +36,15 @@ class Look:
     stat: Stat
     limit: str
     at: float
+    pids: tuple[int, ...] = ()
 
     @classmethod
     def at_group(cls, group: Cgroup) -> Look:
         """:raises Unavailable, OSError: the group is gone"""
         stat = group.stat()
         limit = group.read("memory.max") if stat.memory else ""
-        return cls(group.name, len(group.procs(recursive=True)), stat, limit, time.monotonic())
+        pids = tuple(group.procs(recursive=True))
+        return cls(group.name, len(pids), stat, limit, time.monotonic(), pids)
 
 
 def looks() -> dict[str, Look]:
@@ -85,17 +92,49 @@ def _top(options: argparse.Namespace) -> int:
         count = 0
         while True:
             now, count = looks(), count + 1
-            live.update(_table(row(look, before.get(path)) for path, look in sorted(now.items())), refresh=True)
+            live.update(_table(_rows(now, before, processes=getattr(options, "processes", False)), host()), refresh=True)
             if count == options.number:
                 return 0
             before = now
             time.sleep(options.delay)
 
 
-def _table(rows: Iterable[tuple[str, ...]]) -> Any:
+def _rows(now: dict[str, Look], before: dict[str, Look], *, processes: bool) -> Iterator[tuple[str, ...]]:
+    for path, look in sorted(now.items()):
+        yield row(look, before.get(path))
+        if processes:
+            yield from ((f"  {line}",) for line in trees(look.pids))
+
+
+def host() -> str:
+    """How busy the whole machine is: processors and memory since the look before."""
+    memory = psutil.virtual_memory()
+    used, processors = size(memory.total - memory.available), psutil.cpu_count()
+    busy = f"{psutil.cpu_percent():.0f}% of {processors} processors, {used} of {size(memory.total)} memory"
+    return f"host: {busy}, {len(psutil.pids())} processes"
+
+
+def trees(pids: Iterable[int]) -> Iterator[str]:
+    """The processes of a group, each below the one that started it.  One that ends meanwhile is left out."""
+    found = {}
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(pid)
+            found[pid] = (process.ppid(), f"{pid} {printable(process.name())}  {size(process.memory_info().rss)}")
+    roots = [pid for pid, (parent, _) in found.items() if parent not in found]
+    yield from (line for root in roots for line in _tree(root, found, 0))
+
+
+def _tree(pid: int, found: dict[int, tuple[int, str]], depth: int) -> Iterator[str]:
+    yield "  " * depth + found[pid][1]
+    for child in (other for other, (parent, _) in found.items() if parent == pid):
+        yield from _tree(child, found, depth + 1)
+
+
+def _table(rows: Iterable[tuple[str, ...]], title: str) -> Any:
     from rich.table import Table
 
-    table = Table(box=None, header_style="bold")
+    table = Table(box=None, header_style="bold", title=title, title_justify="left")
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "group" else "right")
     for cells in rows:

@@ -200,6 +200,7 @@ def test_mounted_read_only_on_the_host(rootdir: Path, base: Path, tmp_path: Path
 def test_mounting_on_the_host_needs_root(rootdir: Path) -> None:
     with ck.LayerFS(rootdir) as root, pytest.raises(ck.StepRefused, match="CAP_SYS_ADMIN"), root.mounted():
         pass
+    assert isinstance(caught.value, PermissionError)
 
 
 @pytest.mark.unprivileged
