@@ -22,7 +22,7 @@ from .syscalls import Slot
 
 __all__ = ["Tree", "changes_tree", "shown"]
 
-CHANGES_FD = vfs.SHOWN_FD
+MORE_FD = 61  # and down from there, for layers on more than one mount
 MOST = 30
 LONGEST = 230  # bytes of a path in a tree: fsconfig(2) takes 255, with what is before it
 
@@ -66,7 +66,7 @@ class Tree:
 
 def changes_tree(directory: str) -> Tree:
     """The directory that takes changes."""
-    return Tree(directory, Slot("changes"), CHANGES_FD)
+    return Tree(directory, Slot("changes"), vfs.SHOWN_FD)
 
 
 def shown(lowers: Sequence[str]) -> tuple[tuple[Tree, ...], tuple[str, ...]]:
@@ -82,7 +82,7 @@ def shown(lowers: Sequence[str]) -> tuple[tuple[Tree, ...], tuple[str, ...]]:
     tops = {point: os.path.commonpath([path for path in real if mount_of[path] == point]) for point in mount_of.values()}
     top_of = {path: top if len(os.fsencode(path)) - len(os.fsencode(top := tops[mount_of[path]])) < LONGEST else path for path in real}
     trees = {
-        top: Tree(top, Slot(f"layers{number or ''}"), CHANGES_FD - 1 - number, stands=not number)
+        top: Tree(top, Slot(f"layers{number or ''}"), MORE_FD - number if number else vfs.LAYERS_FD, stands=not number)
         for number, top in enumerate(dict.fromkeys(top_of.values()))
     }
     if len(trees) > MOST:

@@ -25,7 +25,8 @@ IDS = Slot("ids")
 OPEN, MAP, TAKE, SHOW, SHOW_ONE, BECOME = 10, 20, 30, 40, 50, 60
 """Inside IDENTITY.  The child, which still is who the caller is, opens what it will show; the parent maps its ids, takes hold of its user
 namespace, and shows what was opened with these ids; then the child becomes somebody else.  So one handshake does for all."""
-SHOWN_FD = 60
+SHOWN_FD, LAYERS_FD, BIND_FD = 61, 62, 63
+"""Numbers that are free again before anything is mounted below the root, when others use them."""
 CLASSIC_FD = 61
 CLASSIC_TARGET = f"/proc/self/fd/{CLASSIC_FD}"
 TARGET_HINTS = {
@@ -285,8 +286,8 @@ def _opened_before(source: str, target: str, why: str, attr: int, recursive: boo
 
 def _shown_alone(source: str, why: str, attr: int, recursive: bool, mount: Slot) -> Iterator[Step]:
     """With a handshake of its own: one number does for any number of binds."""
-    yield from shown(source, why, mount, attr=attr, recursive=recursive, fd=CLASSIC_FD, order=SHOW_ONE)
-    yield step(Phase.IDENTITY, syscalls.close(CLASSIC_FD), "the number is free again", order=SHOW_ONE)
+    yield from shown(source, why, mount, attr=attr, recursive=recursive, fd=BIND_FD, order=SHOW_ONE)
+    yield step(Phase.IDENTITY, syscalls.close(BIND_FD), "the number is free again", order=SHOW_ONE)
 
 
 def detached(
