@@ -55,11 +55,16 @@ def machine_uid() -> int:
     return outside_of(own("uid"), os.geteuid())
 
 
-def may_map() -> bool:
-    """Whether the caller has CAP_SETUID and CAP_SETGID."""
+def has_capabilities(*numbers: int) -> bool:
+    """Whether the caller has these capabilities.  :see: capabilities(7)"""
     with open("/proc/thread-self/status") as status:
         effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
-    return bool(effective >> CAP_SETUID & 1 and effective >> CAP_SETGID & 1)
+    return all(effective >> number & 1 for number in numbers)
+
+
+def may_map() -> bool:
+    """Whether the caller has CAP_SETUID and CAP_SETGID."""
+    return has_capabilities(CAP_SETUID, CAP_SETGID)
 
 
 def subordinate(path: str) -> list[tuple[int, int]]:

@@ -34,7 +34,7 @@ from .process import run_undo
 from .scratch import Scratch
 from .step import Phase, Side, Step
 from .syscalls import ATTR, MNT, MS, Bytes, Call, O
-from .timeline import ROOT
+from .targets import ROOT
 
 if TYPE_CHECKING:
     from .image import Layer

@@ -16,11 +16,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import kernel, syscalls, vfs
+from . import _devices, kernel, syscalls, vfs
+from ._devices import DEVICES
 from .errors import PlanError, Unavailable
 from .step import Phase, Step
 from .syscalls import ATTR, MS, OPEN_TREE, Fd, HasFileno, O, Slot
-from .timeline import ROOT
+from .targets import ROOT
 
 __all__ = ["MASKED", "READONLY", "Bind", "Dev", "Devpts", "Masked", "Mqueue", "Proc", "ReadOnly", "Root", "Sysfs", "Tmpfs"]
 
@@ -35,10 +36,9 @@ SAFE = ATTR.NOSUID | ATTR.NODEV | ATTR.NOEXEC
 HOSTS_FD = 62
 NULL_FD = 63  # the highest: where RLIMIT_NOFILE denies one of them, it is this one, whose failure nothing tolerates
 PROC_NULL = f"/proc/self/fd/{NULL_FD}"
-EARLY, LATE = -1, 1000  # before every mount, and after every one, however deep
+EARLY, LATE = -1, 1 << 15  # before every mount, and after every one, however deep
 LAST = LATE + 2  # after what is masked, by any part, and what is frozen
 ENOENT, EBADF, ENOTDIR = 2, 9, 20
-DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"}
 
 Path = str | os.PathLike[str]
@@ -104,7 +104,7 @@ class Bind:
 
     def __post_init__(self) -> None:
         vfs.outside(self.source)
-        vfs.inside(self.target or self.source)
+        vfs.target_of(self.target or self.source)
         vfs.attributes(self.options)
 
     def steps(self) -> Iterable[Step]:
@@ -134,7 +134,7 @@ class Tmpfs:
     options: Sequence[str] = ("nosuid", "nodev")
 
     def __post_init__(self) -> None:
-        vfs.inside(self.target)
+        vfs.target_of(self.target)
         vfs.attributes(self.options)
         size = str(self.size if self.size is not None else 0)
         if not size.rstrip("%kKmMgG").isdigit() or len(size) - len(size.rstrip("%kKmMgG")) > 1:
@@ -160,7 +160,7 @@ class Proc:
     hidepid: str | None = None
 
     def __post_init__(self) -> None:
-        vfs.inside(self.target)
+        vfs.target_of(self.target)
         if self.hidepid not in (None, "off", "noaccess", "invisible", "ptraceable"):
             raise PlanError(f"hidepid is off, noaccess, invisible or ptraceable, not {self.hidepid!r}")
 
@@ -180,7 +180,7 @@ class Sysfs:
     readonly: bool = True
 
     def __post_init__(self) -> None:
-        vfs.inside(self.target)
+        vfs.target_of(self.target)
 
     def steps(self) -> Iterable[Step]:
         target, hint = vfs.inside(self.target), {1: "a sysfs for a new user namespace needs a new network namespace too: ns.Net()"}
@@ -195,7 +195,7 @@ class Mqueue:
     target: Path = "/dev/mqueue"
 
     def __post_init__(self) -> None:
-        vfs.inside(self.target)
+        vfs.target_of(self.target)
 
     def steps(self) -> Iterable[Step]:
         target, hint = vfs.inside(self.target), {1: "message queues for a new user namespace need a new IPC namespace too: ns.Ipc()"}
@@ -214,7 +214,7 @@ class Devpts:
     gid: int | None = None
 
     def __post_init__(self) -> None:
-        vfs.inside(self.target)
+        vfs.target_of(self.target)
 
     def steps(self) -> Iterable[Step]:
         target = vfs.inside(self.target)
@@ -227,14 +227,23 @@ class Devpts:
 class Dev:
     """A minimal /dev: null zero full random urandom tty, ptmx and pts, shm, fd and the standard streams.
 
-    The devices are bound from the host's, which works where mknod is not allowed, as in a user namespace.
+    Root makes the device nodes anew, in the parent, for a user namespace allows no mknod(2).  Who may make none shows the
+    host's read-only: the devices work, while chmod(2), chown(2) and utimes(2) on them fail with EROFS.  A program with
+    CAP_SYS_ADMIN in the user namespace of these mounts can make them writable, and change what its user may change.
 
     :param shm_size: of /dev/shm
-    :param mknod: make the devices instead; needs CAP_MKNOD over the host
+    :param mknod: the child makes the devices, in /dev itself; needs CAP_MKNOD over the host
+    :param hosts: show the host's nodes; done unless said where the caller may make none
+    :raises PlanError: both `mknod` and `hosts`
     """
 
     shm_size: int | str = "64M"
     mknod: bool = False
+    hosts: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.mknod and self.hosts:
+            raise PlanError("devices are made (mknod) or the host's (hosts), not both")
 
     def steps(self) -> Iterable[Step]:
         yield from vfs.placed("dev", self._all())
@@ -243,7 +252,8 @@ class Dev:
 
     def _all(self) -> Iterator[Step]:
         yield from vfs.make_directory("dev")
-        yield from () if self.mknod else self._hosts()
+        hosts = self.hosts if self.hosts is not None else not _devices.may_make()
+        yield from () if self.mknod else self._hosts() if hosts else _devices.from_own()
         attr = ATTR.NOSUID | ATTR.NOEXEC | (ATTR(0) if self.mknod else ATTR.NODEV)  # a bound device has a mount of its own
         yield from vfs.filesystem("tmpfs", "dev", {"mode": "755", "size": "64k"}, "an empty /dev", attr=attr)
         yield vfs.find("dev")
@@ -264,13 +274,14 @@ class Dev:
     def _hosts(self) -> Iterator[Step]:
         """Taken hold of before the empty /dev, which in a plan without a root of its own covers the host's."""
         if kernel.has("open_tree"):
-            for name in DEVICES:
-                yield vfs.clone_tree(f"/dev/{name}", f"the host's /dev/{name}", recursive=False, phase=Phase.MOUNTS, save=Slot(name))
-        else:
-            there = syscalls.openat("/dev", O.PATH | O.DIRECTORY | O.CLOEXEC)
-            yield vfs.step(Phase.MOUNTS, there, "the host's devices", save=vfs.MOUNT)
-            yield vfs.step(Phase.MOUNTS, syscalls.dup3(vfs.MOUNT, HOSTS_FD, O.CLOEXEC), "under a number that a path can name")
-            yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.MOUNT), "%mount is done with")
+            yield from _devices.from_hosts()
+            return
+        for name in DEVICES:
+            yield from _devices.readonly_node(f"/dev/{name}")
+        there = syscalls.openat("/dev", O.PATH | O.DIRECTORY | O.CLOEXEC)
+        yield vfs.step(Phase.MOUNTS, there, "the host's devices", save=vfs.MOUNT)
+        yield vfs.step(Phase.MOUNTS, syscalls.dup3(vfs.MOUNT, HOSTS_FD, O.CLOEXEC), "under a number that a path can name")
+        yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.MOUNT), "%mount is done with")
 
     def _bound(self) -> Iterator[Step]:
         for name in DEVICES:
@@ -281,7 +292,7 @@ class Dev:
             else:
                 yield vfs.step(Phase.MOUNTS, syscalls.dup3(vfs.TARGET, vfs.CLASSIC_FD, O.CLOEXEC), "under a number that a path can name")
                 device = syscalls.mount(f"/proc/self/fd/{HOSTS_FD}/{name}", f"{vfs.CLASSIC_TARGET}/{name}", None, MS.BIND)
-                yield vfs.step(Phase.MOUNTS, device, f"the host's /dev/{name}")
+                yield vfs.step(Phase.MOUNTS, device, f"the host's /dev/{name}, read-only as the mount it is copied from")
                 yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.CLASSIC_FD), "the place is done with")
         if not kernel.has("open_tree"):
             yield vfs.step(Phase.MOUNTS, syscalls.close(HOSTS_FD), "the host's devices are done with")
@@ -302,10 +313,11 @@ class Masked:
 
     def __post_init__(self) -> None:
         for path in self.paths:
-            vfs.inside(path)
+            vfs.target_of(path)
 
     def steps(self) -> Iterable[Step]:
         _check_null()
+        yield from _devices.readonly_node("/dev/null", order=EARLY)
         null = syscalls.openat("/dev/null", O.PATH | O.CLOEXEC)
         yield vfs.step(Phase.MOUNTS, null, "the host's null device, before anything is mounted", save=vfs.MOUNT, order=EARLY)
         yield vfs.step(Phase.MOUNTS, syscalls.dup3(vfs.MOUNT, NULL_FD, O.CLOEXEC), "under a number that a path can name", order=EARLY)
@@ -347,7 +359,7 @@ class ReadOnly:
 
     def __post_init__(self) -> None:
         for path in self.paths:
-            vfs.inside(path)
+            vfs.target_of(path)
 
     def steps(self) -> Iterable[Step]:
         kernel.require("mount_setattr", "a tree of mounts made read-only at once")
@@ -373,7 +385,8 @@ def _check_null() -> None:
 
 
 def _placed(fstype: str, target: str, mode: int, options: Mapping[str, str | None], why: str, **more: Any) -> Iterator[Step]:
-    return vfs.placed(target, [*vfs.make_directory(target, mode), *vfs.filesystem(fstype, target, options, why, **more)])
+    place = vfs.make_directory(target, mode, kernels=True if fstype != "tmpfs" else None)
+    return vfs.placed(target, [*place, *vfs.filesystem(fstype, target, options, why, **more)])
 
 
 def _id_map(namespace: HasFileno | None) -> Fd | None:

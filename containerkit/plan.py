@@ -17,7 +17,7 @@ from .frame import Options
 from .stdio import PTY, Stream, check
 from .step import Part, Side, Step
 from .syscalls import text
-from .timeline import Timeline, flatten, fold, settle
+from .timeline import Timeline, flatten, fold, leaves, settle
 
 if TYPE_CHECKING:
     from .process import Process
@@ -112,6 +112,10 @@ class Plan:
     def steps(self) -> Iterable[Step]:
         """The steps of its parts: a plan is a part.  Its program and options stay behind."""
         return self._steps
+
+    def leaves(self) -> Iterable[Part]:
+        """The parts it is made of; those of plans among them instead of the plans."""
+        return leaves(self.parts)
 
     # --- looking -------------------------------------------------------------------------------------------------
 

@@ -485,6 +485,24 @@ def symlinkat(target: PathArg, at: FdArg, path: PathArg) -> Call:
     return Call("symlinkat", (text(target), at, text(path)), "symlink(2)")
 
 
+def fchmodat(at: FdArg, path: PathArg, mode: int) -> Call:
+    """Set permissions, whatever the umask is.  :see: chmod(2)"""
+    return Call("fchmodat", (at, text(path), Shown(mode, f"{mode:#o}")), "chmod(2)")
+
+
+def fstatfs(fd: FdArg, space: Space) -> Call:
+    """Ask what filesystem an open file is in: the first word of the answer is its magic number.  :see: statfs(2)"""
+    return Call("fstatfs", (fd, space), "statfs(2)")
+
+
+def compare(space: Space, value: int, words: str) -> Call:
+    """Succeed when the first four bytes of `space` are `value`, and fail with EAGAIN otherwise.
+
+    The kernel compares before it moves waiters from one futex to another; here nobody waits.  :see: futex(2)
+    """
+    return Call("futex", (space, Shown(4 | 128, "CMP_REQUEUE|PRIVATE"), 0, 0, space, Shown(value, words)))
+
+
 def chdir(path: PathArg) -> Call:
     """Change the working directory by path.  :see: chdir(2)"""
     return Call("chdir", (text(path),))

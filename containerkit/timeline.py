@@ -9,16 +9,15 @@ change of side.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from . import frame, syscalls
 from .errors import PlanError
 from .frame import CALLER, IMAGE, SYNC, Options
-from .step import Part, Phase, Side, Step
+from .step import Composite, Part, Phase, RootPart, Side, Step
 from .syscalls import CLONE, Bytes, Call, Fd, Field, Slot
-
-ROOT = Slot("root")
+from .targets import ROOT, needed_places, through_mounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +42,29 @@ class Timeline:
         return IMAGE in self.inputs.values()
 
 
-def flatten(parts: Iterable[Part]) -> list[Step]:
-    """All steps of all parts, each with the name of the part that asked for it.  Raises PlanError for what is no part."""
-    steps = []
+def leaves(parts: Iterable[Part]) -> Iterator[Part]:
+    """The parts, with those of plans instead of the plans.  Raises PlanError for what is no part."""
     for part in parts:
         if not isinstance(part, Part) or isinstance(part, type):
             raise PlanError(f"{part!r} is not a part: it has no steps()" + (", did you forget the ()?" if isinstance(part, type) else ""))
-        name = part_name(part)
-        steps += [step if step.part else step.with_(part=name) for step in part.steps()]
-    return steps
+        yield from part.leaves() if isinstance(part, Composite) else [part]
+
+
+def flatten(parts: Iterable[Part]) -> list[Step]:
+    """All steps of all parts, each with the name of the part that asked for it.  Raises PlanError for what is no part.
+
+    The root comes last: it is told which places the others need in it.
+    """
+    every = list(leaves(parts))
+    made = {id(part): _named(part, part.steps()) for part in every if not isinstance(part, RootPart)}
+    places = needed_places(step for steps in made.values() for step in steps)
+    made |= {id(part): _named(part, part.root_steps(places)) for part in every if isinstance(part, RootPart)}
+    return [step for part in every for step in made[id(part)]]
+
+
+def _named(part: Part, steps: Iterable[Step]) -> list[Step]:
+    name = part_name(part)
+    return [step if step.part else step.with_(part=name) for step in steps]
 
 
 def part_name(part: object) -> str:
@@ -124,7 +137,7 @@ class _Fold:
         body = [s for s in rest if not s.joins and s.phase < Phase.EXEC]
         last = [s for s in rest if not s.joins and s.phase is Phase.EXEC]
         body = sorted([*frame.session(self.options), *body, *frame.working_directory(self.options)], key=lambda s: (s.phase, s.order))
-        body = [*joins, *self._fork(joins), *_with_root(body)]
+        body = [*joins, *self._fork(joins), *_with_root(through_mounts(body))]
         foreign = any(s.claims == "root" for s in steps)
         helper = frame.become_helper("join", guarded=bool(joins)) if self.apart else []
         child = [*helper, *body, *frame.execute(last, self.options, apart=self.apart, foreign=foreign)]
