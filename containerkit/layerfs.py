@@ -19,21 +19,21 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import kernel, merged, syscalls, vfs
+from . import _places, kernel, merged, syscalls, vfs
 from ._lowers import Lower, Lowers
 from .actor import Actor
 from .changes import Change, Usage, changes, usage
 from .errors import LayerError, PlanError, Unavailable
 from .process import run_undo
 from .scratch import Scratch
-from .step import Phase, Side, Step
-from .syscalls import ATTR, MNT, MS, Bytes, Call, O
+from .step import Phase, Place, Side, Step
+from .syscalls import ATTR, MNT, MS, Bytes, Call, O, Slot
 from .targets import ROOT
 
 if TYPE_CHECKING:
@@ -196,14 +196,26 @@ class LayerFS:
     # --- as a part -----------------------------------------------------------------------------------------------
 
     def steps(self) -> Iterable[Step]:
-        """As a part it is the root."""
+        """As a part it is the root; this is one for a plan that needs no places in it."""
+        return self.root_steps(())
+
+    def root_steps(self, places: Sequence[Place]) -> Iterable[Step]:
+        """The steps, with those that make places where the layers lack them.
+
+        A read-only root in which a place is missing gets a memory on top for the places, and is frozen when they are made.
+        """
         if not self.readonly and not self._state:
             raise PlanError(
                 "this LayerFS has no directory for changes yet: enter it first (with LayerFS(...) as root:), or make it readonly=True"
             )
         if self._state:
             yield self._take(self._state)
-        yield from self._root_steps()
+        layers = [*self.lowers, *([self._state.upper] if self._state else [])]
+        on_top = self.readonly and kernel.has("fsopen") and _places.are_missing(places, layers)
+        yield from self._root_steps(on_top=on_top)
+        if on_top or not self.readonly:
+            yield from _places.behind_links(places, layers)
+        yield from self._frozen() if on_top else ()
         yield from vfs.enter_root()
 
     def _take(self, state: _State) -> Step:
@@ -222,18 +234,46 @@ class LayerFS:
     def _attributes(self) -> ATTR:
         return ATTR(0) if self._devices else ATTR.NODEV
 
-    def _options(self) -> list[tuple[str, str | None]]:
-        upper = [("upperdir", str(self._state.upper)), ("workdir", str(self._state.work))] if self._state else []
+    def _options(self, on_top: bool = False) -> list[tuple[str, str | None]]:
+        places = [("upperdir", f"{vfs.CLASSIC_TARGET}/upper"), ("workdir", f"{vfs.CLASSIC_TARGET}/work")] if on_top else []
+        upper = [("upperdir", str(self._state.upper)), ("workdir", str(self._state.work))] if self._state else places
         return [*upper, *([("userxattr", None)] if self.xattrs == "user" else [])]
 
-    def _root_steps(self, place: str = "") -> Iterator[Step]:
-        """Mounts the layers -> %root, attached at `place`; in a child that makes no difference."""
-        if self.readonly and len(self.lowers) == 1:
+    def _root_steps(self, place: str = "", *, on_top: bool = False) -> Iterator[Step]:
+        """Mounts the layers -> %root, attached at `place`; in a child that makes no difference.
+
+        :param on_top: with a memory on top, in which places can be made
+        """
+        if self.readonly and len(self.lowers) == 1 and not on_top:
             yield from self._single(place or "/")
         elif self._fits_new_api():
-            yield from self._new_api(place or "/")
+            yield from self._new_api(place or "/", on_top)
         else:
-            yield from self._classic(place or str(self.lowers[-1]))
+            yield from self._classic(place or str(self.lowers[-1]), on_top)
+
+    def _memory(self) -> Iterator[Step]:
+        """Attached, for nothing else can be an upper directory; it goes as soon as the overlay has its own view of it."""
+        attr, here = ATTR.NOSUID | ATTR.NODEV | ATTR.NOEXEC, Slot("places")
+        why, options = "a memory for the places that the layers lack", [("source", "tmpfs"), ("size", "4m")]
+        yield from vfs.detached("tmpfs", options, why, attr=attr, phase=Phase.ROOTFS, save=here)
+        yield vfs.step(Phase.ROOTFS, syscalls.move_mount(here, syscalls.AT_FDCWD, "/"), "where nobody is led to")
+        mode = os.stat(self.lowers[-1]).st_mode & 0o7777
+        for name in ("upper", "work"):
+            yield vfs.step(Phase.ROOTFS, syscalls.mkdirat(here, name, 0o700), f"its {name} directory")
+        yield vfs.step(Phase.ROOTFS, syscalls.fchmodat(here, "upper", mode), "the permissions of the topmost layer")
+        yield vfs.step(Phase.ROOTFS, syscalls.dup3(here, vfs.CLASSIC_FD, O.CLOEXEC), "under a number that a path can name")
+        yield vfs.step(Phase.ROOTFS, syscalls.close(here), "%places is done with")
+
+    def _memory_goes(self) -> Iterator[Step]:
+        gone = syscalls.umount2(vfs.CLASSIC_TARGET, MNT.DETACH)
+        yield vfs.step(Phase.ROOTFS, gone, "the overlay has a view of its own, and nobody else needs one")
+        yield vfs.step(Phase.ROOTFS, syscalls.close(vfs.CLASSIC_FD), "the memory is done with")
+
+    def _frozen(self) -> Iterator[Step]:
+        if kernel.has("mount_setattr"):
+            yield vfs.step(Phase.MOUNTS, syscalls.mount_setattr(ROOT, ATTR.RDONLY), "all places are made: ro", order=vfs.FROZEN)
+        else:
+            yield from vfs.change(".", ATTR.RDONLY | self._attributes, order=vfs.FROZEN)
 
     def _single(self, place: str) -> Iterator[Step]:
         """An overlay wants two layers; one alone, read-only, is the directory itself."""
@@ -246,25 +286,29 @@ class LayerFS:
         return [str(p) for p in reversed(self.lowers)]
 
     def _fits_new_api(self) -> bool:
-        values = [*self._paths(), *(v or "" for _, v in self._options())]
+        values = [*self._paths(), *(v or "" for _, v in self._options())]  # a memory on top has short paths
         return kernel.has("fsopen") and kernel.has("lowerdir+") and all(len(os.fsencode(v)) <= FSCONFIG_VALUE for v in values)
 
-    def _new_api(self, place: str) -> Iterator[Step]:
-        options = [("source", "overlay"), *(("lowerdir+", p) for p in self._paths()), *self._options()]
+    def _new_api(self, place: str, on_top: bool) -> Iterator[Step]:
+        yield from self._memory() if on_top else ()
+        options = [("source", "overlay"), *(("lowerdir+", p) for p in self._paths()), *self._options(on_top)]
         why = "lay the directories over each other"
         first, *rest = vfs.detached("overlay", options, why, attr=self._attributes, phase=Phase.ROOTFS, save=ROOT, hint=HINTS)
         yield first.with_(claims="root")
         yield from rest
+        yield from self._memory_goes() if on_top else ()
         yield vfs.root_at(place)
 
-    def _classic(self, place: str) -> Iterator[Step]:
+    def _classic(self, place: str, on_top: bool) -> Iterator[Step]:
         """mount(2) takes the options as one string, in which some characters need a backslash, and a comma cannot be had."""
         lowers = ":".join(p.replace("\\", "\\\\").replace(":", "\\:") for p in self._paths())
-        options = [("lowerdir", lowers), *self._options()]
+        options = [("lowerdir", lowers), *self._options(on_top)]
         if any(value and "," in value for _, value in options):
             raise PlanError("a layer's path holds a comma, which mount(2) takes for the end of an option")
+        yield from self._memory() if on_top else ()
         call = syscalls.mount("overlay", place, "overlay", MS(0) if self._devices else MS.NODEV, vfs.classic_data(options))
         yield vfs.step(Phase.ROOTFS, call, "lay the directories over each other", claims="root", hint=HINTS)
+        yield from self._memory_goes() if on_top else ()
         yield vfs.step(Phase.ROOTFS, syscalls.openat(place, O.PATH | O.DIRECTORY | O.CLOEXEC), "take hold of the root", save=ROOT)
 
     # --- what changed --------------------------------------------------------------------------------------------

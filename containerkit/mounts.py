@@ -14,12 +14,13 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Any
 
-from . import _devices, kernel, syscalls, vfs
+from . import _devices, _places, kernel, syscalls, vfs
 from ._devices import DEVICES
 from .errors import PlanError, Unavailable
-from .step import Phase, Step
+from .step import Phase, Place, Step
 from .syscalls import ATTR, MS, OPEN_TREE, Fd, HasFileno, O, Slot
 from .targets import ROOT
 
@@ -62,6 +63,16 @@ class Root:
         vfs.outside(self.path)
 
     def steps(self) -> Iterable[Step]:
+        """The steps, for a plan that needs no places in the root."""
+        return self.root_steps(())
+
+    def root_steps(self, places: Sequence[Place]) -> Iterable[Step]:
+        """The steps, and those that make places where links in the directory lead to, unless it is read-only."""
+        yield from self._attached()
+        yield from () if self.readonly else _places.behind_links(places, [FilePath(vfs.outside(self.path))])
+        yield from vfs.enter_root()
+
+    def _attached(self) -> Iterator[Step]:
         path, why = vfs.outside(self.path), "the directory that becomes the root"
         attr, userns = ATTR.RDONLY if self.readonly else ATTR(0), _id_map(self.idmap)
         if userns:
@@ -77,7 +88,6 @@ class Root:
             yield vfs.step(Phase.ROOTFS, bind, why, claims="root", hint=vfs.SOURCE_HINTS)
             yield vfs.step(Phase.ROOTFS, syscalls.openat(path, O.PATH | O.DIRECTORY | O.CLOEXEC), "take hold of it", save=ROOT)
             yield from vfs.set_attributes(ROOT, attr, True, phase=Phase.ROOTFS)
-        yield from vfs.enter_root()
 
 
 @dataclass(frozen=True, slots=True)

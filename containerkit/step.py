@@ -49,10 +49,12 @@ class Place:
 
     :ivar path: from the root, without a slash before it
     :ivar directory: a directory, or else a file
+    :ivar mount: something is mounted there
     """
 
     path: str
     directory: bool = True
+    mount: bool = False
 
 
 @dataclass(frozen=True, slots=True)

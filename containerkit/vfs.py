@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from . import kernel, syscalls
@@ -22,8 +23,9 @@ NEEDS = frozenset({"new mnt namespace"})
 MOUNT, TARGET, FS = Slot("mount"), Slot("target"), Slot("fs")
 CLASSIC_FD = 61
 CLASSIC_TARGET = f"/proc/self/fd/{CLASSIC_FD}"
+FROZEN = 1 << 16  # inside MOUNTS: after everything that may need a place in the root
 TARGET_HINTS = {
-    2: "the root has no such place: make it there; in a root of its own that is not mounts.Root(readonly=True) the plan makes it",
+    2: "the root has no such place, and none is made on the host or in mounts.Root(readonly=True): LayerFS(directory, readonly=True) gets one",
     20: "a file is mounted on a file, a directory on a directory, and this root has the other kind there",
     18: "a link leads out of the mount that this is in",
     40: "a link in the root leads in a circle, or through /proc/PID/fd",
@@ -97,7 +99,8 @@ def placed(target: str, steps: Iterable[Step]) -> Iterator[Step]:
     order, claims = order_of(target), f"mount at /{target}"
     for made in steps:
         stays = made.only_with != "root"  # what is left out of a plan without a root claims nothing
-        yield made.with_(order=order if made.phase is Phase.MOUNTS else made.order, claims=claims if stays else "")
+        place = replace(made.place, mount=True) if made.place else None
+        yield made.with_(place=place, order=order if made.phase is Phase.MOUNTS else made.order, claims=claims if stays else "")
         claims = "" if stays else claims
 
 

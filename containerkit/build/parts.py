@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from .. import mounts, syscalls, vfs
 from ..step import Phase, Step
 from ..syscalls import AT_FDCWD, ATTR, Bytes, Call, O, Shown, Slot
+from ..targets import order_of
 
 __all__ = ["Directory", "File", "Files", "Umask"]
 
@@ -95,4 +96,5 @@ class Directory:
     path: str
 
     def steps(self) -> Iterable[Step]:
-        yield from vfs.make_directory(vfs.inside(self.path)) if vfs.inside(self.path) != "." else ()
+        if (path := vfs.inside(self.path)) != ".":
+            yield from vfs.make_directory(path, order=order_of(path))  # after the mounts that it may be in
