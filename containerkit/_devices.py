@@ -1,29 +1,27 @@
-"""The devices that everybody expects, without the host's own device nodes within reach.
+"""The devices that everybody expects, as mounts, without the host's own device nodes within reach.
 
-Mode, owner and times of a device node belong to its inode.  A program that is the host's root could change those of the
-host's own /dev/null through a bind of it.  So where the caller may make nodes, the plan makes new ones, in a memory that no
-other container has.  Otherwise it shows the host's through read-only mounts: a device can still be read and written there.
+Where the caller may make nodes, they are new ones, of a filesystem that nobody can change: see `nodes`.  Otherwise they are
+the host's, through read-only mounts: a device can still be read and written there.
 :see: mknod(2), mount_setattr(2)
 """
 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from typing import Any
 
 from . import _idmaps as idmaps
-from . import kernel, syscalls, vfs
+from . import kernel, nodes, syscalls, vfs
+from .nodes import DEVICES
 from .step import Phase, Step
-from .syscalls import AT_FDCWD, ATTR, MS, OPEN_TREE, Slot
+from .syscalls import AT_FDCWD, ATTR, MS, OPEN_TREE, Fd, Slot
 
 __all__ = ["DEVICES", "from_hosts", "from_own", "may_make", "readonly_node"]
 
-DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 NEEDED = ("fsopen", "open_tree", "move_mount", "mount_setattr")  # to make nodes in the parent and to hand them on
-OWN, OWN_FS = Slot("devices"), Slot("devices.fs")
 CAP_SYS_ADMIN, CAP_MKNOD = 21, 27
+COPY = OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC
 _STATVFS = {os.ST_NOSUID: MS.NOSUID, os.ST_NODEV: MS.NODEV, os.ST_NOEXEC: MS.NOEXEC}
 
 
@@ -33,36 +31,21 @@ def may_make() -> bool:
 
 
 def from_own() -> Iterator[Step]:
-    """Makes the nodes, in the parent, for in a user namespace nobody may -> %null, %zero, ..., attached nowhere yet."""
-    yield from map(_in_parent, _memory())
-    copies = {name: syscalls.open_tree(OWN, name, OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC) for name in DEVICES}
+    """Shows our own nodes, made in the parent, for in a user namespace nobody may -> %null, %zero, ..., attached nowhere yet."""
     if kernel.has("copies of detached mounts"):
-        yield from (Step.parent(Phase.PREPARE, call, why=f"the new {name}, alone", save=Slot(name)) for name, call in copies.items())
+        memory = Fd("devices", nodes.shared)
+        for name in DEVICES:
+            yield Step.parent(Phase.PREPARE, syscalls.open_tree(memory, name, COPY), why=f"our own {name}, alone", save=Slot(name))
         return
+    yield from nodes.made()
     yield vfs.find("dev")
-    yield vfs.step(Phase.MOUNTS, syscalls.move_mount(OWN, vfs.TARGET), "only what is attached can be copied; /dev will cover it")
+    yield vfs.step(Phase.MOUNTS, syscalls.move_mount(nodes.MEMORY, vfs.TARGET), "only what is attached can be copied; /dev will cover it")
     yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.TARGET), "%target is done with")
-    yield from (vfs.step(Phase.MOUNTS, call, f"the new {name}, alone", save=Slot(name)) for name, call in copies.items())
-    dead = syscalls.mount_setattr(OWN, ATTR.RDONLY | ATTR.NODEV)
+    for name in DEVICES:
+        yield vfs.step(Phase.MOUNTS, syscalls.open_tree(nodes.MEMORY, name, COPY), f"our own {name}, alone", save=Slot(name))
+    dead = syscalls.mount_setattr(nodes.MEMORY, ATTR.RDONLY | ATTR.NODEV)
     yield vfs.step(Phase.MOUNTS, dead, "no device is reached through what is covered")
-    yield vfs.step(Phase.MOUNTS, syscalls.close(OWN), "%devices is done with")
-
-
-def _in_parent(step: Step) -> Step:
-    return Step.parent(Phase.PREPARE, step.call, why=step.why, save=step.save, hint=step.hint)
-
-
-def _memory() -> Iterator[Step]:
-    attr = ATTR.NOSUID | ATTR.NOEXEC
-    hint = {1: "this caller may make no device nodes: a device cgroup, or a security module, denies it; mounts.Dev(hosts=True) makes none"}
-    first, *rest = vfs.detached("tmpfs", [("mode", "755"), ("nr_inodes", "16")], "a memory for device nodes", attr=attr, save=OWN)
-    for step in (first, *rest):  # a name that both sides save would pass the parent's descriptor on to the child
-        args = tuple(OWN_FS if arg == vfs.FS else arg for arg in step.call.args)
-        yield step.with_(call=syscalls.Call(step.call.name, args, step.call.man), save=OWN_FS if step.save == vfs.FS else step.save)
-    for name, (major, minor) in DEVICES.items():
-        node = syscalls.mknodat(OWN, name, stat.S_IFCHR | 0o666, os.makedev(major, minor))
-        yield Step.parent(Phase.PREPARE, node, why=f"a new {name}", hint=hint)
-        yield Step.parent(Phase.PREPARE, syscalls.fchmodat(OWN, name, 0o666), why="for everybody, whatever the caller's umask is")
+    yield vfs.step(Phase.MOUNTS, syscalls.close(nodes.MEMORY), "%devices is done with")
 
 
 def from_hosts() -> Iterator[Step]:

@@ -13,10 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import vfs
-from .errors import PlanError
+from . import syscalls, vfs
 from .merged import LINKS, entry
-from .step import Place, Step
+from .step import Phase, Place, Step
 from .targets import is_kernels, order_of
 
 __all__ = ["Led", "are_missing", "behind_links", "lead"]
@@ -85,19 +84,22 @@ def are_missing(places: Iterable[Place], layers: Sequence[Path]) -> bool:
 
 
 def behind_links(places: Iterable[Place], layers: Sequence[Path]) -> Iterator[Step]:
-    """Makes what links of the layers lead to where nothing is yet, each before what is mounted there.
-
-    :raises PlanError: a link leads a mount to where the kernel's own are mounted
-    """
+    """Makes what links of the layers lead to where nothing is yet, each before what is mounted there."""
     for place in places:
         if is_kernels(place.path):
             continue  # no link leads there: the child refuses one
-        led = lead(place.path, layers)
+        led, order = lead(place.path, layers), order_of(place.path) - 1
         if led.linked and place.mount and is_kernels(led.path):
-            raise PlanError(
-                f"/{place.path} leads to /{led.path} in this root: what a link leads to /proc, /sys or /dev is not mounted there"
-            )
+            yield from _refused(place, led, order)
+            continue
         for path in led.through:
-            yield from vfs.make_place(Place(path), order=order_of(place.path) - 1)
+            yield from vfs.make_place(Place(path), order=order)
         if led.linked and not led.exists:
-            yield from vfs.make_place(Place(led.path, place.directory), order=order_of(place.path) - 1)
+            yield from vfs.make_place(Place(led.path, place.directory), order=order)
+
+
+def _refused(place: Place, led: Led, order: int) -> Iterator[Step]:
+    """What a link leads to /proc, /sys or /dev would be covered there by the kernel's own, and be missing without a word."""
+    hint = f"/{place.path} leads to /{led.path} in this root: nothing is mounted in /proc, /sys or /dev by way of a link"
+    yield vfs.find(place.path, directory=False, kernels=True, order=order).with_(hint=hint)
+    yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.TARGET), "%target is done with", order=order)

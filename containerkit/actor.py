@@ -99,13 +99,18 @@ class Actor:
             data[offset : offset + 4] = fileno(word.source).to_bytes(4, "little")
         return bytes(data)
 
-    def perform(self, steps: Sequence[Step]) -> None:
-        """Makes steps one after the other.  :raises StepError: one failed; what was opened is closed, nothing is undone"""
+    def perform(self, steps: Sequence[Step], keep: str = "") -> int:
+        """Makes steps one after the other.  :raises StepError: one failed; what was opened is closed, nothing is undone
+
+        :param keep: the slot whose descriptor stays open
+        :return: that descriptor
+        """
         try:
             for place, step in enumerate(steps):
                 result = self.make(step, place)
                 if result < step.at_least and -result not in step.tolerates:
                     raise StepError(step, max(0, -result), trace=Trace(steps, self.trace, b""), detail=self.said)
+            return self.slots.pop(keep) if keep else -1
         finally:
             self.close_slots()
 

@@ -257,8 +257,8 @@ class Dev:
 
     def steps(self) -> Iterable[Step]:
         yield from vfs.placed("dev", self._all())
-        yield from Devpts().steps()
-        yield from _placed("tmpfs", "dev/shm", 0o755, {"mode": "1777", "size": str(self.shm_size)}, "shared memory", attr=SAFE)
+        shm = _placed("tmpfs", "dev/shm", 0o755, {"mode": "1777", "size": str(self.shm_size)}, "shared memory", attr=SAFE)
+        yield from (made for made in (*Devpts().steps(), *shm) if made.only_with != "root")  # their places are made already
 
     def _all(self) -> Iterator[Step]:
         yield from vfs.make_directory("dev")

@@ -95,8 +95,12 @@ class Plan:
         return fold(self._settled, self._options)
 
     @cached_property
+    def _leaves(self) -> tuple[tuple[Part, Sequence[Step]], ...]:
+        return tuple(leaves(self.parts))
+
+    @cached_property
     def _steps(self) -> tuple[Step, ...]:
-        return tuple(flatten(self.parts))
+        return tuple(flatten(self._leaves))
 
     @cached_property
     def _settled(self) -> list[Step]:
@@ -113,9 +117,9 @@ class Plan:
         """The steps of its parts: a plan is a part.  Its program and options stay behind."""
         return self._steps
 
-    def leaves(self) -> Iterable[Part]:
-        """The parts it is made of; those of plans among them instead of the plans."""
-        return leaves(self.parts)
+    def leaves(self) -> Iterable[tuple[Part, Sequence[Step]]]:
+        """The parts it is made of, with their steps; those of plans among them instead of the plans."""
+        return self._leaves
 
     # --- looking -------------------------------------------------------------------------------------------------
 

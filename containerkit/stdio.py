@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from .errors import PlanError
+from .nodes import open_null
 from .syscalls import HasFileno
 
 #: A pipe: the program's end goes to it, ours to `Process`.
@@ -87,7 +88,7 @@ def _open(made: Streams, number: int, stream: Stream) -> None:
     elif stream == PIPE:
         made.child[number], made.ours[number] = _pipe(made, number)
     elif stream == DEVNULL:
-        made.child[number] = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        made.child[number] = open_null()
         made.opened.append(made.child[number])
     elif stream == STDOUT:
         made.child[number] = made.child.get(1, 1)

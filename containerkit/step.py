@@ -162,8 +162,8 @@ class Part(Protocol):
 class Composite(Protocol):
     """A part made of parts, as a plan is."""
 
-    def leaves(self) -> Iterable[Part]:
-        """The parts that are made of no others."""
+    def leaves(self) -> Iterable[tuple[Part, Sequence[Step]]]:
+        """The parts that are made of no others, each with its steps; a `RootPart` without."""
         ...
 
 

@@ -434,8 +434,13 @@ def openat(path: PathArg, flag: int, mode: int = 0, *, at: FdArg = AT_FDCWD) -> 
 
 def openat2(at: FdArg, path: PathArg, flag: int, resolve: RESOLVE) -> Call:
     """Open a path without letting it leave where it belongs.  :see: openat2(2)"""
-    how = b"".join(v.to_bytes(8, "little") for v in (flags(O, flag), 0, resolve))
-    return Call("openat2", (at, text(path), Bytes(how, f"{{{_show(O(flag))}, {_show(resolve)}}}"), 24))
+    return Call("openat2", (at, text(path), _open_how(flag, resolve), 24))
+
+
+@functools.lru_cache(maxsize=64)  # a plan has dozens, of a few kinds
+def _open_how(flag: int, resolve: int) -> Bytes:
+    how = b"".join(v.to_bytes(8, "little") for v in (flags(O, flag), 0, flags(RESOLVE, resolve)))
+    return Bytes(how, f"{{{_show(O(flag))}, {_show(RESOLVE(resolve))}}}")
 
 
 def close(fd: FdArg) -> Call:

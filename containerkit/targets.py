@@ -24,6 +24,7 @@ ROOT = Slot("root")
 #: Directories that programs, and we, take for the kernel's own: no link leads to them or to anything in them.
 KERNELS = frozenset({"proc", "sys", "dev"})
 KERNELS_ORDER = 1 << 13  # after every other mount: one that a link leads to /proc is covered there, and does not cover
+USERS = frozenset({"openat2", "dup", "fstatfs"})  # calls that find something from a mount that was kept, or prove it
 MAGIC = {"proc": 0x9FA0, "sysfs": 0x62656572, "tmpfs": 0x01021994, "devpts": 0x1CD1, "mqueue": 0x19800202}
 
 
@@ -54,14 +55,16 @@ def needed_places(steps: Iterable[Step]) -> tuple[Place, ...]:
 
 def through_mounts(steps: Sequence[Step]) -> list[Step]:
     """The same steps; each that walks from %root to what a mount of the plan's covers walks from that mount."""
-    return list(_closed(list(_rewritten(steps, _used(steps)))))
+    used = _used(steps)
+    return list(_closed(list(_rewritten(steps, used)))) if used else list(steps)
 
 
 def _above(path: str, mounted: Collection[str], *, itself: bool = True) -> str | None:
     """The deepest of the mounts that a path is in."""
-    words = path.split("/")
-    candidates = ("/".join(words[:count]) for count in range(len(words) - (0 if itself else 1), 0, -1))
-    return next((candidate for candidate in candidates if candidate in mounted), None)
+    candidate = path if itself else path.rpartition("/")[0]
+    while candidate and candidate not in mounted:
+        candidate = candidate.rpartition("/")[0]
+    return candidate or None
 
 
 def _walk(step: Step) -> str | None:
@@ -108,8 +111,8 @@ def _from_mount(step: Step, path: str, base: str) -> Step:
     how = step.call.args[2]
     assert isinstance(how, Bytes)
     flag, _, resolve = struct.unpack("QQQ", how.data)
-    resolve = RESOLVE(resolve) & ~RESOLVE.IN_ROOT | RESOLVE.BENEATH
-    return step.with_(call=syscalls.openat2(_slot(base), path[len(base) + 1 :], flag, resolve))
+    inside = resolve & ~int(RESOLVE.IN_ROOT) | int(RESOLVE.BENEATH)
+    return step.with_(call=syscalls.openat2(_slot(base), path[len(base) + 1 :], flag, RESOLVE(inside)))
 
 
 def _kept(step: Step, base: str | None) -> Iterator[Step]:
@@ -139,10 +142,11 @@ def _proven(slot: Slot, fstype: str, more: dict[str, object]) -> Iterator[Step]:
 
 def _closed(steps: Sequence[Step]) -> Iterator[Step]:
     """The steps, and where each mount that was kept is needed no more, its end."""
-    last = {arg: place for place, step in enumerate(steps) for arg in step.call.args if _is_kept(arg)}
+    last = {step.call.args[0]: place for place, step in enumerate(steps) if step.call.name in USERS and _is_kept(step.call.args[0])}
+    ends = {place: slot for slot, place in last.items()}
     for place, step in enumerate(steps):
         yield step
-        for slot in (slot for slot, at in last.items() if at == place):
+        if slot := ends.get(place):
             assert isinstance(slot, Slot)
             yield Step.child(Phase.MOUNTS, syscalls.close(slot), why=f"{slot} is done with", part=step.part, order=step.order)
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from . import frame, syscalls
 from .errors import PlanError
 from .frame import CALLER, IMAGE, SYNC, Options
-from .step import Composite, Part, Phase, RootPart, Side, Step
+from .step import Composite, Part, Phase, Place, RootPart, Side, Step
 from .syscalls import CLONE, Bytes, Call, Fd, Field, Slot
 from .targets import ROOT, needed_places, through_mounts
 
@@ -42,24 +43,38 @@ class Timeline:
         return IMAGE in self.inputs.values()
 
 
-def leaves(parts: Iterable[Part]) -> Iterator[Part]:
-    """The parts, with those of plans instead of the plans.  Raises PlanError for what is no part."""
-    for part in parts:
-        if not isinstance(part, Part) or isinstance(part, type):
-            raise PlanError(f"{part!r} is not a part: it has no steps()" + (", did you forget the ()?" if isinstance(part, type) else ""))
-        yield from part.leaves() if isinstance(part, Composite) else [part]
+def leaves(parts: Iterable[Part]) -> Iterator[tuple[Part, Sequence[Step]]]:
+    """The parts with their steps, each of which has the name of its part; those of plans instead of the plans.
 
+    A root comes without steps: it is to be told first which places the others need in it.
 
-def flatten(parts: Iterable[Part]) -> list[Step]:
-    """All steps of all parts, each with the name of the part that asked for it.  Raises PlanError for what is no part.
-
-    The root comes last: it is told which places the others need in it.
+    :raises PlanError: something is no part
     """
-    every = list(leaves(parts))
-    made = {id(part): _named(part, part.steps()) for part in every if not isinstance(part, RootPart)}
-    places = needed_places(step for steps in made.values() for step in steps)
-    made |= {id(part): _named(part, part.root_steps(places)) for part in every if isinstance(part, RootPart)}
-    return [step for part in every for step in made[id(part)]]
+    for part in parts:
+        kind = _kind(type(part))
+        if kind is None or isinstance(part, type):
+            raise PlanError(f"{part!r} is not a part: it has no steps()" + (", did you forget the ()?" if isinstance(part, type) else ""))
+        if kind is Composite:
+            yield from part.leaves()  # type: ignore[attr-defined]
+        else:
+            yield part, () if kind is RootPart else _named(part, part.steps())
+
+
+@lru_cache(maxsize=256)
+def _kind(kind: type) -> type | None:
+    return next((protocol for protocol in (Composite, RootPart, Part) if issubclass(kind, protocol)), None)
+
+
+def flatten(every: Sequence[tuple[Part, Sequence[Step]]]) -> list[Step]:
+    """All steps of all parts: those that came along, and those of the root, which gets the places that they need."""
+    places = needed_places(step for _, steps in every for step in steps)
+    roots = {id(part): _root_steps(part, places) for part, _ in every if _kind(type(part)) is RootPart}
+    return [step for part, steps in every for step in roots.get(id(part), steps)]
+
+
+def _root_steps(part: Part, places: Sequence[Place]) -> list[Step]:
+    assert isinstance(part, RootPart)
+    return _named(part, part.root_steps(places))
 
 
 def _named(part: Part, steps: Iterable[Step]) -> list[Step]:

@@ -25,7 +25,7 @@ CLASSIC_FD = 61
 CLASSIC_TARGET = f"/proc/self/fd/{CLASSIC_FD}"
 FROZEN = 1 << 16  # inside MOUNTS: after everything that may need a place in the root
 TARGET_HINTS = {
-    2: "the root has no such place, and none is made on the host or in mounts.Root(readonly=True): LayerFS(directory, readonly=True) gets one",
+    2: "the root has no such place, and mounts.Root(readonly=True) gets none: use LayerFS(directory, readonly=True), or make it there",
     20: "a file is mounted on a file, a directory on a directory, and this root has the other kind there",
     18: "a link leads out of the mount that this is in",
     40: "a link in the root leads in a circle, or through /proc/PID/fd",
@@ -99,7 +99,7 @@ def placed(target: str, steps: Iterable[Step]) -> Iterator[Step]:
     order, claims = order_of(target), f"mount at /{target}"
     for made in steps:
         stays = made.only_with != "root"  # what is left out of a plan without a root claims nothing
-        place = replace(made.place, mount=True) if made.place else None
+        place = replace(made.place, mount=True) if made.place else None  # not only there to be there
         yield made.with_(place=place, order=order if made.phase is Phase.MOUNTS else made.order, claims=claims if stays else "")
         claims = "" if stays else claims
 
