@@ -13,7 +13,22 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "containerkit"
 
 CORE = {"errors", "syscalls", "step", "timeline", "program", "plan", "stdio", "trace", "process", "scratch", "_spawn"}
-CORE |= {"actor", "autopsy", "changes", "frame", "inputs", "kernel", "run", "spawn", "vfs", "merged", "accounts", "targets", "nodes"}
+CORE |= {
+    "actor",
+    "autopsy",
+    "changes",
+    "frame",
+    "inputs",
+    "kernel",
+    "run",
+    "spawn",
+    "vfs",
+    "merged",
+    "accounts",
+    "targets",
+    "nodes",
+    "beneath",
+}
 WHOLE = {"rootfs", "sandbox", "doctor", "leaks"}
 IMAGE = {"image", "registry", "dockerfile", "build"}
 WITHOUT_STEPS = {"image", "registry", "dockerfile"}  # what they make is bytes and directories
