@@ -17,10 +17,11 @@ from .nodes import DEVICES
 from .step import Phase, Step
 from .syscalls import AT_FDCWD, ATTR, MS, OPEN_TREE, Fd, Slot
 
-__all__ = ["DEVICES", "from_hosts", "from_own", "may_make", "readonly_node"]
+__all__ = ["DEVICES", "from_hosts", "from_own", "may_make", "null_to_bind", "readonly_node"]
 
 NEEDED = ("fsopen", "open_tree", "move_mount", "mount_setattr")  # to make nodes in the parent and to hand them on
 CAP_SYS_ADMIN, CAP_MKNOD = 21, 27
+MASK, ELOOP = Slot("mask"), 40
 COPY = OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC
 _STATVFS = {os.ST_NOSUID: MS.NOSUID, os.ST_NODEV: MS.NODEV, os.ST_NOEXEC: MS.NOEXEC}
 
@@ -46,6 +47,20 @@ def from_own() -> Iterator[Step]:
     dead = syscalls.mount_setattr(nodes.MEMORY, ATTR.RDONLY | ATTR.NODEV)
     yield vfs.step(Phase.MOUNTS, dead, "no device is reached through what is covered")
     yield vfs.step(Phase.MOUNTS, syscalls.close(nodes.MEMORY), "%devices is done with")
+
+
+def null_to_bind(**more: Any) -> Iterator[Step]:
+    """Makes /dev/null of the host's tree, in this mount namespace, a null device that can be bound and not be changed.
+
+    Several parts may do so: a mount that is there already is not moved onto itself, which is ELOOP.
+    """
+    if not (may_make() and kernel.has("copies of detached mounts")):
+        yield from readonly_node("/dev/null", **more)
+        return
+    call = syscalls.open_tree(Fd("devices", nodes.shared), "null", COPY)
+    yield Step.parent(Phase.PREPARE, call, why="our own null, to hide files behind", save=MASK)
+    covers = syscalls.move_mount(MASK, AT_FDCWD, "/dev/null")
+    yield vfs.step(Phase.MOUNTS, covers, "covers the host's, in this mount namespace only", tolerates={ELOOP}, **more)
 
 
 def from_hosts() -> Iterator[Step]:

@@ -39,6 +39,8 @@ class Actor:
         self.trace[place] = self._tool(step.call) if isinstance(step.call, Tool) else self._call(step.call)
         result = self.trace[place][0]
         if step.save and result >= 0:
+            if step.save.name in self.slots:  # two parts that make the same, as two that hide files do
+                os.close(self.slots[step.save.name])
             self.slots[step.save.name] = result
         if step.undo and result >= 0:
             self.undo.append(self._undoing(step.undo))

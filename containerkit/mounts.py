@@ -312,8 +312,12 @@ class Dev:
 class Masked:
     """Hides paths: files behind /dev/null, directories behind an empty read-only tmpfs.  Missing ones stay missing.
 
-    What is bound over a file is the host's own null device, checked and taken hold of before anything is mounted: no
-    link planted in a root, and no other part's /dev, comes in between (CVE-2025-31133).
+    What is bound over a file is a null device, checked and taken hold of before anything is mounted: no link planted in a
+    root, and no other part's /dev, comes in between (CVE-2025-31133).  Nobody inside changes its mode or owner: it is our own
+    where the caller is root (Linux 6.15), and otherwise the host's, read-only.
+
+    A path in a mount of the plan's is found from that mount, and one in /proc, /sys or /dev through no link, so that a path
+    counts as missing only where it is.  In a root without that path there is nothing to hide, and the plan shows nothing else.
 
     :param paths: absolute paths inside
     :raises Unavailable: the host's /dev/null is something else
@@ -327,9 +331,9 @@ class Masked:
 
     def steps(self) -> Iterable[Step]:
         _check_null()
-        yield from _devices.readonly_node("/dev/null", order=EARLY)
+        yield from _devices.null_to_bind(order=EARLY)
         null = syscalls.openat("/dev/null", O.PATH | O.CLOEXEC)
-        yield vfs.step(Phase.MOUNTS, null, "the host's null device, before anything is mounted", save=vfs.MOUNT, order=EARLY)
+        yield vfs.step(Phase.MOUNTS, null, "the null device, before anything is mounted", save=vfs.MOUNT, order=EARLY)
         yield vfs.step(Phase.MOUNTS, syscalls.dup3(vfs.MOUNT, NULL_FD, O.CLOEXEC), "under a number that a path can name", order=EARLY)
         yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.MOUNT), "%mount is done with", order=EARLY)
         yield vfs.step(
