@@ -104,7 +104,9 @@ class LayerFS:
     :param lowers: directories and images, the lowest first, at most 500 layers; another LayerFS stands for its own lowers.  An
         image is unpacked when this is entered or its steps are asked for, unless its store has it unpacked, and nobody
         collects it from there before this is closed
-    :param readonly: no upper directory: nothing can be changed
+    :param readonly: no upper directory: nothing is changed.  Of several layers that holds for every program; a single directory is
+        shown itself, and a program with CAP_SYS_ADMIN over these mounts can make it writable.  Where a place for a mount is
+        missing, a memory on top has it
     :param directory: keeps the changes here, after this object and for the next one; a temporary directory unless given
     :param scratch: where the temporary directory is made; the directory for temporary files unless given
     :param xattrs: which extended attributes say "opaque": "user" works with and without privilege, "trusted" is what other

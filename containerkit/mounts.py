@@ -5,7 +5,15 @@
     mounts.Dev()       the devices everybody expects
     mounts.Masked()    what a container should not see;  mounts.ReadOnly()  what it should not change
 
-Every target is an absolute path inside the root.  Missing targets are made there, except in a read-only root.
+Every target is an absolute path inside the root.  Missing targets are made there, also where a dangling link leads to, and also
+in a read-only `LayerFS`; not in a read-only `Root`, nor on the host.
+
+No link leads to /proc, /sys or /dev or to anything in them: a root in which one is a link is refused.  What lies in a mount of
+the plan's is found from that mount, not by its path from the root.
+
+Attributes such as read-only, nosuid and nodev hold for every program that has no CAP_SYS_ADMIN in the user namespace that owns
+the mounts, such as those of `ck.sandbox` and `containerkit run`.  With it, as root of its own ``ns.User()`` has it when the plan
+has no `Capabilities`, a program takes them off again: what it then writes is the host's.
 """
 
 from __future__ import annotations
@@ -50,7 +58,7 @@ class Root:
     """A directory of the host's as the root; the host's own root goes, with all its mounts.
 
     :param path: an absolute path
-    :param readonly: nothing in it can be changed, nor in any mount below it
+    :param readonly: nothing in it is changed, nor in any mount below it, by a program without CAP_SYS_ADMIN over these mounts
     :param idmap: a user `Namespace`: files of its root show as the program's root, and so on
     :see: pivot_root(2)
     """
@@ -96,9 +104,11 @@ class Bind:
 
     :param source: an absolute path of the host
     :param target: an absolute path inside; the same as `source` unless given
-    :param readonly: it, and every mount below it, cannot be changed from inside
+    :param readonly: it, and every mount below it, is not changed by a program without CAP_SYS_ADMIN over these mounts; one that
+        has it, as in a plan with ``ns.User()`` and without `Capabilities`, makes it writable again
     :param recursive: with the mounts below it
-    :param options: more attributes by their names in mount(8): "nosuid", "nodev", "noexec", "noatime", ...
+    :param options: more attributes by their names in mount(8): "nosuid", "nodev", "noexec", "noatime", ...; they hold as
+        `readonly` does
     :param directory: whether it is one; looked up unless given
     :param idmap: a user `Namespace` whose ids the files are shown with
     :see: mount_namespaces(7), mount_setattr(2)
@@ -365,6 +375,9 @@ class Masked:
 @dataclass(frozen=True, slots=True)
 class ReadOnly:
     """Makes paths read-only that another part mounted, with every mount below them.  Missing ones stay missing.
+
+    It holds for a program without CAP_SYS_ADMIN over these mounts: another one takes the cover off.  Paths are found as those of
+    `Masked` are.
 
     :param paths: absolute paths inside
     """

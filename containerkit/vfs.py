@@ -36,6 +36,7 @@ SOURCE_HINTS = {
     13: "the caller may not reach the source",
     22: "the source is unbindable, or a user namespace may not show what is hidden below it: bind it recursively",
 }
+UNDONE = "; a program that keeps CAP_SYS_ADMIN over these mounts can undo that"
 PRIVILEGE = "mounting needs CAP_SYS_ADMIN over this mount namespace: run as root, or ask for ns.User()"
 
 OPTIONS = {
@@ -218,7 +219,7 @@ def change(target: str, attr: int, *, directory: bool = True, **more: Any) -> It
     """Adds attributes to the mount at `target`.  :see: mount(2), "Changing the mount flags of an existing mount" """
     yield from _at_target(target, directory, more)
     call = syscalls.mount(None, CLASSIC_TARGET, None, MS.REMOUNT | MS.BIND | classic_flags(attr))
-    why = f"/{target} becomes {'|'.join(k for k, v in OPTIONS.items() if attr & v)}"
+    why = f"/{target} becomes {'|'.join(k for k, v in OPTIONS.items() if attr & v)}{UNDONE}"
     hint = {1: "a mount from another user namespace keeps the attributes it was locked with: ask for those too"}
     yield step(Phase.MOUNTS, call, why, hint=hint, **more)
     yield step(Phase.MOUNTS, syscalls.close(CLASSIC_FD), "the place is done with", **more)
@@ -228,7 +229,7 @@ def set_attributes(mount: Slot, attr: int, recursive: bool, phase: Phase = Phase
     """Attributes of a mount that is attached nowhere yet."""
     if attr:
         kernel.require("mount_setattr", "attributes for a whole tree of mounts")
-        why = ", ".join(k for k, v in OPTIONS.items() if attr & v) + (", and every mount below it" if recursive else "")
+        why = ", ".join(k for k, v in OPTIONS.items() if attr & v) + (", and every mount below it" if recursive else "") + UNDONE
         yield step(phase, syscalls.mount_setattr(mount, attr, recursive=recursive), why, **more)
 
 
