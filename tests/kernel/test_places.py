@@ -171,3 +171,19 @@ def test_places_do_not_depend_on_the_umask(bare: Path) -> None:
 @pytest.mark.root
 def test_the_same_as_an_ordinary_user(as_user: Any) -> None:
     again(as_user, __file__)
+
+
+@pytest.mark.root
+def test_no_place_of_a_mount_stays_in_a_layer(bare: Path, tmp_path: Path) -> None:
+    """A build on an image as systemd-resolved leaves it: what was made where the link leads to goes again."""
+    (bare / "etc").mkdir()
+    (bare / "etc/resolv.conf").symlink_to("../run/systemd/resolve/stub-resolv.conf")
+    store = ck.Store(tmp_path / "store")
+    layer = ck.Layer.from_directory(bare, store.blobs)
+    store.put(ck.Image.of(ck.image.config.ImageConfig(env=("PATH=/bin:/usr/bin",)), [layer]), "base:1")
+    (tmp_path / "context").mkdir()
+    text = b"FROM base:1\nRUN cat /etc/resolv.conf > /copy\n"
+    image = ck.Image.build(tmp_path / "context", dockerfile=text, store=store, cache=False)
+    (tmp_path / "top").mkdir()
+    image.layers[-1].unpack_into(tmp_path / "top", whiteouts="plain")
+    assert names(tmp_path / "top") == ["copy"]
