@@ -48,9 +48,12 @@ class Shared:
     """The memory that all plans of this process share, made when it is first wanted, and kept.
 
     There is one for each mount namespace that a thread of this process is in: only there can it be copied.
+
+    :ivar is_denied: this process may make no nodes, as root of a user namespace may not
     """
 
     def __init__(self) -> None:
+        self.is_denied = False
         self._kept: dict[int, tuple[int, tuple[int, int]]] = {}  # inode of the namespace -> descriptor, and what it is of
         self._forget_lock()
         os.register_at_fork(after_in_child=self._forget_lock)
@@ -99,11 +102,12 @@ def open_null() -> int:
 
     Who is not root, or may make no nodes, opens the host's, of which it may change nothing.
     """
-    if os.geteuid() or not kernel.has("fsopen"):
+    if os.geteuid() or shared.is_denied or not kernel.has("fsopen"):
         return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
         return os.open(f"/proc/self/fd/{shared.fileno()}/null", os.O_RDWR | os.O_CLOEXEC)
     except StepError as error:
         if error.errno != EPERM:
             raise
+        shared.is_denied = True
         return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
