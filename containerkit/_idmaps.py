@@ -56,10 +56,15 @@ def machine_uid() -> int:
     return outside_of(own("uid"), os.geteuid())
 
 
+def has_capabilities(*numbers: int) -> bool:
+    """Whether the caller has these capabilities.  :see: capabilities(7)"""
+    effective = effective_capabilities()
+    return all(effective >> number & 1 for number in numbers)
+
+
 def may_map() -> bool:
     """Whether the caller has CAP_SETUID and CAP_SETGID."""
-    effective = effective_capabilities()
-    return bool(effective >> CAP_SETUID & 1 and effective >> CAP_SETGID & 1)
+    return has_capabilities(CAP_SETUID, CAP_SETGID)
 
 
 def subordinate(path: str) -> list[tuple[int, int]]:

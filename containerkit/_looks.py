@@ -17,6 +17,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from . import nodes
 from ._idmaps import is_machine_root
 
 Look = Mapping[Hashable, str]
@@ -156,7 +157,8 @@ def inhabitants(cgroup: str, cgroups: Look) -> set[int]:
 
 def open_fds() -> Look:
     found: dict[Hashable, str] = {}
-    for name in os.listdir("/proc/self/fd"):
+    kept = {str(fd) for fd in nodes.shared.kept()}
+    for name in set(os.listdir("/proc/self/fd")) - kept:
         with contextlib.suppress(OSError):  # the one that listed the directory is closed by now
             target = os.readlink(f"/proc/self/fd/{name}")
             found[name, target] = f"{name} -> {target}"

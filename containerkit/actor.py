@@ -45,6 +45,8 @@ class Actor:
         self.trace[place] = self._tool(step.call, seconds) if isinstance(step.call, Tool) else self._call(step.call)
         result = self.trace[place][0]
         if step.save and result >= 0:
+            if step.save.name in self.slots:  # two parts that make the same, as two that hide files do
+                os.close(self.slots[step.save.name])
             self.slots[step.save.name] = result
         if step.undo and result >= 0:
             self.undo.append(self._undoing(step.undo))
@@ -106,13 +108,18 @@ class Actor:
             data[offset : offset + 4] = self.value(word, []).to_bytes(4, "little")
         return bytes(data)
 
-    def perform(self, steps: Sequence[Step]) -> None:
-        """Makes steps one after the other.  :raises StepError: one failed; what was opened is closed, nothing is undone"""
+    def perform(self, steps: Sequence[Step], keep: str = "") -> int:
+        """Makes steps one after the other.  :raises StepError: one failed; what was opened is closed, nothing is undone
+
+        :param keep: the slot whose descriptor stays open
+        :return: that descriptor
+        """
         try:
             for place, step in enumerate(steps):
                 result = self.make(step, place)
                 if result < step.at_least and -result not in step.tolerates:
                     raise StepError(step, max(0, -result), trace=Trace(steps, self.trace, b""), detail=self.said)
+            return self.slots.pop(keep) if keep else -1
         finally:
             self.close_slots()
 

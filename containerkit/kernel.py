@@ -21,7 +21,7 @@ FLOOR = (5, 10)
 SINCE = {"clone3": (5, 3), "openat2": (5, 6), "close_range": (5, 9), "fsopen": (5, 2), "open_tree": (5, 2), "move_mount": (5, 2),
          "mount_setattr": (5, 12), "pidfd_open": (5, 3), "statmount": (6, 8), "landlock_create_ruleset": (5, 13),
          "userxattr": (5, 11), "lowerdir+": (6, 7), "exec enters time namespaces": (6, 3),
-         "idmapped layers": (5, 19)}  # fmt: skip
+         "idmapped layers": (5, 19), "copies of detached mounts": (6, 15)}  # fmt: skip
 #: Arguments with which each of these calls fails before it does anything.
 HARMLESS = {"clone3": (0, 0), "openat2": (-1, 0, 0, 0), "close_range": (2, 1), "fsopen": (0, 0), "open_tree": (-1, 0, 1 << 30),
             "move_mount": (-1, 0, -1, 0, 1 << 30), "mount_setattr": (-1, 0, 0, 0, 0), "pidfd_open": (-1, 0),

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import checks, kernel, merged, syscalls, vfs
+from . import _places, checks, kernel, merged, syscalls, vfs
 from ._lowers import Lower, Lowers
 from ._private import check_private, private
 from ._shown import changes_tree, shown
@@ -35,9 +35,10 @@ from .errors import LayerError, PlanError, Unavailable
 from .pickling import OneProcess
 from .process import run_undo
 from .scratch import Scratch
-from .step import Phase, Side, Step
-from .syscalls import ATTR, MNT, MS, Bytes, Call, O
-from .timeline import IDMAPPED, ROOT, USER_ATTRIBUTES
+from .step import Phase, Place, Side, Step
+from .syscalls import ATTR, MNT, MS, Bytes, Call, O, Slot
+from .targets import ROOT
+from .timeline import IDMAPPED, USER_ATTRIBUTES
 
 if TYPE_CHECKING:
     from .image import Layer
@@ -57,6 +58,8 @@ HINTS = {
 }
 XATTRS = ("user", "trusted")
 IN_USE = "in-use"
+PLACES = [("upperdir", f"{vfs.CLASSIC_TARGET}/upper"), ("workdir", f"{vfs.CLASSIC_TARGET}/work")]
+"""The memory on top, in which a read-only root gets the places that its layers lack."""
 LAID = "lay the directories over each other"
 PROBE = "user.containerkit.probe"
 
@@ -114,7 +117,9 @@ class LayerFS(OneProcess):
     :param lowers: directories and images, the lowest first, at most 500 layers; another LayerFS stands for its own lowers.  An
         image is unpacked when this is entered or its steps are asked for, unless its store has it unpacked, and nobody
         collects it from there before this is closed
-    :param readonly: no upper directory: nothing can be changed
+    :param readonly: no upper directory: nothing is changed.  Of several layers that holds for every program; a single directory is
+        shown itself, and a program with CAP_SYS_ADMIN over these mounts can make it writable.  Where a place for a mount is
+        missing, a memory on top has it
     :param directory: keeps the changes here, after this object and for the next one, in a directory of mode 700 that is made in it,
         so that nobody else runs a set-user-ID file that a program left; a temporary directory unless given
     :param scratch: where the temporary directory is made; the directory for temporary files unless given
@@ -211,14 +216,26 @@ class LayerFS(OneProcess):
     # --- as a part -----------------------------------------------------------------------------------------------
 
     def steps(self) -> Iterable[Step]:
-        """As a part it is the root."""
+        """As a part it is the root; this is one for a plan that needs no places in it."""
+        return self.root_steps(())
+
+    def root_steps(self, places: Sequence[Place]) -> Iterable[Step]:
+        """The steps, with those that make places where the layers lack them.
+
+        A read-only root in which a place is missing gets a memory on top for the places, and is frozen when they are made.
+        """
         if not self.readonly and not self._state:
             raise PlanError(
                 "this LayerFS has no directory for changes yet: enter it first (with LayerFS(...) as root:), or make it readonly=True"
             )
         if self._state:
             yield self._take(self._state)
-        yield from vfs.either(self._root_steps(), self._shown())
+        layers = [*self.lowers, *([self._state.upper] if self._state else [])]
+        on_top = self.readonly and kernel.has("fsopen") and _places.are_missing(places, layers)
+        yield from vfs.either(self._root_steps(on_top=on_top), self._shown(on_top=on_top))
+        if on_top or not self.readonly:
+            yield from _places.behind_links(places, layers)
+        yield from self._frozen() if on_top else ()
         first, *rest = vfs.enter_root()
         yield from (first.with_(claims="root"), *rest)
 
@@ -238,18 +255,49 @@ class LayerFS(OneProcess):
     def _attributes(self) -> ATTR:
         return ATTR(0) if self._devices else ATTR.NODEV
 
-    def _options(self) -> list[tuple[str, str | None]]:
+    def _options(self, on_top: bool = False) -> list[tuple[str, str | None]]:
         upper = [("upperdir", str(self._state.upper)), ("workdir", str(self._state.work))] if self._state else []
-        return [*upper, *([("userxattr", None)] if self.xattrs == "user" else [])]
+        return [*upper, *(PLACES if on_top else []), *self._attribute_options]
 
-    def _root_steps(self, place: str = "") -> Iterator[Step]:
-        """Mounts the layers -> %root, attached at `place`; in a child that makes no difference."""
-        if self.readonly and len(self.lowers) == 1:
+    @property
+    def _attribute_options(self) -> list[tuple[str, str | None]]:
+        return [("userxattr", None)] if self.xattrs == "user" else []
+
+    def _root_steps(self, place: str = "", *, on_top: bool = False) -> Iterator[Step]:
+        """Mounts the layers -> %root, attached at `place`; in a child that makes no difference.
+
+        :param on_top: with a memory on top, in which places can be made
+        """
+        if self.readonly and len(self.lowers) == 1 and not on_top:
             yield from self._single(place or "/")
         elif self._fits_new_api():
-            yield from self._new_api(place or "/")
+            yield from self._new_api(place or "/", on_top)
         else:
-            yield from self._classic(place or str(self.lowers[-1]))
+            yield from self._classic(place or str(self.lowers[-1]), on_top)
+
+    def _memory(self) -> Iterator[Step]:
+        """Attached, for nothing else can be an upper directory; it goes as soon as the overlay has its own view of it."""
+        attr, here = ATTR.NOSUID | ATTR.NODEV | ATTR.NOEXEC, Slot("places")
+        why, options = "a memory for the places that the layers lack", [("source", "tmpfs"), ("size", "4m")]
+        yield from vfs.detached("tmpfs", options, why, attr=attr, phase=Phase.ROOTFS, save=here)
+        yield vfs.step(Phase.ROOTFS, syscalls.move_mount(here, syscalls.AT_FDCWD, "/"), "where nobody is led to")
+        mode = os.stat(self.lowers[-1]).st_mode & 0o7777
+        for name in ("upper", "work"):
+            yield vfs.step(Phase.ROOTFS, syscalls.mkdirat(here, name, 0o700), f"its {name} directory")
+        yield vfs.step(Phase.ROOTFS, syscalls.fchmodat(here, "upper", mode), "the permissions of the topmost layer")
+        yield vfs.step(Phase.ROOTFS, syscalls.dup3(here, vfs.CLASSIC_FD, O.CLOEXEC), "under a number that a path can name")
+        yield vfs.step(Phase.ROOTFS, syscalls.close(here), "%places is done with")
+
+    def _memory_goes(self) -> Iterator[Step]:
+        gone = syscalls.umount2(vfs.CLASSIC_TARGET, MNT.DETACH)
+        yield vfs.step(Phase.ROOTFS, gone, "the overlay has a view of its own, and nobody else needs one")
+        yield vfs.step(Phase.ROOTFS, syscalls.close(vfs.CLASSIC_FD), "the memory is done with")
+
+    def _frozen(self) -> Iterator[Step]:
+        if kernel.has("mount_setattr"):
+            yield vfs.step(Phase.MOUNTS, syscalls.mount_setattr(ROOT, ATTR.RDONLY), "all places are made: ro", order=vfs.FROZEN)
+        else:
+            yield from vfs.change(".", ATTR.RDONLY | self._attributes, order=vfs.FROZEN)
 
     def _single(self, place: str) -> Iterator[Step]:
         """An overlay wants two layers; one alone, read-only, is the directory itself."""
@@ -262,31 +310,35 @@ class LayerFS(OneProcess):
         return [str(p) for p in reversed(self.lowers)]
 
     def _fits_new_api(self) -> bool:
-        values = [*self._paths(), *(v or "" for _, v in self._options())]
+        values = [*self._paths(), *(v or "" for _, v in self._options())]  # a memory on top has short paths
         return kernel.has("fsopen") and kernel.has("lowerdir+") and all(len(os.fsencode(v)) <= FSCONFIG_VALUE for v in values)
 
-    def _new_api(self, place: str) -> Iterator[Step]:
-        options = [("source", "overlay"), *(("lowerdir+", p) for p in self._paths()), *self._options()]
+    def _new_api(self, place: str, on_top: bool) -> Iterator[Step]:
+        yield from self._memory() if on_top else ()
+        options = [("source", "overlay"), *(("lowerdir+", p) for p in self._paths()), *self._options(on_top)]
         yield from vfs.detached("overlay", options, LAID, attr=self._attributes, phase=Phase.ROOTFS, save=ROOT, hint=HINTS)
+        yield from self._memory_goes() if on_top else ()
         yield vfs.root_at(place)
 
-    def _classic(self, place: str) -> Iterator[Step]:
+    def _classic(self, place: str, on_top: bool) -> Iterator[Step]:
         """mount(2) takes the options as one string, in which some characters need a backslash, and a comma cannot be had."""
-        data = _one_string(self._paths(), self._options())
+        yield from self._memory() if on_top else ()
+        data = _one_string(self._paths(), self._options(on_top))
         call = syscalls.mount("overlay", place, "overlay", MS(0) if self._devices else MS.NODEV, data)
         yield vfs.step(Phase.ROOTFS, call, LAID, hint=HINTS)
+        yield from self._memory_goes() if on_top else ()
         yield vfs.step(Phase.ROOTFS, syscalls.openat(place, O.PATH | O.DIRECTORY | O.CLOEXEC), "take hold of the root", save=ROOT)
 
     # --- as a part, in a plan whose root is nobody outside ---------------------------------------------------------
 
-    def _shown(self) -> Iterator[Step]:
+    def _shown(self, *, on_top: bool) -> Iterator[Step]:
         """The same root, in which the files have the ids that they have on disk: the parent translates the mounts they are on."""
-        if self.readonly and len(self.lowers) == 1:
+        if self.readonly and len(self.lowers) == 1 and not on_top:
             yield from vfs.shown_root(str(self.lowers[0]), "the only layer", ATTR.RDONLY | self._attributes)
         else:
-            yield from self._translated()
+            yield from self._translated(on_top)
 
-    def _translated(self) -> Iterator[Step]:
+    def _translated(self, on_top: bool) -> Iterator[Step]:
         """The parent translates the mounts; the overlay is made by the child, as root inside."""
         trees, lowers = shown([str(path) for path in reversed(self.lowers)])
         changes = [changes_tree(str(self._state.directory))] if self._state else []
@@ -296,9 +348,11 @@ class LayerFS(OneProcess):
             yield from self._translatable(tree.make("what takes the changes"))
         for tree in (*trees, *changes):
             yield from tree.attach()
+        yield from self._memory() if on_top else ()
         upper = [(option, tree.below(name)) for tree in changes for option, name in (("upperdir", "upper"), ("workdir", "work"))]
         source = self._state.mark if self._state else "overlay"
-        yield from self._overlay(source, lowers, [*upper, *([("userxattr", None)] if self.xattrs == "user" else [])])
+        yield from self._overlay(source, lowers, [*upper, *(PLACES if on_top else []), *self._attribute_options])
+        yield from self._memory_goes() if on_top else ()
         for tree in reversed((*trees, *changes)):
             yield from tree.let_go()
         yield vfs.root_at()

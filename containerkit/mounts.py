@@ -5,7 +5,15 @@
     mounts.Dev()       the devices everybody expects
     mounts.Masked()    what a container should not see;  mounts.ReadOnly()  what it should not change
 
-Every target is an absolute path inside the root.  Missing targets are made there, except in a read-only root.
+Every target is an absolute path inside the root.  Missing targets are made there, also where a dangling link leads to, and also
+in a read-only `LayerFS`; not in a read-only `Root`, nor on the host.
+
+No link leads to /proc, /sys or /dev or to anything in them: a root in which one is a link is refused.  What lies in a mount of
+the plan's is found from that mount, not by its path from the root.
+
+Attributes such as read-only, nosuid and nodev hold for every program that has no CAP_SYS_ADMIN in the user namespace that owns
+the mounts, such as those of `ck.sandbox` and `containerkit run`.  With it, as root of its own ``ns.User()`` has it when the plan
+has no `Capabilities`, a program takes them off again: what it then writes is the host's.
 """
 
 from __future__ import annotations
@@ -14,13 +22,15 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Any
 
-from . import checks, kernel, syscalls, vfs
+from . import _devices, _places, checks, kernel, syscalls, vfs
+from ._devices import DEVICES
 from .errors import PlanError, Unavailable
-from .step import Phase, Step
+from .step import Phase, Place, Step
 from .syscalls import ATTR, MS, OPEN_TREE, Fd, HasFileno, O, Slot
-from .timeline import ROOT
+from .targets import ROOT
 
 __all__ = ["MASKED", "READONLY", "Bind", "Dev", "Devpts", "Masked", "Mqueue", "Proc", "ReadOnly", "Root", "Sysfs", "Tmpfs"]
 
@@ -35,10 +45,9 @@ SAFE = ATTR.NOSUID | ATTR.NODEV | ATTR.NOEXEC
 HOSTS_FD = 62
 NULL_FD = 63  # the highest: where RLIMIT_NOFILE denies one of them, it is this one, whose failure nothing tolerates
 PROC_NULL = f"/proc/self/fd/{NULL_FD}"
-EARLY, LATE = -1, 1000  # before every mount, and after every one, however deep
+EARLY, LATE = -1, 1 << 15  # before every mount, and after every one, however deep
 LAST = LATE + 2  # after what is masked, by any part, and what is frozen
 ENOENT, EBADF, ENOTDIR = 2, 9, 20
-DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"}
 
 Path = str | os.PathLike[str]
@@ -49,7 +58,7 @@ class Root:
     """A directory of the host's as the root; the host's own root goes, with all its mounts.
 
     :param path: an absolute path
-    :param readonly: nothing in it can be changed, nor in any mount below it
+    :param readonly: nothing in it is changed, nor in any mount below it, by a program without CAP_SYS_ADMIN over these mounts
     :param idmap: a user `Namespace`: files of its root show as the program's root, and so on
     :see: pivot_root(2)
     """
@@ -62,6 +71,17 @@ class Root:
         vfs.outside(self.path)
 
     def steps(self) -> Iterable[Step]:
+        """The steps, for a plan that needs no places in the root."""
+        return self.root_steps(())
+
+    def root_steps(self, places: Sequence[Place]) -> Iterable[Step]:
+        """The steps, and those that make places where links in the directory lead to, unless it is read-only."""
+        yield from self._attached()
+        yield from () if self.readonly else _places.behind_links(places, [FilePath(vfs.outside(self.path))])
+        first, *rest = vfs.enter_root()
+        yield from (first.with_(claims="root"), *rest)
+
+    def _attached(self) -> Iterator[Step]:
         path, why = vfs.outside(self.path), "the directory that becomes the root"
         attr, userns = ATTR.RDONLY if self.readonly else ATTR(0), _id_map(self.idmap)
         if userns:
@@ -70,8 +90,6 @@ class Root:
             yield vfs.root_at()
         else:
             yield from vfs.either(self._plain(path, attr, why), vfs.shown_root(path, why, attr))
-        first, *rest = vfs.enter_root()
-        yield from (first.with_(claims="root"), *rest)
 
     @staticmethod
     def _plain(path: str, attr: ATTR, why: str) -> Iterator[Step]:
@@ -92,9 +110,11 @@ class Bind:
 
     :param source: an absolute path of the host
     :param target: an absolute path inside; the same as `source` unless given
-    :param readonly: it, and every mount below it, cannot be changed from inside
+    :param readonly: it, and every mount below it, is not changed by a program without CAP_SYS_ADMIN over these mounts; one that
+        has it, as in a plan with ``ns.User()`` and without `Capabilities`, makes it writable again
     :param recursive: with the mounts below it
-    :param options: more attributes by their names in mount(8): "nosuid", "nodev", "noexec", "noatime", ...
+    :param options: more attributes by their names in mount(8): "nosuid", "nodev", "noexec", "noatime", ...; they hold as
+        `readonly` does
     :param directory: whether it is one; looked up unless given
     :param idmap: a user `Namespace` whose ids the files are shown with; True: the ids that the plan has inside.  A plan that root
         makes with `ns.User()` has a range of its own, which is nobody's outside; so without this a file of root's shows as nobody's,
@@ -112,7 +132,7 @@ class Bind:
 
     def __post_init__(self) -> None:
         vfs.outside(self.source)
-        vfs.inside(self.target or self.source)
+        vfs.target_of(self.target or self.source)
         vfs.attributes(self.options)
 
     def steps(self) -> Iterable[Step]:
@@ -142,7 +162,7 @@ class Tmpfs:
     options: Sequence[str] = ("nosuid", "nodev")
 
     def __post_init__(self) -> None:
-        vfs.inside(self.target)
+        vfs.target_of(self.target)
         vfs.attributes(self.options)
         size = str(self.size if self.size is not None else 0)
         if not size.rstrip("%kKmMgG").isdigit() or len(size) - len(size.rstrip("%kKmMgG")) > 1:
@@ -168,7 +188,7 @@ class Proc:
     hidepid: str | None = None
 
     def __post_init__(self) -> None:
-        vfs.inside(self.target)
+        vfs.target_of(self.target)
         if self.hidepid not in (None, "off", "noaccess", "invisible", "ptraceable"):
             raise PlanError(f"hidepid is off, noaccess, invisible or ptraceable, not {self.hidepid!r}")
 
@@ -188,7 +208,7 @@ class Sysfs:
     readonly: bool = True
 
     def __post_init__(self) -> None:
-        vfs.inside(self.target)
+        vfs.target_of(self.target)
 
     def steps(self) -> Iterable[Step]:
         target, hint = vfs.inside(self.target), {1: "a sysfs for a new user namespace needs a new network namespace too: ns.Net()"}
@@ -203,7 +223,7 @@ class Mqueue:
     target: Path = "/dev/mqueue"
 
     def __post_init__(self) -> None:
-        vfs.inside(self.target)
+        vfs.target_of(self.target)
 
     def steps(self) -> Iterable[Step]:
         target, hint = vfs.inside(self.target), {1: "message queues for a new user namespace need a new IPC namespace too: ns.Ipc()"}
@@ -222,7 +242,7 @@ class Devpts:
     gid: int | None = None
 
     def __post_init__(self) -> None:
-        vfs.inside(self.target)
+        vfs.target_of(self.target)
 
     def steps(self) -> Iterable[Step]:
         target = vfs.inside(self.target)
@@ -235,23 +255,33 @@ class Devpts:
 class Dev:
     """A minimal /dev: null zero full random urandom tty, ptmx and pts, shm, fd and the standard streams.
 
-    The devices are bound from the host's, which works where mknod is not allowed, as in a user namespace.
+    Root makes the device nodes anew, in the parent, for a user namespace allows no mknod(2).  Who may make none shows the
+    host's read-only: the devices work, while chmod(2), chown(2) and utimes(2) on them fail with EROFS.  A program with
+    CAP_SYS_ADMIN in the user namespace of these mounts can make them writable, and change what its user may change.
 
     :param shm_size: of /dev/shm
-    :param mknod: make the devices instead; needs CAP_MKNOD over the host
+    :param mknod: the child makes the devices, in /dev itself; needs CAP_MKNOD over the host
+    :param hosts: show the host's nodes; done unless said where the caller may make none
+    :raises PlanError: both `mknod` and `hosts`
     """
 
     shm_size: int | str = "64M"
     mknod: bool = False
+    hosts: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.mknod and self.hosts:
+            raise PlanError("devices are made (mknod) or the host's (hosts), not both")
 
     def steps(self) -> Iterable[Step]:
         yield from vfs.placed("dev", self._all())
-        yield from Devpts().steps()
-        yield from _placed("tmpfs", "dev/shm", 0o755, {"mode": "1777", "size": str(self.shm_size)}, "shared memory", attr=SAFE)
+        shm = _placed("tmpfs", "dev/shm", 0o755, {"mode": "1777", "size": str(self.shm_size)}, "shared memory", attr=SAFE)
+        yield from (made for made in (*Devpts().steps(), *shm) if made.only_with != "root")  # their places are made already
 
     def _all(self) -> Iterator[Step]:
         yield from vfs.make_directory("dev")
-        yield from () if self.mknod else self._hosts()
+        hosts = self.hosts if self.hosts is not None else not _devices.may_make()
+        yield from () if self.mknod else self._hosts() if hosts else _devices.from_own()
         attr = ATTR.NOSUID | ATTR.NOEXEC | (ATTR(0) if self.mknod else ATTR.NODEV)  # a bound device has a mount of its own
         yield from vfs.filesystem("tmpfs", "dev", {"mode": "755", "size": "64k"}, "an empty /dev", attr=attr)
         yield vfs.find("dev")
@@ -272,13 +302,14 @@ class Dev:
     def _hosts(self) -> Iterator[Step]:
         """Taken hold of before the empty /dev, which in a plan without a root of its own covers the host's."""
         if kernel.has("open_tree"):
-            for name in DEVICES:
-                yield vfs.clone_tree(f"/dev/{name}", f"the host's /dev/{name}", recursive=False, phase=Phase.MOUNTS, save=Slot(name))
-        else:
-            there = syscalls.openat("/dev", O.PATH | O.DIRECTORY | O.CLOEXEC)
-            yield vfs.step(Phase.MOUNTS, there, "the host's devices", save=vfs.MOUNT)
-            yield vfs.step(Phase.MOUNTS, syscalls.dup3(vfs.MOUNT, HOSTS_FD, O.CLOEXEC), "under a number that a path can name")
-            yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.MOUNT), "%mount is done with")
+            yield from _devices.from_hosts()
+            return
+        for name in DEVICES:
+            yield from _devices.readonly_node(f"/dev/{name}")
+        there = syscalls.openat("/dev", O.PATH | O.DIRECTORY | O.CLOEXEC)
+        yield vfs.step(Phase.MOUNTS, there, "the host's devices", save=vfs.MOUNT)
+        yield vfs.step(Phase.MOUNTS, syscalls.dup3(vfs.MOUNT, HOSTS_FD, O.CLOEXEC), "under a number that a path can name")
+        yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.MOUNT), "%mount is done with")
 
     def _bound(self) -> Iterator[Step]:
         for name in DEVICES:
@@ -289,7 +320,7 @@ class Dev:
             else:
                 yield vfs.step(Phase.MOUNTS, syscalls.dup3(vfs.TARGET, vfs.CLASSIC_FD, O.CLOEXEC), "under a number that a path can name")
                 device = syscalls.mount(f"/proc/self/fd/{HOSTS_FD}/{name}", f"{vfs.CLASSIC_TARGET}/{name}", None, MS.BIND)
-                yield vfs.step(Phase.MOUNTS, device, f"the host's /dev/{name}")
+                yield vfs.step(Phase.MOUNTS, device, f"the host's /dev/{name}, read-only as the mount it is copied from")
                 yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.CLASSIC_FD), "the place is done with")
         if not kernel.has("open_tree"):
             yield vfs.step(Phase.MOUNTS, syscalls.close(HOSTS_FD), "the host's devices are done with")
@@ -299,8 +330,12 @@ class Dev:
 class Masked:
     """Hides paths: files behind /dev/null, directories behind an empty read-only tmpfs.  Missing ones stay missing.
 
-    What is bound over a file is the host's own null device, checked and taken hold of before anything is mounted: no
-    link planted in a root, and no other part's /dev, comes in between (CVE-2025-31133).
+    What is bound over a file is a null device, checked and taken hold of before anything is mounted: no link planted in a
+    root, and no other part's /dev, comes in between (CVE-2025-31133).  Nobody inside changes its mode or owner: it is our own
+    where the caller is root (Linux 6.15), and otherwise the host's, read-only.
+
+    A path in a mount of the plan's is found from that mount, and one in /proc, /sys or /dev through no link, so that a path
+    counts as missing only where it is.  In a root without that path there is nothing to hide, and the plan shows nothing else.
 
     :param paths: absolute paths inside
     :raises Unavailable: the host's /dev/null is something else
@@ -310,12 +345,13 @@ class Masked:
 
     def __post_init__(self) -> None:
         for path in checks.words(self.paths, "paths", "paths"):
-            vfs.inside(path)
+            vfs.target_of(path)
 
     def steps(self) -> Iterable[Step]:
         _check_null()
+        yield from _devices.null_to_bind(order=EARLY)
         null = syscalls.openat("/dev/null", O.PATH | O.CLOEXEC)
-        yield vfs.step(Phase.MOUNTS, null, "the host's null device, before anything is mounted", save=vfs.MOUNT, order=EARLY)
+        yield vfs.step(Phase.MOUNTS, null, "the null device, before anything is mounted", save=vfs.MOUNT, order=EARLY)
         yield vfs.step(Phase.MOUNTS, syscalls.dup3(vfs.MOUNT, NULL_FD, O.CLOEXEC), "under a number that a path can name", order=EARLY)
         yield vfs.step(Phase.MOUNTS, syscalls.close(vfs.MOUNT), "%mount is done with", order=EARLY)
         yield vfs.step(
@@ -348,6 +384,9 @@ class Masked:
 class ReadOnly:
     """Makes paths read-only that another part mounted, with every mount below them.  Missing ones stay missing.
 
+    It holds for a program without CAP_SYS_ADMIN over these mounts: another one takes the cover off.  Paths are found as those of
+    `Masked` are.
+
     :param paths: absolute paths inside
     """
 
@@ -355,7 +394,7 @@ class ReadOnly:
 
     def __post_init__(self) -> None:
         for path in checks.words(self.paths, "paths", "paths"):
-            vfs.inside(path)
+            vfs.target_of(path)
 
     def steps(self) -> Iterable[Step]:
         kernel.require("mount_setattr", "a tree of mounts made read-only at once")
@@ -381,7 +420,8 @@ def _check_null() -> None:
 
 
 def _placed(fstype: str, target: str, mode: int, options: Mapping[str, str | None], why: str, **more: Any) -> Iterator[Step]:
-    return vfs.placed(target, [*vfs.make_directory(target, mode), *vfs.filesystem(fstype, target, options, why, **more)])
+    place = vfs.make_directory(target, mode, kernels=True if fstype != "tmpfs" else None)
+    return vfs.placed(target, [*place, *vfs.filesystem(fstype, target, options, why, **more)])
 
 
 def _id_map(namespace: HasFileno | bool | None) -> Any:

@@ -272,7 +272,7 @@ class Pid:
         yield _made("pid", CLONE.NEWPID, "a pid namespace")
         if self.proc:
             hint = {1: "a new proc needs a fully visible one still mounted here: the caller's own /proc may be hidden in part"}
-            more = {"only_with": "new mnt namespace", "needs": frozenset()}
+            more: dict[str, Any] = {"only_with": "new mnt namespace", "needs": frozenset()}
             attr = ATTR.NOSUID | ATTR.NODEV | ATTR.NOEXEC
             shown = vfs.filesystem("proc", "proc", {}, "show this pid namespace in /proc", attr=attr, hint=hint, **more)
             yield from vfs.placed("proc", [*vfs.make_directory("proc", 0o555, **more), *shown])

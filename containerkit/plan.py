@@ -19,7 +19,7 @@ from .frame import Options
 from .stdio import PTY, Stream, check
 from .step import Part, Side, Step
 from .syscalls import text
-from .timeline import Timeline, flatten, fold, settle
+from .timeline import Timeline, flatten, fold, leaves, settle
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -122,8 +122,12 @@ class Plan:
         return fold(self._settled, self._options)
 
     @cached_property
+    def _leaves(self) -> tuple[tuple[Part, Sequence[Step]], ...]:
+        return tuple(leaves(self.parts))
+
+    @cached_property
     def _steps(self) -> tuple[Step, ...]:
-        return tuple(flatten(self.parts))
+        return tuple(flatten(self._leaves))
 
     @cached_property
     def _settled(self) -> list[Step]:
@@ -141,6 +145,10 @@ class Plan:
     def steps(self) -> Iterable[Step]:
         """The steps of its parts: a plan is a part.  Its program and options stay behind."""
         return self._steps
+
+    def leaves(self) -> Iterable[tuple[Part, Sequence[Step]]]:
+        """The parts it is made of, with their steps; those of plans among them instead of the plans."""
+        return self._leaves
 
     # --- looking -------------------------------------------------------------------------------------------------
 

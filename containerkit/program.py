@@ -181,7 +181,8 @@ class _Compiler:
             case bytes():
                 return self._string(arg)
             case Space():
-                self.spaces[arg.name] = (self._reserve(arg.size), arg.size)
+                if arg.name not in self.spaces:  # steps that name the same memory share it
+                    self.spaces[arg.name] = (self._reserve(arg.size), arg.size)
                 return self.spaces[arg.name][0]
             case Strings():
                 place = self._deferred if arg.deferred else self._string

@@ -13,6 +13,7 @@ from typing import IO
 
 from . import checks
 from .errors import PlanError
+from .nodes import open_null
 from .syscalls import HasFileno
 
 #: A pipe: the program's end goes to it, ours to `Process`.
@@ -110,7 +111,7 @@ def _open(made: Streams, number: int, stream: Stream) -> None:
     elif stream == PIPE:
         made.child[number], made.ours[number] = _pipe(made, number)
     elif stream == DEVNULL:
-        made.child[number] = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        made.child[number] = open_null()
         made.opened.append(made.child[number])
     elif stream == STDOUT:
         made.child[number] = made.child.get(1, 1)

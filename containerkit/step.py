@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum, IntEnum
 from functools import cache
@@ -44,6 +44,20 @@ class Phase(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Something in the root that a mount, or the program, needs to be there.
+
+    :ivar path: from the root, without a slash before it
+    :ivar directory: a directory, or else a file
+    :ivar mount: something is mounted there
+    """
+
+    path: str
+    directory: bool = True
+    mount: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One system call with a reason.  Make it with `Step.child` or `Step.parent`.
 
@@ -63,6 +77,8 @@ class Step:
     :ivar helper: "join": the child must be an image of its own before it gets here, "init": from here on, as pid 1
     :ivar joins: this step enters a namespace that exists already: its CLONE flag
     :ivar order: inside the phase lower comes first: a mount before those below it
+    :ivar place: this step is the first of those that make a place in the root
+    :ivar mounted: this step attaches its mount at this path, from the root, without a slash before it
     """
 
     call: Call | Tool
@@ -83,6 +99,8 @@ class Step:
     helper: Literal["", "join", "init"] = ""
     joins: int = 0
     order: int = 0
+    place: Place | None = None
+    mounted: str = ""
 
     @classmethod
     def child(cls, phase: Phase, call: Call, *, why: str, **more: Any) -> Step:
@@ -139,4 +157,25 @@ class Part(Protocol):
 
     def steps(self) -> Iterable[Step]:
         """The steps this part adds to a plan."""
+        ...
+
+
+@runtime_checkable
+class Composite(Protocol):
+    """A part made of parts, as a plan is."""
+
+    def leaves(self) -> Iterable[tuple[Part, Sequence[Step]]]:
+        """The parts that are made of no others, each with its steps; a `RootPart` without."""
+        ...
+
+
+@runtime_checkable
+class RootPart(Protocol):
+    """A part that makes the root, and can look into it beforehand."""
+
+    def root_steps(self, places: Sequence[Place]) -> Iterable[Step]:
+        """The steps of a root that has these places, or in which they can be made.
+
+        :param places: what the other parts of the plan need to be there
+        """
         ...

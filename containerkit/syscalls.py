@@ -456,8 +456,13 @@ def openat(path: PathArg, flag: int, mode: int = 0, *, at: FdArg = AT_FDCWD) -> 
 
 def openat2(at: FdArg, path: PathArg, flag: int, resolve: RESOLVE) -> Call:
     """Open a path without letting it leave where it belongs.  :see: openat2(2)"""
-    how = b"".join(v.to_bytes(8, "little") for v in (flags(O, flag), 0, resolve))
-    return Call("openat2", (at, text(path), Bytes(how, f"{{{_show(O(flag))}, {_show(resolve)}}}"), 24))
+    return Call("openat2", (at, text(path), _open_how(flag, resolve), 24))
+
+
+@functools.lru_cache(maxsize=64)  # a plan has dozens, of a few kinds
+def _open_how(flag: int, resolve: int) -> Bytes:
+    how = b"".join(v.to_bytes(8, "little") for v in (flags(O, flag), 0, flags(RESOLVE, resolve)))
+    return Bytes(how, f"{{{_show(O(flag))}, {_show(RESOLVE(resolve))}}}")
 
 
 def close(fd: FdArg) -> Call:
@@ -505,6 +510,24 @@ def mknodat(at: FdArg, path: PathArg, mode: int, device: int = 0) -> Call:
 def symlinkat(target: PathArg, at: FdArg, path: PathArg) -> Call:
     """Make a symbolic link.  :see: symlink(2)"""
     return Call("symlinkat", (text(target), at, text(path)), "symlink(2)")
+
+
+def fchmodat(at: FdArg, path: PathArg, mode: int) -> Call:
+    """Set permissions, whatever the umask is.  :see: chmod(2)"""
+    return Call("fchmodat", (at, text(path), Shown(mode, f"{mode:#o}")), "chmod(2)")
+
+
+def fstatfs(fd: FdArg, space: Space) -> Call:
+    """Ask what filesystem an open file is in: the first word of the answer is its magic number.  :see: statfs(2)"""
+    return Call("fstatfs", (fd, space), "statfs(2)")
+
+
+def compare(space: Space, value: int, words: str) -> Call:
+    """Succeed when the first four bytes of `space` are `value`, and fail with EAGAIN otherwise.
+
+    The kernel compares before it moves waiters from one futex to another; here nobody waits.  :see: futex(2)
+    """
+    return Call("futex", (space, Shown(4 | 128, "CMP_REQUEUE|PRIVATE"), 0, 0, space, Shown(value, words)))
 
 
 def chdir(path: PathArg) -> Call:

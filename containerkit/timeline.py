@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from . import checks, frame, owners, syscalls, terminals
 from .errors import PlanError, WrongType
 from .frame import CALLER, IMAGE, SYNC, Options
 from .inherited import left_behind
 from .procfs import PROC
-from .step import Part, Phase, Side, Step
+from .step import Composite, Part, Phase, Place, RootPart, Side, Step
 from .syscalls import CLONE, Bytes, Call, Fd, Field, Slot
-
-ROOT = Slot("root")
+from .targets import ROOT, needed_places, through_mounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +61,43 @@ class Timeline:
         return any(s.side is Side.CHILD and s.call.name in ("setresuid", "setresgid") for s in self.steps)
 
 
-def flatten(parts: Iterable[Part]) -> list[Step]:
-    """All steps of all parts, each with the name of the part that asked for it.  Raises PlanError for what is no part."""
-    steps = []
+def leaves(parts: Iterable[Part]) -> Iterator[tuple[Part, Sequence[Step]]]:
+    """The parts with their steps, each of which has the name of its part; those of plans instead of the plans.
+
+    A root comes without steps: it is to be told first which places the others need in it.
+
+    :raises PlanError: something is no part
+    """
     for part in parts:
-        if not isinstance(part, Part) or isinstance(part, type):
+        kind = _kind(type(part))
+        if kind is None or isinstance(part, type):
             raise WrongType(f"{checks.said(part)} is not a part: it has no steps()" + _meant(part))
-        name = part_name(part)
-        steps += [step if step.part else step.with_(part=name) for step in part.steps()]
-    return steps
+        if kind is Composite:
+            yield from part.leaves()  # type: ignore[attr-defined]
+        else:
+            yield part, () if kind is RootPart else _named(part, part.steps())
+
+
+@lru_cache(maxsize=256)
+def _kind(kind: type) -> type | None:
+    return next((protocol for protocol in (Composite, RootPart, Part) if issubclass(kind, protocol)), None)
+
+
+def flatten(every: Sequence[tuple[Part, Sequence[Step]]]) -> list[Step]:
+    """All steps of all parts: those that came along, and those of the root, which gets the places that they need."""
+    places = needed_places(step for _, steps in every for step in steps)
+    roots = {id(part): _root_steps(part, places) for part, _ in every if _kind(type(part)) is RootPart}
+    return [step for part, steps in every for step in roots.get(id(part), steps)]
+
+
+def _root_steps(part: Part, places: Sequence[Place]) -> list[Step]:
+    assert isinstance(part, RootPart)
+    return _named(part, part.root_steps(places))
+
+
+def _named(part: Part, steps: Iterable[Step]) -> list[Step]:
+    name = part_name(part)
+    return [step if step.part else step.with_(part=name) for step in steps]
 
 
 def _meant(part: object) -> str:
@@ -180,7 +208,7 @@ class _Fold:
         last = [s for s in rest if not s.joins and s.phase is Phase.EXEC]
         body = sorted([*frame.session(self.options), *body, *frame.working_directory(self.options)], key=lambda s: (s.phase, s.order))
         left = left_behind([*self.made, *steps], self.options, apart=self.apart)
-        body = [*left, *joins, *self._fork(joins), *frame.register(self.options), *_with_root(body)]
+        body = [*left, *joins, *self._fork(joins), *frame.register(self.options), *_with_root(through_mounts(body))]
         foreign, nobody = (any(s.claims == claim for s in steps) for claim in ("root", OWN_IDS))
         helper = frame.become_helper("join", guarded=bool(joins)) if self.apart else []
         child = [*helper, *body, *frame.execute(last, self.options, apart=self.apart, foreign=foreign, nobody=nobody)]
@@ -266,15 +294,15 @@ def _wanted(step: Step, saved: set[Slot]) -> list[Fd]:
             case Slot() if arg in saved:
                 wanted.append(Fd(arg.name))
             case Bytes():
-                wanted += _named(arg)
+                wanted += _named_in(arg)
     return wanted
 
 
-def _named(memory: Bytes) -> list[Fd]:
+def _named_in(memory: Bytes) -> list[Fd]:
     """The descriptors whose numbers stand in memory, or in memory that it points to."""
     named: list[Fd] = []
     for _, word in memory.words:
-        named += [word] if isinstance(word, Fd) else _named(word) if isinstance(word, Bytes) else []
+        named += [word] if isinstance(word, Fd) else _named_in(word) if isinstance(word, Bytes) else []
     return named
 
 

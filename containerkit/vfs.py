@@ -1,22 +1,25 @@
 """Steps every mounting part is made of: a filesystem, a bind, a place inside the root.
 
 A target is a path inside the new root, resolved there by openat2 with RESOLVE_IN_ROOT: whatever links an image holds,
-a mount cannot land outside.  The new mount calls work on descriptors, so nothing is resolved twice.  Where a sandbox
-hides them, mount(2) does the same at /proc/self/fd/61, which is the target just found.
+a mount cannot land outside.  Nothing that is /proc, /sys or /dev, or in them, is found through a link: the plan fails
+instead.  The new mount calls work on descriptors, so nothing is resolved twice.  Where a sandbox hides them, mount(2) does
+the same at /proc/self/fd/61, which is the target just found.  What lies below a mount is found from it: see `targets`.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from . import _idmaps as idmaps
 from . import kernel, syscalls
 from .errors import PlanError
-from .step import Phase, Side, Step
+from .step import Phase, Place, Side, Step
 from .syscalls import AT_FDCWD, ATTR, MNT, MS, OPEN_TREE, RESOLVE, Call, O, Slot
-from .timeline import IDMAPPED, OWN_IDS, ROOT
+from .targets import ROOT, is_kernels, order_of
+from .timeline import IDMAPPED, OWN_IDS
 
 NEEDS = frozenset({"new mnt namespace"})
 MOUNT, TARGET, FS = Slot("mount"), Slot("target"), Slot("fs")
@@ -29,9 +32,12 @@ SHOWN_FD, LAYERS_FD, BIND_FD = 61, 62, 63
 """Numbers that are free again before anything is mounted below the root, when others use them."""
 CLASSIC_FD = 61
 CLASSIC_TARGET = f"/proc/self/fd/{CLASSIC_FD}"
+FROZEN = 1 << 16  # inside MOUNTS: after everything that may need a place in the root
 TARGET_HINTS = {
-    2: "the root has no such place: make it in the image, or let the part make it",
     13: "root inside may not enter a directory on the way: it is nobody outside, unless in ns.User.same()",
+    2: "the root has no such place, and mounts.Root(readonly=True) gets none: use LayerFS(directory, readonly=True), or make it there",
+    20: "a file is mounted on a file, a directory on a directory, and this root has the other kind there",
+    18: "a link leads out of the mount that this is in",
     40: "a link in the root leads in a circle, or through /proc/PID/fd",
 }
 SOURCE_HINTS = {
@@ -45,6 +51,7 @@ IDMAP_HINTS = {
     "outside: put them on another (ext4, xfs, btrfs, tmpfs); or ask for the caller's own ids inside: ns.User.same(), --userns=host",
     1: "mapping ids needs CAP_SYS_ADMIN over the filesystem; without it ask for the caller's own ids inside: ns.User.same()",
 }
+UNDONE = "; a program that keeps CAP_SYS_ADMIN over these mounts can undo that"
 PRIVILEGE = "mounting needs CAP_SYS_ADMIN over this mount namespace: run as root, or ask for ns.User()"
 
 OPTIONS = {
@@ -83,6 +90,13 @@ def inside(target: str | os.PathLike[str]) -> str:
     return "/".join(word for word in path.split("/") if word not in ("", ".")) or "."
 
 
+def target_of(path: str | os.PathLike[str]) -> str:
+    """A place of a mount, as a path below the root.  Raises PlanError also for the root itself."""
+    if (found := inside(path)) == ".":
+        raise PlanError("nothing can be mounted on / itself: what is / is said by mounts.Root or LayerFS")
+    return found
+
+
 def outside(source: str | os.PathLike[str]) -> str:
     """A source as an absolute path of the host.  Raises PlanError when it is relative."""
     path = os.fsdecode(syscalls.text(source))
@@ -98,51 +112,81 @@ def step(phase: Phase, call: syscalls.Call, why: str, **more: Any) -> Step:
 
 def placed(target: str, steps: Iterable[Step]) -> Iterator[Step]:
     """Steps that mount something at `target`: after those that mount above it, and nobody else may mount there."""
-    depth = 0 if target == "." else target.count("/") + 1
-    claims = f"mount at /{target.lstrip('.')}"
+    order, claims = order_of(target), f"mount at /{target}"
     for made in steps:
         stays = made.only_with not in ("root", OWN_IDS) and not made.unless  # what is left out of some plans claims nothing
-        yield made.with_(order=depth if made.phase is Phase.MOUNTS else made.order, claims=claims if stays else "")
+        place = replace(made.place, mount=True) if made.place else None  # not only there to be there
+        yield made.with_(place=place, order=order if made.phase is Phase.MOUNTS else made.order, claims=claims if stays else "")
         claims = "" if stays else claims
 
 
 # --- places ------------------------------------------------------------------------------------------------------
 
 
-def find(target: str, *, directory: bool = True, at: Slot = ROOT, **more: Any) -> Step:
-    """Finds `target` inside the root -> %target."""
+def find(target: str, *, directory: bool = True, at: Slot = ROOT, kernels: bool | None = None, **more: Any) -> Step:
+    """Finds `target` inside the root -> %target.
+
+    :param kernels: no link may lead there; so it is in /proc, /sys and /dev unless said
+    """
+    kernels = is_kernels(target) if kernels is None else kernels
     flag = O.PATH | O.CLOEXEC | (O.DIRECTORY if directory else O(0))
-    call = syscalls.openat2(at, target, flag, RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS)
-    return step(Phase.MOUNTS, call, f"find /{target.lstrip('.')} inside the root", save=TARGET, hint=TARGET_HINTS, **more)
+    how = RESOLVE.IN_ROOT | (RESOLVE.NO_SYMLINKS if kernels else RESOLVE.NO_MAGICLINKS)
+    why = f"find /{target.lstrip('.')} inside the root" + (", where no link may lead" if kernels else "")
+    hint = (
+        TARGET_HINTS | {40: f"/{target}, or a directory on the way to it, is a link in this root, and may not be one"}
+        if kernels
+        else TARGET_HINTS
+    )
+    return step(Phase.MOUNTS, syscalls.openat2(at, target, flag, how), why, save=TARGET, hint=hint, **more)
 
 
-def make_directory(target: str, mode: int = 0o755, **more: Any) -> Iterator[Step]:
+def make_directory(target: str, mode: int = 0o755, *, kernels: bool | None = None, **more: Any) -> Iterator[Step]:
     """Makes `target` and what is missing on the way to it, inside a root of its own; what is there stays as it is.
 
     Without one nothing is made: it would be made on the host.
     """
+    yield from _placed_first(Place(target), _make_directory(target, mode, kernels=kernels, **more))
+
+
+def make_file(target: str, **more: Any) -> Iterator[Step]:
+    """Makes an empty file to mount on, inside a root of its own, unless something is there."""
+    yield from _placed_first(Place(target, directory=False), _make_file(target, **more))
+
+
+def _placed_first(place: Place, steps: Iterable[Step]) -> Iterator[Step]:
+    for made in steps:
+        yield made.with_(place=place)
+        break
+    yield from steps
+
+
+def _make_directory(target: str, mode: int = 0o755, *, kernels: bool | None = None, **more: Any) -> Iterator[Step]:
     more["only_with"] = "root"
-    words = [word for word in target.split("/") if word != "."]
+    words = target.split("/")
     for depth, word in enumerate(words):
         why = f"make /{'/'.join(words[: depth + 1])}, unless it is there"
         if depth:
-            yield find("/".join(words[:depth]), **more)
+            yield find("/".join(words[:depth]), kernels=kernels, **more)
         yield step(Phase.MOUNTS, syscalls.mkdirat(TARGET if depth else ROOT, word, mode), why, tolerates={17, 30}, **more)
         if depth:
             yield step(Phase.MOUNTS, syscalls.close(TARGET), "%target is done with", **more)
 
 
-def make_file(target: str, **more: Any) -> Iterator[Step]:
-    """Makes an empty file to mount on, inside a root of its own, unless something is there."""
+def _make_file(target: str, **more: Any) -> Iterator[Step]:
     more["only_with"] = "root"
     parent, _, name = target.rpartition("/")
     if parent:
-        yield from make_directory(parent, **more)
+        yield from _make_directory(parent, **more)
         yield find(parent, **more)
     call = syscalls.mknodat(TARGET if parent else ROOT, name, 0o100644)
     yield step(Phase.MOUNTS, call, f"make /{target}, unless it is there", tolerates={17, 30}, **more)
     if parent:
         yield step(Phase.MOUNTS, syscalls.close(TARGET), "%target is done with", **more)
+
+
+def make_place(place: Place, **more: Any) -> Iterator[Step]:
+    """Makes a place that a link in the root leads to, before what is mounted there."""
+    yield from (_make_directory if place.directory else _make_file)(place.path, **more)
 
 
 # --- mounts ------------------------------------------------------------------------------------------------------
@@ -152,13 +196,14 @@ def filesystem(
     fstype: str, target: str, options: Mapping[str, str | None], why: str, *, attr: int = 0, hint: Any = PRIVILEGE, **more: Any
 ) -> Iterator[Step]:
     """A new filesystem at `target` inside the root."""
+    kernels = True if fstype != "tmpfs" else None
     if kernel.has("fsopen"):
         yield from detached(fstype, [("source", fstype), *options.items()], why, attr=attr, hint=hint, **more)
-        yield from attach(target, **more)
+        yield from attach(target, kernels=kernels, **more)
     else:
-        yield from _at_target(target, True, more)
+        yield from _at_target(target, True, more, kernels)
         call = syscalls.mount(fstype, CLASSIC_TARGET, fstype, classic_flags(attr), classic_data(options.items()))
-        yield step(Phase.MOUNTS, call, why, hint=hint, **more)
+        yield step(Phase.MOUNTS, call, why, hint=hint, mounted=target, **more)
         yield step(Phase.MOUNTS, syscalls.close(CLASSIC_FD), "the place is done with", **more)
 
 
@@ -196,7 +241,7 @@ def bind(
     else:
         yield from _at_target(target, directory, more)
         call = syscalls.mount(source, CLASSIC_TARGET, None, MS.BIND | (MS.REC if recursive else MS(0)))
-        yield step(Phase.MOUNTS, call, why, hint=SOURCE_HINTS, **more)
+        yield step(Phase.MOUNTS, call, why, hint=SOURCE_HINTS, mounted=target, **more)
         yield step(Phase.MOUNTS, syscalls.close(CLASSIC_FD), "the place is done with", **more)
         if attr:
             yield from change(target, attr, directory=directory, **more)
@@ -206,7 +251,7 @@ def change(target: str, attr: int, *, directory: bool = True, **more: Any) -> It
     """Adds attributes to the mount at `target`.  :see: mount(2), "Changing the mount flags of an existing mount" """
     yield from _at_target(target, directory, more)
     call = syscalls.mount(None, CLASSIC_TARGET, None, MS.REMOUNT | MS.BIND | classic_flags(attr))
-    why = f"/{target} becomes {'|'.join(k for k, v in OPTIONS.items() if attr & v)}"
+    why = f"/{target} becomes {'|'.join(k for k, v in OPTIONS.items() if attr & v)}{UNDONE}"
     hint = {1: "a mount from another user namespace keeps the attributes it was locked with: ask for those too"}
     yield step(Phase.MOUNTS, call, why, hint=hint, **more)
     yield step(Phase.MOUNTS, syscalls.close(CLASSIC_FD), "the place is done with", **more)
@@ -216,7 +261,7 @@ def set_attributes(mount: Slot, attr: int, recursive: bool, phase: Phase = Phase
     """Attributes of a mount that is attached nowhere yet."""
     if attr:
         kernel.require("mount_setattr", "attributes for a whole tree of mounts")
-        why = ", ".join(k for k, v in OPTIONS.items() if attr & v) + (", and every mount below it" if recursive else "")
+        why = ", ".join(k for k, v in OPTIONS.items() if attr & v) + (", and every mount below it" if recursive else "") + UNDONE
         yield step(phase, syscalls.mount_setattr(mount, attr, recursive=recursive), why, **more)
 
 
@@ -311,16 +356,16 @@ def clone_tree(source: str, why: str, *, recursive: bool, phase: Phase, save: Sl
     return step(phase, syscalls.open_tree(AT_FDCWD, source, flag), why, **{"save": save, "hint": SOURCE_HINTS, **more})
 
 
-def attach(target: str, *, directory: bool = True, mount: Slot = MOUNT, **more: Any) -> Iterator[Step]:
+def attach(target: str, *, directory: bool = True, mount: Slot = MOUNT, kernels: bool | None = None, **more: Any) -> Iterator[Step]:
     """Attaches a mount at `target` inside the root.  :see: move_mount(2)"""
-    yield find(target, directory=directory, **more)
-    yield step(Phase.MOUNTS, syscalls.move_mount(mount, TARGET), f"attach it at /{target.lstrip('.')}", **more)
+    yield find(target, directory=directory, kernels=kernels, **more)
+    yield step(Phase.MOUNTS, syscalls.move_mount(mount, TARGET), f"attach it at /{target}", mounted=target, **more)
     for slot in (TARGET, mount):
         yield step(Phase.MOUNTS, syscalls.close(slot), f"{slot} is done with", **more)
 
 
-def _at_target(target: str, directory: bool, more: Mapping[str, Any]) -> Iterator[Step]:
-    yield find(target, directory=directory, **more)
+def _at_target(target: str, directory: bool, more: Mapping[str, Any], kernels: bool | None = None) -> Iterator[Step]:
+    yield find(target, directory=directory, kernels=kernels, **more)
     yield step(Phase.MOUNTS, syscalls.dup3(TARGET, CLASSIC_FD, O.CLOEXEC), "under a number that a path can name", **more)
     yield step(Phase.MOUNTS, syscalls.close(TARGET), "%target is done with", **more)
 

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from containerkit.leaks import leaks
+from containerkit.nodes import open_null
 
 TESTS = Path(__file__).resolve().parent
 REPO = TESTS.parent
@@ -47,6 +48,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 PASSED = pytest.StashKey[bool]()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def device_nodes() -> None:
+    """What a process makes once and keeps is there before the first test looks at its descriptors."""
+    os.close(open_null())
 
 
 @pytest.fixture(autouse=True)

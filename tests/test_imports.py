@@ -16,6 +16,7 @@ CORE = {"errors", "syscalls", "step", "timeline", "program", "plan", "stdio", "t
 CORE |= {"actor", "autopsy", "changes", "frame", "inputs", "kernel", "run", "spawn", "vfs", "merged", "accounts", "_idmaps", "memory"}
 CORE |= {"checks", "extras", "frozen", "pickling"}
 CORE |= {"procfs", "guardian", "inherited"}
+CORE |= {"targets", "nodes", "beneath"}
 WHOLE = {"rootfs", "sandbox", "doctor", "leaks"}
 IMAGE = {"image", "registry", "dockerfile", "build"}
 WITHOUT_STEPS = {"image", "registry", "dockerfile"}  # what they make is bytes and directories

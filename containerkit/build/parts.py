@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from .. import syscalls, vfs
 from ..step import Phase, Step
 from ..syscalls import ATTR, OPEN_TREE, Bytes, Call, O, Shown, Slot
+from ..targets import order_of
 
 __all__ = ["Directory", "File", "Files", "Umask"]
 
@@ -58,7 +59,7 @@ class Files:
         yield vfs.uncover_root(**more)
         yield vfs.step(Phase.ROOTFS, syscalls.close(memory), "%files is done with", **more)
         for number, each in enumerate(self.files):
-            target = vfs.inside(each.target)
+            target = vfs.target_of(each.target)
             yield from vfs.placed(target, [*vfs.make_file(target), *vfs.attach(target, directory=False, mount=Slot(f"file{number}"))])
 
     @staticmethod
@@ -104,4 +105,5 @@ class Directory:
     path: str
 
     def steps(self) -> Iterable[Step]:
-        yield from vfs.make_directory(vfs.inside(self.path)) if vfs.inside(self.path) != "." else ()
+        if (path := vfs.inside(self.path)) != ".":
+            yield from vfs.make_directory(path, order=order_of(path))  # after the mounts that it may be in

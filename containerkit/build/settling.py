@@ -16,6 +16,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..beneath import Beneath
 from ..image.diff import OF_OVERLAYFS
 from ..merged import OPAQUE, is_opaque
 from .tree import Tree
@@ -45,38 +46,46 @@ class Stubs:
                 path = path.rpartition(b"/")[0]
 
     def remove(self, upper: Path) -> None:
-        """Takes away those that are still empty, the deepest first, and the directories that were copied up for them alone."""
-        for path in sorted(self._made | self._above, key=lambda path: -path.count(b"/")):
-            here = os.path.join(os.fsencode(upper), path)
-            with contextlib.suppress(OSError):
-                if path in self._made:
-                    self._remove_made(here)
-                else:
-                    self._remove_copied(here, path)
+        """Takes away those that are still empty, the deepest first, and the directories that were copied up for them alone.
+
+        The program may have put a link on the way to one: it is not followed, and what is behind it stays.
+        """
+        with Beneath(upper) as top:
+            for path in sorted(self._made | self._above, key=lambda path: -path.count(b"/")):
+                with contextlib.suppress(OSError), top.parent(path) as (directory, name):
+                    if path in self._made:
+                        self._remove_made(directory, name)
+                    else:
+                        self._remove_copied(top, path, directory, name)
 
     @staticmethod
-    def _remove_made(here: bytes) -> None:
-        status = os.lstat(here)
+    def _remove_made(directory: int, name: bytes) -> None:
+        status = os.lstat(name, dir_fd=directory)
         if stat.S_ISDIR(status.st_mode):
-            os.rmdir(here)
+            os.rmdir(name, dir_fd=directory)
         elif stat.S_ISREG(status.st_mode) and not status.st_size:
-            os.unlink(here)
+            os.unlink(name, dir_fd=directory)
 
-    def _remove_copied(self, here: bytes, path: bytes) -> None:
+    def _remove_copied(self, top: Beneath, path: bytes, directory: int, name: bytes) -> None:
         node = self._below.get(path)
-        if node is None or not stat.S_ISDIR(os.lstat(here).st_mode):
+        if node is None:
             return
         fd, there = self._below.handle(node)
         try:
-            same = _described(here) == _described(os.fsencode(there))
+            with top.opened(path, os.O_PATH | os.O_DIRECTORY) as handle:
+                here = b"/proc/self/fd/%d/." % handle
+                same = _described(here) == _described(os.fsencode(there)) and not is_opaque(here)
         finally:
             os.close(fd)
-        if same and not is_opaque(here):
-            os.rmdir(here)
+        if same:
+            os.rmdir(name, dir_fd=directory)
 
 
 def _described(path: bytes) -> tuple[object, ...]:
-    """What a directory is like, without what overlayfs notes for itself."""
+    """What a directory is like, without what overlayfs notes for itself.
+
+    :param path: of a descriptor in /proc/self/fd
+    """
     status = os.lstat(path)
     names = [name for name in os.listxattr(path, follow_symlinks=False) if not name.startswith(OF_OVERLAYFS)]
     attributes = {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
@@ -88,15 +97,16 @@ def bare(upper: Path, below: Tree) -> None:
 
     A directory that is new is marked opaque by the kernel; where there is nothing below that it could hide, a layer need not say so.
     """
-    for where, directories, _ in os.walk(os.fsencode(upper)):
-        for name in directories:
-            path = os.path.join(where, name)
-            node = below.get(path[len(os.fsencode(upper)) + 1 :])
-            if node is None or not node.is_dir:
-                _unmark(path)
+    with Beneath(upper) as top:
+        for path, fd, entries in top.walk():
+            for name in (os.fsencode(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)):
+                node = below.get(path + b"/" + name if path else name)
+                if node is None or not node.is_dir:
+                    _unmark(b"/proc/self/fd/%d/%b" % (fd, name))
 
 
 def _unmark(path: bytes) -> None:
+    """:param path: of a name in a directory that is open, in /proc/self/fd"""
     for name in OPAQUE:
         with contextlib.suppress(OSError):
             os.removexattr(path, name, follow_symlinks=False)

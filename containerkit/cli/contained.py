@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .. import merged, ns
+from .. import ns
 from .._idmaps import has_own_ids
 from ..accounts import Account, account
 from ..credentials import Credentials
@@ -94,7 +94,7 @@ def of_image(image: Image, root: LayerFS, options: argparse.Namespace) -> Contai
     user, identity = _ids(who, options)
     stop = _signal(options.stop_signal or config.stop_signal)
     cwd = options.workdir or config.working_dir or "/"
-    more = (*identity, *_made(cwd, options), _lookups(root, options))
+    more = (*identity, *_made(cwd), _lookups(options))
     return Contained(_argv(config, options), env, cwd, user, more, stop, from_image=True)
 
 
@@ -154,18 +154,17 @@ def _signal(text: str) -> int:
         raise PlanError(f"no such signal: {text!r}") from None
 
 
-def _made(cwd: str, options: argparse.Namespace) -> tuple[Part, ...]:
+def _made(cwd: str) -> tuple[Part, ...]:
     """Docker makes a working directory that is not there."""
     from ..build.parts import Directory
 
-    return () if cwd == "/" or options.read_only else (Directory(cwd),)
+    return () if cwd == "/" else (Directory(cwd),)
 
 
-def _lookups(root: LayerFS, options: argparse.Namespace) -> Part:
-    """/etc/hosts and its like, as docker gives them; not where the caller has others, or where there is no place for them."""
+def _lookups(options: argparse.Namespace) -> Part:
+    """/etc/hosts and its like, as docker gives them; not where the caller has others."""
     from ..build.lookups import network_files
     from ..build.parts import Files
 
     others = {text.split(":")[1] for text in options.volume if ":" in text}
-    wanted = (file for file in network_files(options.network, options.hostname) if file.target not in others)
-    return Files(tuple(file for file in wanted if not options.read_only or merged.find(file.target, root.lowers)))
+    return Files(tuple(file for file in network_files(options.network, options.hostname) if file.target not in others))

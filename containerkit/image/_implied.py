@@ -175,7 +175,7 @@ def _walk(held: ExitStack, layer: Path, parts: Sequence[bytes]) -> tuple[int | N
             return None, opaque
         if is_whiteout(status) or not stat.S_ISDIR(status.st_mode):
             return None, True
-        fd = os.open(part, DIRECTORY, dir_fd=fd)
+        fd = os.open(part, DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
         held.callback(os.close, fd)
     return fd, opaque
 

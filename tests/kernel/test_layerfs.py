@@ -198,7 +198,7 @@ def test_mounted_read_only_on_the_host(rootdir: Path, base: Path, tmp_path: Path
 
 @pytest.mark.unprivileged
 def test_mounting_on_the_host_needs_root(rootdir: Path) -> None:
-    with ck.LayerFS(rootdir) as root, pytest.raises(ck.StepRefused, match="CAP_SYS_ADMIN"), root.mounted():
+    with ck.LayerFS(rootdir) as root, pytest.raises(ck.StepRefused, match="CAP_SYS_ADMIN") as caught, root.mounted():
         pass
     assert isinstance(caught.value, PermissionError)
 

@@ -240,3 +240,19 @@ def test_the_root_covers_no_directory_of_the_hosts(rootdir: Path) -> None:
         parts = (ns.User(), ns.Mount(), ns.Pid(), root, mounts.Bind(rootdir / "etc", "/mnt"))
         result = ck.run(["/bin/sh", "-c", "echo > /etc/new; ls /mnt"], *parts)
         assert "new" not in result.text.split(), result
+
+
+def test_read_only_holds_without_cap_sys_admin_and_the_plan_says_so(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    root = ck.rootfs.from_programs(["sh", "mount", "touch"], tmp_path / "root")
+    script = "mount -o remount,bind,rw /tmp/data; touch /tmp/data/x; mount -o remount,bind,rw /; touch /x"
+    plan = ck.plan(ck.sandbox(root, mounts.Bind(tmp_path / "data", "/tmp/data", readonly=True)), run=["/bin/sh", "-c", script])
+    assert plan.run().stderr.count(b"Read-only file system") == 2
+    assert list((tmp_path / "data").iterdir()) == []
+    for part in (
+        mounts.Bind("/etc", "/mnt", readonly=True),
+        mounts.Root("/srv", readonly=True),
+        mounts.Bind("/etc", "/mnt", options=["nosuid"]),
+    ):
+        steps = ck.plan(ns.User(), ns.Mount(), part, run=["/bin/true"]).child_steps
+        assert any("CAP_SYS_ADMIN over these mounts can undo that" in s.why for s in steps if s.call.name == "mount_setattr")
