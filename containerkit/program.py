@@ -18,6 +18,8 @@ from .step import Side, Step
 from .syscalls import Arg, Bytes, Call, Fd, Field, Late, Shown, Slot, Space, Strings
 from .timeline import Timeline
 
+SLOTS = 512  # CK_SLOTS of csrc/spawn.h
+
 
 @cache
 def extension() -> Any:
@@ -138,8 +140,8 @@ class _Compiler:
 
     def _slot(self, name: str) -> int:
         index = self.slots.setdefault(name, len(self.slots))
-        if index >= 64:
-            raise PlanError("a plan carries at most 64 results from step to step")
+        if index >= SLOTS:
+            raise PlanError(f"a plan carries at most {SLOTS} results from step to step")
         return index
 
     def _step(self, at: int, step: Step, *, forgiven: bool) -> None:

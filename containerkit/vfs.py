@@ -17,7 +17,7 @@ from . import _idmaps as idmaps
 from . import kernel, syscalls
 from .errors import PlanError
 from .step import Phase, Place, Side, Step
-from .syscalls import AT_FDCWD, ATTR, MNT, MS, OPEN_TREE, RESOLVE, Call, O, Slot
+from .syscalls import AT_FDCWD, ATTR, MNT, MS, OPEN_TREE, RESOLVE, Call, O, Shown, Slot
 from .targets import ROOT, is_kernels, order_of
 from .timeline import IDMAPPED, OWN_IDS
 
@@ -28,6 +28,7 @@ IDS = Slot("ids")
 OPEN, MAP, TAKE, SHOW, SHOW_ONE, BECOME = 10, 20, 30, 40, 50, 60
 """Inside IDENTITY.  The child, which still is who the caller is, opens what it will show; the parent maps its ids, takes hold of its user
 namespace, and shows what was opened with these ids; then the child becomes somebody else.  So one handshake does for all."""
+F_DUPFD_CLOEXEC, HIGH = 1030, 100
 SHOWN_FD, LAYERS_FD, BIND_FD = 61, 62, 63
 """Numbers that are free again before anything is mounted below the root, when others use them."""
 CLASSIC_FD = 61
@@ -318,20 +319,24 @@ def shown_root(source: str, why: str, attr: int) -> Iterator[Step]:
 
 def _opened_before(source: str, target: str, why: str, attr: int, recursive: bool, *, shown: bool) -> Iterator[Step]:
     """The child opens it while it is who the caller is: to somebody else the way there may be closed."""
-    mount = Slot(f"{source} for /{target}")
-    if shown:
-        yield from _shown_alone(source, why, attr, recursive, mount)
-    else:
-        more: dict[str, Any] = {"phase": Phase.IDENTITY, "order": OPEN}
-        yield clone_tree(source, why, recursive=recursive, save=mount, **more)
-        yield from set_attributes(mount, attr, recursive, **more)
+    mount, order = Slot(f"{source} for /{target}"), SHOW_ONE if shown else OPEN
+    more: dict[str, Any] = {"phase": Phase.IDENTITY, "order": order}
+    yield from (
+        _shown_alone(source, why, attr, recursive)
+        if shown
+        else (clone_tree(source, why, recursive=recursive, **more), *set_attributes(MOUNT, attr, recursive, **more))
+    )
+    call = Call("fcntl", (MOUNT, Shown(F_DUPFD_CLOEXEC, "DUPFD_CLOEXEC"), HIGH), "fcntl(2)")
+    hint = {22: "the limit of open files (RLIMIT_NOFILE) is too low for this many binds", 24: "too many binds for the limit of open files"}
+    yield step(Phase.IDENTITY, call, "under a number that no other step uses", save=mount, order=order, hint=hint)
+    yield step(Phase.IDENTITY, syscalls.close(MOUNT), "%mount is done with", order=order)
     yield step(Phase.MOUNTS, Call("dup", (mount,)), f"what was opened for /{target}", save=MOUNT)
     yield step(Phase.MOUNTS, syscalls.close(mount), "under one name only")
 
 
-def _shown_alone(source: str, why: str, attr: int, recursive: bool, mount: Slot) -> Iterator[Step]:
+def _shown_alone(source: str, why: str, attr: int, recursive: bool) -> Iterator[Step]:
     """With a handshake of its own: one number does for any number of binds."""
-    yield from shown(source, why, mount, attr=attr, recursive=recursive, fd=BIND_FD, order=SHOW_ONE)
+    yield from shown(source, why, MOUNT, attr=attr, recursive=recursive, fd=BIND_FD, order=SHOW_ONE)
     yield step(Phase.IDENTITY, syscalls.close(BIND_FD), "the number is free again", order=SHOW_ONE)
 
 

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 /* cffi: begin */
-#define CK_SLOTS 64
+#define CK_SLOTS 512
 
 struct ck_step {
 	int64_t nr;		/* the system call's number */

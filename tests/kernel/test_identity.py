@@ -485,3 +485,8 @@ def test_what_the_hosts_mounts_forbid_stays_forbidden(what: str, programs: Path,
     argv = ["unshare", "-m", "--propagation", "private", "bash", "-c", make, str(tmp_path), str(programs), *python]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout == "refused\n", (done.stdout, done.stderr)
+
+
+def test_as_many_binds_as_one_likes(programs: Path, tmp_path: Path) -> None:
+    binds = [mounts.Bind(tmp_path, f"/mnt/{number}", idmap=number % 2 == 0) for number in range(150)]
+    assert sh("ls /mnt", *BASE, mounts.Root(programs), *binds).text.split() == sorted(map(str, range(150)))
