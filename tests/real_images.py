@@ -180,6 +180,7 @@ class Real:
     :ivar argv: for run, after the image's name
     :ivar step: how a Dockerfile that begins with it runs something; "" where there is nothing to run
     :ivar alone: why an ordinary user, who has one id, cannot run it; "" when that user can
+    :ivar unsaved: why podman cannot save it
     :ivar plain: it is busybox with another config, so that there is no tree to compare
     :ivar podman: why podman is not asked; "" when it is
     """
@@ -193,6 +194,7 @@ class Real:
     step: str = "RUN echo made > /made"
     alone: str = ""
     podman: str = ""
+    unsaved: str = ""
     plain: bool = False
 
     def __str__(self) -> str:
@@ -396,11 +398,11 @@ def read_only(bench: Bench) -> Image:
     return says(bench.box.append(layer, history="here"), script, working_dir="/here")
 
 
-@real(said="inside\nmade\n1000:1000 700\n", step="RUN echo lost > /data/lost; echo made > /made")
+@real(said="inside\nmade\n700\n")
 def volumes(bench: Bench) -> Image:
     """A volume with something in it, of somebody, and one at a place that is not there."""
-    layer = bench.layer({"data": None, "vol": directory(0o700, uid=1000, gid=1000), "vol/file": "inside\n"})
-    script = "cat /vol/file; echo made > /new/volume/file; cat /new/volume/file; stat -c '%u:%g %a' /vol"
+    layer = bench.layer({"vol": directory(0o700, uid=1000, gid=1000), "vol/file": "inside\n"})
+    script = "cat /vol/file; echo made > /new/volume/file; cat /new/volume/file; stat -c %a /vol"
     return says(bench.box.append(layer, history="data"), script, volumes=("/vol", "/new/volume"))
 
 
@@ -439,7 +441,8 @@ def command_not_executable(bench: Bench) -> Image:
 def script_through_a_link(bench: Bench) -> Image:
     """A script, found through a link and an absolute link of a directory."""
     entries: dict[str | bytes, Data] = {
-        "opt/1.2/bin/start": program("#!/bin/sh -e\necho script of \"$@\"\n"), "opt/current": link("/opt/1.2"), "start": link("opt/current/bin/start"),
+        "opt/1.2/bin/start": program('#!/bin/sh -e\necho script of "$@"\n'), "opt/current": link("/opt/1.2"),
+        "start": link("opt/current/bin/start"),
     }  # fmt: skip
     return bench.box.append(bench.layer(entries), history="script").with_config(entrypoint=("/start",), cmd=None)
 
@@ -544,7 +547,8 @@ def usr_merged(bench: Bench) -> Image:
     applets = {f"usr/bin/{name}": link("busybox") for name in ("sh", "cat", "readlink", "pwd", "echo")}
     first = bench.layer({
         "bin": link("usr/bin"), "sbin": link("usr/sbin"), "usr/sbin": None, "usr/bin/busybox": program(box), **applets, "run": None,
-        "var/run": link("/run"), "var/lock": link("/run/lock"), "tmp": directory(0o1777), "etc": None, "proc": None, "sys": None, "dev": None,
+        "var/run": link("/run"), "var/lock": link("/run/lock"), "tmp": directory(0o1777),
+        "etc": None, "proc": None, "sys": None, "dev": None,
     })  # fmt: skip
     second = bench.layer({"usr/bin/tool": program("#!/bin/sh\necho tool\n"), "run/file": "run\n", "run/lock": None})
     image = Image.scratch().append(first, second, history=[History("first"), History("second")])
@@ -568,8 +572,8 @@ def whiteouts(bench: Bench) -> Image:
         "gone/below/file": "x", "some/a": "a", "some/b": "b", "emptied/old/file": "old", "kind/file": "x", "other": "file", "back": "first",
     })  # fmt: skip
     second = bench.layer({
-        ".wh.gone": b"", "some/.wh.a": b"", "some/c": "c", "emptied/.wh..wh..opq": b"", "emptied/new": "new", ".wh.back": b"", ".wh.never": b"",
-        "kind": "file", "other": link("/some"),
+        ".wh.gone": b"", "some/.wh.a": b"", "some/c": "c", "emptied/.wh..wh..opq": b"", "emptied/new": "new", ".wh.back": b"",
+        ".wh.never": b"", "kind": "file", "other": link("/some"),
     })  # fmt: skip
     third = bench.layer({"back": "back"})
     script = "echo $(ls /some); ls /emptied; cat /kind; echo; [ -e /gone ] || echo $([ -L /other ] && echo link) $(cat /back)"
@@ -577,8 +581,8 @@ def whiteouts(bench: Bench) -> Image:
 
 
 ODD_NAMES: list[bytes] = [
-    b"new\nline", b"tab\t", b"\xff\xfe", b"-rf", b" blank ", b"back\\slash", b"quote\"'", b"*", b"caf\xc3\xa9", b"cafe\xcc\x81", b"...", b"a" * 255,
-    b"\x01", b"$(touch x)", b"%s", b".hidden", b"wh.", b"colon:equals=", "\U0001f40b".encode(),
+    b"new\nline", b"tab\t", b"\xff\xfe", b"-rf", b" blank ", b"back\\slash", b"quote\"'", b"*", b"caf\xc3\xa9", b"cafe\xcc\x81", b"...",
+    b"a" * 255,    b"\x01", b"$(touch x)", b"%s", b".hidden", b"wh.", b"colon:equals=", "\U0001f40b".encode(),
 ]  # fmt: skip
 
 
@@ -612,7 +616,8 @@ def capabilities(bench: Bench) -> Image:
 def devices(bench: Bench) -> Image:
     """Device nodes and a fifo in a layer, as debootstrap leaves them."""
     layer = bench.layer({
-        "nodes/null": device(tarfile.CHRTYPE, 1, 3), "nodes/loop0": device(tarfile.BLKTYPE, 7, 0, 0o660), "nodes/fifo": (tarfile.FIFOTYPE, b"", 0o622, {}),
+        "nodes/null": device(tarfile.CHRTYPE, 1, 3), "nodes/loop0": device(tarfile.BLKTYPE, 7, 0, 0o660),
+        "nodes/fifo": (tarfile.FIFOTYPE, b"", 0o622, {}),
         "dev/null": device(tarfile.CHRTYPE, 1, 3), "dev/console": device(tarfile.CHRTYPE, 5, 1, 0o600),
     })  # fmt: skip
     script = "cd /nodes; stat -c '%F %t:%T' null; stat -c %F fifo; stat -c '%F %t:%T' loop0"
@@ -623,8 +628,8 @@ def devices(bench: Bench) -> Image:
 def modes_and_times(bench: Bench) -> Image:
     """Modes that say everything and nothing, times before 1970 and after 2038."""
     layer = bench.layer({
-        "m/nothing": program("", 0), "m/sticky": directory(0o1777), "m/group": directory(0o2775, gid=50), "m/both": program("", 0o6755, uid=1000),
-        "m/old": info("m/old", mtime=-86400), "m/late": info("m/late", mtime=7258118400 + 86400 * 30), 
+        "m/nothing": program("", 0), "m/sticky": directory(0o1777), "m/group": directory(0o2775, gid=50),
+        "m/both": program("", 0o6755, uid=1000), "m/old": info("m/old", mtime=-86400), "m/late": info("m/late", mtime=7260710400),
         "m/secret": directory(0o700, uid=1000), "m/secret/in": "x",
     })  # fmt: skip
     return says(
@@ -633,7 +638,7 @@ def modes_and_times(bench: Bench) -> Image:
     )
 
 
-@real(said=f"{SPARSE} 3\nbegin\nend\n")
+@real(said=f"{SPARSE} 3\nbegin\nend\n", unsaved="its tar writer refuses the sparse file that its reader took")
 def sparse_database(bench: Bench) -> Image:
     """A file of 2 GB that is a hole but for its two ends."""
     tree = bench.tree("sparse")
@@ -673,7 +678,7 @@ def history_with_gaps(bench: Bench) -> Image:
     return says(image, "cat /gap", history=(History("only one", extra={"x-tool": "own"}),), created="0001-01-01T00:00:00Z")
 
 
-@real(said="none gzip zstd\n")
+@real(said="none gzip zstd\n", unsaved="there is no zstd in its docker-archives")
 def three_compressions(bench: Bench) -> Image:
     names = ("none", "gzip", "zstd")
     layers = [bench.layer({f"packed/{name}": f"{name}\n"}, compression=name) for name in names]
