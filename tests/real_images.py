@@ -359,7 +359,11 @@ def scratch_static(bench: Bench) -> Image:
     return Image.scratch().append(bench.layer({"hello": program(bench.hello())}), history="hello").with_config(entrypoint=("/hello",))
 
 
-@real(said="uid=0 gid=0\n/\n/dev\n/etc\n/proc\n/sys\n", argv=("sh", "-c", "id; find / -maxdepth 1 -type d ! -name run | sort"))
+@real(
+    step='RUN ["/sh", "-c", "echo made > /made"]',
+    said="uid=0 gid=0\n/\n/dev\n/etc\n/proc\n/sys\n",
+    argv=("sh", "-c", "id; find / -maxdepth 1 -type d ! -name run | sort"),
+)
 def no_mount_points(bench: Bench) -> Image:
     """A shell, and no directory that a container needs."""
     box = Path(tool("busybox")).read_bytes()
