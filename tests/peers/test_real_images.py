@@ -18,7 +18,7 @@ from peertools import Containers, in_memory, private
 from real_images import REAL, SPARSE, Bench, Real
 from real_trees import Tree, look
 
-from containerkit.build import Event, build
+from containerkit.build import build
 from containerkit.image import layout
 from containerkit.image.image import Image
 from containerkit.image.index import Index
@@ -176,9 +176,8 @@ def test_it_is_built_on(world: World, real: Real, tmp_path: Path) -> None:
     image = world.image(real)
     (tmp_path / "file").write_text("added\n")
     shell = "USER root\n" if real.step == "RUN echo made > /made" else ""
-    events: list[Event] = []
     dockerfile = BUILT.format(name=real.name, step=shell + real.step)
-    built = build(tmp_path, dockerfile=dockerfile.encode(), store=world.store, progress=events.append)
+    built = build(tmp_path, dockerfile=dockerfile.encode(), store=world.store)
     copied, *ran = built.layers[len(image.layers) :]
     assert text(copied, "/added/file") == "added\n"
     assert set(entries(copied)) == {"added", "added/file"}
