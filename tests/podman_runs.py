@@ -30,6 +30,7 @@ def main(cgroup: str, words: list[str]) -> dict[str, object]:
             return {"code": -1, "said": "", "complained": f"still {state}"}
         time.sleep(0.02)
     logs = podman("logs", container)
+    podman("rm", "-f", "-v", container)  # vfs has copied the whole tree for it
     return {"code": int(state[1]), "said": logs.stdout, "complained": logs.stderr}
 
 
