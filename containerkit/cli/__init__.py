@@ -19,7 +19,7 @@ from .. import __version__
 from ..errors import ContainerKitError
 from . import debugging, streams
 from .human import complain
-from .parser import STORE, Parser
+from .parser import SKIPPABLE, STORE, Parser
 
 __all__ = ["main"]
 
@@ -117,6 +117,7 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"containerkit {__version__}")
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="tell what is done; also after the verb")
     parser.add_argument("--store", metavar="DIR", help=f"where images are; {STORE}, or the user's own directory unless given")
+    parser.add_argument("--skip", action="append", choices=SKIPPABLE, default=[], help="leave out of layers what this user may not make")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Parser)
     _add(verbs, RUN | STORED)
     for group, (text, members) in GROUPS.items():

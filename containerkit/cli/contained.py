@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from .parser import store_of
 
 if TYPE_CHECKING:
     from ..image import Image, ImageConfig
+    from ..image.store import Store
 
 __all__ = ["Contained", "chosen", "of_image", "of_root"]
 
@@ -70,7 +72,15 @@ def chosen(options: argparse.Namespace) -> Image:
 
     :raises ImageError: there is none;  :raises RegistryError: it cannot be had
     """
-    store, name = store_of(options), options.words[0]
+    store = store_of(options)
+    image = _found(store, options)
+    if options.skip:
+        store.layers(image)  # whoever holds the image afterwards asks its store as it was made, which leaves nothing out
+    return image
+
+
+def _found(store: Store, options: argparse.Namespace) -> Image:
+    name = options.words[0]
     if options.pull != "always":
         try:
             return store.get(name, options.platform)
@@ -94,7 +104,7 @@ def of_image(image: Image, root: LayerFS, options: argparse.Namespace) -> Contai
     user, identity = _ids(who, options)
     stop = _signal(options.stop_signal or config.stop_signal)
     cwd = options.workdir or config.working_dir or "/"
-    more = (*identity, *_made(cwd), _lookups(options))
+    more = (*identity, *_made((cwd, *config.volumes)), _lookups(options))
     return Contained(_argv(config, options), env, cwd, user, more, stop, from_image=True)
 
 
@@ -146,19 +156,27 @@ def _user(options: argparse.Namespace, one: ns.User) -> ns.User:
 
 
 def _signal(text: str) -> int:
-    """The number of a signal: ``SIGTERM``, ``TERM``, ``15``; SIGTERM for "".  :raises PlanError: there is none"""
+    """The number of a signal: ``SIGTERM``, ``TERM``, ``15``, ``SIGRTMIN+3`` as systemd has it; SIGTERM for "".
+
+    :raises PlanError: there is none
+    """
     name = text.upper().removeprefix("SIG")
+    if realtime := re.fullmatch(r"RTMIN\+(\d{1,2})|RTMAX-(\d{1,2})", name):
+        up, down = (int(words or 0) for words in realtime.groups())
+        number = signal.SIGRTMIN + up if name.startswith("RTMIN") else signal.SIGRTMAX - down
+        if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
+            return number
     try:
         return int(text) if text.isdigit() and 0 < int(text) < signal.NSIG else signal.Signals[f"SIG{name or 'TERM'}"]
     except KeyError:
         raise PlanError(f"no such signal: {text!r}") from None
 
 
-def _made(cwd: str) -> tuple[Part, ...]:
-    """Docker makes a working directory that is not there."""
+def _made(paths: Iterable[str]) -> tuple[Part, ...]:
+    """Docker makes the working directory and the places of volumes where they are not there."""
     from ..build.parts import Directory
 
-    return () if cwd == "/" else (Directory(cwd),)
+    return tuple(Directory(path) for path in dict.fromkeys(paths) if path.strip("/"))
 
 
 def _lookups(options: argparse.Namespace) -> Part:

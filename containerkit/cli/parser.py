@@ -2,7 +2,7 @@
 
 parser = Parser(fill=declare)       `declare(parser)` runs when the verb is used, so that `--help` imports no verb
 parser.flag("-q", "--quiet", help="ids only")
-parser.takes_store()                --store DIR, also after the verb
+parser.takes_store()                --store DIR and --skip KIND, also after the verb
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from ..image.store import Store
 
-__all__ = ["STORE", "Parser", "store_of"]
+__all__ = ["SKIPPABLE", "STORE", "Parser", "store_of"]
 
 STORE = "CONTAINERKIT_STORE"
+SKIPPABLE = ("devices", "xattrs")  # as in image/_attributes.py, which `--help` does not import
 SAID = {"true": True, "false": False, "1": True, "0": False, "t": True, "f": False}
 
 
@@ -78,8 +79,9 @@ class Parser(argparse.ArgumentParser):
         self.flag("--plain-http", help="without TLS; on this machine itself it is tried anyway")
 
     def takes_store(self, *, failed: int = 1) -> None:
-        """``--store`` may also follow the verb; an error is exit code `failed` from here on, as docker's."""
+        """``--store`` and ``--skip`` may also follow the verb; an error is exit code `failed` from here on, as docker's."""
         self.add_argument("--store", metavar="DIR", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        self.add_argument("--skip", action="append", choices=SKIPPABLE, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         self.add_argument(
             "--limit", metavar="NAME=NUMBER|none", action="append", default=argparse.SUPPRESS,
             help="how much an image may ask for, such as ratio=none; see Limits",
@@ -93,7 +95,7 @@ def store_of(options: argparse.Namespace) -> Store:
 
     if words := getattr(options, "limit", ()):
         _lift(words)
-    return Store(options.store)
+    return Store(options.store, skip=options.skip)
 
 
 def _lift(words: Sequence[str]) -> None:

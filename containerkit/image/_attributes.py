@@ -20,8 +20,9 @@ HANDLE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 SKIPPABLE = ("devices", "xattrs")
 REFUSALS = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP)
 HINTS = {
-    "devices": "making a device needs root of the machine, not only of a user namespace; skip={'devices'} leaves them out",
-    "xattrs": "this attribute needs privilege, or the filesystem has none; skip={'xattrs'} leaves it out",
+    "devices": "making a device needs root of the machine, not only of a user namespace; skip={'devices'}, in the shell --skip devices, "
+    "leaves them out",
+    "xattrs": "this attribute needs privilege, or the filesystem has none; skip={'xattrs'}, in the shell --skip xattrs, leaves it out",
     "owner": "giving files away needs privilege, which `containerkit unshare` has; ids=Ids.mine() keeps them",
     "id": "there is no such id in this user namespace: /etc/subuid and /etc/subgid may give more",
 }

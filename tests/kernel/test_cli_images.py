@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import pty
@@ -17,11 +18,13 @@ from pathlib import Path
 
 import pytest
 from registries import serving
+from trees import tar
 
 from containerkit import rootfs
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
 from containerkit.image.store import Store
+from containerkit.image.tar import Entry
 
 COMMAND = [sys.executable, "-m", "containerkit"]
 PASSWD = "root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/home/web:/bin/sh\n"
@@ -153,9 +156,13 @@ def test_what_it_changes_goes_or_is_kept(store: Store, tmp_path: Path) -> None:
     assert sorted(store.layers("box")[0].rglob("*")) == before
 
 
-def test_it_is_asked_to_end_with_the_signal_of_the_image(store: Store) -> None:
-    script = "trap 'echo asked; exit 9' USR1; echo ready; while :; do sleep 0.05; done"
-    variant(store, stop_signal="SIGUSR1", cmd=["sh", "-c", script])
+@pytest.mark.parametrize(
+    ("named", "number"), [("SIGUSR1", signal.SIGUSR1), ("SIGRTMIN+3", signal.SIGRTMIN + 3), ("rtmax-14", signal.SIGRTMAX - 14)]
+)
+def test_it_is_asked_to_end_with_the_signal_of_the_image(store: Store, named: str, number: int) -> None:
+    """Systemd's is a real-time one."""
+    script = f"trap 'echo asked; exit 9' {number}; echo ready; while :; do sleep 0.05; done"
+    variant(store, stop_signal=named, cmd=["sh", "-c", script])
     argv = [*COMMAND, "--store", str(store.directory), "run", "other"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -163,6 +170,29 @@ def test_it_is_asked_to_end_with_the_signal_of_the_image(store: Store) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == "asked\n"
         assert process.wait(20) == 9
+
+
+@pytest.mark.parametrize("named", ["SIGRTMIN+31", "RTMIN-1", "SIGRTMAX+1", "RTMIN+", "NONE"])
+def test_a_signal_that_nobody_has_is_refused(store: Store, named: str) -> None:
+    done = containerkit(store, "run", "--stop-signal", named, "box")
+    assert (done.returncode, "no such signal" in done.stderr) == (125, True)
+
+
+def test_the_places_of_volumes_are_made(store: Store) -> None:
+    variant(store, volumes=["/new/volume", "/srv", "/"], cmd=["sh", "-c", "touch /new/volume/file /srv/file && stat -c %a /new/volume"])
+    done = containerkit(store, "run", "other")
+    assert (done.stdout, done.stderr) == ("755\n", "")
+
+
+@pytest.mark.unprivileged
+def test_what_an_ordinary_user_may_not_make_is_left_out_when_told(store: Store) -> None:
+    layer = Layer.from_tar(io.BytesIO(tar((Entry(b"node", "char", major=1, minor=3), b""))))
+    store.put(store.get("box").append(layer), "nodes")
+    done = containerkit(store, "run", "nodes")
+    assert (done.returncode, "--skip devices" in done.stderr) == (125, True)
+    for words in (("run", "--skip", "devices", "nodes"), ("--skip", "devices", "run", "nodes", "sh", "-c", "ls /node || echo hello")):
+        done = containerkit(store, *words)
+        assert (done.returncode, done.stdout[:5]) == (0, "hello"), done.stderr
 
 
 def test_it_is_killed_when_it_does_not_end(store: Store) -> None:

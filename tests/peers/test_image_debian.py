@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from peertools import in_memory, run, tool, umoci
+from peertools import in_memory, run, umoci
 from trees import look
 
 from containerkit.image.blobs import FileBlobs
@@ -21,22 +21,12 @@ from containerkit.image.layer import Layer
 pytestmark = [pytest.mark.peer, pytest.mark.root, pytest.mark.timeout(400)]
 
 Tree = dict[str, tuple[Any, ...]]
-PACKAGES = 300.0  # seconds; 13 on a machine that has nothing else to do
 
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
     with in_memory("debian") as directory:
         yield directory
-
-
-@pytest.fixture(scope="module")
-def debian(place: Path) -> Path:
-    """A tar of a minimal Debian, made from packages."""
-    program, made = tool("mmdebstrap"), place / "debian.tar"
-    clean = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR": str(place)}
-    run(program, "--quiet", "--variant=minbase", "--mode=root", "bookworm", made, seconds=PACKAGES, env=clean)
-    return made
 
 
 @pytest.fixture(scope="module")
