@@ -73,6 +73,8 @@ def test_no_file_of_procfs_is_looked_up_in_a_joined_mount_namespace(parts: list[
     joined: list[Part] = [ck.Namespace.of(pid, "mnt")]
     joined += [] if os.geteuid() == 0 else [ck.Namespace.of(pid, "user")]
     if os.geteuid() != 0:
+        if any(isinstance(part, ns.Time) for part in parts):
+            pytest.skip("who joins is not dumpable, so its files in /proc belong to the machine's root")
         parts = [part for part in parts if not isinstance(part, ns.User)]
     with ck.plan(*joined, *parts, run=["/bin/true"]).spawn(stdin=ck.DEVNULL, stdout=ck.DEVNULL) as process:
         assert process.wait() == 0
