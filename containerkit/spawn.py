@@ -195,6 +195,8 @@ class _Spawn:
         step = self.steps[place]
         result = self.parent.make(step, place, self._left())
         if result < step.at_least and -result not in step.tolerates:
+            if self.child and self.child.program.failed >= 0:
+                self._verdict()  # the child failed first, and with it went what this step wanted of it
             self._fail(step, max(0, -result), self.parent.said)
 
     # --- how it ended --------------------------------------------------------------------------------------------
