@@ -345,7 +345,8 @@ server.listen(0, "127.0.0.1", () => http.get({port: server.address().port}, answ
 def kubia(bench: Bench) -> Image:
     """node with an application on top; it answers itself."""
     tool("node")
-    node = Layer.from_directory(ck.rootfs.from_programs(["node", "sh", "cat"]), bench.blobs, compression="none")
+    root = ck.rootfs.from_programs(["node", "sh", "cat"], bench.directory / "node")
+    node = Layer.from_directory(root, bench.blobs, compression="none")
     image = Image.scratch().append(node, history="node").append(bench.layer({"app.js": NODE}), history="app")
     return image.with_config(entrypoint=("node", "app.js"), env=(PATH,))
 
