@@ -17,7 +17,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from . import nodes
+from . import kept
 from ._idmaps import is_machine_root
 
 Look = Mapping[Hashable, str]
@@ -156,9 +156,9 @@ def inhabitants(cgroup: str, cgroups: Look) -> set[int]:
 
 
 def open_fds() -> Look:
+    """The descriptors of this process, without those that the library keeps as long as it lives."""
     found: dict[Hashable, str] = {}
-    kept = {str(fd) for fd in nodes.shared.kept()}
-    for name in set(os.listdir("/proc/self/fd")) - kept:
+    for name in {*os.listdir("/proc/self/fd")} - {str(fd) for fd in kept.descriptors()}:
         with contextlib.suppress(OSError):  # the one that listed the directory is closed by now
             target = os.readlink(f"/proc/self/fd/{name}")
             found[name, target] = f"{name} -> {target}"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ._idmaps import is_machine_root
 from .errors import PlanError
+from .kept import keeps
 
 StrPath = str | os.PathLike[str]
 
@@ -178,6 +179,11 @@ def _sweep(cache: Path) -> None:
 
 #: The cached roots that this process was given, and a descriptor that holds the lock of each until it ends: `prune` leaves those alone.
 _held: dict[Path, int] = {}
+
+
+@keeps
+def _held_descriptors() -> list[int]:
+    return [*_held.values()]
 
 
 def _hold(root: Path) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 from . import syscalls
 from .errors import StepError, Unavailable
 from .inputs import SEALS, helper, memfd
+from .kept import keeps
 from .program import Program, compile_timeline, extension, number
 from .step import Phase, Side, Step
 from .syscalls import AT_EMPTY_PATH, CLONE, Call, Fd, Shown, Slot, Strings
@@ -84,6 +85,7 @@ def door() -> int:
     return found.fd
 
 
+@keeps
 def descriptors() -> set[int]:
     """The descriptors that this module keeps open in this process."""
     known = [*_retired, *([_current] if _current else [])]

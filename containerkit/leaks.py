@@ -25,7 +25,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from . import guardian
 from ._looks import (
     Look,
     Processes,
@@ -73,7 +72,7 @@ class _Snapshot:
 
     @classmethod
     def now(cls) -> _Snapshot:
-        processes, table, fds = Processes.now(), mountinfo(), _own_fds()
+        processes, table, fds = Processes.now(), mountinfo(), open_fds()
         links: Look = {(index, name): name for index, name in socket.if_nameindex()}
         looks: dict[str, Look] = {"mount": mounts(table), "cgroup": cgroups(table), "link": links}
         looks |= {"fd": fds, "state directory": state_directories()}
@@ -123,12 +122,6 @@ class _Snapshot:
         """The namespaces of processes that were there before: an orphan of others may have joined one."""
         old = [stat.pid for stat in self.processes.all.values() if stat.key in before.processes.keys]
         return {name for pid in old for name in namespaces(f"/proc/{pid}")}
-
-
-def _own_fds() -> Look:
-    """Without the descriptor that leads to this process's guardian, which the library keeps as long as the process lives."""
-    kept = {str(fd) for fd in guardian.descriptors()}
-    return {key: text for key, text in open_fds().items() if text.partition(" ")[0] not in kept}
 
 
 def _held(processes: Processes, table: list[list[str]], fds: Look) -> dict[str, str]:

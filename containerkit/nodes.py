@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from . import kernel, syscalls
 from .errors import StepError
+from .kept import keeps
 from .step import Phase, Step
 from .syscalls import ATTR, Call, Slot
 
@@ -95,6 +96,7 @@ def _is(fd: int, inode: tuple[int, int]) -> bool:
 
 
 shared = Shared()
+keeps(shared.kept)
 
 
 def open_null() -> int:
