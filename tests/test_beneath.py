@@ -55,17 +55,17 @@ OURS = {
     "changes.py": ("a layer below, which nobody changes", "_present"),
     "image/_adopt.py": ("the upper directory itself, and descriptors", "_inside", "_notes", "normalize"),
     "image/_attributes.py": ("a descriptor, or its path in /proc/self/fd", "_xattrs"),
-    "image/_implied.py": ("descriptors, and layers of the store themselves", "_copy", "_walk"),
+    "image/_implied.py": ("descriptors, layers of the store themselves, and a file of ours beside one", "_copied", "_copy", "_hide", "_unchanged", "_walk"),
     "image/_root.py": ("the directory that all else is in", "__init__"),
     "image/_trees.py": ("places of the store around the trees; a comparison reads", "_attributes", "_below", "_describe", "_differs", "adopt", "unpack"),
     "image/diff.py": ("the directory itself, and descriptors", "_run", "attributes", "overlay"),
     "image/difference.py": ("the two directories themselves", "write_difference"),
     "layerfs.py": (
         "the state directory around the upper directory, which is renamed as a whole", "_check_attributes", "_make_state", "_memory",
-        "_mounted_anywhere", "_move", "free_if_abandoned", "is_taken", "mounted",
+        "_mounted_anywhere", "_move", "free_if_abandoned", "is_taken", "mark", "mounted",
     ),
     "merged.py": ("layers below, which nobody changes; reading a file goes by descriptors", "entry", "find", "is_opaque", "names", "read"),
-    "scratch.py": ("the scratch directory itself; what is in it goes by descriptors", "__init__", "_abandoned", "_empty", "_remove_at", "_remove_scratch", "sweep"),
+    "scratch.py": ("the scratch directory itself; what is in it goes by descriptors", "__init__", "_abandoned", "_empty", "_remove_at", "_remove_scratch", "listed", "sweep"),
 }  # fmt: skip
 
 

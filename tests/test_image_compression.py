@@ -9,6 +9,7 @@ import io
 import lzma
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from containerkit import errors
+from containerkit import errors, extras
 from containerkit.image import _compress, _gzip, _zstd
 from containerkit.image.compression import Ahead, Compressor, Decompressed
 from containerkit.image.digest import CHUNK
@@ -148,7 +149,7 @@ def test_zstd_with_a_dictionary_is_refused() -> None:
 
 def test_without_zstandard_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zstandard", None)
-    with pytest.raises(errors.Unavailable, match=r"containerkit\[zstd\]"):
+    with pytest.raises(errors.Unavailable, match=re.escape(extras.command("zstd"))):
         _zstd.library()
 
 

@@ -302,7 +302,7 @@ CASES: dict[str, tuple[Change, list[str]]] = {
     "cut": (with_blob(ZIPPED[:-9]), ["layer 0 .*gzip"]),
     "followed": (with_blob(ZIPPED + b"more"), ["layer 0 .*followed"]),
     "no tar": (with_blob(gzip.compress(b"no tar" * 300)), ["layer 0", "layer 0 .*diff_id"]),
-    "xz": (with_blob(b"\xfd7zXZ\0" + bytes(40)), ["layer 0 .*xz"]),
+    "xz": (with_blob(b"\xfd7zXZ\0" + bytes(40)), ["type says gzip, its bytes are xz", "layer 0 .*not xz", "layer 0 .*diff_id"]),
     "config": (lambda m, c, b: (m.update(kept=1), c.update(author="me")), ["config: .*bytes", "config: its digest"]),  # type: ignore[dict-item]
     "created": (lambda m, c, b: c.update(created="yesterday"), ["config.created: 'yesterday'"]),
     "env": (lambda m, c, b: c["config"].update(Env=["A=b", "=c", "D"]), [r"Env\[1\]: '=c'", r"Env\[2\]: 'D'"]),

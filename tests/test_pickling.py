@@ -25,13 +25,14 @@ import containerkit as ck
 from containerkit import dockerfile, mounts, ns
 from containerkit.cgroup.hierarchy import Hierarchy, _the
 from containerkit.dockerfile.file import Dockerfile, Stage
-from containerkit.errors import StepRefused
+from containerkit.errors import RegistryError, StepRefused
 from containerkit.frozen import FrozenDict
 from containerkit.image.blobs import MemoryBlobs, TemporaryBlobs
 from containerkit.image.comparison import Comparison
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.manifest import Manifest
 from containerkit.pickling import Elsewhere, OneProcess
+from containerkit.process import SpawnTimeout
 from containerkit.syscalls import Bytes, Call, Fd, Late
 
 WAYS: list[Callable[[Any], Any]] = [lambda value: pickle.loads(pickle.dumps(value)), copy.copy, copy.deepcopy]
@@ -85,6 +86,8 @@ MADE: dict[Any, Callable[[], Any]] = {
     mounts.Bind: lambda: mounts.Bind("/srv"),
     Fd: lambda: Fd("net"),
     Late: lambda: Late(an_example, "an example"),
+    SpawnTimeout: lambda: SpawnTimeout("sleep", 1.5),
+    RegistryError: lambda: RegistryError("what was wrong"),
 }
 DOCKERFILE = b"FROM debian:12 AS base\nCOPY --chown=1:1 a b /c/\nRUN <<EOF\ntrue\nEOF\nHEALTHCHECK CMD true\n"
 
@@ -112,6 +115,8 @@ def example(kind: Any) -> Any:
         return MADE[kind]()
     if dataclasses.is_dataclass(kind):
         return made(kind)  # type: ignore[arg-type]
+    if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return kind(*map(example, typing.get_type_hints(kind).values()))
     pytest.fail(f"teach this test to make a {kind}")
 
 

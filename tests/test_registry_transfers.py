@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from registries import Reply, Request, Script, scripted
 from sample_images import Sample, base, image_of, tar_of
 
+from containerkit import extras
 from containerkit.errors import Unavailable
 from containerkit.image.blobs import MemoryBlobs
 from containerkit.image.digest import Digest
@@ -560,5 +562,5 @@ def test_without_urllib3(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(Unavailable, match="older than"):
             Registry("example.com")
     monkeypatch.setitem(sys.modules, "urllib3", None)
-    with pytest.raises(Unavailable, match=r"pip install -U containerkit\[registry\]"):
+    with pytest.raises(Unavailable, match=re.escape(extras.command("registry"))):
         Registry("example.com")

@@ -155,7 +155,7 @@ def _hide(tree: Path, below: Sequence[Path]) -> None:
             if not _exists(fd, os.fsencode(name)):
                 os.mknod(name, stat.S_IFCHR, 0, dir_fd=fd)
             elif stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
-                with opened(os.open(name, DIRECTORY, dir_fd=fd)) as inside:
+                with opened(os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)) as inside:
                     os.setxattr(inside, attribute, b"y")
 
 

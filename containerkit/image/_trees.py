@@ -218,9 +218,9 @@ def _chain(path: Path) -> Digest | None:
 def _counted(tree: Path) -> tuple[int, list[str]]:
     """How much is in a tree, and which of its directories have whiteouts."""
     entries, hiding = 0, set()
-    for where, directories, files in os.walk(os.fsencode(tree)):
+    for where, directories, files, fd in os.fwalk(os.fsencode(tree)):
         entries += len(directories) + len(files)
-        if any(is_whiteout(os.lstat(where + b"/" + name)) for name in files):
+        if any(is_whiteout(os.lstat(name, dir_fd=fd)) for name in files):
             hiding.add(quote_from_bytes(where[len(os.fsencode(tree)) + 1 :]))
     return entries, sorted(hiding)
 
