@@ -307,7 +307,7 @@ def shown(
     there = f"/proc/{{pid}}/fd/{fd}"
     call = syscalls.mount_setattr(AT_FDCWD, attr | ATTR.IDMAP, recursive=recursive and below, userns=IDS, path=there)
     whys = ["its files are whose they are on disk", *(k for k, v in OPTIONS.items() if attr & v)]
-    yield Step.parent(Phase.IDENTITY, call, why=", ".join(whys), hint=IDMAP_HINTS, order=order)
+    yield Step.parent(Phase.IDENTITY, call, why=", ".join(whys) + (UNDONE if attr else ""), hint=IDMAP_HINTS, order=order)
 
 
 def shown_root(source: str, why: str, attr: int) -> Iterator[Step]:

@@ -133,7 +133,7 @@ def _heard(attacker: ck.Process) -> list[str]:
 
 def _breaches(heard: list[str]) -> list[str]:
     """What it got hold of that is not its own: everything of its own shows with its path inside."""
-    allowed = {"seen ", "denied ", "exe /true", "mem /true", "traced /true", "fd /dev/null", "cwd /", "root /"}
+    allowed = {"seen ", "denied ", "exe /true", "mem /true", "traced /true", "fd /dev/null", "fd /null", "cwd /", "root /"}
     return [line for line in heard if line not in allowed]
 
 

@@ -91,8 +91,16 @@ def test_what_a_function_raises_kills_the_program_and_arrives() -> None:
         assert not children()
 
 
+def _at_once() -> int:
+    """Two hundred, or as many as the user's keys allow: each running container has a session keyring of its own."""
+    used = [line.split()[3] for line in Path("/proc/key-users").read_text().splitlines() if line.split()[0] == f"{os.getuid()}:"]
+    most = int(Path("/proc/sys/kernel/keys/maxkeys").read_text())
+    return 200 if os.getuid() == 0 else min(200, most - 20 - sum(int(each.split("/")[0]) for each in used))
+
+
 def test_two_hundred_at_once_and_the_loop_goes_on() -> None:
-    ticks = 0
+    ticks, many = 0, _at_once()
+    assert many > 50
 
     async def heart() -> None:
         nonlocal ticks
@@ -102,13 +110,13 @@ def test_two_hundred_at_once_and_the_loop_goes_on() -> None:
 
     async def crowd() -> tuple[list[ck.Result], int]:
         beating = asyncio.create_task(heart())
-        results = await asyncio.gather(*(ck.arun([*SH, "sleep 0.5; echo $0", str(n)], *INSIDE) for n in range(200)))
+        results = await asyncio.gather(*(ck.arun([*SH, "sleep 0.5; echo $0", str(n)], *INSIDE) for n in range(many)))
         threads = threading.active_count()
         beating.cancel()
         return results, threads
 
     results, threads = asyncio.run(crowd())
-    assert [int(result.stdout) for result in results] == list(range(200))
+    assert [int(result.stdout) for result in results] == list(range(many))
     assert ticks >= 10  # half a second at least, of which a loop that made 200 processes itself would have seen none
     assert threads < 20
 

@@ -51,9 +51,9 @@ PARTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def stubborn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compiled(STUBBORN, tmp_path_factory.mktemp("stubborn") / "stubborn", "-static")
+@pytest.fixture
+def stubborn(open_path: Path) -> Path:
+    return compiled(STUBBORN, open_path / "stubborn", "-static")
 
 
 def caller(source: str, *words: str | Path) -> subprocess.Popen[str]:

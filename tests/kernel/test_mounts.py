@@ -254,5 +254,5 @@ def test_read_only_holds_without_cap_sys_admin_and_the_plan_says_so(tmp_path: Pa
         mounts.Root("/srv", readonly=True),
         mounts.Bind("/etc", "/mnt", options=["nosuid"]),
     ):
-        steps = ck.plan(ns.User(), ns.Mount(), part, run=["/bin/true"]).child_steps
+        steps = ck.plan(ns.User(), ns.Mount(), part, run=["/bin/true"]).timeline.steps
         assert any("CAP_SYS_ADMIN over these mounts can undo that" in s.why for s in steps if s.call.name == "mount_setattr")

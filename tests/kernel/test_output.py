@@ -115,7 +115,7 @@ def test_what_a_function_raises_kills_the_program_and_arrives() -> None:
         ({"output_limit": "64M"}, "output_limit"),
         ({"over_limit": "stop"}, "over_limit"),
         ({"timeout": "2"}, "timeout"),
-        ({"input": "text"}, "encode it first"),
+        ({"input": "text"}, "input wants bytes"),
     ],
 )
 def test_what_makes_no_sense_is_said_before_anything_runs(tmp_path: Path, terms: dict[str, Any], words: str) -> None:
