@@ -9,6 +9,7 @@ alone again when the child has left it.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
 
@@ -36,6 +37,17 @@ def changing_ids() -> Iterator[None]:
             _children -= 1
             if not _children:
                 _prctl(SET, _before)  # 2, which only the kernel sets, is refused, and is what the kernel has set again
+
+
+def _after_fork() -> None:
+    """The other threads, and so their children's spawns, are not in the new process; its memory is a copy, as dumpable as ours was then."""
+    global _children, _lock
+    under_way, _children, _lock = _children, 0, threading.Lock()
+    if under_way:
+        _prctl(SET, _before)
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _prctl(option: int, value: int) -> int:

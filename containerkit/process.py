@@ -26,6 +26,7 @@ from .stdio import set_size
 from .trace import Trace
 
 P_PIDFD, WEXITED, WNOHANG = 3, 4, 1
+HELD_SECONDS, HELD_PAUSE = 1.0, 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Process(OneProcess):
         self.stdin, self.stdout, self.stderr = ours.get(0), ours.get(1), ours.get(2)
         self.pid, self.pidfd, self.trace, self.terminal = pid, pidfd, trace, terminal
         self._undo, self._exact_memory = undo, exact_memory
+        self._killed, self._held_since = False, 0.0
         self._reaping = threading.RLock()  # a signal handler of the caller's may poll while its thread does
         self._own_peak = 0 if exact_memory else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
@@ -103,11 +105,29 @@ class Process(OneProcess):
         :see: waitid(2), pidfd_open(2)
         """
         checks.seconds(timeout)
+        end = None if timeout is None else time.monotonic() + timeout
         while self.returncode is None:  # only the collecting is locked, so that others may wait, or kill it, meanwhile
-            if self.pidfd >= 0 and not readable(self.pidfd, timeout) and timeout is not None:
+            left = None if end is None else max(0.0, end - time.monotonic())
+            ended = self.pidfd < 0 or readable(self.pidfd, left)
+            if self.poll() is None and timeout is not None and (not ended or left == 0.0):
                 raise subprocess.TimeoutExpired("the program", timeout)
-            self.poll()
+            if self.returncode is None and ended and not self._given_up():
+                time.sleep(HELD_PAUSE)
         return self.returncode
+
+    def _given_up(self) -> bool:
+        """It has ended, and yet cannot be collected: a process in its container traces it, and so holds its status back.
+
+        What we killed is not waited for longer than a second, and nobody knows then what it used.  :see: ptrace(2), waitid(2)
+        """
+        self._held_since = self._held_since or time.monotonic()
+        if not self._killed or time.monotonic() - self._held_since < HELD_SECONDS:
+            return False
+        with self._reaping:
+            if self.returncode is None:
+                self.returncode, self.usage = -signal.SIGKILL, Usage(0.0, 0.0, None)
+                collect_later(self.pidfd)
+        return True
 
     def __await__(self) -> Generator[Any, None, int]:
         """``await process``: the return code, without blocking the event loop."""
@@ -125,6 +145,8 @@ class Process(OneProcess):
             finally:
                 loop.remove_reader(own)
                 os.close(own)
+            while self.poll() is None and not self._given_up():
+                await asyncio.sleep(HELD_PAUSE)
         return self.wait()
 
     def _reap(self) -> None:
@@ -157,6 +179,7 @@ class Process(OneProcess):
 
     def kill(self) -> None:
         """Ends it with SIGKILL, and with it, where it is pid 1, everything in its pid namespace."""
+        self._killed = True
         self.signal(signal.SIGKILL)
 
     def terminate(self) -> None:
@@ -241,6 +264,45 @@ def run_undo(undo: list[Callable[[], None]]) -> None:
             failures.append(error)
     if failures:
         raise failures[0]
+
+
+def collect_later(pidfd: int) -> None:
+    """Collects, in a thread of its own, a child that has ended and whose tracer holds its status back.
+
+    The container's process 1 cannot end before that: the kernel lets it wait for every process of its pid namespace.
+    """
+    with contextlib.suppress(RuntimeError, OSError):  # no more threads or descriptors: it stays a zombie for as long as this process runs
+        own = os.dup(pidfd)
+        try:
+            threading.Thread(target=_collect, args=(own,), name="containerkit: a traced child", daemon=True).start()
+        except RuntimeError:
+            os.close(own)
+
+
+def _collect(pidfd: int) -> None:
+    try:
+        with contextlib.suppress(OSError):  # somebody else has
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    finally:
+        os.close(pidfd)
+
+
+def _is_collected(pidfd: int) -> bool:
+    try:
+        return os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG) is not None
+    except OSError:  # somebody else has
+        return True
+
+
+def end_child(pidfd: int, seconds: float = HELD_SECONDS) -> None:
+    """Waits for a child that was killed and collects it; one that somebody traces is left for later."""
+    end = time.monotonic() + seconds
+    readable(pidfd, None)
+    while not _is_collected(pidfd):
+        if time.monotonic() > end:
+            collect_later(pidfd)
+            return
+        time.sleep(HELD_PAUSE)
 
 
 def readable(fd: int, seconds: float | None) -> bool:

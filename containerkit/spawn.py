@@ -22,7 +22,7 @@ from .autopsy import interpreter
 from .errors import StepError
 from .frame import GUARDIAN, OWN
 from .inputs import Inputs, fileno
-from .process import Process, SpawnTimeout, readable, run_undo
+from .process import Process, SpawnTimeout, end_child, readable, run_undo
 from .program import Program, extension
 from .stdio import NAMES, Stream, Streams, open_streams
 from .step import Side, Step
@@ -282,18 +282,20 @@ class _Spawn:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # of another user by now: it ends at its next handshake
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         self.lib.ck_await_release(self.child, -1)
-        with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        end_child(pidfd)
         os.close(pidfd)
 
     def _end_forked(self) -> None:
         """The child proper, where it was not adopted yet.  Only a child of ours can be meant."""
         forked = self.child.program.forked
         if forked > 0 and (forked != self.parent.pid or self.pidfd < 0):
-            with contextlib.suppress(ChildProcessError):
-                os.waitid(os.P_PID, forked, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                os.kill(forked, signal.SIGKILL)
-                os.waitid(os.P_PID, forked, os.WEXITED)
+            with contextlib.suppress(ChildProcessError, ProcessLookupError):
+                pidfd = _child_of_ours(forked)
+                try:
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                    end_child(pidfd)
+                finally:
+                    os.close(pidfd)
 
     def _unload(self) -> None:
         if self.child:

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from . import checks, frame, owners, syscalls, terminals
 from .errors import PlanError, WrongType
-from .frame import CALLER, IMAGE, SYNC, Options
+from .frame import CALLER, GUARDIAN, HELPER, IMAGE, OWN, SYNC, Options
 from .inherited import left_behind
 from .procfs import PROC
 from .step import Composite, Part, Phase, Place, RootPart, Side, Step
@@ -209,6 +209,7 @@ class _Fold:
         body = sorted([*frame.session(self.options), *body, *frame.working_directory(self.options)], key=lambda s: (s.phase, s.order))
         left = left_behind([*self.made, *steps], self.options, apart=self.apart)
         body = [*left, *joins, *self._fork(joins), *frame.register(self.options), *_with_root(through_mounts(body))]
+        body = _closed_after_use(body, {step.save for step in before if step.save}, self.options)
         foreign, nobody = (any(s.claims == claim for s in steps) for claim in ("root", OWN_IDS))
         helper = frame.become_helper("join", guarded=bool(joins)) if self.apart else []
         child = [*helper, *body, *frame.execute(last, self.options, apart=self.apart, foreign=foreign, nobody=nobody)]
@@ -323,6 +324,53 @@ def _with_root(steps: list[Step]) -> list[Step]:
     first = Step.child(steps[uses[0]].phase, call, why="mounts are resolved from here", save=ROOT)
     done = Step.child(steps[uses[-1]].phase, syscalls.close(ROOT), why="and let it go")
     return [*steps[: uses[0]], first, *steps[uses[0] : uses[-1] + 1], done, *steps[uses[-1] + 1 :]]
+
+
+_TO_THE_END = frozenset({SYNC, IMAGE, HELPER, CALLER, GUARDIAN, OWN})
+"""Nothing lies below these: they are sockets, pidfds and memory."""
+_OPENERS = frozenset({"openat", "openat2", "open_tree", "fsmount", "dup", "fcntl"})
+_EBADF = 9
+
+
+def _closed_after_use(steps: Sequence[Step], saved: set[Slot], options: Options) -> list[Step]:
+    """Each descriptor of the plan's own is closed after its last use, where its part does not do that.
+
+    Close-on-exec is too late: while the kernel looks for the program, a path such as /proc/self/fd/3/../bin/sh, which an image
+    names as its program or interpreter, leads through a directory that is still open to the host (CVE-2024-21626).
+
+    :param saved: results of the parent's steps before the clone
+    """
+    given = {Fd(name) for name in ("stdin", "stdout", "stderr", *(f"fd{n}" for n in options.passed))}
+    last: dict[Fd | Slot, tuple[int, Fd | Slot]] = {}
+    open_slots: set[Slot] = set()
+    for place, step in enumerate(steps):
+        if step.side is Side.PARENT:
+            saved = saved | ({step.save} if step.save else set())
+            continue
+        if step.call.name == "close":
+            last.pop(_source(step.call.args[0], saved), None)
+            continue
+        wanted = {source: source for source in _wanted(step, saved) if source not in _TO_THE_END | given}
+        shown = {Fd(arg.name): arg for arg in step.call.args if isinstance(arg, Slot) and arg in saved}
+        own = {arg: arg for arg in step.call.args if isinstance(arg, Slot) and arg in open_slots - saved}
+        last |= {key: (place, name) for key, name in (wanted | shown | own).items()}
+        if step.save and step.call.name in _OPENERS:
+            open_slots.add(step.save)
+            last[step.save] = (place, step.save)
+    ends: dict[int, list[Fd | Slot]] = {}
+    for place, name in last.values():
+        ends.setdefault(place, []).append(name)
+    return [each for place, step in enumerate(steps) for each in (step, *(_let_go(step, name) for name in ends.get(place, ())))]
+
+
+def _source(arg: object, saved: set[Slot]) -> Fd | Slot:
+    return Fd(arg.name) if isinstance(arg, Slot) and arg in saved else arg  # type: ignore[return-value]
+
+
+def _let_go(step: Step, name: Fd | Slot) -> Step:
+    tolerated = {_EBADF} if step.save == name and step.tolerates else set()  # there may be none
+    why = f"{name} is done with: nothing leads through it"
+    return Step.child(step.phase, syscalls.close(name), why=why, part=step.part, order=step.order, tolerates=tolerated)
 
 
 def _with_handshakes(steps: Sequence[Step]) -> list[Step]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pty
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import pytest
 from support import again
 
 import containerkit as ck
-from containerkit import mounts, ns
+from containerkit import kernel, mounts, ns, syscalls
+from containerkit.syscalls import O, Slot
 
 pytestmark = pytest.mark.hostile
 FDS = ["/bin/sh", "-c", "echo /proc/self/fd/*; for f in /proc/self/fd/*; do readlink $f; done"]
@@ -69,6 +72,55 @@ def test_a_working_directory_by_a_link_of_the_image_is_refused(tmp_path: Path, r
     parts = [*inside(rootdir), mounts.Bind(tmp_path, "/mnt")]
     with pytest.raises(ck.StepError):
         ck.plan(*parts, run=["/bin/true"], cwd="/mnt/w").spawn().close()
+
+
+WALLS = [ns.User(), ns.Mount(), ns.Pid(), ns.Net(), ns.Ipc()]
+
+
+class Careless:
+    """Somebody's own part, which leaves directories of the host's open."""
+
+    def steps(self) -> Iterator[ck.Step]:
+        for number in range(2):
+            call = syscalls.openat("/", O.PATH | O.DIRECTORY | O.CLOEXEC)
+            yield ck.Step.child(ck.Phase.IDENTITY, call, why="look around", save=Slot(f"forgotten{number}"))
+
+
+PLANS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "root": (lambda root: [*WALLS, mounts.Root(root)], {}),
+    "clocks": (lambda root: [*WALLS, ns.Time(1), mounts.Root(root), mounts.Dev(), mounts.Masked(), mounts.ReadOnly()], {}),
+    "sandbox": (lambda root: [ck.sandbox(root)], {"die_with_parent": True}),
+    "init": (lambda root: [*WALLS[:2], ns.Pid(init=True), ns.Time(1), mounts.Root(root)], {}),
+    "apart": (lambda root: [*WALLS, ns.Time(1), mounts.Root(root)], {"share_memory": False}),
+    "hidden": (lambda root: [*WALLS, ns.Time(1), mounts.Root(root)], {"hide_executable": True}),
+    "bind": (lambda root: [*WALLS, ns.Time(1), mounts.Root(root), mounts.Bind("/usr/share", "/mnt")], {}),
+    "careless": (lambda root: [*WALLS, Careless(), mounts.Root(root)], {}),
+}
+
+
+def _parts(parts: list[Any], old: bool) -> list[Any]:
+    """Without idmapped mounts nobody has ids of its own."""
+    return [ns.User.same() if old and isinstance(part, ns.User) else part for part in parts]
+
+
+@pytest.mark.parametrize(("name", "old"), [(name, old) for name in PLANS for old in (False, True) if not (old and name == "sandbox")])
+def test_no_program_is_found_through_a_descriptor_of_the_plans(name: str, old: bool, rootdir: Path, tmp_path: Path) -> None:
+    """CVE-2024-21626: close-on-exec comes after the program, or its interpreter, was looked up."""
+    make, options = PLANS[name]
+    tmp_path.chmod(0o755)
+    shutil.copytree(rootdir, tmp_path / "root", symlinks=True)
+    outside, script = tmp_path / "outside", tmp_path / "root/script"
+    shutil.copy("/bin/true", outside)
+    with kernel.assume_missing(*(("fsopen", "open_tree", "move_mount") if old else ())):
+        for number in (*range(3, 12), 60, 61, 62, 63, 100, 101):
+            there = f"/proc/self/fd/{number}"
+            script.write_text(f"#!{there}/..{outside}\n")
+            script.chmod(0o755)
+            for path in (f"{there}/..{outside}", f"{there}/../..{outside}", f"{there}{outside}", f"{there}/self/exe", "/script"):
+                with pytest.raises(ck.StepError) as caught:
+                    ck.plan(*_parts(make(tmp_path / "root"), old), run=[path], **options).spawn(stdin=ck.DEVNULL, stdout=ck.DEVNULL).close()
+                assert caught.value.step.call.name == "execve"
+                assert caught.value.errno in (2, 20), path
 
 
 TYPE = """

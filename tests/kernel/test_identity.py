@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import stat
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import pause
 
 import containerkit as ck
-from containerkit import kernel, mounts, ns, rootfs
+from containerkit import kernel, memory, mounts, ns, rootfs
 from containerkit._idmaps import own_range
 from containerkit.image.config import ImageConfig
 from containerkit.timeline import IDMAPPED
@@ -307,6 +309,42 @@ def test_the_caller_is_as_traceable_as_before(before: int, programs: Path) -> No
         assert dumpable() == before
     finally:
         LIBC.prctl(4, 1, 0, 0, 0)
+
+
+def test_so_is_a_process_that_was_forked_meanwhile(programs: Path) -> None:
+    """As multiprocessing does it: the thread of the spawn is not in the new process, which may spawn all the same."""
+    plan = ck.plan(ns.User(), Pausing(), run=["/bin/true"])
+    with ThreadPoolExecutor(1) as threads:
+        spawned = threads.submit(plan.run)
+        while dumpable() == 1 and not spawned.done():
+            pass
+        assert not spawned.done()
+        pid = os.fork()
+        if not pid:
+            with contextlib.suppress(BaseException):
+                first = dumpable()
+                code = ck.plan(ns.User(), run=["/bin/true"]).run(timeout=20).exit_code
+                os._exit(0 if (first, code, dumpable()) == (1, 0, 1) else 1)
+            os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert spawned.result().exit_code == 0
+    assert dumpable() == 1
+
+
+def test_and_one_forked_while_the_count_is_changed() -> None:
+    with memory._lock:
+        pid = os.fork()
+        if not pid:
+            free = memory._lock.acquire(timeout=1)
+            os._exit(0 if free else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+class Pausing:
+    """Time to look at the caller, when the child has become somebody else."""
+
+    def steps(self) -> Iterator[ck.Step]:
+        yield ck.Step.child(ck.Phase.INSIDE, pause(1), why="wait")
 
 
 def test_no_descriptor_stays_with_the_caller(programs: Path) -> None:

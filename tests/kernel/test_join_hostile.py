@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import again, compiled
+from support import again, compiled, until
 
 import containerkit as ck
 from containerkit import inherited, mounts, ns, procfs
@@ -46,6 +49,27 @@ int main(void)
 		for (struct dirent *e; all && (e = readdir(all));)
 			if (atoi(e->d_name) > 1) kill(atoi(e->d_name), SIGSTOP);
 		if (all) closedir(all);
+	}
+}
+"""
+
+
+# It traces every other process that it sees, and never asks how one ended: the status of each is held back.
+TRACER = r"""
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <stdlib.h>
+#include <sys/ptrace.h>
+#include <unistd.h>
+int main(void)
+{
+	write(1, "ready\n", 6);
+	for (;;) {
+		DIR *all = opendir("/proc");
+		for (struct dirent *e; all && (e = readdir(all));)
+			if (atoi(e->d_name) > 1) ptrace(PTRACE_SEIZE, atoi(e->d_name), 0, 0);
+		if (all) closedir(all);
+		usleep(1000);
 	}
 }
 """
@@ -133,16 +157,33 @@ def test_only_files_of_procfs_are_opened_there() -> None:
 
 
 @pytest.fixture
-def stopper(tmp_path: Path, rootdir: Path) -> Iterator[list[Part]]:
+def stopper() -> Iterator[list[Part]]:
     """The namespaces of a container whose root stops whoever joins it."""
-    program = compiled(STOPPER, tmp_path / "stopper", "-static")
-    tmp_path.chmod(0o755)
+    yield from (spaces for spaces, _ in hostile(STOPPER))
+
+
+@pytest.fixture
+def tracer() -> Iterator[tuple[list[Part], ck.Process]]:
+    """The namespaces of a container whose root traces whoever joins it, and its process 1."""
+    yield from hostile(TRACER)
+
+
+def hostile(source: str) -> Iterator[tuple[list[Part], ck.Process]]:
+    place = Path(tempfile.mkdtemp(prefix="ck-hostile-"))  # pytest's own directories are closed to a root who is nobody outside
+    place.chmod(0o755)
+    try:
+        yield from _running(compiled(source, place / "program", "-static"))
+    finally:
+        shutil.rmtree(place)
+
+
+def _running(program: Path) -> Iterator[tuple[list[Part], ck.Process]]:
     parts = [ns.User(), ns.Mount(), ns.Pid()]
     with ck.plan(*parts, run=[program]).spawn(stdin=ck.DEVNULL, stdout=ck.PIPE) as process:
         assert process.stdout
         assert process.stdout.readline() == b"ready\n"
         with contextlib.ExitStack() as stack:
-            yield [stack.enter_context(ck.Namespace.of(process.pid, kind)) for kind in ("user", "mnt", "pid")]
+            yield [stack.enter_context(ck.Namespace.of(process.pid, kind)) for kind in ("user", "mnt", "pid")], process
 
 
 def test_a_run_ends_in_time_although_its_child_is_stopped(stopper: list[Part]) -> None:
@@ -164,6 +205,35 @@ def test_a_spawn_ends_in_time_and_leaves_nothing(stopper: list[Part]) -> None:
         except subprocess.TimeoutExpired as error:
             expired.append((error.timeout, error.cmd))
     assert set(expired) == {(0.2, "sleep")}
+
+
+def test_a_program_that_is_killed_is_given_up_although_its_status_is_held_back(tracer: tuple[list[Part], ck.Process]) -> None:
+    spaces, container = tracer
+    plan = ck.plan(*spaces, run=["/bin/sleep", "1000"])
+    result = plan.run(timeout=0.3)
+    assert (result.stopped_by, result.exit_code) == ("timeout", 137)
+    with plan.spawn() as process:
+        time.sleep(0.1)
+        process.kill()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.1)
+        assert process.wait() == -9
+    with plan.spawn() as process:
+        time.sleep(0.1)
+        process.kill()
+        assert asyncio.run(_wait_for(process)) == -9
+    container.close()  # its process 1 ends when all the others are collected
+    assert until(lambda: not _zombies()), "a zombie is left"
+
+
+def _zombies() -> list[int]:
+    """Children of this process that have ended."""
+    children = [int(pid) for task in Path("/proc/self/task").glob("*/children") for pid in task.read_text().split()]
+    return [pid for pid in children if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"]
+
+
+async def _wait_for(process: ck.Process) -> int:
+    return await process
 
 
 class Slow:
