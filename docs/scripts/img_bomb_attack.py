@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import containerkit as ck
+from containerkit.image.ids import Ids
 from containerkit.image.limits import Limits
 
 SIZE = 300 << 20
@@ -22,7 +23,7 @@ def attempt(what: str, limits: Limits | None = None) -> bool:
     with tempfile.TemporaryDirectory() as directory:
         try:
             layer = ck.Layer.from_tar(packed, limits=limits)
-            layer.unpack(Path(directory, "root"), limits=limits)
+            layer.unpack(Path(directory, "root"), limits=limits, ids=Ids.mine())
         except ck.ImageError as error:
             print(f"{what}: {type(error).__name__}: {error}")
         else:
