@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from containerkit import ns
 from containerkit.errors import Unavailable
 from containerkit.program import Program, extension, number
 from containerkit.spawn import ADDED_BY_CK_START
@@ -44,7 +45,7 @@ class CChild(ctypes.Structure):
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
     """The same drive through both, and one call that does next to nothing."""
-    plan = plans.bound(ground, net=False)
+    plan = plans.bare(ground, ns.Mount(), ns.Pid(), ns.Uts("lesson"), ns.Ipc(), ns.Cgroup())  # no descriptor of the caller's, no handshake
     program, library = plan.program(), _library(ground)
     runs = {
         "cffi": timed(lambda: _by_cffi(program)),

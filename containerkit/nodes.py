@@ -21,8 +21,11 @@ from .syscalls import ATTR, Call, Slot
 
 __all__ = ["DEVICES", "MEMORY", "Shared", "made", "open_null", "shared"]
 
+#: The devices that everybody expects, with their major and minor numbers.
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
-MEMORY, FS = Slot("devices"), Slot("devices.fs")
+#: Where the plan keeps the descriptor of the memory with the nodes.
+MEMORY = Slot("devices")
+FS = Slot("devices.fs")
 HINT = {1: "this caller may make no device nodes: a device cgroup or a security module denies it; mounts.Dev(hosts=True) makes none"}
 EPERM = 1
 
@@ -95,6 +98,7 @@ def _is(fd: int, inode: tuple[int, int]) -> bool:
     return (status.st_dev, status.st_ino) == inode
 
 
+#: The one memory of this process that all its containers bind their devices from.
 shared = Shared()
 keeps(shared.kept)
 

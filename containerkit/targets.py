@@ -20,6 +20,7 @@ from .syscalls import RESOLVE, Bytes, Call, O, Slot, Space
 
 __all__ = ["KERNELS", "ROOT", "is_kernels", "magic_of", "needed_places", "order_of", "through_mounts"]
 
+#: Where the plan keeps the descriptor of the new root.
 ROOT = Slot("root")
 #: Directories that programs, and we, take for the kernel's own: no link leads to them or to anything in them.
 KERNELS = frozenset({"proc", "sys", "dev"})

@@ -58,7 +58,7 @@ def test_a_part_may_wait_in_a_plan_that_dies_with_its_parent() -> None:
     wait = Call("ppoll", (None, 0, Bytes(bytes(16), "0s"), None, 0))
     plain = ck.plan(run=["true"], die_with_parent=True)
     made = ck.plan(Waiting(wait), run=["true"], die_with_parent=True)
-    assert [str(step) for step in plain.child_steps if step.call.name == "ppoll"] == ["ppoll([3: POLLIN], 1, 0s, NULL, 0)"]
+    assert [str(step) for step in plain.child_steps if step.call.name == "ppoll"] == ["ppoll([5: POLLIN], 1, 0s, NULL, 0)"]
     assert next(str(step) for step in made.child_steps if step.call.name == "ppoll") == str(wait)
 
 

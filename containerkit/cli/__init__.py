@@ -64,7 +64,7 @@ GROUPS = {
     "builder": ("what builds remember", {
         "prune": ("care.builder-prune", "forget it, so that everything is built anew"), "build": IMAGE["build"],
     }),
-    "system": ("the store", {
+    "system": ("what all of it takes on disk, and how to get that back", {
         "df": ("care", "what all of it takes on disk"),
         "prune": ("care.system-prune", "remove images without a name, what builds remember, and roots that nobody uses"),
     }),

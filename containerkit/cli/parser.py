@@ -84,7 +84,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--skip", action="append", choices=SKIPPABLE, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         self.add_argument(
             "--limit", metavar="NAME=NUMBER|none", action="append", default=argparse.SUPPRESS,
-            help="how much an image may ask for, such as ratio=none; see Limits",
+            help="how much an image of a stranger may ask for; ratio=none lifts the limit called ratio",
         )  # fmt: skip
         self.set_defaults(failed=failed)
 

@@ -1,4 +1,5 @@
 import ctypes
+import os
 import struct
 import sys
 
@@ -6,6 +7,7 @@ import containerkit as ck
 from containerkit import ns
 from containerkit.syscalls import CLONE, Bytes, Call, Fd, setns
 
+SAME = ns.User(uids=[(0, os.geteuid(), 1)], gids=[(0, os.getegid(), 1)])  # root inside is us
 SECRET = ctypes.create_string_buffer(b"the host's password")  # somewhere in this Python's memory
 
 # Root in a user namespace.  It waits until somebody new comes in, and reads from its memory.
@@ -48,26 +50,24 @@ class Wait:
     """Gives the attacker a moment."""
 
     def steps(self):
-        short = Bytes(struct.pack("qq", 0, 300_000_000), "0.3s")
+        short = Bytes(struct.pack("qq", 1, 0), "1s")
         moment = Call("ppoll", (None, 0, short, None, 0))
         yield ck.Step.child(ck.Phase.INSIDE, moment, why="wait a moment")
 
 
-def attacked(join) -> None:
+def attacked(join) -> str:
     argv = [sys.executable, "-c", ATTACKER, str(ctypes.addressof(SECRET))]
-    with ck.plan(ns.User(), run=argv).spawn(stdout=ck.PIPE) as attacker:
+    with ck.plan(SAME, run=argv).spawn(stdout=ck.PIPE) as attacker:
         attacker.stdout.readline()
         with ck.Namespace.of(attacker.pid, "user") as namespace:
             ck.run(["sleep", "0.2"], join(namespace), Wait())
             attacker.signal(15)  # where nobody was to be seen it would wait for ever
-        print(
-            "   ",
-            attacker.stdout.readline().decode().strip()
-            or "attacker saw nobody whom it may look at",
-        )
+        said = attacker.stdout.readline().decode().strip()
+        return said or "attacker saw nobody whom it may look at"
 
 
-print("a child that shares memory joins:")
-attacked(Careless)
-print("a Namespace in a plan joins:")
-attacked(lambda namespace: namespace)
+careless, ours = attacked(Careless), attacked(lambda namespace: namespace)
+print("a child that shares memory joins:", careless, sep="\n    ")
+print("a Namespace in a plan joins:", ours, sep="\n    ")
+assert "password" in careless
+assert "password" not in ours

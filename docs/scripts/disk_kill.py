@@ -32,12 +32,17 @@ with tempfile.TemporaryDirectory() as directory:
             )
             for number in range(2)
         ]
-        time.sleep(random.uniform(0.4, 1))
+        said.append(workers[0].stdout.readline().strip())
+        time.sleep(random.uniform(0, 0.6))
         for worker in workers:
             worker.kill()
             said += worker.communicate()[0].split()
     store = ck.Store(directory)
     names = {name for stored in store.images() for name in stored.familiar}
     print("killed 8 processes, which said of", len(said), "images that they are there")
-    print("missing:", set(said) - names or "none")
-    print("wrong:  ", [str(problem) for problem in store.fsck()] or "nothing")
+    missing, wrong = set(said) - names, [str(problem) for problem in store.fsck()]
+    print("missing:", missing or "none")
+    print("wrong:  ", wrong or "nothing")
+    assert said
+    assert not missing
+    assert not wrong

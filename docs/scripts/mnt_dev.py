@@ -12,5 +12,6 @@ echo 1 > /proc/sys/kernel/panic
 common = [ns.User(), ns.Mount(), ns.Pid(), root, mounts.Dev()]
 result = ck.run(["sh", "-c", LOOK], *common, mounts.Masked(), mounts.ReadOnly())
 print(result.text + result.stderr.decode())
+assert "Read-only" in result.stderr.decode()
 shown = ck.run(["sh", "-c", "wc -c < /proc/interrupts"], *common).text
 print("without Masked(), /proc/interrupts has something to say:", int(shown) > 0)

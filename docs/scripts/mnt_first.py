@@ -13,9 +13,10 @@ def hosts_mounts() -> int:
 base = ck.rootfs.from_programs(["sh", "ls", "cut", "touch"])
 parts = [mounts.Root(base, readonly=True), mounts.Tmpfs("/tmp", size="1M")]
 plan = ck.plan(ns.User(), ns.Mount(), ns.Pid(), *parts, run=["/bin/sh", "-c", LOOK])
+shown = (ck.Phase.CLONE, ck.Phase.ROOTFS, ck.Phase.PIVOT, ck.Phase.INSIDE)
 for number, step in enumerate(plan.timeline.steps, 1):
-    if step.phase in (ck.Phase.CLONE, ck.Phase.ROOTFS, ck.Phase.PIVOT, ck.Phase.INSIDE):
-        print(f"{number:2}  {step.phase.name.lower():6}  {str(step).replace(str(base), 'DIR')}")
+    if step.phase in shown or step.call.name in ("open_tree", "mount_setattr"):
+        print(f"{number:2}  {step.side.name.lower():6}  {str(step).replace(str(base), 'DIR')}")
 
 before = hosts_mounts()
 result = plan.run()

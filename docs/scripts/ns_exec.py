@@ -8,11 +8,9 @@ with ck.plan(ck.sandbox(base), run=["sh", "-c", "echo up; read wait"]).spawn(
     container.stdout.readline()
     print(ck.exec(container, ["hostname"]).text, end="")
     print(ck.exec(container, walls).text, end="")
-    print(
-        ck.exec(container, ["mount", "-t", "tmpfs", "none", "/tmp"])
-        .stderr.decode()
-        .splitlines()[0]
-    )
+    mount = ck.exec(container, ["mount", "-t", "tmpfs", "none", "/tmp"])
+    print(mount.stderr.decode().splitlines()[0])
+    assert mount.exit_code != 0
 
     with ck.Inside(container, capabilities=ck.Capabilities.only("CAP_SYS_CHROOT")) as inside:
         print("with more, by name:", ck.run(walls, inside).text.splitlines()[0])

@@ -23,6 +23,7 @@ def names(pid: int | str) -> dict[str, str]:
 
 
 def check(answer: ModuleType) -> Iterator[str]:
+    ck.run(["/bin/true"])  # the library opens what it keeps, once
     open_files = len(os.listdir("/proc/self/fd"))
     for parts in (
         [ns.User(), ns.Mount(), ns.Pid(), ns.Uts("kubia"), ns.Ipc()],
