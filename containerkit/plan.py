@@ -6,7 +6,6 @@ Building and printing one needs no privilege and no compiled extension, and touc
 from __future__ import annotations
 
 import html
-import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from . import checks
 from .errors import PlanError, WrongType
 from .frame import Options
+from .log import Log
 from .stdio import PTY, Stream, check
 from .step import Part, Side, Step
 from .syscalls import text
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "plan"]
 
-LOG = logging.getLogger(__name__)
+LOG = Log(__name__)
 
 Word = str | bytes | os.PathLike[str]
 
