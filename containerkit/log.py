@@ -21,9 +21,9 @@ class Log:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def debug(self, message: str, *args: object) -> None:
+    def debug(self, message: str, *args: object, exc_info: bool = False) -> None:
         """Says something to those who asked for the level DEBUG.  The parameters are those of `logging.Logger.debug`."""
         if "logging" in sys.modules:
             import logging
 
-            logging.getLogger(self.name).debug(message, *args, stacklevel=2)
+            logging.getLogger(self.name).debug(message, *args, exc_info=exc_info, stacklevel=2)
