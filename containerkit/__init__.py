@@ -11,7 +11,7 @@ A `Step` is a system call with a reason.  A part is anything with ``steps()``.  
 A `Process` is what a plan becomes.  There is no other mechanism.
 """
 
-import logging
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library says nothing unless it is asked
+if "logging" in sys.modules:  # who has not loaded it asks for no log
+    import logging
+
+    logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library says nothing unless it is asked
 
 _LATER = dict.fromkeys(("Digest", "Image", "ImageConfig", "Index", "Layer", "Reference"), ".image") | {
     "Store": ".image.store", "AsyncProcess": ".coroutines", "arun": ".coroutines",

@@ -22,12 +22,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psutil
-
-from . import extras
 from ._idmaps import has_own_ids, own_range
 from .errors import ContainerKitError, StepError
+
+if TYPE_CHECKING:
+    import psutil
 
 __all__ = ["Finding", "Report", "doctor"]
 
@@ -431,6 +432,8 @@ def _tools(host: Host) -> Iterator[Finding]:
 
 def _extras() -> Iterator[Finding]:
     """Every optional part, as the package's metadata lists them."""
+    from . import extras  # with the whole of importlib.metadata, and who does not ask the doctor does not wait for it
+
     found = extras.extras()
     if not found:
         yield Finding("extras", None, "the package has no metadata: it was not installed by pip", "Run: pip install . in its directory.")
@@ -446,6 +449,8 @@ def _figures(host: Host) -> Iterator[Finding]:
     """How large and how busy the machine is, and by which programs this one was started."""
     if host.root != "/":
         return
+    import psutil
+
     memory, load = psutil.virtual_memory(), psutil.getloadavg()[0]
     processors = f"{psutil.cpu_count()} processors, load {load:.2f}"
     yield Finding("machine", True, f"{processors}; {_gib(memory.total)} of memory, {_gib(memory.available)} to be had")
@@ -458,6 +463,8 @@ def _gib(number: float) -> str:
 
 
 def _parents() -> list[psutil.Process]:
+    import psutil
+
     try:
         return psutil.Process().parents()
     except psutil.Error:
@@ -466,6 +473,8 @@ def _parents() -> list[psutil.Process]:
 
 def _name(process: psutil.Process) -> str:
     """The program of a process; "" when it has ended meanwhile."""
+    import psutil
+
     try:
         return process.name()
     except psutil.Error:

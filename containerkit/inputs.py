@@ -13,7 +13,7 @@ import socket
 import threading
 from collections.abc import Mapping
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 from . import procfs
 from .errors import Unavailable
@@ -47,7 +47,7 @@ def fileno(stream: Stream) -> int:
 @cache
 def helper() -> bytes:
     """The bytes of csrc/helper.c, compiled.  Raises Unavailable where it was not."""
-    path = resources.files(__package__) / "libexec" / "ck-helper"
+    path = Path(__file__).with_name("libexec") / "ck-helper"
     if not path.is_file():
         raise Unavailable("the helper program", probed=str(path), remedy="install a wheel, or build with a C compiler")
     return path.read_bytes()

@@ -8,7 +8,6 @@ something of one process (a descriptor, a lock, a directory that goes with it) r
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -50,6 +49,8 @@ class Elsewhere:
 
 def crosses(value: object) -> bool:
     """Whether a value can be pickled.  Asked of functions, for which nothing else tells."""
+    import pickle
+
     try:
         pickle.dumps(value)
     except Exception:

@@ -6,7 +6,6 @@ Building and printing one needs no privilege and no compiled extension, and touc
 from __future__ import annotations
 
 import html
-import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from . import checks
 from .errors import PlanError, WrongType
 from .frame import Options
+from .log import Log
 from .stdio import PTY, Stream, check
 from .step import Part, Side, Step
 from .syscalls import text
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "plan"]
 
-LOG = logging.getLogger(__name__)
+LOG = Log(__name__)
 
 Word = str | bytes | os.PathLike[str]
 
@@ -110,7 +110,7 @@ class Plan:
         self.parts, self.options = tuple(parts), options
         self.argv = options.run
         self._programs: dict[tuple[object, ...], Program] = {}
-        self.timeline  # noqa: B018 - contradictions show now, not at the first spawn
+        self._settled  # noqa: B018 - contradictions show now, not at the first spawn
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Its parts and options; the steps are made again from them where it arrives."""
@@ -118,7 +118,7 @@ class Plan:
 
     @cached_property
     def timeline(self) -> Timeline:
-        """The folded steps.  :raises PlanError: a contradiction"""
+        """The folded steps, made when they are first looked at: a plan that is a part of another, or is run, needs others."""
         return fold(self._settled, self._options)
 
     @cached_property
@@ -206,8 +206,9 @@ class Plan:
         streams = (stdin, stdout, stderr)
         check(streams, size)
         passed = _passed(fds)
-        process = spawn(self.program(streams, passed, size), streams, passed, size=size, timeout=timeout)
-        LOG.debug("pid %d runs %s, %d words, after %d steps", process.pid, self._called, len(self.argv), len(self.timeline.steps))
+        program = self.program(streams, passed, size)
+        process = spawn(program, streams, passed, size=size, timeout=timeout)
+        LOG.debug("pid %d runs %s, %d words, after %d steps", process.pid, self._called, len(self.argv), len(program.timeline.steps))
         return process
 
     @property

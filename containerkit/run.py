@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 from . import checks
 from .conversation import OUTPUT_LIMIT, Collected, Conversation, OverLimit, TooMuchOutput, checked_limit
 from .errors import Failed, PlanError
+from .log import Log
 from .plan import Plan, Word, plan
 from .process import Process, SpawnTimeout, Usage
 from .stdio import DEVNULL, PIPE, PTY, STDOUT, Stream
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Result", "Watch", "run"]
 
-LOG = logging.getLogger(__name__)
+LOG = Log(__name__)
 
 StoppedBy = Literal["oom", "pids", "timeout", "output", "signal"] | None
 Output = Stream | Callable[[bytes], object]

@@ -12,7 +12,7 @@ import platform
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 from . import checks, syscalls
 from ._bpf import Rule as Condition
@@ -102,9 +102,11 @@ class Seccomp:
             chroot(2) with CAP_SYS_CHROOT.  The kernel still asks for the capability
         :raises PlanError: not a list of capabilities' names
         """
-        return cls._plain().allowing(_granted(capabilities))
+        granted = _granted(capabilities)
+        return cls._plain().allowing(granted) if granted else cls._plain()
 
     @classmethod
+    @cache
     def _plain(cls) -> Seccomp:
         plain = [Rule(name) for names in ALLOWED.values() for name in names]
         sockets = [Rule("socket", (Where(0, family),), "EPERM") for family in (AF_ALG, AF_VSOCK)]
@@ -181,13 +183,21 @@ class Seccomp:
         :raises Unavailable: the extension is missing, which has the system call numbers
         :raises PlanError: more instructions than the kernel takes
         """
-        otherwise = _answer(self.otherwise)
-        table: dict[int, list[Condition]] = {found: [] for found in _numbers().values()}
-        for rule in self.rules:
-            if rule.name in _numbers():
-                table[_numbers()[rule.name]].append((rule.where, _answer(rule.action)))
-        newer = ERRNO | errno.ENOSYS if otherwise & 0xFFFF0000 == ERRNO else otherwise
-        return compile_filter(_architecture(), LOG if otherwise == LOG else KILL, table, otherwise, newer)
+        rules = tuple((rule.name, tuple(rule.where), rule.action) for rule in self.rules)
+        return _compiled(rules, self.otherwise, _architecture(), tuple(_numbers().items()))
+
+
+@lru_cache(maxsize=32)  # a program has few filters, and each of its plans is compiled anew
+def _compiled(
+    rules: tuple[tuple[str, tuple[Where, ...], str], ...], otherwise: str, architecture: int, known: tuple[tuple[str, int], ...]
+) -> bytes:
+    last, numbers = _answer(otherwise), dict(known)
+    table: dict[int, list[Condition]] = {number: [] for number in numbers.values()}
+    for name, where, action in rules:
+        if name in numbers:
+            table[numbers[name]].append((where, _answer(action)))
+    newer = ERRNO | errno.ENOSYS if last & 0xFFFF0000 == ERRNO else last
+    return compile_filter(architecture, LOG if last == LOG else KILL, table, last, newer)
 
 
 def _granted(capabilities: Iterable[str]) -> set[str]:

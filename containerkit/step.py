@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum, IntEnum
 from functools import cache
+from operator import attrgetter
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from .syscalls import Call, Slot, Tool
@@ -123,11 +124,13 @@ class Step:
 
     def with_(self, **changes: Any) -> Step:
         """The same step, changed.  A plan of a hundred steps does this twice a step, so it is not dataclasses.replace."""
-        made, values = object.__new__(Step), _frozen(changes)
-        for name, member in _members():
-            member.__set__(made, values.pop(name) if name in values else member.__get__(self))
-        if values:
-            raise TypeError(f"a step has no {', '.join(values)}")
+        made, (values, members) = object.__new__(Step), _members()
+        for put, value in zip(members.values(), values(self), strict=True):
+            put(made, value)
+        for name, value in _frozen(changes).items():
+            if name not in members:
+                raise TypeError(f"a step has no {name}")
+            members[name](made, value)
         return made
 
     def __str__(self) -> str:
@@ -135,14 +138,17 @@ class Step:
 
 
 @cache
-def _members() -> tuple[tuple[str, Any], ...]:
-    return tuple((field.name, Step.__dict__[field.name]) for field in fields(Step))
+def _members() -> tuple[Callable[[Step], tuple[Any, ...]], dict[str, Callable[[Step, Any], None]]]:
+    """How all attributes of a step are read at once, and how each is written, once."""
+    names = [field.name for field in fields(Step)]
+    return attrgetter(*names), {name: Step.__dict__[name].__set__ for name in names}
 
 
 def _frozen(values: dict[str, Any]) -> dict[str, Any]:
-    for name in ("tolerates", "needs"):
-        if name in values:
-            values[name] = frozenset(values[name])
+    if "tolerates" in values:
+        values["tolerates"] = frozenset(values["tolerates"])
+    if "needs" in values:
+        values["needs"] = frozenset(values["needs"])
     return values
 
 

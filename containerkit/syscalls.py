@@ -162,9 +162,12 @@ def _known(kind: type[IntFlag]) -> int:
     return functools.reduce(operator.or_, map(int, kind.__members__.values()), 0)
 
 
+_TEXT = (str, bytes, os.PathLike)
+
+
 def text(value: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> bytes:
     """A string for the kernel.  Raises PlanError when it holds a NUL, where the kernel would stop reading."""
-    if not isinstance(value, str | bytes | os.PathLike):
+    if not isinstance(value, _TEXT):
         raise WrongType(f"the kernel wants text here, as str, bytes or a path, not {value!r} ({type(value).__name__})")
     data = os.fsencode(value)
     if b"\0" in data:

@@ -124,7 +124,10 @@ def part_name(part: object) -> str:
 
 
 def settle(steps: Iterable[Step]) -> list[Step]:
-    """The steps that apply, in order.  Raises PlanError for a thing claimed twice or needed and missing."""
+    """The steps that apply, in order.
+
+    :raises PlanError: the parts contradict each other: a thing is claimed twice, or needed and missing, or asked of nobody who is there
+    """
     kept = _chosen(list(steps))
     claimed: dict[str, Step] = {}
     for step in (s for s in kept if s.claims):
@@ -136,6 +139,10 @@ def settle(steps: Iterable[Step]) -> list[Step]:
         if missing := step.needs - present:
             name = min(missing)
             raise PlanError(f"{step.part} needs a {name}{_REMEDIES.get(name, ' in the same plan, to {why}: add it').format(why=step.why)}")
+        if step.phase < Phase.CLONE and step.side is Side.CHILD:
+            raise PlanError(f"{step.part} asks the child for {step}, but in phase prepare there is no child yet")
+    if any(s.helper == "init" for s in kept) and any(s.joins == CLONE.NEWPID for s in kept):
+        raise PlanError("an init is pid 1 of a namespace, but this plan joins a pid namespace that has one")
     return sorted(kept, key=lambda s: (s.phase, s.order))
 
 
@@ -151,7 +158,7 @@ def _chosen(steps: Sequence[Step]) -> Sequence[Step]:
 
 def _results(steps: Iterable[Step]) -> set[str]:
     """The results that steps of the parent's pass on in memory."""
-    memories = (arg for step in steps for arg in step.call.args if isinstance(arg, Bytes))
+    memories = (arg for step in steps if step.side is Side.PARENT for arg in step.call.args if isinstance(arg, Bytes))
     return {str(word) for memory in memories for _, word in memory.words if isinstance(word, Slot)}
 
 
@@ -172,26 +179,16 @@ def _present(steps: Iterable[Step]) -> set[str]:
 
 
 def fold(steps: Sequence[Step], options: Options) -> Timeline:
-    """The timeline of a plan's settled steps.  Touches nothing and needs no privilege.  Raises PlanError for a contradiction."""
+    """The timeline of a plan's settled steps.  Touches nothing and needs no privilege."""
     made: list[Step] = []
     others: list[Step] = []
     for step in steps:
-        if step.phase < Phase.CLONE and step.side is Side.CHILD:
-            raise PlanError(f"{step.part} asks the child for {step}, but in phase prepare there is no child yet")
         (made if step.phase is Phase.CLONE and step.call.name == "clone3" else others).append(step)
     if options.terminal and terminals.has_own_devpts(others):
         options = replace(options, own_terminal=True)
         others = sorted([*others, *terminals.steps(others, options.size)], key=lambda s: (s.phase, s.order))
     apart = not options.share_memory or any(s.helper == "join" for s in others)
-    _check_pid_one(made, others)
-    timeline = _Fold(options, made, apart)
-    return timeline.fold(others)
-
-
-def _check_pid_one(made: Sequence[Step], others: Sequence[Step]) -> None:
-    joined = [s for s in others if s.joins == CLONE.NEWPID]
-    if joined and any(s.helper == "init" for s in others):
-        raise PlanError("an init is pid 1 of a namespace, but this plan joins a pid namespace that has one")
+    return _Fold(options, made, apart).fold(others)
 
 
 class _Fold:
@@ -264,16 +261,12 @@ class _Fold:
         if taken := fixed & inputs.keys():
             raise PlanError(f"a step of this plan uses descriptor {min(taken)} itself: give the program another number")
         numbers = (n for n in itertools.count(max({2, *inputs}) + 1) if n not in fixed)
-        if any(PROC in _wanted(step, set()) for step in steps if step.side is Side.CHILD):
+        wanted = list(_all_wanted(steps))
+        if PROC in wanted:
             inputs[next(numbers)] = PROC  # first, for the order of parts must not show in its number
-        saved: set[Slot] = set()
-        for step in steps:
-            if step.side is Side.PARENT:
-                saved |= {step.save} if step.save else set()
-                continue
-            for source in _wanted(step, saved):
-                if source not in inputs.values():
-                    inputs[next(numbers)] = source
+        for source in wanted:
+            if source not in inputs.values():
+                inputs[next(numbers)] = source
         if IMAGE in inputs.values() and SYNC not in inputs.values():
             inputs[next(numbers)] = SYNC  # the helper's exec must not look like the program's: its end of this stays open
         return inputs
@@ -285,18 +278,20 @@ def _fixed(steps: Sequence[Step]) -> set[int]:
     return {number for call in calls if isinstance(number := call.args[1], int)}
 
 
-def _wanted(step: Step, saved: set[Slot]) -> list[Fd]:
-    """What a child's step uses of the caller's: descriptors, and results that the parent's steps saved."""
-    wanted: list[Fd] = []
-    for arg in step.call.args:
-        match arg:
-            case Fd():
-                wanted.append(arg)
-            case Slot() if arg in saved:
-                wanted.append(Fd(arg.name))
-            case Bytes():
-                wanted += _named_in(arg)
-    return wanted
+def _all_wanted(steps: Iterable[Step]) -> Iterator[Fd]:
+    """What the child's steps use of the caller's: descriptors, and results that steps of the parent's before them saved."""
+    saved: set[Slot] = set()
+    for step in steps:
+        if step.side is Side.PARENT:
+            saved |= {step.save} if step.save else set()
+            continue
+        for arg in step.call.args:
+            if isinstance(arg, Fd):
+                yield arg
+            elif isinstance(arg, Bytes) and arg.words:
+                yield from _named_in(arg)
+            elif saved and isinstance(arg, Slot) and arg in saved:
+                yield Fd(arg.name)
 
 
 def _named_in(memory: Bytes) -> list[Fd]:
@@ -309,7 +304,7 @@ def _named_in(memory: Bytes) -> list[Fd]:
 
 def _numbered(step: Step, inputs: Mapping[int, Fd]) -> Step:
     """The poll for the caller's end has to name its descriptor inside a buffer: now the number is known."""
-    if step.call.args != (CALLER,):
+    if len(step.call.args) != 1 or step.call.args[0] != CALLER:
         return step
     number = next(n for n, f in inputs.items() if f == CALLER)
     return step.with_(call=syscalls.poll(number))

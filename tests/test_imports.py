@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "containerkit"
 
 CORE = {"errors", "syscalls", "step", "timeline", "program", "plan", "stdio", "trace", "process", "scratch", "_spawn"}
 CORE |= {"actor", "autopsy", "changes", "frame", "inputs", "kernel", "run", "spawn", "vfs", "merged", "accounts", "_idmaps", "memory"}
-CORE |= {"checks", "extras", "frozen", "pickling"}
+CORE |= {"checks", "extras", "frozen", "log", "pickling"}
 CORE |= {"procfs", "guardian", "inherited"}
 CORE |= {"targets", "nodes", "beneath", "kept"}
 WHOLE = {"rootfs", "sandbox", "doctor", "leaks"}
@@ -172,3 +173,10 @@ def test_a_cycle_is_found(tmp_path: Path) -> None:
     package = make_package(tmp_path, {"step.py": "from . import plan", "plan.py": "from .step import Step"})
     with pytest.raises(graphlib.CycleError):
         order(package)
+
+
+def test_what_takes_long_to_load_is_loaded_when_it_is_used() -> None:
+    late = {"asyncio", "email", "importlib.metadata", "logging", "pickle", "psutil", "urllib3", "zstandard"}
+    program = "import sys; before = set(sys.modules); import containerkit; print(*(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    assert not late & set(done.stdout.split())

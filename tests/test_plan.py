@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import containerkit as ck
-from containerkit import mounts, ns
+from containerkit import mounts, ns, timeline
 from containerkit.step import Phase, Side, Step
 from containerkit.syscalls import CLONE, MS
 
@@ -165,6 +165,19 @@ def test_a_contradiction_makes_no_system_call_that_changes_anything() -> None:
     looks = re.compile(r'openat2\(\d+, "[^"]*/ns", \{flags=O_RDONLY\|O_CLOEXEC\|O_DIRECTORY')  # Namespace.of opens what it stands for
     calls = [line for line in done.stderr.splitlines() if "(" in line and "exited" not in line and not looks.search(line)]
     assert [c.split("(")[0] for c in calls] == ["execve"], calls
+
+
+def test_a_run_orders_its_steps_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan that is a part, or is run with streams of its own, needs no timeline of its parts alone."""
+    folded = []
+
+    def fold(*args: Any) -> timeline.Timeline:
+        folded.append(args)
+        return timeline.fold(*args)
+
+    monkeypatch.setattr(sys.modules["containerkit.plan"], "fold", fold)
+    ck.run(["/bin/true"], ck.plan(ns.User(), ns.Mount()), check=True)
+    assert len(folded) == 1
 
 
 def test_what_a_plan_shows() -> None:

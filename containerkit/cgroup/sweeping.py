@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from functools import cache
 
 from ..errors import CgroupError, Unavailable
+from ..log import Log
 from .hierarchy import Hierarchy, system
 from .owner import abandoned, living
 from .places import forget, hierarchy_of, remove_tree, world_of
 from .world import processes, put
 
-LOG = logging.getLogger(__name__)
+LOG = Log(__name__)
 
 __all__ = ["found", "make_room", "sweep", "sweep_once"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import select
 import signal
@@ -12,11 +11,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from ..errors import CgroupError, Unavailable
+from ..log import Log
 from .hierarchy import Hierarchy, read_file
 
 __all__ = ["Deadline", "World", "Write", "await_ends", "end_all", "processes", "put", "put_all", "refusal", "tree"]
 
-LOG = logging.getLogger(__name__)
+LOG = Log(__name__)
 LEAF = 2  # links of a directory without directories: the kernel counts them in a group as on a disk
 Write = tuple[str, str]
 """A file's name and what is written to it."""

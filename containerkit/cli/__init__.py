@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -17,7 +16,8 @@ from typing import Any
 
 from .. import __version__
 from ..errors import ContainerKitError
-from . import debugging, streams
+from ..log import Log
+from . import streams
 from .human import complain
 from .parser import SKIPPABLE, STORE, Parser
 
@@ -25,7 +25,7 @@ __all__ = ["main"]
 
 LOST = (errno.EBADF, errno.ENOSPC)  # of a file without a name: what we were started with
 INTERRUPTED = 130  # by Ctrl-C, as a shell says it
-LOG = logging.getLogger(__name__)
+LOG = Log(__name__)
 
 RUN = {
     "run": ("container", "run a program in a container"),
@@ -88,6 +88,8 @@ def _main(argv: Sequence[str] | None, options: argparse.Namespace) -> int:
     try:
         _parser().parse_args(argv, options)
         if getattr(options, "debug", False):
+            from . import debugging
+
             debugging.tell_all()
         code = int(options.verb(options))
         sys.stdout.flush()
