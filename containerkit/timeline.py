@@ -284,14 +284,19 @@ def _all_wanted(steps: Iterable[Step]) -> Iterator[Fd]:
     for step in steps:
         if step.side is Side.PARENT:
             saved |= {step.save} if step.save else set()
-            continue
-        for arg in step.call.args:
-            if isinstance(arg, Fd):
-                yield arg
-            elif isinstance(arg, Bytes) and arg.words:
-                yield from _named_in(arg)
-            elif saved and isinstance(arg, Slot) and arg in saved:
-                yield Fd(arg.name)
+        else:
+            yield from _wanted(step, saved)
+
+
+def _wanted(step: Step, saved: set[Slot]) -> Iterator[Fd]:
+    """What one of the child's steps uses of the caller's.  :param saved: results of the parent's steps before it"""
+    for arg in step.call.args:
+        if isinstance(arg, Fd):
+            yield arg
+        elif isinstance(arg, Bytes) and arg.words:
+            yield from _named_in(arg)
+        elif saved and isinstance(arg, Slot) and arg in saved:
+            yield Fd(arg.name)
 
 
 def _named_in(memory: Bytes) -> list[Fd]:

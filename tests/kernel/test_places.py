@@ -115,9 +115,8 @@ def test_a_working_directory_is_made(path: str, readonly: bool, bare: Path) -> N
         assert plan.run().text == path.replace("/link", "/elsewhere") + "\n"
 
 
-def test_files_of_a_build_in_a_read_only_root(bare: Path, tmp_path: Path) -> None:
-    (tmp_path / "memory").mkdir()
-    files = Files(str(tmp_path / "memory"), (File("/etc/hosts", b"one"), File("/run/secrets/key", b"two")))
+def test_files_of_a_build_in_a_read_only_root(bare: Path) -> None:
+    files = Files((File("/etc/hosts", b"one"), File("/run/secrets/key", b"two")))
     result = ck.run(["/bin/cat", "/etc/hosts", "/run/secrets/key"], *ALONE, ck.LayerFS(bare, readonly=True), files)
     assert result.text == "onetwo", result.stderr
 
