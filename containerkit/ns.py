@@ -59,8 +59,10 @@ class User:
 
     Made by root of the machine, and without ranges, its ids are nobody's outside: those that /etc/subuid and /etc/subgid give to
     "containerkit", or else to "root", or else a free range high up, which nothing else uses.  So what the program makes, reads or
-    signals as root, it does as nobody.  The files of the plan's root (of a `LayerFS`, a `mounts.Root`) show with the ids that they
-    have on disk; what is bound does not, unless by ``Bind(idmap=True)``.  For the caller's own ids inside there is `User.same`.
+    signals as root, it does as nobody.  All containers of root's have this one range: what keeps them apart is `ns.Pid` and `ns.Ipc`,
+    without which one may signal the programs of another, and use its shared memory.  The files of the plan's root (of a `LayerFS`, a
+    `mounts.Root`) show with the ids that they have on disk; what is bound does not, unless by ``Bind(idmap=True)``.  For the caller's
+    own ids inside there is `User.same`.
 
     Made by anybody else, and without ranges, the caller's own ids become `uid` and `gid` inside, which needs no privilege.  With
     ranges the caller's privilege is used where it has it, newuidmap(1) and newgidmap(1) otherwise, and files keep their ids.
