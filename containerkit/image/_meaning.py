@@ -143,7 +143,7 @@ class Meaning:
         :raises Escape: its name climbs, or goes round in a circle;  :raises InvalidLayer: it makes no sense where it stands
         """
         parent, name = split(entry.name, self._limits)
-        if any(key.startswith(OF_OVERLAYFS) for key in entry.xattrs):
+        if entry.xattrs and any(key.startswith(OF_OVERLAYFS) for key in entry.xattrs):
             raise InvalidLayer(f"{entry.name[:200]!r}: an attribute that belongs to overlayfs itself")
         if not name:
             if entry.kind != "directory":
@@ -190,9 +190,9 @@ class Meaning:
     def _parent(self, path: bytes) -> _Place:
         """The directory that holds an entry, made where it is missing."""
         if path == self._last:
-            return self._known._replace(made=())
+            return self._known
         found = self._walk(path, path.split(b"/"))
-        self._last, self._known = path, found
+        self._last, self._known = path, found._replace(made=())
         return found
 
     def _walk(self, said: bytes, parts: list[bytes]) -> _Place:
