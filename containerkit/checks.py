@@ -15,6 +15,7 @@ from .errors import PlanError, WrongType
 
 __all__ = ["argv", "data", "environment", "flag", "how_run", "listed", "mapping", "number", "path", "seconds", "words"]
 
+LONGEST = 1_000_000_000  # seconds: poll(2) and its like overflow at some value above it
 UNSORTED = (str, bytes, bytearray, Mapping, set, frozenset)  # no list: their order is no order, or their items are no words
 
 
@@ -104,6 +105,8 @@ def seconds(value: Any, name: str = "timeout") -> float | None:
         return None
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise WrongType(f"{name} wants seconds as a number, not {said(value)}" + _as_number(value))
+    if abs(value) > LONGEST:
+        raise PlanError(f"{name} wants at most {LONGEST} seconds: give None for no limit")
     if math.isnan(value):
         raise PlanError(f"{name} wants seconds, and nan is no number")
     return value

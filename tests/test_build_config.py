@@ -120,6 +120,15 @@ def test_configured_changes_a_config_alone() -> None:
         configured(config, "RUN true")
 
 
+def test_a_change_may_be_a_trigger_and_its_errors_name_the_option() -> None:
+    config = configured(ImageConfig(), "ONBUILD RUN true", "MAINTAINER me")
+    assert (config.on_build, config.author) == (("RUN true",), "me")
+    with pytest.raises(BuildError, match="FROM changes files"):
+        configured(config, "FROM x")
+    with pytest.raises(DockerfileError, match=r"^--change:1:4: ENV ends here"):
+        configured(config, "ENV")
+
+
 # Stages -----------------------------------------------------------------------------------------------------------
 
 

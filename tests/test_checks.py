@@ -133,6 +133,8 @@ WRONG_VALUES: dict[str, Callable[[], Any]] = {
     "an empty name": lambda: run([""]),
     "a NUL": lambda: run(["a\0b"]),
     "a timeout that is no number": lambda: run(TRUE, timeout=float("nan")),
+    "a timeout without an end": lambda: run(TRUE, timeout=float("inf")),
+    "a timeout that no clock counts": lambda: run(TRUE, timeout=10**400),
     "a variable without a name": lambda: run(TRUE, env={"": "x"}),
     "a variable with an equals sign": lambda: run(TRUE, env={"A=B": "x"}),
     "an empty directory": lambda: run(TRUE, cwd=""),

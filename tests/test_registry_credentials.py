@@ -118,6 +118,12 @@ def test_a_helper_for_docker_hub(home: Path, monkeypatch: pytest.MonkeyPatch, ke
     assert Keyring().find("docker.io", "library/x") == Credentials("hub", "h")
 
 
+def test_null_is_nothing_as_it_is_to_go(home: Path) -> None:
+    write(home / ".docker/config.json", auths={"a.com": None, "b.com": auth("me", "1")}, credHelpers={"b.com": None})
+    assert not Keyring().find("a.com")
+    assert Keyring().find("b.com").username == "me"
+
+
 def test_the_plain_spelling_of_a_key_counts(home: Path) -> None:
     write(home / ".docker/config.json", auths={"https://a.com/v1/": auth("old", "1"), "a.com": auth("new", "2")})
     assert Keyring().find("a.com").username == "new"

@@ -58,7 +58,7 @@ def there(fake: Fake, registry: Registry, image: Image) -> str:
 # --- HEAD ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", REFUSALS)
+@pytest.mark.parametrize("status", [*REFUSALS, 500])
 def test_push_without_head(fake: Fake, registry: Registry, image: Image, status: int) -> None:
     fake.before = refusing("HEAD", status=status)
     push(image, f"{fake.script.host}/app:1", registries=registry)
@@ -78,7 +78,7 @@ def test_push_where_nobody_says_what_is_there(fake: Fake, registry: Registry, im
         registry.has_blob("app", image.id)
 
 
-@pytest.mark.parametrize("status", [status for status in REFUSALS if status != 404])
+@pytest.mark.parametrize("status", [status for status in [*REFUSALS, 500] if status != 404])
 def test_questions_without_head(fake: Fake, registry: Registry, image: Image, status: int) -> None:
     name = there(fake, registry, image)
     fake.before = refusing("HEAD", status=status)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..dockerfile import instructions as dockerfile
-from ..dockerfile import parse_trigger
+from ..dockerfile.parser import parse_change
 from ..image.config import ImageConfig
 from .errors import BuildError
 from .state import State
@@ -39,7 +39,7 @@ def configured(config: ImageConfig, *texts: str) -> ImageConfig:
     """
     state = State(config)
     for text in texts:
-        instruction = parse_trigger(text).expand(state.config.environment)
+        instruction = parse_change(text).expand(state.config.environment)
         if isinstance(instruction, dockerfile.Workdir):
             state = replace(state, config=state.config.with_(working_dir=absolute(instruction.path, state.config.working_dir)))
         elif (after := setting(instruction, state)) is None:

@@ -24,7 +24,7 @@ from ._split import NotStrings, Statement, array, statement
 from .file import Dockerfile, Stage
 from .words import Remark, Where
 
-__all__ = ["ALONE", "parse", "parse_trigger"]
+__all__ = ["ALONE", "parse", "parse_change", "parse_trigger"]
 
 NO_TRIGGERS = ("FROM", "MAINTAINER", "ONBUILD")
 WITH_HEREDOCS = ("ADD", "COPY", "RUN")
@@ -55,13 +55,25 @@ def parse_trigger(text: str, *, escape: str = "\\", name: str = "ONBUILD") -> In
     """
     reader = Reader(decoded(text, name), name)
     reader.escape = escape
+    return _only(reader, _refuse_trigger)
+
+
+def parse_change(text: str, *, name: str = "--change") -> Instruction:
+    """The one instruction of an `import --change`, which may be an ONBUILD.
+
+    :raises DockerfileError: not one
+    """
+    return _only(Reader(decoded(text, name), name))
+
+
+def _only(reader: Reader, check: Callable[[Statement], None] = lambda divided: None) -> Instruction:
     line = reader.next()
     if line is None:
         raise reader.where(1).error("there is nothing here: an instruction was expected")
-    _refuse_trigger(statement(line, escape))
+    check(statement(line, reader.escape))
     made = _instruction(line, reader)
     if more := reader.next():
-        raise more.at(0).error("a trigger is one instruction: the end was expected")
+        raise more.at(0).error(f"{reader.name} is one instruction: the end was expected")
     return made
 
 

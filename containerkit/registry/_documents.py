@@ -11,7 +11,7 @@ from ..image.manifest import media_type_of
 from ._endpoint import Endpoint
 from ._http import Response
 from ._origins import bare
-from .errors import NotFound, ProtocolError, RegistryError, is_refusal
+from .errors import NotFound, ProtocolError, RegistryError, is_refused_shortcut
 
 __all__ = ["ACCEPT", "KEPT", "fetch", "head", "put"]
 
@@ -48,7 +48,7 @@ def head(endpoint: Endpoint, repository: str, which: str) -> Digest | None:
     try:
         response = endpoint.request("HEAD", path, scopes=endpoint.scopes(repository), headers={"Accept": ACCEPT}, ok=(200, 404))
     except RegistryError as error:
-        if not is_refusal(error):
+        if not is_refused_shortcut(error):
             raise
     else:
         response.finish()

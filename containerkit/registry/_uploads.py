@@ -21,7 +21,18 @@ from ._auth import Scopes
 from ._endpoint import Endpoint
 from ._http import Response
 from ._origins import bare, target
-from .errors import Denied, NotFound, ProtocolError, Refused, RegistryError, ServerError, Unauthorized, Unreachable, is_refusal
+from .errors import (
+    Denied,
+    NotFound,
+    ProtocolError,
+    Refused,
+    RegistryError,
+    ServerError,
+    Unauthorized,
+    Unreachable,
+    is_refusal,
+    is_refused_shortcut,
+)
 from .patience import insist, may_pass
 
 __all__ = ["Upload", "exists", "known"]
@@ -49,7 +60,7 @@ def exists(endpoint: Endpoint, repository: str, digest: Digest) -> bool:
         response = endpoint.request("HEAD", path, scopes=scopes, ok=(200, 404))
         response.finish()
     except RegistryError as error:
-        if not is_refusal(error):
+        if not is_refused_shortcut(error):
             raise
         response = endpoint.request("GET", path, scopes=scopes, ok=(200, 404))
         response.close()  # unread, and with it the connection

@@ -137,7 +137,7 @@ class Keyring:
 def _in_file(path: Path, host: str, repository: str) -> Credentials:
     fields = Fields(read_file(path), str(path))
     try:
-        helpers, store = by_name(fields.strings("credHelpers")), fields.text("credsStore", "")
+        helpers, store = by_name(_helpers_of(fields)), fields.text("credsStore", "")
         known = by_name(fields.take("auths", dict, {}))
         keys = tuple(_keys(host.lower(), repository))
         for helper in (*(helpers[key] for key in keys if key in helpers), *filter(None, [store])):
@@ -147,6 +147,12 @@ def _in_file(path: Path, host: str, repository: str) -> Credentials:
         return next((found for key in keys if key in known and (found := _entry(known[key], f"{path}: {key}"))), ANONYMOUS)
     except ImageError as error:
         raise CredentialsError(str(error)) from error
+
+
+def _helpers_of(fields: Fields) -> dict[str, str]:
+    """The helper of each registry; null means none, as it does to Go."""
+    chosen = {key: name for key, name in fields.take("credHelpers", dict, {}).items() if name is not None}
+    return Fields({"credHelpers": chosen}, fields.where).strings("credHelpers")
 
 
 def _keys(host: str, repository: str) -> Iterator[str]:
@@ -178,7 +184,7 @@ def _normal(key: str) -> str:
 
 
 def _entry(value: Any, where: str) -> Credentials:
-    fields = Fields(value, where)
+    fields = Fields({} if value is None else value, where)  # to Go, null is an entry without fields
     username, password = fields.text("username", ""), fields.text("password", "")
     if encoded := fields.text("auth", ""):
         username, password = _decoded(encoded, where)

@@ -28,7 +28,8 @@ from ..image.errors import Missing
 
 __all__ = [
     "Absent", "Cancelled", "CredentialsError", "Denied", "Fault", "NotFound", "ProtocolError", "Refused", "RegistryError", "ServerError",
-    "TooManyRequests", "TooSlow", "Unauthorized", "Unreachable", "Untrusted", "is_refusal", "printable", "refusal",
+    "TooManyRequests", "TooSlow", "Unauthorized", "Unreachable", "Untrusted", "is_refusal", "is_refused_shortcut",
+    "printable", "refusal",
 ]  # fmt: skip
 
 LONGEST = 500  # characters of what a registry says
@@ -132,6 +133,11 @@ def is_refusal(error: RegistryError) -> bool:
         return error.status in (501, 505)
     answered = isinstance(error, NotFound | Unauthorized | Denied | Refused)
     return answered and getattr(error, "status", 0) not in (408, 425)
+
+
+def is_refused_shortcut(error: RegistryError) -> bool:
+    """Whether to go the long way where HEAD failed: also after a 500, which some servers answer to HEAD alone."""
+    return is_refusal(error) or (isinstance(error, ServerError) and error.status == 500)
 
 
 def refusal(what: str, status: int, faults: Iterable[Fault] = (), *, after: float | None = None) -> RegistryError:
