@@ -1,17 +1,20 @@
 """From a plan to a C program that makes the same calls: the floor under which no spawn of this plan can go.
 
 The program has the plan's clone flags, the plan's arguments and the plan's order, written out as straight code.  What
-it lacks is what a library adds: loading an image, a trace, streams, a `Process`.
+it lacks is what a library adds: loading an image, a trace, streams, a `Process`.  A descriptor that spawn() would open for
+the child, as that of /proc, it inherits open; what the plan's own steps open, it opens anew in each run.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from containerkit import Plan
+from containerkit import Plan, procfs, syscalls
 from containerkit.errors import ContainerKitError
 from containerkit.program import number
 from containerkit.step import Side, Step
@@ -22,16 +25,20 @@ from .measure import Contender
 
 
 class Source:
-    """The text of plan.h for one plan.  Raises ValueError for a plan that C cannot follow: one with handshakes or a helper."""
+    """The text of plan.h for one plan.  Raises ValueError for a plan that C cannot follow: one with handshakes or a helper.
+
+    :ivar inherited: the descriptors that the program inherits, each with its number, the same here and there; close() closes them here
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.timeline = plan.program().timeline
         if self.timeline.needs_sync or self.timeline.needs_image:
             raise ValueError("the floor has one actor after the clone, and no helper")
         self.numbers = {source: n for n, source in self.timeline.inputs.items()}
+        self.last = max(self.timeline.inputs, default=2)
+        self.inherited: dict[Fd, int] = {}
         self.data: list[str] = []
         self.slots: dict[str, str] = {}
-        self.passed: dict[str, int] = {}
         self.saved_by_parent = {s.save for s in self.timeline.steps if s.side is Side.PARENT and s.save}
 
     def text(self) -> str:
@@ -44,18 +51,22 @@ class Source:
         child = self._body([(i, s) for i, s in enumerate(steps) if i > at], parent=False)
         after = [f"\t{self._raw(s.undo, True)};" for s in reversed(steps[:at]) if s.undo] + self._closing(steps[:at])
         slots = [f"static long {name};" for name in self.slots.values()]
-        given = [f"\t{self.slots[name]} = {fd};" for name, fd in self.passed.items()]
         return "\n".join([
             f"#define CLONE_FLAGS {int(flags):#x}ULL", f"#define CLONE_CGROUP {0 if cgroup is None else self._arg(cgroup, True)}",
+            f"#define LAST_INPUT {self.last}",
             *slots, *self.data,
-            *_function("parent_before", given + before), *_function("parent_after", after), *_function("child_steps", child),
+            *_function("parent_before", before), *_function("parent_after", after), *_function("child_steps", child),
         ])  # fmt: skip
 
     def _body(self, steps: Sequence[tuple[int, Step]], parent: bool) -> list[str]:
-        lines = []
+        lines: list[str] = []
+        opened: set[Slot] = set()
         for place, step in steps:
             allowed = "".join(f" && r != -{e}" for e in sorted(step.tolerates))
             save = f" {self._slot(step.save.name)} = r;" if step.save else ""
+            if parent and step.save in opened:  # as two parts that hide files do
+                save = f" {self._close(step.save)};{save}"
+            opened = opened - {a for a in _call(step).args if step.call.name == "close"} | ({step.save} if step.save else set())
             comment = str(step.call).replace("*/", "* /")
             lines.append(f"\t/* {comment} */")
             lines.append(
@@ -66,8 +77,11 @@ class Source:
     def _closing(self, steps: Sequence[Step]) -> list[str]:
         """What the parent's steps opened and left open."""
         closed = {s.call.args[0] for s in steps if s.call.name == "close"}
-        opened = [s.save for s in steps if s.save and s.save not in closed]
-        return [f"\tCALL({number('close')}, {self._slot(o.name)}, 0, 0, 0, 0, 0);" for o in opened]
+        opened = dict.fromkeys(s.save for s in steps if s.save and s.save not in closed)
+        return [f"\t{self._close(o)};" for o in opened]
+
+    def _close(self, opened: Slot) -> str:
+        return self._raw(syscalls.close(opened), True)
 
     def _raw(self, call: Call, parent: bool) -> str:
         args = [self._arg(a, parent) for a in call.args]
@@ -82,24 +96,37 @@ class Source:
             case Slot():
                 return self._slot(arg.name)
             case Fd():
-                return str(_fileno(arg)) if parent else str(self.numbers[arg])
+                return str(self._number(arg, parent))
             case Shown():
                 return str(arg.value)
             case int():
                 return f"{int(arg)}LL"
             case Field():
                 return f"(uintptr_t)&{arg.name}"
-        return f"(uintptr_t){self._memory(arg)}"
+        return f"(uintptr_t){self._memory(arg, parent)}"
 
     def _slot(self, name: str) -> str:
+        """The variable of a result; of a descriptor that the program inherits, its number."""
         source = next((f for f in self.numbers if f"caller.{f.name}" == name), None)
-        if source and Slot(source.name) in self.saved_by_parent:
-            name = source.name
-        elif source and name not in self.passed:
-            self.passed[name] = _fileno(source)
-        return self.slots.setdefault(name, f"slot_{len(self.slots)}")
+        if source and Slot(source.name) not in self.saved_by_parent:
+            return str(self._number(source, True))
+        return self.slots.setdefault(source.name if source else name, f"slot_{len(self.slots)}")
 
-    def _memory(self, arg: bytes | Bytes | Late | Space | Strings) -> str:
+    def _number(self, source: Fd, parent: bool) -> int:
+        """The number of a descriptor in the child, or in the parent, where it is above all that the child's dup3 calls overwrite."""
+        if not parent:
+            return self.numbers[source]
+        if source not in self.inherited:
+            with _opened(source) as fd:
+                self.inherited[source] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, self.last + 1)
+        return self.inherited[source]
+
+    def close(self) -> None:
+        """Closes what the program inherits."""
+        while self.inherited:
+            os.close(self.inherited.popitem()[1])
+
+    def _memory(self, arg: bytes | Bytes | Late | Space | Strings, parent: bool) -> str:
         name = f"data_{len(self.data)}"
         match arg:
             case bytes():
@@ -108,14 +135,14 @@ class Source:
                 data = bytearray(arg.data)
                 for offset, word in arg.words:
                     assert isinstance(word, Fd)
-                    data[offset : offset + 4] = self.numbers[word].to_bytes(4, "little")
+                    data[offset : offset + 4] = self._number(word, parent).to_bytes(4, "little")
                 self.data.append(_array(name, bytes(data)))
             case Late():
-                return self._memory(arg.make())
+                return self._memory(arg.make(), parent)
             case Space():
                 self.data.append(f"static char {name}[{arg.size}];")
             case Strings() if not arg.deferred:
-                items = ", ".join([*(f"(char *){self._memory(i)}" for i in arg.items), "0"])
+                items = ", ".join([*(f"(char *){self._memory(i, parent)}" for i in arg.items), "0"])
                 name = f"data_{len(self.data)}"
                 self.data.append(f"static char *{name}[] = {{ {items} }};")
             case _:
@@ -129,10 +156,15 @@ def _call(step: Step) -> Call:
     return step.call
 
 
-def _fileno(source: Fd) -> int:
-    if source.source is None:
+@contextmanager
+def _opened(source: Fd) -> Iterator[int]:
+    if source == procfs.PROC:
+        with procfs.proven() as proc:
+            yield proc
+    elif source.source is None:
         raise ValueError(f"the floor does not know {source}")
-    return source.source if isinstance(source.source, int) else source.source.fileno()
+    else:
+        yield source.source if isinstance(source.source, int) else source.source.fileno()
 
 
 def _array(name: str, data: bytes) -> str:
@@ -146,13 +178,13 @@ def _function(name: str, lines: Sequence[str]) -> list[str]:
 @contextmanager
 def floor(ground: Ground, plan: Plan, name: str) -> Iterator[Contender]:
     """The plan as a running C program.  Each turn is a number written to it and as many lines read back."""
-    source = Source(plan)
-    directory = ground.directory / f"floor-{name}"
+    directory, pipe = ground.directory / f"floor-{name}", subprocess.PIPE
     directory.mkdir()
-    (directory / "plan.h").write_text(source.text())
-    compile_c(HERE / "csrc/floor.c", directory / "floor", *FLAGS, f"-I{directory}")
-    pipe, passed = subprocess.PIPE, tuple(source.passed.values())
-    with subprocess.Popen([directory / "floor"], stdin=pipe, stdout=pipe, text=True, pass_fds=passed) as process:
+    with closing(Source(plan)) as source:
+        (directory / "plan.h").write_text(source.text())
+        compile_c(HERE / "csrc/floor.c", directory / "floor", *FLAGS, f"-I{directory}")
+        process = subprocess.Popen([directory / "floor"], stdin=pipe, stdout=pipe, text=True, pass_fds=tuple(source.inherited.values()))
+    with process:
         yield lambda count: _ask(process, directory, count)
         assert process.stdin
         process.stdin.close()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import containerkit as ck
+from containerkit import mounts, ns
 
 pytestmark = [
     pytest.mark.root,
@@ -65,6 +71,25 @@ def test_without_matplotlib_the_tables_are_there_and_a_remedy(tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert "[bench]'" in done.stderr
     assert (tmp_path / "out/results.md").exists()
+
+
+@pytest.fixture
+def floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[ck.Plan], Any]:
+    """The C program for a plan."""
+    monkeypatch.syspath_prepend(REPO)
+    made, ground = importlib.import_module("benchmarks.floor"), importlib.import_module("benchmarks.ground")
+    return lambda plan: made.floor(ground.Ground(tmp_path), plan, "tested")
+
+
+def test_the_floor_says_which_step_failed_in_the_turn_where_it_failed(floor: Any) -> None:
+    with floor(ck.plan(run=["/dev/null"])) as turn, pytest.raises(ck.ContainerKitError, match=r"step \d+ failed: Permission denied"):
+        turn(1)
+
+
+def test_the_floor_opens_in_every_turn_what_the_parent_opens(floor: Any) -> None:
+    plan = ck.plan(ns.Mount(), mounts.Masked(["/etc/passwd"]), mounts.Masked(["/etc/group"]), run=["/bin/true"], hide_executable=False)
+    with floor(plan) as turn:
+        assert [len(turn(count)) for count in (1, 3)] == [1, 3]
 
 
 def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
