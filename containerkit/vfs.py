@@ -41,6 +41,10 @@ TARGET_HINTS = {
     18: "a link leads out of the mount that this is in",
     40: "a link in the root leads in a circle, or through /proc/PID/fd",
 }
+PLACE_HINTS = {
+    13: "root inside may make nothing in this directory of the host's, for it is nobody outside: make the place on the host, "
+    "show the directory with the ids inside (Bind(idmap=True), -v SRC:DST:idmap), or ask for the caller's own: ns.User.same()",
+}
 SOURCE_HINTS = {
     1: "the caller's mount namespace is not its own: ask for ns.User() and ns.Mount()",
     2: "there is no such file or directory on the host",
@@ -168,7 +172,8 @@ def _make_directory(target: str, mode: int = 0o755, *, kernels: bool | None = No
         why = f"make /{'/'.join(words[: depth + 1])}, unless it is there"
         if depth:
             yield find("/".join(words[:depth]), kernels=kernels, **more)
-        yield step(Phase.MOUNTS, syscalls.mkdirat(TARGET if depth else ROOT, word, mode), why, tolerates={17, 30}, **more)
+        made = syscalls.mkdirat(TARGET if depth else ROOT, word, mode)
+        yield step(Phase.MOUNTS, made, why, tolerates={17, 30}, hint=PLACE_HINTS, **more)
         if depth:
             yield step(Phase.MOUNTS, syscalls.close(TARGET), "%target is done with", **more)
 
@@ -180,7 +185,7 @@ def _make_file(target: str, **more: Any) -> Iterator[Step]:
         yield from _make_directory(parent, **more)
         yield find(parent, **more)
     call = syscalls.mknodat(TARGET if parent else ROOT, name, 0o100644)
-    yield step(Phase.MOUNTS, call, f"make /{target}, unless it is there", tolerates={17, 30}, **more)
+    yield step(Phase.MOUNTS, call, f"make /{target}, unless it is there", tolerates={17, 30}, hint=PLACE_HINTS, **more)
     if parent:
         yield step(Phase.MOUNTS, syscalls.close(TARGET), "%target is done with", **more)
 

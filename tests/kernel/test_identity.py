@@ -103,6 +103,14 @@ def test_a_volume_with_its_ids_is_asked_for_by_name(programs: Path, volume: Path
     assert owners(volume)["new"][:2] == (0, 0)
 
 
+def test_a_place_that_nobody_may_make_in_a_volume_is_refused_with_the_ways_out(programs: Path, tmp_path: Path) -> None:
+    parts = [*BASE, mounts.Root(programs), mounts.Bind(tmp_path, "/data"), mounts.Bind("/etc/hostname", "/data/name")]
+    with pytest.raises(ck.StepError, match="root inside may make nothing in this directory of the host's") as caught:
+        ck.run(["/bin/true"], *parts)
+    assert caught.value.errno == 13
+    assert sh("cat /data/name", *parts[:-2], mounts.Bind(tmp_path, "/data", idmap=True), parts[-1]).exit_code == 0
+
+
 def test_a_source_below_a_closed_directory_is_bound_all_the_same(programs: Path, tmp_path: Path) -> None:
     (tmp_path / "closed" / "open").mkdir(parents=True)
     (tmp_path / "closed").chmod(0o700)
