@@ -340,31 +340,32 @@ def _closed_after_use(steps: Sequence[Step], saved: set[Slot], options: Options)
 
     :param saved: results of the parent's steps before the clone
     """
-    given = {Fd(name) for name in ("stdin", "stdout", "stderr", *(f"fd{n}" for n in options.passed))}
-    last: dict[Fd | Slot, tuple[int, Fd | Slot]] = {}
+    stays = {"stdin", "stdout", "stderr", *(f"fd{n}" for n in options.passed), *(fd.name for fd in _TO_THE_END)}
+    last: dict[tuple[str, str], tuple[int, Fd | Slot]] = {}
     open_slots: set[Slot] = set()
     for place, step in enumerate(steps):
         if step.side is Side.PARENT:
             saved = saved | ({step.save} if step.save else set())
             continue
         if step.call.name == "close":
-            last.pop(_source(step.call.args[0], saved), None)
+            last.pop(_key(step.call.args[0], saved), None)
             continue
-        wanted = {source: source for source in _wanted(step, saved) if source not in _TO_THE_END | given}
-        shown = {Fd(arg.name): arg for arg in step.call.args if isinstance(arg, Slot) and arg in saved}
-        own = {arg: arg for arg in step.call.args if isinstance(arg, Slot) and arg in open_slots - saved}
-        last |= {key: (place, name) for key, name in (wanted | shown | own).items()}
+        uses: list[Fd | Slot] = [source for source in _wanted(step, saved) if source.name not in stays]
+        uses += [arg for arg in step.call.args if isinstance(arg, Slot) and (arg in saved or arg in open_slots)]
+        last |= {_key(each, saved): (place, each) for each in uses}
         if step.save and step.call.name in _OPENERS:
             open_slots.add(step.save)
-            last[step.save] = (place, step.save)
+            last[_key(step.save, saved)] = (place, step.save)
     ends: dict[int, list[Fd | Slot]] = {}
     for place, name in last.values():
         ends.setdefault(place, []).append(name)
     return [each for place, step in enumerate(steps) for each in (step, *(_let_go(step, name) for name in ends.get(place, ())))]
 
 
-def _source(arg: object, saved: set[Slot]) -> Fd | Slot:
-    return Fd(arg.name) if isinstance(arg, Slot) and arg in saved else arg  # type: ignore[return-value]
+def _key(arg: object, saved: set[Slot]) -> tuple[str, str]:
+    """What a descriptor is told by: its name, among the caller's or among the child's own.  Its source may be closed by now."""
+    is_callers = isinstance(arg, Fd) or (isinstance(arg, Slot) and arg in saved)
+    return "caller's" if is_callers else "own", str(getattr(arg, "name", arg))
 
 
 def _let_go(step: Step, name: Fd | Slot) -> Step:

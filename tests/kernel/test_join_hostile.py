@@ -293,9 +293,9 @@ def with_key(function: Any) -> list[Any]:
     return seen
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compiled(KEYS, tmp_path_factory.mktemp("keys") / "keys", "-static")
+@pytest.fixture
+def keys(open_path: Path) -> Path:
+    return compiled(KEYS, open_path / "keys", "-static")
 
 
 CASES: dict[str, Any] = {
