@@ -70,8 +70,8 @@ def _fork() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_thousands_of_spawns_amid_allocations_and_forks(tmp_path: Path) -> None:
-    tiny = compiled(TINY, tmp_path / "tiny", "-nostdlib")
+def test_thousands_of_spawns_amid_allocations_and_forks(open_path: Path) -> None:
+    tiny = compiled(TINY, open_path / "tiny", "-nostdlib")
     plans = [ck.plan(run=[tiny])] * 13 + [ck.plan(ns.User(), ns.Uts("x"), run=[tiny], die_with_parent=True)] * 3
     workers, others = Crowd(), Crowd()
     pause = threading.Event()
@@ -84,5 +84,5 @@ def test_thousands_of_spawns_amid_allocations_and_forks(tmp_path: Path) -> None:
     others.stop.set()
     for thread in others.threads:
         thread.join(10)
-    assert workers.failures + others.failures == []
+    assert [str(e) for e in workers.failures + others.failures] == []
     assert not any(t.is_alive() for t in workers.threads + others.threads)
