@@ -133,7 +133,7 @@ class Workshop:
         *_, chain = chains = chain_ids(each.diff_id for each in (*layers, layer))
         self.hold([chain])
         path = self.store.adopt(layer, upper, chain, form=self.form)
-        self.store.trees.settle(chains[-2:])  # nothing but its top is implied, and the layer below has that already
+        self.store.trees.settle(chains)  # of all: what one layer hides is looked for in every layer below it
         self._paths[chain] = path
         return layer
 

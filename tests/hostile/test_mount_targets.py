@@ -54,7 +54,6 @@ def host() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("elftools", reason="needs pyelftools: pip install containerkit[rootfs]")
     directory = tmp_path_factory.mktemp("programs")
     directory.chmod(0o755)
     return ck.rootfs.from_programs(

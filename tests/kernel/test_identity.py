@@ -32,7 +32,6 @@ LIBC = ctypes.CDLL(None)
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("elftools")
     root = Path(rootfs.from_programs(PROGRAMS, tmp_path_factory.mktemp("programs") / "root"))
     (root / "data").mkdir()
     for uid in OURS:
