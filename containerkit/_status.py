@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import struct
 from dataclasses import dataclass
 from types import TracebackType
 
+from . import procfs
 from .errors import Unavailable
-from .program import extension, number
 
 __all__ = ["ProcDirectory", "Status"]
 
-PROC_MAGIC = 0x9FA0
 SETS = ("Inh", "Prm", "Eff", "Bnd", "Amb")
 DELETED = " (deleted)"
 Range = tuple[int, int, int]
@@ -47,22 +45,18 @@ class ProcDirectory:
 
     :param pid: 0 for this thread
     :raises ProcessLookupError: there is no such process
-    :raises Unavailable: what is at /proc is no procfs
+    :raises Unavailable: what is at /proc is no procfs, or that of another pid namespace
     """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            if _type(proc) != PROC_MAGIC:
-                raise Unavailable("a procfs", probed="fstatfs(2) of /proc", remedy="mount -t proc proc /proc")
+        with procfs.proven(of_this_pid_namespace=True) as proc:
             name = str(pid) if pid else f"{os.getpid()}/task/{_thread()}"
-            self._fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=proc)
+            try:
+                self._fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=proc)
+            except FileNotFoundError:
+                raise ProcessLookupError(3, f"no process {pid}") from None
             self._device = os.fstat(proc).st_dev
-        except FileNotFoundError:
-            raise ProcessLookupError(3, f"no process {pid}") from None
-        finally:
-            os.close(proc)
 
     def open(self, name: str, flag: int = os.O_RDONLY) -> int:
         """A descriptor of what a file, or a link of the kernel's, in it leads to."""
@@ -138,13 +132,3 @@ def _thread() -> int:
     from threading import get_native_id
 
     return get_native_id()
-
-
-def _type(fd: int) -> int:
-    """The magic number of the filesystem that `fd` is in.  :see: fstatfs(2)"""
-    ffi, lib = extension().ffi, extension().lib
-    trace, answer = ffi.new("struct ck_trace *"), ffi.new("char[256]")
-    result = lib.ck_call(trace, number("fstatfs"), fd, int(ffi.cast("uintptr_t", answer)), 0, 0, 0, 0)
-    if result < 0:
-        raise OSError(-result, os.strerror(-result), "/proc")
-    return int(struct.unpack_from("l", ffi.buffer(answer))[0])
