@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 INPUTS := pyproject.toml setup.py tools/syscall_numbers.py $(wildcard csrc/*.c csrc/*.h csrc/*.py)
 
-PEERS := strace bubblewrap crun runc uidmap util-linux iproute2 procps skopeo umoci
+PEERS := strace bubblewrap crun runc uidmap util-linux iproute2 nftables procps skopeo umoci
 IMAGE_PEERS := docker-registry podman buildah docker.io nodejs mmdebstrap zstd isal
 CROSS := qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 GUESTS := qemu-system-x86 busybox-static kmod
