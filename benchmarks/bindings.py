@@ -11,11 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from containerkit import ns
+from containerkit.core.compiler import Program
+from containerkit.core.spawn import ADDED_BY_CK_START
+from containerkit.core.trace import ENTRY
 from containerkit.errors import Unavailable
-from containerkit.program import Program, extension, number
-from containerkit.spawn import ADDED_BY_CK_START
-from containerkit.trace import ENTRY
+from containerkit.linux.native import extension, number
+from containerkit.parts import ns
 
 from . import plans
 from .ground import CSRC, Ground, compile_c

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import containerkit as ck
-from containerkit import rootfs
-from containerkit.build import build
+from containerkit.builder import build
+from containerkit.rootfs import rootfs
 
 from .ground import Ground
 from .material import Containers, Material

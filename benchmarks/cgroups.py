@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from containerkit import Cgroup
-from containerkit.cgroup.places import world_of
+from containerkit.cgroup.paths import world_of
 from containerkit.errors import ContainerKitError
 
 from . import group_events, group_spawns

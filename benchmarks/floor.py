@@ -14,11 +14,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from containerkit import Plan, procfs, syscalls
+from containerkit import Plan
+from containerkit.core.step import Side, Step
 from containerkit.errors import ContainerKitError
-from containerkit.program import number
-from containerkit.step import Side, Step
-from containerkit.syscalls import Arg, Bytes, Call, Fd, Field, Late, Shown, Slot, Space, Strings
+from containerkit.linux import procfs, syscalls
+from containerkit.linux.native import number
+from containerkit.linux.syscalls import Arg, Bytes, Call, Fd, Field, Late, Shown, Slot, Space, Strings
 
 from .ground import FLAGS, HERE, Ground, compile_c
 from .measure import Contender

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from containerkit import Part, ns
+from containerkit import Part
+from containerkit.parts import ns
 
 from . import plans
 from .ground import Ground

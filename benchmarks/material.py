@@ -18,9 +18,9 @@ from functools import cached_property
 from pathlib import Path
 
 import containerkit as ck
-from containerkit import rootfs
 from containerkit.errors import Unavailable
 from containerkit.image.blobs import FileBlobs
+from containerkit.rootfs import rootfs
 
 from .ground import Ground
 from .measure import Contender

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from containerkit import extras
+from containerkit.base import extras
 from containerkit.errors import Unavailable
 
 from .measure import Sample

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping
 
 from containerkit import Plan
-from containerkit.step import Step
+from containerkit.core.step import Step
 
 from . import plans
 from .ground import Ground

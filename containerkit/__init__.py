@@ -1,11 +1,24 @@
 """containerkit: what a container is made of, one part at a time.
 
-    errors  syscalls  step  timeline  plan  program  spawn  process  trace     the core: from parts to a process
-    ns  namespace  mounts  layerfs  cgroup                                     the parts that give it a place of its own
-    capabilities  credentials  privileges  seccomp  rlimits                    the parts that take privileges away
-    image  registry  dockerfile  build                                         what its root comes from
-    run  coroutines  inside  sandbox  rootfs  doctor  leaks                    what one does with them
-    cli                                                                        the same from a shell
+    errors      says what can go wrong
+    base        serves every room: checked arguments, frozen values, extras, the log
+    linux       asks the kernel
+    state       owns something on disk
+    core        turns parts into a process
+    layers      lays directories over each other
+    parts       is what a plan is made of
+    cgroup      limits
+    rootfs      makes a root from this machine's programs
+    image       is a value or its bytes
+    store       is shared by many processes
+    dockerfile  reads a language
+    registry    talks to a registry
+    container   is one container's life
+    builder     makes an image
+    diagnose    looks at this machine, and at what was left behind
+    cli         is typed by a person
+
+A room imports only the rooms above it.
 
 A `Step` is a system call with a reason.  A part is anything with ``steps()``.  A `Plan` is parts, folded and ordered.
 A `Process` is what a plan becomes.  There is no other mechanism.
@@ -15,45 +28,45 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import kernel, mounts, ns, rootfs, syscalls
-from .capabilities import Capabilities
 from .cgroup import Cgroup
-from .credentials import Credentials
-from .doctor import doctor
+from .container.inside import Inside, exec
+from .container.sandbox import sandbox
+from .core.errors import Failed, StepError, StepRefused
+from .core.plan import Plan, plan
+from .core.process import Process, Usage
+from .core.run import Result, run
+from .core.stdio import DEVNULL, PIPE, PTY, STDOUT
+from .core.step import Part, Phase, Side, Step
+from .core.trace import Trace
+from .diagnose.doctor import doctor
+from .diagnose.leaks import leaks
 from .errors import (
     BuildError,
     CgroupError,
     ContainerKitError,
     DockerfileError,
-    Failed,
     ImageError,
     LayerError,
     PlanError,
     RegistryError,
-    StepError,
-    StepRefused,
     Unavailable,
     WrongType,
 )
-from .inside import Inside, exec
-from .layerfs import LayerFS
-from .leaks import leaks
-from .namespace import Namespace
-from .plan import Plan, plan
-from .privileges import NoNewPrivileges
-from .process import Process, Usage
-from .rlimits import Rlimits
-from .run import Result, run
-from .sandbox import sandbox
-from .seccomp import Seccomp
-from .stdio import DEVNULL, PIPE, PTY, STDOUT
-from .step import Part, Phase, Side, Step
-from .trace import Trace
+from .layers.layerfs import LayerFS
+from .linux import kernel, syscalls
+from .parts import mounts, ns
+from .parts.capabilities import Capabilities
+from .parts.credentials import Credentials
+from .parts.namespace import Namespace
+from .parts.privileges import NoNewPrivileges
+from .parts.rlimits import Rlimits
+from .parts.seccomp import Seccomp
+from .rootfs import rootfs
 
 if TYPE_CHECKING:
-    from .coroutines import AsyncProcess, arun
+    from .core.coroutines import AsyncProcess, arun
     from .image import Digest, Image, ImageConfig, Index, Layer, Reference
-    from .image.store import Store
+    from .store.store import Store
 
 __version__ = "0.1.0"
 
@@ -63,7 +76,7 @@ if "logging" in sys.modules:  # who has not loaded it asks for no log
     logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library says nothing unless it is asked
 
 _LATER = dict.fromkeys(("Digest", "Image", "ImageConfig", "Index", "Layer", "Reference"), ".image") | {
-    "Store": ".image.store", "AsyncProcess": ".coroutines", "arun": ".coroutines",
+    "Store": ".store.store", "AsyncProcess": ".core.coroutines", "arun": ".core.coroutines",
 }  # fmt: skip
 
 
@@ -76,16 +89,6 @@ if not TYPE_CHECKING:  # a checker must still find a name that is misspelt
         found = globals()[name] = getattr(import_module(_LATER[name], __name__), name)
         return found
 
-
-def _layer_of(upper: Any, blobs: Any = None, **options: Any) -> "Layer":
-    """What `LayerFS.diff` does; it is below images, and cannot import them."""
-    from .image.blobs import TemporaryBlobs
-    from .image.layer import Layer
-
-    return Layer.from_directory(upper, TemporaryBlobs() if blobs is None else blobs, upper=True, **options)
-
-
-LayerFS.layer_of = staticmethod(_layer_of)
 
 __all__ = [
     "DEVNULL",

@@ -11,7 +11,7 @@ project = "containerkit"
 author = "the containerkit authors"
 release = version = "0.1.0"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "plain", "runs", "shown"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "picture", "plain", "runs", "shown"]
 exclude_patterns = ["_ext", "scripts", "exercises"]
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from containerkit import extras
+from containerkit.base import extras
 from containerkit.errors import Unavailable
 
 LOOKED_AT = ("containerkit.image", "containerkit.dockerfile")

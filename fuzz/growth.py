@@ -15,17 +15,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from containerkit import accounts
 from containerkit.dockerfile.ignore import Ignore
 from containerkit.dockerfile.parser import parse
 from containerkit.errors import ContainerKitError
-from containerkit.image import _pax, documents
-from containerkit.image._meaning import Meaning
-from containerkit.image.compression import Decompressed
+from containerkit.image import documents
+from containerkit.image.compression.compression import Decompressed
 from containerkit.image.limits import NONE, Limits
 from containerkit.image.merge import Stack
 from containerkit.image.reference import Reference
-from containerkit.image.tar import Entry, Reader, Writer
+from containerkit.image.tar import pax
+from containerkit.image.tar.tar import Entry, Reader, Writer
+from containerkit.image.unpack.meaning import Meaning
+from containerkit.layers import accounts
 
 __all__ = ["CASES", "Case", "growth"]
 
@@ -81,7 +82,7 @@ def tar(*entries: tuple[Entry, bytes]) -> bytes:
 
 def extended(records: list[tuple[bytes, bytes]]) -> bytes:
     """A file with a PAX header of such records."""
-    body = _pax.write(records)
+    body = pax.write(records)
     header = bytearray(tar((Entry(b"pax", size=len(body)), body))[:-1024])
     header[156:157] = b"x"
     header[148:156] = b"%06o\0 " % (sum(header[:148]) + sum(header[156:512]) + 256)

@@ -15,8 +15,8 @@ from .engine import Fuzzer, instrumented, run
 
 with instrumented(__name__):
     from containerkit.image import media
-    from containerkit.image._content import below
     from containerkit.image.config import ImageConfig
+    from containerkit.image.content import below
     from containerkit.image.descriptor import Descriptor
     from containerkit.image.documents import dump, parse
     from containerkit.image.errors import ImageError

@@ -22,14 +22,15 @@ from typing import Any, Literal
 from .engine import Fuzzer, instrumented, run
 
 with instrumented(__name__):
-    from containerkit.image import _pax, diff
-    from containerkit.image.compression import Decompressed
+    from containerkit.image import tar_from_tree
+    from containerkit.image.compression.compression import Decompressed
     from containerkit.image.errors import ImageError
-    from containerkit.image.files import open_source
+    from containerkit.image.files.opening import open_source
     from containerkit.image.ids import Ids
     from containerkit.image.limits import Limits
-    from containerkit.image.tar import Entry, Writer
-    from containerkit.image.unpack import unpack
+    from containerkit.image.tar import pax
+    from containerkit.image.tar.tar import Entry, Writer
+    from containerkit.image.unpack.unpack import unpack
 
 BLOCK = 512
 SMALL = Limits(
@@ -37,7 +38,7 @@ SMALL = Limits(
 )
 LARGER = Limits()  # for what was written back: the way to a file may be longer when it does not go through a link
 MINE = None if os.geteuid() == 0 else Ids.mine()
-FORM = diff.Form(nanoseconds=True, ids=MINE or Ids(), epoch=1 << 40)
+FORM = tar_from_tree.Form(nanoseconds=True, ids=MINE or Ids(), epoch=1 << 40)
 Whiteouts = Literal["overlay", "plain"]
 WORDS = (
     b"../", b"/", b"..", b"./", b".wh.", b".wh..wh..opq", b".wh..wh.plnk", b"outside/canary", b"../outside/", b"ustar\x0000",
@@ -103,7 +104,7 @@ def into(directory: Path, stream: io.BytesIO, whiteouts: Whiteouts, limits: Limi
 def back(directory: Path, whiteouts: Whiteouts) -> bytes:
     """What the directory is as a tar."""
     made = io.BytesIO()
-    write = diff.write_upper if whiteouts == "overlay" else diff.write_tree
+    write = tar_from_tree.write_upper if whiteouts == "overlay" else tar_from_tree.write_tree
     write(directory, made.write, FORM)
     return made.getvalue()
 
@@ -220,7 +221,7 @@ def extended(kind: bytes, body: bytes) -> bytes:
 
 
 def sparse(records: dict[bytes, bytes], body: bytes) -> bytes:
-    return extended(b"x", _pax.write(list(records.items()))) + tar((Entry(b"sparse", size=len(body)), body))
+    return extended(b"x", pax.write(list(records.items()))) + tar((Entry(b"sparse", size=len(body)), body))
 
 
 def archives(scratch: Path) -> Iterator[bytes]:

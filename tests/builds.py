@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from containerkit.build import Event, build
+from containerkit.builder import Event, build
 from containerkit.image.config import ImageConfig
-from containerkit.image.diff import Form
 from containerkit.image.ids import Ids
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
-from containerkit.image.store import Store
-from containerkit.image.tar import Entry
+from containerkit.image.tar.tar import Entry
+from containerkit.image.tar_from_tree import Form
+from containerkit.store.store import Store
 
 Files = Mapping[str, str | bytes | None]
 

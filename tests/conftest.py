@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 
-from containerkit.leaks import leaks
-from containerkit.nodes import open_null
+from containerkit.core.device_nodes import open_null
+from containerkit.diagnose.leaks import leaks
 
 TESTS = Path(__file__).resolve().parent
 REPO = TESTS.parent
@@ -178,7 +178,7 @@ def open_path() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def rootdir() -> Iterator[Path]:
     """A root directory with the common programs, readable by everybody.  Tests must not write to it."""
-    from containerkit import rootfs
+    from containerkit.rootfs import rootfs
 
     directory = Path(tempfile.mkdtemp(prefix="ck-rootdir-"))
     directory.chmod(0o755)

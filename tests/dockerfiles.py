@@ -34,10 +34,10 @@ from typing import Any
 from rich_images import CAPABLE, WRITTEN
 from trees import look
 
-from containerkit import rootfs
 from containerkit.image.config import ImageConfig
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
+from containerkit.rootfs import rootfs
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
 BASE, PARENT = "localhost/base", "localhost/parent"

@@ -20,7 +20,7 @@ from containerkit.image.errors import CannotUnpack, Escape, ImageError, InvalidL
 from containerkit.image.ids import Ids
 from containerkit.image.image import Image
 from containerkit.image.limits import Limits
-from containerkit.image.store import Store
+from containerkit.store.store import Store
 
 SMALL = Limits(
     bytes=8 << 20, ratio=20, ratio_from=1 << 20, entries=2000, pax=4096, xattrs=20, extents=50, path=1000, depth=20, window=1 << 20

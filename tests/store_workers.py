@@ -20,10 +20,11 @@ from typing import NamedTuple
 
 from sample_images import Sample, base, image_of, tar_of
 
-from containerkit import elf, registry
-from containerkit.build import build
+from containerkit import registry
+from containerkit.builder import build
 from containerkit.image.image import Image
-from containerkit.image.store import Store
+from containerkit.rootfs import elf
+from containerkit.store.store import Store
 
 WORKERS = 2
 MEAN = float(os.environ.get("CK_MEAN", "0.1"))  # seconds that a worker lives, on average

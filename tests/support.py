@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 import containerkit as ck
-from containerkit.program import Program, extension
-from containerkit.spawn import spawn
-from containerkit.syscalls import Bytes, Call
+from containerkit.core.compiler import Program
+from containerkit.core.spawn import spawn
+from containerkit.linux.native import extension
+from containerkit.linux.syscalls import Bytes, Call
 
 REPO = Path(__file__).resolve().parent.parent
 NO_SUCH_CALL = 9999

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import containerkit as ck
-from containerkit import merged
-from containerkit.accounts import Account, account
+from containerkit.layers import merged
+from containerkit.layers.accounts import Account, account
 
 FILES = {
     "/etc/passwd": b"root:x:0:0:root:/root:/bin/sh\n# no:x:9:9::/:\nweb:x:33:34::/var/www:/bin/sh\nbad\n42:x:7:8::/odd:/\n"

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from containerkit.autopsy import interpreter
+from containerkit.core.exec_failure import interpreter
 
 
 @pytest.mark.parametrize(("data", "found"), [

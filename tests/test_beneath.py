@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - tables read better on one line
-"""What a program could have written is reached through descriptors: `containerkit.beneath`, and no new use of bare paths."""
+"""What a program could have written is reached through descriptors: `containerkit.linux.beneath`, and no new use of bare paths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from containerkit.beneath import Beneath
+from containerkit.linux.beneath import Beneath
 
 PACKAGE = Path(__file__).resolve().parent.parent / "containerkit"
 #: Modules that touch the trees of programs and of strangers' images.

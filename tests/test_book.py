@@ -12,7 +12,7 @@ import pytest
 import scripts
 
 import containerkit as ck
-from containerkit.syscalls import Bytes, Call
+from containerkit.linux.syscalls import Bytes, Call
 
 REPO = Path(__file__).resolve().parent.parent
 README = REPO / "README.md"

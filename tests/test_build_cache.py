@@ -12,14 +12,14 @@ import pytest
 from builds import WRITTEN, Yard, entries, text, yard_in_memory
 from sample_images import tar_of
 
-from containerkit.build import FailedStep, build
-from containerkit.build.cache import DIRECTORY, Cache, Record, key_of
-from containerkit.build.digests import Digests
-from containerkit.build.exchange import TYPE
-from containerkit.build.picking import pick
-from containerkit.build.tree import Tree
+from containerkit.builder import FailedStep, build
+from containerkit.builder.cache import DIRECTORY, Cache, Record, key_of
+from containerkit.builder.digests import Digests
+from containerkit.builder.exchange import TYPE
+from containerkit.builder.picking import pick
+from containerkit.builder.tree import Tree
 from containerkit.image.errors import ImageError
-from containerkit.image.layout import Layout
+from containerkit.image.files.layout import Layout
 
 COPIES = "FROM scratch\nCOPY a /a\nCOPY d /d\n"
 FILES = {"a": "a", "d/x": "x", "d/l": "-> x"}

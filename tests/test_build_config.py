@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from builds import Yard, text, tree, yard_in_memory
 
-from containerkit.build import Event, FailedStep, add, build
-from containerkit.build.settings import configured
+from containerkit.builder import Event, FailedStep, add, build
+from containerkit.builder.settings import configured
+from containerkit.core.standard_steps import DEFAULT_PATH
 from containerkit.errors import BuildError, DockerfileError
-from containerkit.frame import DEFAULT_PATH
 from containerkit.image.config import ImageConfig
 from containerkit.image.errors import InvalidReference
 from containerkit.image.image import Image

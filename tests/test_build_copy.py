@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from builds import WRITTEN, Yard, entries, text, tree, yard_in_memory
 
-from containerkit.build import FailedStep, build
-from containerkit.build.modes import chmod, chown
-from containerkit.build.tree import Tree
+from containerkit.builder import FailedStep, build
+from containerkit.builder.modes import chmod, chown
+from containerkit.builder.tree import Tree
 from containerkit.errors import BuildError
 from containerkit.image.digest import Digest
 from containerkit.image.image import Image

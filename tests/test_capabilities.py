@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 import containerkit as ck
-from containerkit import capabilities, ns
-from containerkit.capabilities import NAMES, Capabilities
-from containerkit.privileges import NoNewPrivileges
-from containerkit.rlimits import Rlimits
-from containerkit.seccomp import Seccomp
-from containerkit.step import Phase, Step
+from containerkit.core.step import Phase, Step
+from containerkit.parts import capabilities, ns
+from containerkit.parts.capabilities import NAMES, Capabilities
+from containerkit.parts.privileges import NoNewPrivileges
+from containerkit.parts.rlimits import Rlimits
+from containerkit.parts.seccomp import Seccomp
 
 
 def dropped(part: Capabilities) -> list[Step]:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 import containerkit as ck
-from containerkit import extras
+from containerkit.base import extras
 from containerkit.cgroup import CpuStat, MemoryStat, PidsStat, Stat
 from containerkit.cli import top
 

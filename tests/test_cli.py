@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from containerkit.stdio import set_size
+from containerkit.core.stdio import set_size
 
 COMMAND = [sys.executable, "-m", "containerkit"]
 

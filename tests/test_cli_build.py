@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from sample_images import Sample, base, image_of
 
-from containerkit.build import Event
+from containerkit.builder import Event
 from containerkit.cli import build, main, steps
 from containerkit.errors import BuildError
-from containerkit.image.store import Store
+from containerkit.store.store import Store
 
 
 @pytest.fixture

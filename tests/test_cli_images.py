@@ -20,15 +20,15 @@ from typing import Any
 import pytest
 from sample_images import INDEX, MANIFEST, Sample, base, descriptor, image_of, index_of, layout_files, named, tar_of, write_directory
 
-from containerkit.build import caches
+from containerkit.builder import caches
 from containerkit.cli import human, main, table
 from containerkit.cli.parser import Parser
 from containerkit.cli.progress import fancy
 from containerkit.cli.template import BadTemplate, Template
+from containerkit.image.files.layout import Layout
 from containerkit.image.image import Image
-from containerkit.image.layout import Layout
 from containerkit.image.platform import Platform
-from containerkit.image.store import Store
+from containerkit.store.store import Store
 
 BASE = base()
 ONE = Sample(BASE, tar_of({"one": b"1", "etc": None, "etc/.wh.name": b""}), Cmd=["one"], Env=["A=b"], Labels={"kind": "first"})
@@ -623,7 +623,7 @@ def test_what_builds_take_is_told_and_goes(both: Said, store: Store, tmp_path: P
 
 
 def test_roots_of_programs_are_told_and_go_when_nobody_has_them(both: Said, store: Store) -> None:
-    script = "import sys; from containerkit.rootfs import from_programs; print(from_programs(['cat']), flush=True); sys.stdin.read()"
+    script = "import sys; from containerkit.rootfs.rootfs import from_programs; print(from_programs(['cat']), flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         root = Path(other.stdout.readline().rstrip())

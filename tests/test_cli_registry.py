@@ -20,8 +20,8 @@ from containerkit.cli.progress import Lines
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.index import Index
 from containerkit.image.platform import Platform
-from containerkit.image.store import Store
 from containerkit.registry import Progress
+from containerkit.store.store import Store
 
 BASE = base()
 HERE = Platform.here().architecture

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import scripts
 
-from containerkit.leaks import leaks
+from containerkit.diagnose.leaks import leaks
 
 EXTENSIONS = scripts.DOCS / "_ext"
 

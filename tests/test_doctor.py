@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from containerkit.doctor import Finding, Host, Report, _has, doctor
+from containerkit.diagnose.doctor import Finding, Host, Report, _has, doctor
 
 REPO = Path(__file__).parent.parent
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -48,7 +48,7 @@ def laid_out(root: Path, changes: dict[str, str | None], release: str = "6.12.0"
 
 def on_this_host(*prefix: str) -> dict[str, Finding]:
     """What the doctor says in a process started by way of `prefix`."""
-    argv = [*prefix, sys.executable, "-c", "from containerkit.doctor import doctor; print(doctor().to_json())"]
+    argv = [*prefix, sys.executable, "-c", "from containerkit.diagnose.doctor import doctor; print(doctor().to_json())"]
     done = subprocess.run(argv, env={**os.environ, "PYTHONPATH": str(REPO)}, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     return {fields["name"]: Finding(**fields) for fields in json.loads(done.stdout)}
@@ -237,7 +237,7 @@ def test_tools_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_file_capabilities_do_too(tmp_path: Path) -> None:
-    from containerkit.doctor import _has_privilege
+    from containerkit.diagnose.doctor import _has_privilege
 
     tool = tmp_path / "newuidmap"
     tool.write_text("")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from containerkit.leaks import leaks
+from containerkit.diagnose.leaks import leaks
 
 EXERCISES = Path(__file__).resolve().parent.parent / "docs/exercises"
 NAMES = sorted(path.stem for path in (EXERCISES / "checks").glob("*.py"))

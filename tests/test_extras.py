@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from containerkit import extras
-from containerkit.doctor import doctor
+from containerkit.base import extras
+from containerkit.diagnose.doctor import doctor
 
 REPO = Path(extras.__file__).resolve().parent.parent
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from containerkit import extras
+from containerkit.base import extras
 from containerkit.image import reference as references
 from containerkit.image.documents import dump, parse
 from containerkit.image.manifest import Manifest

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import containerkit as ck
-from containerkit._idmaps import FREE, own_range
+from containerkit.linux.ids import FREE, own_range
 
 
 def etc(directory: Path, **files: str) -> str:

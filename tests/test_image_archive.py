@@ -15,17 +15,17 @@ from typing import Any
 import pytest
 from sample_images import INDEX, Sample, base, descriptor, dumps, index_of, layout_files, named, sha256, tar_of, write_tar
 
-from containerkit.image import archive
-from containerkit.image.archive import Archive
 from containerkit.image.blobs import read
 from containerkit.image.config import ImageConfig
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.errors import Escape, ImageError, InvalidDocument, InvalidImage, Mismatch, Missing, Unsupported
+from containerkit.image.files import archive
+from containerkit.image.files.archive import Archive
+from containerkit.image.files.layout import Layout
+from containerkit.image.files.named_images import named as with_name
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
-from containerkit.image.layout import Layout
 from containerkit.image.manifest import Manifest
-from containerkit.image.source import named as with_name
 
 PLAIN = Sample(base(), tar_of({"one": b"1"}), compress=False, Cmd=["sh"])
 PACKED = Sample(base(), tar_of({"one": b"1"}), Cmd=["sh"])

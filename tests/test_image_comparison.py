@@ -15,19 +15,20 @@ from pathlib import Path
 import pytest
 from sample_images import Sample, base, image_of, tar_of
 
-from containerkit.image import files, layout, picture
-from containerkit.image._staging import GRACE
-from containerkit.image._trees import difference
+from containerkit.image import picture
 from containerkit.image.blobs import FileBlobs, MemoryBlobs, is_local
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.digest import Digest
 from containerkit.image.errors import ImageError, InvalidLayer, Missing
+from containerkit.image.files import layout, opening
+from containerkit.image.files.blob_union import Sources
+from containerkit.image.files.named_images import named
 from containerkit.image.ids import Ids
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
-from containerkit.image.source import named
-from containerkit.image.sources import Sources
-from containerkit.image.store import Store
+from containerkit.state.staging import GRACE
+from containerkit.store.store import Store
+from containerkit.store.unpacked import difference
 
 BASE = base()
 ONE = Sample(BASE, tar_of({"one": b"1", "same": b"s", "etc/.wh.link": b""}), Cmd=["one"])
@@ -148,10 +149,10 @@ def test_blobs_that_are_empty_are_still_the_ones_to_use() -> None:
 def test_a_file_that_is_no_image_says_so(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image" * 1000)
     with pytest.raises(InvalidLayer, match=r"notes\.txt: a checksum in a tar header"):
-        files.open_source(tmp_path / "notes.txt")
+        opening.open_source(tmp_path / "notes.txt")
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(Missing, match="fifo is neither"):
-        files.open_source(tmp_path / "fifo")
+        opening.open_source(tmp_path / "fifo")
 
 
 def test_what_a_killed_unpacking_left_is_swept_by_the_next(tmp_path: Path) -> None:

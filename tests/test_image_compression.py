@@ -18,9 +18,11 @@ from typing import Any
 
 import pytest
 
-from containerkit import errors, extras
-from containerkit.image import _compress, _gzip, _zstd
-from containerkit.image.compression import Ahead, Compressor, Decompressed
+from containerkit import errors
+from containerkit.base import extras
+from containerkit.image.compression import compress as _compress
+from containerkit.image.compression import gzip_streams, zstd_streams
+from containerkit.image.compression.compression import Ahead, Compressor, Decompressed
 from containerkit.image.digest import CHUNK
 from containerkit.image.errors import ImageError, InvalidLayer, LimitExceeded, Mismatch, Unsupported
 from containerkit.image.limits import Limits
@@ -37,7 +39,7 @@ def zstandard() -> Any:
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both libraries that read and write gzip."""
     if request.param == "zlib":
-        monkeypatch.setattr(_gzip, "isal", lambda name: None)
+        monkeypatch.setattr(gzip_streams, "isal", lambda name: None)
     else:
         pytest.importorskip("isal", reason="needs isal: pip install containerkit[fast]")
     return str(request.param)
@@ -150,7 +152,7 @@ def test_zstd_with_a_dictionary_is_refused() -> None:
 def test_without_zstandard_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zstandard", None)
     with pytest.raises(errors.Unavailable, match=re.escape(extras.command("zstd"))):
-        _zstd.library()
+        zstd_streams.library()
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("gzip", "none"), ("none", "gzip"), ("gzip", "zstd")])

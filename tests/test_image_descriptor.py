@@ -17,7 +17,7 @@ from containerkit.image.blobs import Blobs, FileBlobs, MemoryBlobs, read
 from containerkit.image.descriptor import Descriptor, Platform
 from containerkit.image.digest import Digest
 from containerkit.image.errors import ImageError, InvalidDigest, InvalidDocument, LimitExceeded, Mismatch, Missing, Unsupported
-from containerkit.image.sources import Sources
+from containerkit.image.files.blob_union import Sources
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 STRINGS = st.dictionaries(TEXTS, TEXTS, max_size=3)

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trees import tar
 
-from containerkit import merged
 from containerkit.image.config import ImageConfig
 from containerkit.image.ids import Ids
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
-from containerkit.image.store import Store
-from containerkit.image.tar import Entry
+from containerkit.image.tar.tar import Entry
+from containerkit.layers import merged
+from containerkit.store.store import Store
 
 ROOT = os.geteuid() == 0
 Part = tuple[Entry, bytes]

@@ -19,13 +19,13 @@ from trees import look, tar
 from containerkit.image import media
 from containerkit.image.blobs import FileBlobs, MemoryBlobs
 from containerkit.image.descriptor import Descriptor
-from containerkit.image.diff import Form
 from containerkit.image.digest import Digest
 from containerkit.image.errors import CannotUnpack, Escape, ImageError, InvalidLayer, LimitExceeded, Mismatch, Missing
 from containerkit.image.ids import Ids
 from containerkit.image.layer import Layer
 from containerkit.image.limits import Limits
-from containerkit.image.tar import Entry
+from containerkit.image.tar.tar import Entry
+from containerkit.image.tar_from_tree import Form
 
 IDS = Ids() if os.geteuid() == 0 else Ids.mine()
 KINDS = ["none", "gzip", "zstd"]

@@ -27,20 +27,12 @@ from sample_images import (
     write_tar,
 )
 
-from containerkit.image import layout
 from containerkit.image.blobs import read
 from containerkit.image.descriptor import Descriptor, Platform
-from containerkit.image.errors import (
-    ImageError,
-    InvalidDocument,
-    InvalidLayer,
-    LimitExceeded,
-    Mismatch,
-    Missing,
-    Unsupported,
-)
-from containerkit.image.layout import Layout
-from containerkit.image.source import named as with_name
+from containerkit.image.errors import ImageError, InvalidDocument, InvalidLayer, LimitExceeded, Mismatch, Missing, Unsupported
+from containerkit.image.files import layout
+from containerkit.image.files.layout import Layout
+from containerkit.image.files.named_images import named as with_name
 
 ONE, TWO = Sample(base(), tar_of({"one": b"1"}), Cmd=["sh"]), Sample(base(), tar_of({"two": b"2"}))
 

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from trees import tar
 
 import containerkit as ck
-from containerkit import merged
-from containerkit.build.tree import Tree
+from containerkit.builder.tree import Tree
 from containerkit.image.config import ImageConfig
 from containerkit.image.errors import InvalidLayer, LimitExceeded
 from containerkit.image.ids import Ids
@@ -25,8 +24,9 @@ from containerkit.image.image import Image
 from containerkit.image.layer import Layer
 from containerkit.image.limits import Limits
 from containerkit.image.merge import Stack
-from containerkit.image.store import Store
-from containerkit.image.tar import Entry, Reader
+from containerkit.image.tar.tar import Entry, Reader
+from containerkit.layers import merged
+from containerkit.store.store import Store
 
 ROOT = os.geteuid() == 0
 Part = tuple[Entry, bytes]

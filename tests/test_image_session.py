@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from sample_images import Sample, base, image_of, tar_of
 
-from containerkit.image._trees import difference
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.digest import Digest
 from containerkit.image.errors import CannotUnpack, Escape, ImageError, InvalidLayer, LimitExceeded, Mismatch
 from containerkit.image.layer import Layer
 from containerkit.image.limits import Limits
-from containerkit.image.store import Store
+from containerkit.store.store import Store
+from containerkit.store.unpacked import difference
 
 
 def packed(data: bytes) -> bytes:
@@ -177,7 +177,7 @@ def test_a_full_disk_ends_the_download_at_once(store: Store, monkeypatch: pytest
     def full(*args: object, **kwargs: object) -> int:
         raise CannotUnpack(28, b"d1/f1", "No space left on device")
 
-    monkeypatch.setattr("containerkit.image.unpack._Unpacker.file", full)
+    monkeypatch.setattr("containerkit.image.unpack.unpack._Unpacker.file", full)
     data = packed(tar_of({"big": os.urandom(40 << 20)}))
     stream = Slow(data, 1 << 20)
     with pytest.raises(CannotUnpack):

@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 from sample_images import INDEX, Sample, base, descriptor, image_of, index_of, tar_of
 
-from containerkit.image import layout
 from containerkit.image.blobs import MemoryBlobs
 from containerkit.image.descriptor import Descriptor
-from containerkit.image.diff import Form
 from containerkit.image.digest import Digest
 from containerkit.image.errors import ImageError, InvalidDocument, InvalidReference, Mismatch, Missing, Unsupported
+from containerkit.image.files import layout
+from containerkit.image.files.layout import Layout
 from containerkit.image.ids import Ids
 from containerkit.image.image import Image
 from containerkit.image.index import Index
 from containerkit.image.layer import Layer
-from containerkit.image.layout import Layout
-from containerkit.image.store import Store, default_directory
+from containerkit.image.tar_from_tree import Form
+from containerkit.store.store import Store, default_directory
 
 BASE = base()
 ONE = Sample(BASE, tar_of({"one": b"1", "etc/.wh.name": b""}), Cmd=["one"])

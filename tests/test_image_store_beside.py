@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 from sample_images import Sample, base, image_of, tar_of
 
-from containerkit.image import _fsck
-from containerkit.image._content import Found, reach
-from containerkit.image._trees import Trees, difference
 from containerkit.image.blobs import Blobs
+from containerkit.image.content import Found, reach
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.digest import Digest
 from containerkit.image.image import Image
-from containerkit.image.store import Store
+from containerkit.store import fsck
+from containerkit.store.store import Store
+from containerkit.store.unpacked import Trees, difference
 
 TESTS = Path(__file__).parent
 CHURN = """
@@ -120,7 +120,7 @@ def test_a_blob_that_goes_while_it_is_looked_at(store: Store, monkeypatch: pytes
         go()
         return Digest(text)
 
-    monkeypatch.setattr(_fsck, "Digest", named)
+    monkeypatch.setattr(fsck, "Digest", named)
     monkeypatch.setattr(named, "finish", Digest.finish, raising=False)
     assert store.fsck(layers=False) == ()
 
@@ -136,7 +136,7 @@ def test_an_image_that_goes_and_comes_back_while_it_is_looked_at(store: Store, m
         finally:
             back()
 
-    monkeypatch.setattr(_fsck, "reach", reached)
+    monkeypatch.setattr(fsck, "reach", reached)
     assert store.fsck(layers=False) == ()
 
 
@@ -151,7 +151,7 @@ def test_a_layer_that_goes_and_comes_back_while_it_is_looked_at(store: Store, mo
         finally:
             back()
 
-    monkeypatch.setattr(_fsck, "difference", compared)
+    monkeypatch.setattr(fsck, "difference", compared)
     assert store.fsck() == ()
 
 

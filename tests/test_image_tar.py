@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from containerkit.image import _pax
 from containerkit.image.errors import InvalidLayer, LimitExceeded
 from containerkit.image.limits import Limits
-from containerkit.image.tar import Entry, Reader, Writer
+from containerkit.image.tar import pax
+from containerkit.image.tar.tar import Entry, Reader, Writer
 
 
 class Dribble:
@@ -146,10 +146,10 @@ def test_reads_what_gnu_tar_writes(options: list[str], tree: Path) -> None:
 
 
 def test_old_and_base_256_numbers() -> None:
-    assert _pax.number(b"\x80\0\0\0\0\0\0\0\0\0\1\0", "") == 256
-    assert _pax.number(b"\xff" * 12, "") == -1
-    assert _pax.number(b"  755 \0 ", "") == 0o755
-    assert _pax.number(bytes(8), "") == 0
+    assert pax.number(b"\x80\0\0\0\0\0\0\0\0\0\1\0", "") == 256
+    assert pax.number(b"\xff" * 12, "") == -1
+    assert pax.number(b"  755 \0 ", "") == 0o755
+    assert pax.number(bytes(8), "") == 0
 
 
 @pytest.mark.parametrize(
@@ -157,12 +157,12 @@ def test_old_and_base_256_numbers() -> None:
     [(b"1", 10**9), (b"1.5", 1_500_000_000), (b"-1.5", -1_500_000_000), (b"0.0000000019", 1), (b"-0.0000000019", -2), (b".5", 5 * 10**8)],
 )
 def test_times(text: bytes, value: int) -> None:
-    assert _pax.nanoseconds(text) == value
+    assert pax.nanoseconds(text) == value
 
 
 @given(st.integers(-(1 << 70), 1 << 70))
 def test_a_time_comes_back(value: int) -> None:
-    assert _pax.nanoseconds(_pax.time(value)) == value
+    assert pax.nanoseconds(pax.time(value)) == value
 
 
 @settings(max_examples=300, deadline=None)

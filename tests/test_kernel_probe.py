@@ -7,7 +7,7 @@ import os
 import pytest
 
 import containerkit as ck
-from containerkit import kernel
+from containerkit.linux import kernel
 
 
 def test_the_version() -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from containerkit.diagnose.leaks import Found, LeakError, leaks
 from containerkit.errors import ContainerKitError
-from containerkit.leaks import Found, LeakError, leaks
 
 REPO = Path(__file__).parent.parent
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -29,7 +29,7 @@ def kinds(found: Found) -> list[str]:
 
 def outer(body: str, *unshare: str) -> str:
     """Run Python in namespaces of its own, so that what it leaves behind goes with them.  Returns what it printed."""
-    code = "import os, subprocess, sys\nfrom containerkit.leaks import leaks\n" + body
+    code = "import os, subprocess, sys\nfrom containerkit.diagnose.leaks import leaks\n" + body
     argv = ["unshare", *unshare, sys.executable, "-c", code]
     done = subprocess.run(argv, env={**os.environ, "PYTHONPATH": str(REPO)}, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr

@@ -22,18 +22,20 @@ from typing import Any
 import pytest
 
 import containerkit as ck
-from containerkit import dockerfile, mounts, ns
+from containerkit import dockerfile
+from containerkit.base.frozen import FrozenDict
+from containerkit.base.pickling import Elsewhere, OneProcess
 from containerkit.cgroup.hierarchy import Hierarchy, _the
+from containerkit.core.errors import StepRefused
+from containerkit.core.process import SpawnTimeout
 from containerkit.dockerfile.file import Dockerfile, Stage
-from containerkit.errors import RegistryError, StepRefused
-from containerkit.frozen import FrozenDict
+from containerkit.errors import RegistryError
 from containerkit.image.blobs import MemoryBlobs, TemporaryBlobs
-from containerkit.image.comparison import Comparison
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.manifest import Manifest
-from containerkit.pickling import Elsewhere, OneProcess
-from containerkit.process import SpawnTimeout
-from containerkit.syscalls import Bytes, Call, Fd, Late
+from containerkit.linux.syscalls import Bytes, Call, Fd, Late
+from containerkit.parts import mounts, ns
+from containerkit.store.image_diff import Comparison
 
 WAYS: list[Callable[[Any], Any]] = [lambda value: pickle.loads(pickle.dumps(value)), copy.copy, copy.deepcopy]
 STEP = ck.Step.child(ck.Phase.DROP, ck.syscalls.setpriority(0, 0, 1), why="an example")

@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import containerkit as ck
-from containerkit import mounts, ns, timeline
-from containerkit.step import Phase, Side, Step
-from containerkit.syscalls import CLONE, MS
+from containerkit.core import timeline
+from containerkit.core.step import Phase, Side, Step
+from containerkit.linux.syscalls import CLONE, MS
+from containerkit.parts import mounts, ns
 
 RUN = ["/bin/true"]
 PARTS = [ns.User(), ns.Mount(), ns.Pid(), ns.Net(), ns.Ipc(), ns.Uts("x"), ns.Cgroup(), ns.Time(3), mounts.Root("/srv"), mounts.Dev(),
@@ -175,7 +176,7 @@ def test_a_run_orders_its_steps_once(monkeypatch: pytest.MonkeyPatch) -> None:
         folded.append(args)
         return timeline.fold(*args)
 
-    monkeypatch.setattr(sys.modules["containerkit.plan"], "fold", fold)
+    monkeypatch.setattr(sys.modules["containerkit.core.plan"], "fold", fold)
     ck.run(["/bin/true"], ck.plan(ns.User(), ns.Mount()), check=True)
     assert len(folded) == 1
 

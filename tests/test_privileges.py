@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import containerkit as ck
-from containerkit.privileges import NoNewPrivileges
+from containerkit.parts.privileges import NoNewPrivileges
 
 
 def test_it_is_one_step_that_only_gives_up() -> None:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 import containerkit as ck
-from containerkit import ns
-from containerkit.program import extension, number
-from containerkit.step import Phase, Step
-from containerkit.syscalls import Call, Slot
+from containerkit.core.step import Phase, Step
+from containerkit.linux.native import extension, number
+from containerkit.linux.syscalls import Call, Slot
+from containerkit.parts import ns
 
 
 def header(image: bytes) -> dict[str, int]:

@@ -22,8 +22,8 @@ from containerkit.image.image import Image
 from containerkit.image.index import Index
 from containerkit.image.limits import Limits
 from containerkit.image.reference import Reference
-from containerkit.image.store import Store
 from containerkit.registry import Credentials, Registries, Registry, copy, pull, push
+from containerkit.store.store import Store
 
 SHARED = base()
 

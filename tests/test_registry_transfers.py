@@ -19,7 +19,7 @@ import pytest
 from registries import Reply, Request, Script, scripted
 from sample_images import Sample, base, image_of, tar_of
 
-from containerkit import extras
+from containerkit.base import extras
 from containerkit.errors import Unavailable
 from containerkit.image.blobs import MemoryBlobs
 from containerkit.image.digest import Digest
@@ -27,9 +27,9 @@ from containerkit.image.errors import LimitExceeded, Mismatch, Missing
 from containerkit.image.image import Image
 from containerkit.image.index import Index
 from containerkit.image.limits import Limits
-from containerkit.image.store import Store
-from containerkit.registry import Credentials, Progress, Registries, Registry, Retries, Timeouts, _kept, copy, pull, push
+from containerkit.registry import Credentials, Progress, Registries, Registry, Retries, Timeouts, copy, manifest_cache, pull, push
 from containerkit.registry.errors import NotFound, ProtocolError, Refused, ServerError
+from containerkit.store.store import Store
 
 QUICK = Retries(attempts=2, first=0.01, longest=1)
 
@@ -492,7 +492,7 @@ def test_manifests_that_nobody_could_keep_in_memory_do_not_come(
     registry: Registry, image: Image, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     push(image, name(registry), registries=registry)
-    monkeypatch.setattr(_kept, "MOST", len(image.data) + 10)
+    monkeypatch.setattr(manifest_cache, "MOST", len(image.data) + 10)
     with pytest.raises(LimitExceeded, match="manifests and configs"):
         pull(name(registry), store, registries=registry)
     assert untouched(store)

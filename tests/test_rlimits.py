@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import containerkit as ck
-from containerkit.rlimits import RESOURCES, Rlimits
+from containerkit.parts.rlimits import RESOURCES, Rlimits
 
 
 def test_numbers_are_those_of_the_c_library() -> None:

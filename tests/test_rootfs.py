@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from containerkit import _tree, elf, rootfs
 from containerkit.errors import PlanError
+from containerkit.rootfs import elf, rootfs
+from containerkit.rootfs import tree as _tree
 
 CC = shutil.which("cc") or shutil.which("gcc")
 needs_cc = pytest.mark.skipif(CC is None, reason="needs a C compiler")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import containerkit as ck
-from containerkit.scratch import Scratch, remove, sweep
+from containerkit.state.scratch import Scratch, remove, sweep
 
 
 def test_a_scratch_directory_is_gone_when_closed(tmp_path: Path) -> None:

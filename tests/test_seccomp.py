@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import containerkit as ck
-from containerkit import _calls, seccomp
-from containerkit._bpf import LONGEST, Rule, _branch, compile_filter
-from containerkit.privileges import NoNewPrivileges
-from containerkit.program import number
-from containerkit.seccomp import ALLOW, ALWAYS, ERRNO, KILL, LOG, Seccomp, Where
+from containerkit.linux.native import number
+from containerkit.parts import seccomp, seccomp_policy
+from containerkit.parts.privileges import NoNewPrivileges
+from containerkit.parts.seccomp import ALLOW, ALWAYS, ERRNO, KILL, LOG, Seccomp, Where
+from containerkit.parts.seccomp_bpf import LONGEST, Rule, _branch, compile_filter
 
 ARCH = 0xC000003E
 OURS = seccomp._architecture()
@@ -134,7 +134,12 @@ def answer(filter: Seccomp, name: str, *args: int) -> int:
 
 
 def test_every_call_is_in_one_group() -> None:
-    names = [n for groups in (_calls.ALLOWED, _calls.SPECIAL, _calls.DENIED) for members in groups.values() for n in members]
+    names = [
+        n
+        for groups in (seccomp_policy.ALLOWED, seccomp_policy.SPECIAL, seccomp_policy.DENIED)
+        for members in groups.values()
+        for n in members
+    ]
     assert sorted(names) == sorted(set(names))
 
 
@@ -142,10 +147,10 @@ def test_every_call_is_in_one_group() -> None:
 def test_every_call_of_the_headers_is_known(compiler: str) -> None:
     if not shutil.which(compiler):
         pytest.skip(f"needs the compiler {compiler}")
-    assert set(syscall_numbers.numbers([compiler])) - _calls.KNOWN == set()
+    assert set(syscall_numbers.numbers([compiler])) - seccomp_policy.KNOWN == set()
 
 
-@pytest.mark.parametrize("name", [n for names in _calls.DENIED.values() for n in names])
+@pytest.mark.parametrize("name", [n for names in seccomp_policy.DENIED.values() for n in names])
 def test_every_denied_call_is_refused_and_has_a_reason(name: str) -> None:
     assert Seccomp.why(name)
     if name in seccomp._numbers():
@@ -160,8 +165,8 @@ def test_the_filter_for_the_other_architecture(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(seccomp, "_numbers", lambda: numbers)
     monkeypatch.setattr(seccomp, "_architecture", lambda: seccomp.ARCHITECTURES["aarch64"])
     machine = Machine(Seccomp.default().compile())
-    allowed = {n for names in _calls.ALLOWED.values() for n in names}
-    for name in numbers.keys() - {n for names in _calls.SPECIAL.values() for n in names}:
+    allowed = {n for names in seccomp_policy.ALLOWED.values() for n in names}
+    for name in numbers.keys() - {n for names in seccomp_policy.SPECIAL.values() for n in names}:
         assert machine.answer(numbers[name], arch=0xC00000B7) == (ALLOW if name in allowed else EPERM), name
     assert machine.answer(numbers["clone"], (0x10000000,), arch=0xC00000B7) == EPERM
     assert machine.answer(numbers["read"], arch=ARCH) == KILL
@@ -179,12 +184,12 @@ def test_what_docker_allows_is_allowed(name: str) -> None:
     assert (answer(Seccomp.default(), name), Seccomp.why(name)) == (ALLOW, "")
 
 
-@pytest.mark.parametrize(("capability", "calls"), _calls.GRANTED.items())
+@pytest.mark.parametrize(("capability", "calls"), seccomp_policy.GRANTED.items())
 def test_calls_go_with_the_capability_that_they_need(capability: str, calls: tuple[str, ...]) -> None:
     granted = Seccomp.default([capability])
     for name in set(calls) & seccomp._numbers().keys():
         assert (answer(Seccomp.default(), name, 0x10000000), answer(granted, name, 0x10000000)) == (answer(_PLAIN, name, 0x10000000), ALLOW)
-    others = {name for names in _calls.DENIED.values() for name in names} - set(calls)
+    others = {name for names in seccomp_policy.DENIED.values() for name in names} - set(calls)
     assert {answer(granted, name) for name in others & seccomp._numbers().keys()} == {EPERM}
     assert Seccomp.default([capability.lower()]) == granted
 

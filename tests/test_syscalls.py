@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import containerkit as ck
-from containerkit import syscalls
-from containerkit.syscalls import AT_FDCWD, ATTR, CLONE, MNT, MS, OPEN_TREE, RESOLVE, O, Slot
+from containerkit.linux import syscalls
+from containerkit.linux.syscalls import AT_FDCWD, ATTR, CLONE, MNT, MS, OPEN_TREE, RESOLVE, O, Slot
 
 SHOWN = [
     (syscalls.mount("proc", "/proc", "proc", MS.NOSUID | MS.NODEV), "mount('proc', '/proc', 'proc', NOSUID|NODEV, NULL)"),

@@ -13,7 +13,7 @@ from .cgroup import Cgroup
 from .events import Event, Events
 from .hierarchy import Hierarchy, System, system
 from .limits import DEVICES, Limits
-from .places import forget
+from .paths import forget
 from .pressure import Pressure, Trigger
 from .stats import CpuStat, IoStat, MemoryStat, PidsStat, Stat
 from .values import DeviceRule

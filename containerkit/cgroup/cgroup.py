@@ -16,17 +16,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Unpack
 
+from ..core.step import Step
 from ..errors import CgroupError, PlanError, Unavailable
-from ..step import Step
-from . import joining, stats, sweeping
+from ..state.owner import PREFIX
+from . import enter, stats, sweeping
+from .driver import Deadline, Write, await_ends, processes
 from .events import Events
 from .hierarchy import Hierarchy, system
 from .limits import WORDS, Limits, parse
 from .live import Live
-from .owner import PREFIX
-from .places import checked_controllers, checked_parent, likely_main, main_hierarchy, names_of, owner, place_of, remove_tree, world_of
+from .paths import checked_controllers, checked_parent, likely_main, main_hierarchy, names_of, owner, place_of, remove_tree, world_of
 from .watch import Counts, Watch, standing_in
-from .world import Deadline, Write, await_ends, processes
 
 __all__ = ["Cgroup"]
 
@@ -154,7 +154,7 @@ class Cgroup(Live):
         except OSError as error:
             if error.errno == errno.EEXIST:
                 raise CgroupError(17, "this group exists already: Cgroup() without a name never meets another one", path) from None
-            raise joining.refused(error, "cannot make the group") from None
+            raise enter.refused(error, "cannot make the group") from None
         self._paths = {**self._paths, hierarchy: path}
         world.made(path)
         if limits:
@@ -225,7 +225,7 @@ class Cgroup(Live):
 
     def steps(self) -> Iterable[Step]:
         """As a part: the child begins inside it.  What is printed before it is made is what a user would get who may make it."""
-        return joining.steps(self, list(self._paths or self._hierarchies(likely_main(os.geteuid()))))
+        return enter.steps(self, list(self._paths or self._hierarchies(likely_main(os.geteuid()))))
 
     def opened(self, hierarchy: Hierarchy, name: str, how: int, known: frozenset[Hierarchy]) -> int:
         """A descriptor of one of its files, or of its directory, kept until the group is closed.
@@ -246,7 +246,7 @@ class Cgroup(Live):
             try:
                 self._fds[key] = os.open(os.path.join(self._paths[hierarchy], name), how | os.O_CLOEXEC)
             except OSError as error:
-                raise joining.refused(error, "cannot enter the group") from None
+                raise enter.refused(error, "cannot enter the group") from None
         return self._fds[key]
 
     def watch(self) -> Watch:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..errors import CgroupError, Unavailable
-from ..program import extension, number
+from ..linux.native import extension, number
 from .values import DeviceRule
 
 PROG_LOAD, PROG_ATTACH = 5, 8

@@ -16,11 +16,11 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
-from ..pickling import OneProcess
-from ..program import extension, number
+from ..base.pickling import OneProcess
+from ..linux.native import extension, number
+from .driver import Deadline, put
 from .hierarchy import read_file
 from .stats import flat
-from .world import Deadline, put
 
 __all__ = ["Event", "Events", "Source"]
 

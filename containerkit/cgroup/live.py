@@ -9,11 +9,11 @@ from typing import Protocol
 
 from ..errors import CgroupError, Unavailable
 from . import stats
+from .driver import World, processes, put
 from .events import Source
 from .hierarchy import Hierarchy
-from .places import world_of
+from .paths import world_of
 from .pressure import RESOURCES, Pressure, Trigger, parse, unavailable
-from .world import World, processes, put
 
 CORE_PREFIXES = {"cgroup", "tasks", "freezer"}
 V1_PREFIXES = {"blkio": "io"}

@@ -11,8 +11,8 @@ import select
 from dataclasses import dataclass
 from types import TracebackType
 
+from ..base.pickling import OneProcess
 from ..errors import CgroupError, PlanError, Unavailable
-from ..pickling import OneProcess
 
 __all__ = ["Line", "Pressure", "Trigger", "parse"]
 

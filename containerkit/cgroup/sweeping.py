@@ -6,12 +6,12 @@ import contextlib
 import os
 from functools import cache
 
+from ..base.log import Log
 from ..errors import CgroupError, Unavailable
-from ..log import Log
+from ..state.owner import abandoned, living
+from .driver import processes, put
 from .hierarchy import Hierarchy, system
-from .owner import abandoned, living
-from .places import forget, hierarchy_of, remove_tree, world_of
-from .world import processes, put
+from .paths import forget, hierarchy_of, remove_tree, world_of
 
 LOG = Log(__name__)
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import CgroupError, Unavailable
+from .driver import Deadline, Write, await_ends, end_all, processes, put, put_all
 from .hierarchy import Hierarchy, read_file
 from .values import MAX
-from .world import Deadline, Write, await_ends, end_all, processes, put, put_all
 
 PERIOD, QUOTA = "cpu.cfs_period_us", "cpu.cfs_quota_us"
 PATIENCE = 10.0  # seconds for the kernel to freeze, thaw and end

@@ -13,9 +13,9 @@ from typing import Any
 
 from ..errors import CgroupError, Unavailable
 from . import devices_bpf
+from .driver import Deadline, Write, await_ends, end_all, processes, put, put_all
 from .hierarchy import Hierarchy, read_file
 from .limits import WORDS
-from .world import Deadline, Write, await_ends, end_all, processes, put, put_all
 
 #: Controllers that are no entry of cgroup.controllers: every v2 group has them.
 BUILT_IN = frozenset({"devices", "freezer", "cpuacct"})

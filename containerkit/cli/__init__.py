@@ -15,8 +15,8 @@ from importlib import import_module
 from typing import Any
 
 from .. import __version__
+from ..base.log import Log
 from ..errors import ContainerKitError
-from ..log import Log
 from . import streams
 from .human import complain
 from .parser import SKIPPABLE, STORE, Parser

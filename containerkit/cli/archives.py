@@ -10,18 +10,19 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .. import changes
-from ..changes import Change
 from ..errors import ImageError
-from ..image import Descriptor, History, Image, ImageConfig, Layer, Platform, Reference, archive, layout, media, merge, mutate
-from ..image._tarring import appearing
+from ..image import Descriptor, History, Image, ImageConfig, Layer, Platform, Reference, media, merge, mutate
 from ..image.blobs import Blobs, TemporaryBlobs
 from ..image.errors import InvalidReference
-from ..image.files import open_source
+from ..image.files import archive, layout
+from ..image.files.named_images import Source, name_of, named
+from ..image.files.opening import open_source
 from ..image.history import now
 from ..image.picture import printable
-from ..image.source import Source, name_of, named
-from ..image.store import Store
+from ..image.tar.blobs_tar import appearing
+from ..layers import changes
+from ..layers.changes import Change
+from ..store.store import Store
 from . import table
 from .parser import Parser, store_of
 
@@ -167,7 +168,7 @@ def _imported(layer: Layer, options: argparse.Namespace, said: str) -> Image:
 
 
 def _configured(config: ImageConfig, changes: Sequence[str]) -> ImageConfig:
-    from ..build.settings import configured
+    from ..builder.settings import configured
 
     return configured(config, *changes)
 

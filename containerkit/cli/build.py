@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from ..build import build
+from ..builder import build
 from ..errors import BuildError
-from ..image import Descriptor, Image, Platform, Reference, archive, layout, media, merge
-from ..image._tarring import appearing
+from ..image import Descriptor, Image, Platform, Reference, media, merge
 from ..image.blobs import Blobs
-from ..image.source import named
-from ..image.store import Store
+from ..image.files import archive, layout
+from ..image.files.named_images import named
+from ..image.tar.blobs_tar import appearing
+from ..store.store import Store
 from .parser import Parser, store_of
 from .steps import HOW, steps
 

@@ -8,12 +8,13 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from .. import _tree, scratch
+from ..rootfs import tree
+from ..state import scratch
 from . import human, space, table
 from .parser import Parser, store_of
 
 if TYPE_CHECKING:
-    from ..image.store import Store
+    from ..store.store import Store
 
 COLUMNS = {"Type": "TYPE", "TotalCount": "TOTAL", "Active": "ACTIVE", "Size": "SIZE", "Reclaimable": "RECLAIMABLE"}
 ITEMS = {"Name": "NAME", "Size": "SIZE", "Active": "ACTIVE", "Reclaimable": "RECLAIMABLE"}
@@ -62,7 +63,7 @@ def _prune(options: argparse.Namespace) -> int:
     if options.cache:
         _prune_mounts(store)
     if options.system:
-        _tree.prune_roots()
+        tree.prune_roots()
         space.forget_damaged(store)
     if found.images:
         print("Deleted Images:")
@@ -76,7 +77,7 @@ def _prune(options: argparse.Namespace) -> int:
 
 def _prune_mounts(store: Store) -> None:
     """The directories of RUN --mount=type=cache that nobody uses."""
-    from ..build import prune
+    from ..builder import prune
 
     prune(store)
 

@@ -17,19 +17,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .. import ns
-from .._idmaps import has_own_ids
-from ..accounts import Account, account
-from ..credentials import Credentials
+from ..core.standard_steps import DEFAULT_PATH
+from ..core.step import Part
 from ..errors import PlanError
-from ..frame import DEFAULT_PATH
-from ..layerfs import LayerFS
-from ..step import Part
+from ..layers.accounts import Account, account
+from ..layers.layerfs import LayerFS
+from ..linux.ids import has_own_ids
+from ..parts import ns
+from ..parts.credentials import Credentials
 from .parser import store_of
 
 if TYPE_CHECKING:
     from ..image import Image, ImageConfig
-    from ..image.store import Store
+    from ..store.store import Store
 
 __all__ = ["Contained", "chosen", "of_image", "of_root"]
 
@@ -174,15 +174,15 @@ def _signal(text: str) -> int:
 
 def _made(paths: Iterable[str]) -> tuple[Part, ...]:
     """Docker makes the working directory and the places of volumes where they are not there."""
-    from ..build.parts import Directory
+    from ..parts.files import Directory
 
     return tuple(Directory(path) for path in dict.fromkeys(paths) if path.strip("/"))
 
 
 def _lookups(options: argparse.Namespace) -> Part:
     """/etc/hosts and its like, as docker gives them; not where the caller has others."""
-    from ..build.lookups import network_files
-    from ..build.parts import Files
+    from ..parts.files import Files
+    from ..parts.name_files import network_files
 
     others = {text.split(":")[1] for text in options.volume if ":" in text}
     return Files(tuple(file for file in network_files(options.network, options.hostname) if file.target not in others))

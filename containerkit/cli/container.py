@@ -14,16 +14,18 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from .. import mounts, ns, rootfs
-from ..capabilities import Capabilities
-from ..errors import ContainerKitError, PlanError, StepError
-from ..layerfs import LayerFS
-from ..plan import Plan, plan
-from ..privileges import NoNewPrivileges
-from ..process import Process
-from ..seccomp import Seccomp
-from ..stdio import DEVNULL, PIPE, PTY, Stream
-from ..step import Part
+from ..core.errors import StepError
+from ..core.plan import Plan, plan
+from ..core.process import Process
+from ..core.stdio import DEVNULL, PIPE, PTY, Stream
+from ..core.step import Part
+from ..errors import ContainerKitError, PlanError
+from ..layers.layerfs import LayerFS
+from ..parts import mounts, ns
+from ..parts.capabilities import Capabilities
+from ..parts.privileges import NoNewPrivileges
+from ..parts.seccomp import Seccomp
+from ..rootfs import rootfs
 from . import terminal
 from .contained import Contained, chosen, of_image, of_root
 from .parser import Parser

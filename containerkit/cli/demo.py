@@ -7,12 +7,13 @@ import subprocess
 
 import psutil
 
-from .. import mounts, ns, rootfs
-from ..layerfs import LayerFS
-from ..namespace import KINDS, Namespace
-from ..plan import Plan, plan
-from ..process import Process
-from ..step import Part
+from ..core.plan import Plan, plan
+from ..core.process import Process
+from ..core.step import Part
+from ..layers.layerfs import LayerFS
+from ..parts import mounts, ns
+from ..parts.namespace import KINDS, Namespace
+from ..rootfs import rootfs
 
 PROGRAMS = ["sh", "ls", "hostname", "id", "ps", "mount", "cat", "rm", "uname", "readlink"]
 INSIDE = """

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import ImageError
 from ..image import Image, Reference, media
 from ..image.history import matched
-from ..image.store import Store
+from ..store.store import Store
 from . import human, table
 from .inspect import document
 from .listing import listed, rows, shorten

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ImageError
 from ..image import Image, Index, Reference, media
 from ..image.digest import Digest
-from ..image.store import Store, Stored
+from ..store.store import Store, Stored
 from . import human
 from .space import on_disk
 

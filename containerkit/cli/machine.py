@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..doctor import doctor
+from ..diagnose.doctor import doctor
 from . import demo
 from .parser import Parser
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from ..image.store import Store
+    from ..store.store import Store
 
 __all__ = ["SKIPPABLE", "STORE", "Parser", "store_of"]
 
@@ -91,7 +91,7 @@ class Parser(argparse.ArgumentParser):
 
 def store_of(options: argparse.Namespace) -> Store:
     """The store that was asked for, or the user's own; from here on --limit counts.  :raises ImageError: there is no such limit"""
-    from ..image.store import Store
+    from ..store.store import Store
 
     if words := getattr(options, "limit", ()):
         _lift(words)

@@ -9,8 +9,8 @@ from typing import Any
 
 from ..errors import ImageError
 from ..image import Image, Index, Reference, media
-from ..image.store import Store
 from ..registry import Registries, login, logout, pull, push
+from ..store.store import Store
 from .parser import Parser, store_of
 from .progress import transfer
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import IO
 
-from ..process import Process
+from ..core.process import Process
 
 __all__ = ["relay"]
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import _tree, scratch
-from ..image._collect import cached, needed
-from ..image._disk import locked, try_lock
-from ..image.store import Store
+from ..rootfs import tree
+from ..state import scratch
+from ..state.files import locked, try_lock
+from ..store.collect import cached, needed
+from ..store.store import Store
 from . import human
 
 __all__ = ["Item", "Kind", "forget_damaged", "kinds", "on_disk", "total"]
@@ -120,7 +121,7 @@ def _is_held(place: Path) -> bool:
 
 def _roots() -> Kind:
     """The roots that were made of this machine's programs."""
-    roots = [(each.path, on_disk(each.path), each.active) for each in _tree.cached_roots()]
+    roots = [(each.path, on_disk(each.path), each.active) for each in tree.cached_roots()]
     return Kind("Rootfs Cache", tuple(Item(path.name, size, active, 0 if active else size) for path, size, active in roots))
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .. import extras
+from ..base import extras
 from ..errors import ContainerKitError
 from ..image.picture import printable
 from .progress import fancy
@@ -24,7 +24,7 @@ from .progress import fancy
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from ..build.progress import Event
+    from ..builder.progress import Event
 
 __all__ = ["HOW", "Plain", "Terminal", "steps"]
 

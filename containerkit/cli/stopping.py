@@ -6,7 +6,7 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
-from ..process import Process
+from ..core.process import Process
 
 __all__ = ["Stopping"]
 

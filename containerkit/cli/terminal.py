@@ -14,7 +14,7 @@ import tty
 from collections.abc import Iterator
 from typing import Any
 
-from ..process import Process
+from ..core.process import Process
 
 
 def connect(process: Process, end: float | None = None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from .. import extras
+from ..base import extras
 from ..cgroup import Cgroup, Stat
 from ..errors import Unavailable
 from ..image.picture import printable

@@ -16,10 +16,10 @@ import signal
 from types import FrameType
 from typing import Self
 
-from .. import ns
+from ..core.plan import Plan, plan
+from ..core.process import Process
 from ..errors import PlanError
-from ..plan import Plan, plan
-from ..process import Process
+from ..parts import ns
 from .container import shell_code, start
 from .parser import Parser
 from .stopping import Stopping

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from ..frozen import FrozenDict
+from ..base.frozen import FrozenDict
 from .digest import Digest
 from .documents import Fields, dump, parse
 from .errors import InvalidDocument

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..frozen import FrozenDict
+from ..base.frozen import FrozenDict
 from . import media
 from .digest import Digest
 from .documents import Fields

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..frozen import FrozenDict
+from ..base.frozen import FrozenDict
 from .documents import Fields
 
 __all__ = ["History", "matched", "now"]

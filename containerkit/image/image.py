@@ -20,24 +20,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..base.door import behind
 from . import media, mutate
 from .blobs import Blobs, FileBlobs, MemoryBlobs, read
 from .config import ImageConfig
 from .descriptor import Descriptor
 from .digest import Digest
 from .errors import InvalidImage, Unsupported
+from .files.blob_union import Sources
 from .history import History
 from .ids import Ids
 from .layer import Layer
 from .limits import Limits
 from .manifest import Manifest
 from .platform import Platform
-from .sources import Sources
 
 if TYPE_CHECKING:
-    from .comparison import Comparison
+    from ..store.image_diff import Comparison
+    from ..store.store import Store
     from .reference import Reference
-    from .store import Store
 
 __all__ = ["Image", "chain_ids"]
 
@@ -71,7 +72,7 @@ class Image:
         :param platform: for which machine, where there are several; this one's by default
         :raises ImageError: there is none, or it cannot be read
         """
-        from .files import open_image
+        from .files.opening import open_image
 
         return open_image(path, reference, platform=platform)
 
@@ -111,7 +112,7 @@ class Image:
         :param tar: a tar or a directory; by the name's ending unless given
         :raises ImageError: something is missing, or not what its digest says
         """
-        from .files import save_image
+        from .files.opening import save_image
 
         save_image(mutate.plain(self) if plain else self, path, reference, docker=docker, tar=tar)
 
@@ -123,10 +124,7 @@ class Image:
         :param options: of `registry.pull`: platform, unpack, progress, registries
         :raises RegistryError: the registry does not give it;  :raises ImageError: what it gives is not what it should be
         """
-        from ..registry import pull
-        from .store import Store
-
-        found: Image = pull(reference, store or Store(), **options)
+        found: Image = behind("Image.pull")(reference, store or behind("Image.hold")(), **options)
         return found
 
     @classmethod
@@ -138,9 +136,8 @@ class Image:
         :param options: of `build.build`: dockerfile, target, args, tags, store, cache, secrets, network, progress
         :raises DockerfileError: it cannot be read;  :raises BuildError: a step fails; nothing was named
         """
-        from ..build import build
-
-        return build(context, tags=[*options.pop("tags", ()), *([tag] if tag else [])], **options)
+        built: Image = behind("Image.build")(context, tags=[*options.pop("tags", ()), *([tag] if tag else [])], **options)
+        return built
 
     def push(self, reference: Reference | str, **options: Any) -> Descriptor:
         """Give it to a registry, byte for byte.
@@ -148,9 +145,8 @@ class Image:
         :param options: of `registry.push`: progress, registries, mount_from, chunk
         :raises RegistryError: the registry does not take it
         """
-        from ..registry import push
-
-        return push(self, reference, **options)
+        pushed: Descriptor = behind("Image.push")(self, reference, **options)
+        return pushed
 
     @property
     def data(self) -> bytes:
@@ -251,31 +247,27 @@ class Image:
         :param xattrs: which attributes say "opaque"
         :raises Unsupported: the store has the other attributes;  :raises ImageError: a layer cannot be unpacked
         """
-        from .store import Store
-
-        with (store or Store.of(self.source, xattrs) or Store(xattrs=xattrs)).hold(self) as layers:
+        kind: type[Store] = behind("Image.hold")
+        with (store or kind.of(self.source, xattrs) or kind(xattrs=xattrs)).hold(self) as layers:
             yield layers
 
     def add(self, source: StrPath | bytes | Sequence[StrPath], dest: str, **options: Any) -> Image:
         """With more files in one more layer, as COPY adds them.  See `build.add`."""
-        from ..build import add
-
-        return add(self, source, dest, **options)
+        made: Image = behind("Image.add")(self, source, dest, **options)
+        return made
 
     def run(self, argv: str | Sequence[str], **options: Any) -> Image:
         """With what a program changes in one more layer, as RUN does it.  See `build.run`.
 
         :raises FailedStep: it did not exit with 0
         """
-        from ..build import run
-
-        return run(self, argv, **options)
+        made: Image = behind("Image.run")(self, argv, **options)
+        return made
 
     def diff(self, other: Image) -> Comparison:
         """What differs in another image: layers, configuration and, when asked, files.  See `Comparison`."""
-        from .comparison import Comparison
-
-        return Comparison(self, other)
+        found: Comparison = behind("Image.diff")(self, other)
+        return found
 
     def append(self, *layers: Layer, history: Iterable[History] | History | str = ()) -> Image:
         """With more layers on top.  See `mutate.append`."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..frozen import FrozenDict
+from ..base.frozen import FrozenDict
 from . import media
 from .blobs import Blobs, MemoryBlobs, read
 from .config import ImageConfig
@@ -22,10 +22,10 @@ from .descriptor import Descriptor
 from .digest import Digest
 from .documents import dump
 from .errors import ImageError, InvalidDocument, InvalidImage, LimitExceeded, Missing
+from .files.blob_union import Sources
 from .image import Image
 from .manifest import Manifest, common, opened, written
 from .platform import Platform
-from .sources import Sources
 from .validate import mismatches
 
 __all__ = ["Index"]

@@ -10,27 +10,28 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
-from . import _making, diff, difference, media
-from ._ahead import Ahead, Checked
-from ._making import Feed, Store
-from ._meaning import File, Meaning
-from ._staging import appearing
-from .blobs import Blobs, MemoryBlobs
-from .compression import Decompressed
+from ..state.staging import appearing
+from . import layer_writer, media, tar_from_tree, tar_from_two_trees
+from .blobs import Blobs, FileBlobs, MemoryBlobs, TemporaryBlobs
+from .compression.compression import Decompressed
+from .compression.pipes import Ahead, Checked
 from .descriptor import Descriptor
 from .digest import CHUNK, Digest, Readable
-from .errors import ImageError, InvalidLayer, Mismatch, Missing
+from .errors import CannotUnpack, ImageError, InvalidLayer, Mismatch, Missing
 from .ids import Ids
+from .layer_writer import Feed, Store
 from .limits import Limits
-from .tar import Entry, Reader
-from .unpack import Unpacked, unpack
+from .tar.tar import Entry, Reader
+from .unpack.meaning import File, Meaning
+from .unpack.unpack import Unpacked, unpack
 
 __all__ = ["Feed", "Layer"]
 
@@ -125,8 +126,11 @@ class Layer:
         :param directory: must not be there; its parent must.  The other parameters are those of `unpack`.
         :raises CannotUnpack: something is there;  :raises Mismatch: these are not the layer's bytes
         """
-        with appearing(directory) as staging:
-            return self.unpack_into(staging, whiteouts=whiteouts, xattrs=xattrs, ids=ids, limits=limits, skip=skip)
+        try:
+            with appearing(directory) as staging:
+                return self.unpack_into(staging, whiteouts=whiteouts, xattrs=xattrs, ids=ids, limits=limits, skip=skip)
+        except FileExistsError as error:
+            raise CannotUnpack(errno.EEXIST, os.fsencode(directory), str(error.strerror)) from error
 
     def unpack_into(
         self, directory: StrPath, *, whiteouts: Literal["overlay", "plain"] = "plain", xattrs: str = "user", ids: Ids | None = None,
@@ -161,11 +165,11 @@ class Layer:
         :raises InvalidLayer: damaged
         """
         blobs = blobs if blobs is not None else MemoryBlobs()
-        return cls(*_making.from_tar(stream, blobs, compression, limits), blobs)
+        return cls(*layer_writer.from_tar(stream, blobs, compression, limits), blobs)
 
     @classmethod
     def from_directory(
-        cls, directory: StrPath, blobs: Store | None = None, *, upper: bool = False, form: diff.Form | None = None,
+        cls, directory: StrPath, blobs: Store | None = None, *, upper: bool = False, form: tar_from_tree.Form | None = None,
         compression: str = "gzip", level: int | None = None,
     ) -> Layer:  # fmt: skip
         """A layer of a directory: written, hashed twice and compressed in one pass.
@@ -175,16 +179,16 @@ class Layer:
         :param compression: "none", "gzip" or "zstd"
         :param level: how hard to try; fast unless given
         """
-        write = diff.write_upper if upper else diff.write_tree
+        write = tar_from_tree.write_upper if upper else tar_from_tree.write_tree
         return cls.written(lambda sink: write(directory, sink, form), blobs, compression, level)
 
     @classmethod
     def from_difference(
-        cls, old: StrPath, new: StrPath, blobs: Store | None = None, *, form: diff.Form | None = None, compression: str = "gzip",
+        cls, old: StrPath, new: StrPath, blobs: Store | None = None, *, form: tar_from_tree.Form | None = None, compression: str = "gzip",
         level: int | None = None,
     ) -> Layer:  # fmt: skip
         """A layer that turns one plain tree into another."""
-        return cls.written(lambda sink: difference.write_difference(old, new, sink, form), blobs, compression, level)
+        return cls.written(lambda sink: tar_from_two_trees.write_difference(old, new, sink, form), blobs, compression, level)
 
     @classmethod
     def written(
@@ -195,7 +199,7 @@ class Layer:
         :param write: is called once, with a function that takes the tar in blocks, which are not to be changed any more
         """
         blobs = blobs if blobs is not None else MemoryBlobs()
-        return cls(*_making.written(write, blobs, compression, level), blobs)
+        return cls(*layer_writer.written(write, blobs, compression, level), blobs)
 
 
 class _Whole:
@@ -233,3 +237,13 @@ def _spool(reader: Reader, entry: Entry) -> BinaryIO:
         file.truncate(entry.size)
     file.seek(0)
     return file  # type: ignore[return-value]
+
+
+def layer_of_changes(upper: StrPath, blobs: FileBlobs | MemoryBlobs | None = None, **options: Any) -> Layer:
+    """Make a layer of an overlay's upper directory.
+
+    :param upper: the directory with what was changed
+    :param blobs: where the layer is kept; in a temporary file, gone with the layer, unless given
+    :param options: of `Layer.from_directory`: form, compression, level
+    """
+    return Layer.from_directory(upper, TemporaryBlobs() if blobs is None else blobs, upper=True, **options)

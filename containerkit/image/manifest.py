@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..frozen import FrozenDict
+from ..base.frozen import FrozenDict
 from . import media
 from .descriptor import Descriptor
 from .digest import Digest

@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from ._meaning import OPAQUE, WHITEOUT, Borrowed, Directory, File, Meaning, Node, walk
-from ._root import join
 from .errors import InvalidLayer
 from .limits import Limits
-from .tar import Entry, Reader, Writer
+from .tar.tar import Entry, Reader, Writer
+from .unpack.meaning import OPAQUE, WHITEOUT, Borrowed, Directory, File, Meaning, Node, walk
+from .unpack.root import join
 
 if TYPE_CHECKING:
-    from ._write import Sink
     from .layer import Layer
+    from .tar.writing import Sink
 
 __all__ = ["Stack", "write"]
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .. import checks
+from ..base import checks
 from ..errors import WrongType
 from . import media, merge
 from .blobs import Blobs, FileBlobs, MemoryBlobs
@@ -22,13 +22,13 @@ from .config import ImageConfig
 from .descriptor import Descriptor
 from .digest import Digest
 from .errors import ImageError, InvalidDocument, Unsupported
+from .files.blob_union import Sources
+from .files.plain import plain
 from .history import History, matched, now
 from .layer import Layer
 from .limits import Limits
 from .manifest import Manifest
-from .plain import plain
 from .platform import Platform
-from .sources import Sources
 
 if TYPE_CHECKING:
     from .image import Image

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from .. import checks
+from ..base import checks
 from ..errors import WrongType
 from .digest import Digest
 from .errors import InvalidDigest, InvalidReference

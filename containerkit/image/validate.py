@@ -16,14 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from . import media
-from .compression import Decompressed
+from .compression.compression import Decompressed
 from .config import ImageConfig
 from .descriptor import Descriptor
 from .digest import CHUNK, Digest, Readable
 from .errors import ImageError
 from .limits import Limits
 from .manifest import Manifest
-from .tar import Reader
+from .tar.tar import Reader
 
 if TYPE_CHECKING:
     from .image import Image

@@ -17,11 +17,11 @@ from typing import Any
 from ..image import documents
 from ..image.digest import CHUNK
 from ..image.errors import ImageError, LimitExceeded
-from . import _work
+from . import task_group
 from ._origins import Origin, bare, proxy
-from ._wire import library, meaning, pools
 from .errors import Absent, Fault, ProtocolError, RegistryError, Unreachable, Untrusted, printable, refusal
 from .patience import Timeouts, seconds_after
+from .wire import library, meaning, pools
 
 __all__ = ["HOPS", "Body", "Http", "Response", "follows"]
 
@@ -160,7 +160,7 @@ class Http:
         :param wait: seconds for the first byte of the answer, `timeouts.read` unless given
         :raises Unreachable: there is none, or TLS does not trust it
         """
-        _work.check()
+        task_group.check()
         what = f"{method} {bare(url)}"
         timeout = library().Timeout(connect=self.timeouts.connect, read=wait or self.timeouts.read)
         headers = {"User-Agent": AGENT, "Accept-Encoding": "identity", **headers}
@@ -188,7 +188,7 @@ def _errors(what: str) -> Iterator[None]:
     except RegistryError:
         raise
     except (library().exceptions.HTTPError, OSError) as error:
-        _work.check()  # it may have been cut because other work failed
+        task_group.check()  # it may have been cut because other work failed
         if found := meaning(error, what):
             raise found from error
         text = f"{what}: {printable(error)}"

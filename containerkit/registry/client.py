@@ -17,14 +17,14 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TypeVar
 
-from ..image._content import opened
+from ..base.pickling import OneProcess
 from ..image.blobs import Blobs
+from ..image.content import opened
 from ..image.descriptor import Descriptor
 from ..image.digest import Digest
 from ..image.documents import LIMIT
 from ..image.errors import ImageError, InvalidReference, LimitExceeded, Mismatch
 from ..image.reference import Reference
-from ..pickling import OneProcess
 from . import _documents, _lists, _referrers
 from ._endpoint import Endpoint
 from ._uploads import Outcome, Upload, exists, known

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .._idmaps import machine_uid
 from ..image.documents import Fields, parse
 from ..image.errors import ImageError
+from ..linux.ids import machine_uid
 from . import _helpers
 from .errors import CredentialsError
 

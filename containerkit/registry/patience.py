@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from . import _work
+from . import task_group
 from .errors import Absent, Refused, RegistryError, ServerError, TooManyRequests, TooSlow, Unreachable, Untrusted
 
 __all__ = ["Retries", "Timeouts", "insist", "seconds_after"]
@@ -90,7 +90,7 @@ def insist(action: Callable[[], Result], retries: Retries) -> Result:
                 raise
             LOG.debug("%s: tried again in %.1f s", type(error).__name__, pause)  # its text may have a signed URL
         attempt += 1
-        _work.sleep(pause)
+        task_group.sleep(pause)
 
 
 def seconds_after(text: str) -> float | None:

@@ -27,12 +27,12 @@ from ..image.layer import Layer
 from ..image.limits import Limits
 from ..image.platform import Platform
 from ..image.reference import Reference
-from ..image.store import Session, Store
-from ._kept import Kept
-from ._work import Work
+from ..store.store import Session, Store
 from .client import Registry
+from .manifest_cache import Kept
 from .progress import Callback, Reporter
 from .registries import Registries, using
+from .task_group import Work
 
 __all__ = ["WORKERS", "pull"]
 

@@ -15,23 +15,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..image import media
-from ..image._content import Found, reach
-from ..image._origins import note_origin, origins_of
 from ..image.blobs import Blobs
+from ..image.content import Found, reach
 from ..image.descriptor import Descriptor
 from ..image.digest import Digest
 from ..image.errors import Mismatch, Missing
 from ..image.image import Image
 from ..image.index import Index
+from ..image.origins import note_origin, origins_of
 from ..image.platform import Platform
 from ..image.reference import Reference
-from ._kept import Kept
-from ._work import Work
 from .client import Registry
 from .errors import Denied, NotFound, Refused, Unauthorized
+from .manifest_cache import Kept
 from .progress import Callback, Reporter
 from .pull import WORKERS
 from .registries import Registries, using
+from .task_group import Work
 
 __all__ = ["copy", "push"]
 

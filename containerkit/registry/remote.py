@@ -13,7 +13,7 @@ from ..image.descriptor import Descriptor
 from ..image.digest import CHUNK, Digest, Verifier
 from ..image.errors import ImageError, Mismatch
 from ..image.reference import Reference
-from . import _work
+from . import task_group
 from ._endpoint import Endpoint
 from ._http import Response
 from ._origins import bare
@@ -176,7 +176,7 @@ class Stream:
         if pause is not None:
             self._failures += 1
             LOG.debug("%s: the rest of %s is asked for in %.1f s", type(error).__name__, self._descriptor.digest.short, pause)
-            _work.sleep(pause)
+            task_group.sleep(pause)
         elif self._others:
             self._place, self._failures = self._others.pop(0), 0
         else:

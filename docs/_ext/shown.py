@@ -2,7 +2,8 @@
 
 Public is what stands in `__all__` of the package or of one of its public modules (those whose names begin with no `_`);
 in a module without `__all__`, the classes and functions that it defines itself, unless their names begin with `_`.
-A package inside the package shows what it lists in its own `__all__`; its modules are its own business.
+A package inside the package that has an `__all__` shows what it lists there; its modules are its own business.  One without an
+`__all__` is a room of public modules, and each of them is looked at.
 
 An object counts as documented under the name it is listed by or under the one it was defined by, so a name that the
 package only passes on needs no second entry.  Failing is a warning: build with `sphinx-build -W`.
@@ -29,7 +30,18 @@ def public_modules(package: str) -> Iterator[ModuleType]:
     yield root
     for found in pkgutil.iter_modules(root.__path__):
         if not found.name.startswith("_"):
-            yield importlib.import_module(f"{package}.{found.name}")
+            yield from _room(f"{package}.{found.name}")
+
+
+def _room(name: str) -> Iterator[ModuleType]:
+    """A module; the public modules in it too where it is a package that lists no names."""
+    module = importlib.import_module(name)
+    if not hasattr(module, "__path__") or hasattr(module, "__all__"):
+        yield module
+        return
+    for found in pkgutil.iter_modules(module.__path__):
+        if not found.name.startswith("_"):
+            yield from _room(f"{name}.{found.name}")
 
 
 def names_of(module: ModuleType, name: str) -> set[str]:

@@ -1,7 +1,7 @@
 import sys
 
 import containerkit as ck
-from containerkit import ns
+from containerkit.parts import ns
 
 TRY = """
 import ctypes, os, socket

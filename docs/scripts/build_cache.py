@@ -3,7 +3,7 @@ import tempfile
 from pathlib import Path
 
 import containerkit as ck
-from containerkit.build import Event
+from containerkit.builder import Event
 from img_kubia import APP, base
 
 DOCKERFILE = """FROM base

@@ -1,7 +1,7 @@
 import tempfile
 
 import containerkit as ck
-from containerkit.build import add, run
+from containerkit.builder import add, run
 from img_kubia import base
 
 with tempfile.TemporaryDirectory() as directory:

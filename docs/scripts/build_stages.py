@@ -1,7 +1,7 @@
 import tempfile
 
 import containerkit as ck
-from containerkit.build import Event
+from containerkit.builder import Event
 from img_kubia import base
 
 DOCKERFILE = b"""ARG FROM=base

@@ -2,7 +2,7 @@ import sys
 import time
 
 import containerkit as ck
-from containerkit import ns
+from containerkit.parts import ns
 
 BOMB = """
 import os

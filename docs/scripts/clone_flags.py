@@ -1,7 +1,7 @@
 import os
 
 import containerkit as ck
-from containerkit import ns
+from containerkit.parts import ns
 
 
 def clone_of(*parts: ck.Part) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 
 import containerkit as ck
-from containerkit.syscalls import Bytes, Call
+from containerkit.linux.syscalls import Bytes, Call
 
 
 class Wait:

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import containerkit as ck
-from containerkit import ns
+from containerkit.parts import ns
 from img_kubia import base, one_file
 
 

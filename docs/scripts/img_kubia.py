@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import containerkit as ck
-from containerkit.image.diff import Form
 from containerkit.image.ids import Ids
+from containerkit.image.tar_from_tree import Form
 
 EPOCH = 1_795_000_000  # no time is later, so each run makes the same bytes
 os.environ["SOURCE_DATE_EPOCH"] = str(EPOCH)

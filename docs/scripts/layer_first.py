@@ -1,5 +1,5 @@
 import containerkit as ck
-from containerkit import ns
+from containerkit.parts import ns
 
 SCRIPT = "touch /new; echo me > /etc/hostname; rm /etc/passwd; ls /etc"
 

@@ -1,5 +1,6 @@
 import containerkit as ck
-from containerkit import ns, vfs
+from containerkit.core import mounting
+from containerkit.parts import ns
 
 
 class LateProc:
@@ -7,7 +8,9 @@ class LateProc:
 
     def steps(self):
         hint = "no other proc is visible here any more"
-        yield from vfs.detached("proc", [], "a proc, too late", phase=ck.Phase.INSIDE, hint=hint)
+        yield from mounting.detached(
+            "proc", [], "a proc, too late", phase=ck.Phase.INSIDE, hint=hint
+        )
 
 
 base = ck.rootfs.from_programs(["sh", "ps"])

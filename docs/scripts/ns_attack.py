@@ -2,7 +2,7 @@ import os
 import sys
 
 import containerkit as ck
-from containerkit import ns
+from containerkit.parts import ns
 
 ATTEMPTS = """
 import ctypes, os, socket

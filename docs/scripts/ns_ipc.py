@@ -1,7 +1,7 @@
 import ctypes
 
 import containerkit as ck
-from containerkit import ns
+from containerkit.parts import ns
 
 IPC_PRIVATE, IPC_RMID = 0, 0
 libc = ctypes.CDLL(None)

@@ -1,5 +1,5 @@
 import containerkit as ck
-from containerkit import ns
+from containerkit.parts import ns
 
 SCRIPT = "sleep 60 & echo inside I am $$; ps -e -o pid,comm; read wait"
 

@@ -1,7 +1,7 @@
 import os
 
 import containerkit as ck
-from containerkit import ns
+from containerkit.parts import ns
 
 before = os.uname().nodename
 print("inside: ", ck.run(["uname", "-n"], ns.User(), ns.Uts("lesson")).text.strip())

@@ -1,5 +1,5 @@
 import containerkit as ck
-from containerkit import mounts, ns
+from containerkit.parts import mounts, ns
 
 wrong = [
     lambda: ck.plan(ns.User(), ns.User()),

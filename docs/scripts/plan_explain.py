@@ -1,4 +1,4 @@
 import containerkit as ck
-from containerkit import ns
+from containerkit.parts import ns
 
 print(ck.plan(ns.Uts("lesson"), ns.User(), run=["/bin/sh"]).explain())

@@ -2,7 +2,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import containerkit as ck
-from containerkit import ns
+from containerkit.parts import ns
 
 
 @dataclass(frozen=True)

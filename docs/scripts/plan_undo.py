@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import containerkit as ck
-from containerkit.syscalls import AT_FDCWD, Call, mkdirat
+from containerkit.linux.syscalls import AT_FDCWD, Call, mkdirat
 
 REMOVEDIR = 0x200  # unlinkat(2): it is a directory that goes
 

@@ -17,13 +17,13 @@ import pytest
 from builds import Yard, entries, tree, yard_in_memory
 from evil import corpus, symlink, tar
 
-from containerkit import rootfs
-from containerkit.build import build
-from containerkit.build.digests import Digests
+from containerkit.builder import build
+from containerkit.builder.digests import Digests
 from containerkit.errors import ContainerKitError
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
-from containerkit.image.store import Store
+from containerkit.rootfs import rootfs
+from containerkit.store.store import Store
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(60)]
 

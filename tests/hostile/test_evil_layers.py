@@ -10,10 +10,10 @@ import pytest
 from evil import SMALL, Evil, corpus, directory, file, hardlink, stream, symlink, tar
 from support import again
 
-from containerkit.image.compression import Ahead, Decompressed
+from containerkit.image.compression.compression import Ahead, Decompressed
 from containerkit.image.errors import ImageError
 from containerkit.image.ids import Ids
-from containerkit.image.unpack import unpack
+from containerkit.image.unpack.unpack import unpack
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(20)]
 OUTSIDE = b"/tmp/ck-evil-outside"  # only the names of the tests come from it

@@ -51,8 +51,8 @@ from containerkit.image.errors import (
     Missing,
     Unsupported,
 )
-from containerkit.image.files import open_source
-from containerkit.image.store import Store
+from containerkit.image.files.opening import open_source
+from containerkit.store.store import Store
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(10)]
 zstandard = pytest.importorskip("zstandard", reason="needs zstandard: pip install containerkit[zstd]")

@@ -29,7 +29,6 @@ from sample_images import CONFIG, INDEX, LAYER, MANIFEST, Sample, base, descript
 
 from containerkit.image.errors import ImageError, InvalidDocument, LimitExceeded, Mismatch, Missing, Unsupported
 from containerkit.image.platform import Platform
-from containerkit.image.store import Store
 from containerkit.registry import Registries, Registry, Retries, Timeouts, _lists, copy, pull, push
 from containerkit.registry.errors import (
     Denied,
@@ -44,6 +43,7 @@ from containerkit.registry.errors import (
     Unreachable,
     Untrusted,
 )
+from containerkit.store.store import Store
 
 # Python itself forgets a TLS socket whose other side is gone before the handshake
 FORGOTTEN = pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")

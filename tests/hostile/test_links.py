@@ -11,7 +11,8 @@ import pytest
 from support import TRUE, again, compiled
 
 import containerkit as ck
-from containerkit import kernel, mounts, ns
+from containerkit.linux import kernel
+from containerkit.parts import mounts, ns
 
 pytestmark = pytest.mark.hostile
 TARGETS = [

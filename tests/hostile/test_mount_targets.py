@@ -16,8 +16,9 @@ import pytest
 from support import again
 
 import containerkit as ck
-from containerkit import kernel, mounts, ns
 from containerkit.image.config import ImageConfig
+from containerkit.linux import kernel
+from containerkit.parts import mounts, ns
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(120)]
 OLD = ("fsopen", "open_tree", "move_mount")

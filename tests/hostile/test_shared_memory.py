@@ -15,11 +15,11 @@ import pytest
 from support import TRUE, again, compiled, until, with_number
 
 import containerkit as ck
-from containerkit import mounts, ns
-from containerkit.frame import exposed
-from containerkit.program import number
-from containerkit.spawn import spawn
-from containerkit.syscalls import Call, Fd, Field
+from containerkit.core.spawn import spawn
+from containerkit.core.standard_steps import exposed
+from containerkit.linux.native import number
+from containerkit.linux.syscalls import Call, Fd, Field
+from containerkit.parts import mounts, ns
 
 pytestmark = pytest.mark.hostile
 CANARY = ctypes.create_string_buffer(b"the host's secret, which nobody inside may read")

@@ -15,21 +15,21 @@ from pathlib import Path
 import pytest
 from trees import tar
 
-from containerkit.build import build, fetching
+from containerkit.builder import build, fetching
 from containerkit.cli import main
 from containerkit.errors import BuildError
 from containerkit.image import merge, mutate
 from containerkit.image.blobs import MemoryBlobs
 from containerkit.image.config import ImageConfig
 from containerkit.image.errors import ImageError, LimitExceeded
-from containerkit.image.files import open_source
+from containerkit.image.files.opening import open_source
 from containerkit.image.ids import Ids
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
 from containerkit.image.limits import Limits
-from containerkit.image.store import Store
-from containerkit.image.tar import Entry
+from containerkit.image.tar.tar import Entry
 from containerkit.image.validate import mismatches
+from containerkit.store.store import Store
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "xz": lzma.compress, "bzip2": bz2.compress}
 ZEROS = tar((Entry(b"zeros"), bytes(8 << 20)))

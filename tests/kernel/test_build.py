@@ -18,10 +18,10 @@ from builds import Yard, entries, text, tree, yard_in_memory
 from registries import serving
 from support import REPO, compiled, until
 
-from containerkit import rootfs
-from containerkit.build import FailedStep, prune, run
-from containerkit.build.caches import Caches
+from containerkit.builder import FailedStep, prune, run
+from containerkit.builder.caches import Caches
 from containerkit.dockerfile.instructions import Cache
+from containerkit.rootfs import rootfs
 
 ACCOUNTS = {"passwd": "root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n", "group": "root:x:0:\napp:x:1001:\nextra:x:7:app\n"}
 
@@ -413,7 +413,7 @@ def test_two_builds_at_once_share_a_store(yard: Yard) -> None:
             errors.append(error)
 
     def yard_build(context: Path, number: int) -> None:
-        from containerkit.build import build
+        from containerkit.builder import build
 
         dockerfile = f"FROM base\nCOPY f /f\nRUN echo same > /s\nRUN echo {number} > /n\n".encode()
         assert text(build(context, dockerfile=dockerfile, store=yard.store).layers[-1], "n") == f"{number}\n"

@@ -11,11 +11,11 @@ import pytest
 from support import again
 
 import containerkit as ck
-from containerkit import ns
-from containerkit.capabilities import NAMES, Capabilities
-from containerkit.privileges import NoNewPrivileges
-from containerkit.rlimits import Rlimits
-from containerkit.seccomp import Seccomp
+from containerkit.parts import ns
+from containerkit.parts.capabilities import NAMES, Capabilities
+from containerkit.parts.privileges import NoNewPrivileges
+from containerkit.parts.rlimits import Rlimits
+from containerkit.parts.seccomp import Seccomp
 
 SETS = ("Inh", "Prm", "Eff", "Bnd", "Amb")
 RAW = 1 << NAMES.index("CAP_NET_RAW")
@@ -99,7 +99,7 @@ def test_the_caller_keeps_its_own() -> None:
 
 def nested(part: str, *parts: Any) -> str:
     """What goes wrong when a Python with these parts runs a program with `part`."""
-    script = f"import containerkit as ck\nfrom containerkit.capabilities import Capabilities\nck.run(['true'], {part})"
+    script = f"import containerkit as ck\nfrom containerkit.parts.capabilities import Capabilities\nck.run(['true'], {part})"
     return ck.run([sys.executable, "-c", script], *parts, env=dict(os.environ)).stderr.decode()
 
 

@@ -18,9 +18,11 @@ import pytest
 from support import until
 
 import containerkit as ck
-from containerkit import cgroup, kernel, ns
+from containerkit import cgroup
+from containerkit.cgroup.driver import processes
 from containerkit.cgroup.events import Event
-from containerkit.cgroup.world import processes
+from containerkit.linux import kernel
+from containerkit.parts import ns
 
 pytestmark = pytest.mark.root
 ENV = {"PATH": os.environ["PATH"]}

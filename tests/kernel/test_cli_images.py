@@ -20,11 +20,11 @@ import pytest
 from registries import serving
 from trees import tar
 
-from containerkit import rootfs
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
-from containerkit.image.store import Store
-from containerkit.image.tar import Entry
+from containerkit.image.tar.tar import Entry
+from containerkit.rootfs import rootfs
+from containerkit.store.store import Store
 
 COMMAND = [sys.executable, "-m", "containerkit"]
 PASSWD = "root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/home/web:/bin/sh\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import containerkit as ck
-from containerkit import ns
+from containerkit.parts import ns
 
 ALL = [(0, 0, 65536)]
 pytestmark = pytest.mark.root

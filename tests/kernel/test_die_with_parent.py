@@ -18,7 +18,9 @@ import pytest
 from support import again, compiled, until
 
 import containerkit as ck
-from containerkit import guardian, kernel, ns
+from containerkit.core import guardian
+from containerkit.linux import kernel
+from containerkit.parts import ns
 
 # It takes the request back, says so, and stays.
 STUBBORN = r"""

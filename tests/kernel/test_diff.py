@@ -15,13 +15,13 @@ from support import again
 from trees import Model, look, make, models
 
 import containerkit as ck
-from containerkit import ns
-from containerkit.image.diff import Form, write_tree, write_upper
-from containerkit.image.difference import write_difference
 from containerkit.image.errors import InvalidLayer, LimitExceeded, Unsupported
 from containerkit.image.ids import Ids
-from containerkit.image.tar import Entry, Reader
-from containerkit.image.unpack import unpack
+from containerkit.image.tar.tar import Entry, Reader
+from containerkit.image.tar_from_tree import Form, write_tree, write_upper
+from containerkit.image.tar_from_two_trees import write_difference
+from containerkit.image.unpack.unpack import unpack
+from containerkit.parts import ns
 
 ROOT = os.geteuid() == 0
 IDS = Ids() if ROOT else Ids.mine()

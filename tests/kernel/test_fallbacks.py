@@ -13,7 +13,8 @@ import pytest
 from support import REPO, again
 
 import containerkit as ck
-from containerkit import kernel, mounts, ns
+from containerkit.linux import kernel
+from containerkit.parts import mounts, ns
 
 NEW = ("fsopen", "open_tree", "move_mount", "mount_setattr")
 SHOW = "id -u; hostname; ls -l /dev | tail -n +2 | while read a b c d e; do echo $a; done; stat -c '%F %t %T' /dev/null /dev/zero /etc/name; cat /etc/name; while read a b c d e f; do echo $e; done < /proc/self/mountinfo; touch /x/y && echo wrote"

@@ -18,10 +18,13 @@ import pytest
 from support import pause
 
 import containerkit as ck
-from containerkit import kernel, memory, mounts, ns, rootfs
-from containerkit._idmaps import own_range
+from containerkit.core.timeline import IDMAPPED
 from containerkit.image.config import ImageConfig
-from containerkit.timeline import IDMAPPED
+from containerkit.linux import dumpable as memory
+from containerkit.linux import kernel
+from containerkit.linux.ids import own_range
+from containerkit.parts import mounts, ns
+from containerkit.rootfs import rootfs
 
 pytestmark = pytest.mark.root
 

@@ -15,9 +15,9 @@ import pytest
 from support import again
 
 import containerkit as ck
-from containerkit import mounts, ns
-from containerkit._status import ProcDirectory
-from containerkit.namespace import KINDS
+from containerkit.linux.status import ProcDirectory
+from containerkit.parts import mounts, ns
+from containerkit.parts.namespace import KINDS
 
 ROOT = os.geteuid() == 0
 ALL = [ns.User(), ns.Mount(), ns.Pid(), ns.Net(), ns.Ipc(), ns.Uts("boxed"), ns.Cgroup()]

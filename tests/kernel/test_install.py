@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from containerkit import extras
+from containerkit.base import extras
 
 REPO = Path(extras.__file__).resolve().parent.parent
 SOURCES = ("containerkit", "csrc", "tools", "setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in")

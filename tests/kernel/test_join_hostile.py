@@ -21,10 +21,13 @@ import pytest
 from support import again, compiled, until
 
 import containerkit as ck
-from containerkit import inherited, mounts, ns, procfs
-from containerkit.process import SpawnTimeout
-from containerkit.step import Part, Side
-from containerkit.syscalls import Tool
+from containerkit.core import inherited
+from containerkit.core.process import SpawnTimeout
+from containerkit.core.step import Part, Side
+from containerkit.linux import procfs
+from containerkit.linux.native import number
+from containerkit.linux.syscalls import Tool
+from containerkit.parts import mounts, ns
 
 FILES = ("setgroups", "uid_map", "gid_map", "timens_offsets")
 FALSE_PROC = """
@@ -277,7 +280,7 @@ int main(void)
 
 def with_key(function: Any) -> list[Any]:
     """Calls a function in a thread with a session keyring of its own that holds a key."""
-    libc, numbers, seen = ctypes.CDLL(None, use_errno=True), ck.program.number, []
+    libc, numbers, seen = ctypes.CDLL(None, use_errno=True), number, []
 
     def body() -> None:
         if libc.syscall(numbers("keyctl"), 1, None) < 0 or libc.syscall(numbers("add_key"), b"user", b"ck-test-key", b"secret", 6, -3) < 0:

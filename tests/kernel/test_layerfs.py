@@ -15,9 +15,9 @@ import pytest
 from support import until
 
 import containerkit as ck
-from containerkit import mounts, ns
-from containerkit.scratch import PREFIX
-from containerkit.timeline import OWN_IDS
+from containerkit.core.timeline import OWN_IDS
+from containerkit.parts import mounts, ns
+from containerkit.state.scratch import PREFIX
 
 STANDARD = (ns.User(), ns.Mount(), ns.Pid())
 

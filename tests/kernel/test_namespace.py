@@ -16,8 +16,8 @@ import pytest
 from support import again
 
 import containerkit as ck
-from containerkit import mounts, ns
-from containerkit.namespace import KINDS, Namespace
+from containerkit.parts import mounts, ns
+from containerkit.parts.namespace import KINDS, Namespace
 
 ROOT = os.geteuid() == 0
 SLEEP = ["/bin/sleep", "1000"]

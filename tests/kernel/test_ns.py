@@ -12,8 +12,8 @@ import pytest
 from support import again
 
 import containerkit as ck
-from containerkit import mounts, ns
-from containerkit.namespace import KINDS
+from containerkit.parts import mounts, ns
+from containerkit.parts.namespace import KINDS
 
 ROOT = os.geteuid() == 0
 ALL = {

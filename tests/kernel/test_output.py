@@ -13,7 +13,7 @@ import pytest
 from support import again
 
 import containerkit as ck
-from containerkit import ns
+from containerkit.parts import ns
 
 SH = ["/bin/sh", "-c"]
 FLOOD = "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done"

@@ -12,8 +12,9 @@ import pytest
 from support import TRUE, again, compiled
 
 import containerkit as ck
-from containerkit import kernel, mounts, ns
-from containerkit.build.parts import Directory, File, Files
+from containerkit.linux import kernel
+from containerkit.parts import mounts, ns
+from containerkit.parts.files import Directory, File, Files
 
 ALONE = [ns.User(), ns.Mount(), ns.Pid()]
 SHOW = ["/bin/sh", "-c"]

@@ -12,8 +12,8 @@ import pytest
 from support import again, compiled
 
 import containerkit as ck
-from containerkit import ns
-from containerkit.privileges import NoNewPrivileges
+from containerkit.parts import ns
+from containerkit.parts.privileges import NoNewPrivileges
 
 WHO = r"""
 #include <stdio.h>

@@ -10,10 +10,10 @@ import pytest
 from support import again
 
 import containerkit as ck
-from containerkit import ns
-from containerkit.privileges import NoNewPrivileges
-from containerkit.rlimits import Rlimits
-from containerkit.seccomp import Seccomp
+from containerkit.parts import ns
+from containerkit.parts.privileges import NoNewPrivileges
+from containerkit.parts.rlimits import Rlimits
+from containerkit.parts.seccomp import Seccomp
 
 
 def limits(*parts: Any) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import containerkit as ck
-from containerkit import ns
+from containerkit.parts import ns
 
 
 def test_1_look_before_you_leap() -> None:
@@ -23,7 +23,7 @@ def test_1_look_before_you_leap() -> None:
 def layout(rootdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An OCI layout of the programs, and a place for the user's own store."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr("containerkit.image.store.default_directory", lambda: tmp_path / "data" / "store")
+    monkeypatch.setattr("containerkit.store.store.default_directory", lambda: tmp_path / "data" / "store")
     ck.Image.scratch().append(ck.Layer.from_directory(rootdir), history="programs").save(tmp_path / "programs.oci", "programs")
     return tmp_path / "programs.oci"
 

@@ -16,11 +16,11 @@ import pytest
 from support import again, compiled
 
 import containerkit as ck
-from containerkit import mounts, ns
-from containerkit.capabilities import Capabilities
-from containerkit.privileges import NoNewPrivileges
-from containerkit.program import number
-from containerkit.seccomp import Seccomp, Where
+from containerkit.linux.native import number
+from containerkit.parts import mounts, ns
+from containerkit.parts.capabilities import Capabilities
+from containerkit.parts.privileges import NoNewPrivileges
+from containerkit.parts.seccomp import Seccomp, Where
 
 PATH = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 SAFE = (NoNewPrivileges(), Seccomp.default())

@@ -12,7 +12,7 @@ import pytest
 from support import TRUE, again, compiled
 
 import containerkit as ck
-from containerkit import mounts, ns
+from containerkit.parts import mounts, ns
 
 
 def error_of(program: str | Path, *parts: Any, **options: Any) -> ck.StepError:

@@ -21,13 +21,13 @@ from sample_images import base, tar_of
 from support import REPO, again
 
 import containerkit as ck
-from containerkit import ns
-from containerkit.image import _fsck
-from containerkit.image._content import Found
 from containerkit.image.config import ImageConfig
+from containerkit.image.content import Found
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
-from containerkit.image.store import Store
+from containerkit.parts import ns
+from containerkit.store import fsck
+from containerkit.store.store import Store
 
 KILLS = int(os.environ.get("CK_KILLS", "60"))
 WORKERS = REPO / "tests" / "store_workers.py"
@@ -49,14 +49,14 @@ def test_what_is_collected_while_fsck_looks_is_no_problem(place: Path, monkeypat
     store = Store(place / "store")
     image = store.put(Image.of(ImageConfig(), [Layer.from_tar(io.BytesIO(tar_of({"f": b"x"})))]), "x")
     store.layers(image)
-    real = _fsck.reach
+    real = fsck.reach
 
     def forgotten(*args: Any) -> Iterator[Found]:
         store.remove("x") if store.images() else None
         store.gc()
         return real(*args)
 
-    monkeypatch.setattr(_fsck, "reach", forgotten)
+    monkeypatch.setattr(fsck, "reach", forgotten)
     assert store.fsck() == ()
 
     def removed(*args: Any) -> str:
@@ -65,8 +65,8 @@ def test_what_is_collected_while_fsck_looks_is_no_problem(place: Path, monkeypat
 
     image = store.put(Image.of(ImageConfig(), [Layer.from_tar(io.BytesIO(tar_of({"f": b"y"})))]), "x")
     store.layers(image)
-    monkeypatch.setattr(_fsck, "reach", real)
-    monkeypatch.setattr(_fsck, "difference", removed)
+    monkeypatch.setattr(fsck, "reach", real)
+    monkeypatch.setattr(fsck, "difference", removed)
     assert store.fsck() == ()
 
 

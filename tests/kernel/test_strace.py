@@ -21,9 +21,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from support import again
 
-from containerkit import mounts, ns  # noqa: F401 - the plans' texts name them
-from containerkit.step import Step
-from containerkit.syscalls import Shown
+from containerkit.core.step import Step
+from containerkit.linux.syscalls import Shown
+from containerkit.parts import mounts, ns  # noqa: F401 - the plans' texts name them
 
 ROOT = os.geteuid() == 0
 DRIVER = """

@@ -17,11 +17,11 @@ from support import again
 from trees import look, tar
 
 import containerkit as ck
-from containerkit import ns
 from containerkit.image.errors import CannotUnpack, InvalidLayer
 from containerkit.image.ids import Ids
-from containerkit.image.tar import Entry
-from containerkit.image.unpack import Unpacked, unpack
+from containerkit.image.tar.tar import Entry
+from containerkit.image.unpack.unpack import Unpacked, unpack
+from containerkit.parts import ns
 
 ROOT = os.geteuid() == 0
 MINE = None if ROOT else Ids.mine()
@@ -315,7 +315,7 @@ def _in_a_user_namespace(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "target").mkdir()
     for path in (tmp_path / "target", tmp_path):
         os.chown(path, 100_000, 100_000)
-    script = "import sys; from containerkit.image.unpack import unpack; unpack(open(sys.argv[1], 'rb'), sys.argv[2])"
+    script = "import sys; from containerkit.image.unpack.unpack import unpack; unpack(open(sys.argv[1], 'rb'), sys.argv[2])"
     argv = [sys.executable, "-c", script, str(tmp_path / "tar"), str(tmp_path / "target")]
     user = ns.User(uids=[(0, 100_000, 65536)], gids=[(0, 100_000, 65536)])
     result = ck.run(argv, user, env=dict(os.environ), timeout=30)

@@ -20,11 +20,14 @@ from builds import entries, text
 from registries import serving
 from support import until
 
-from containerkit import _idmaps, ns, rootfs, scratch
 from containerkit.cli.unshare import planned
 from containerkit.errors import PlanError, Unavailable
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
+from containerkit.linux import ids as _idmaps
+from containerkit.parts import ns
+from containerkit.rootfs import rootfs
+from containerkit.state import scratch
 
 COMMAND = [sys.executable, "-m", "containerkit"]
 PASSWD = "root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/home/web:/bin/sh\n"

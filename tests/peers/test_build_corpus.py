@@ -13,10 +13,10 @@ from dockerfiles import BASE, PARENT, Built, Case, base_image, cases, compare, d
 from peertools import Containers, at_a_time, in_memory, same_tree
 
 import containerkit as ck
-from containerkit.build import build
+from containerkit.builder import build
 from containerkit.errors import ContainerKitError
 from containerkit.image.image import Image
-from containerkit.image.store import Store
+from containerkit.store.store import Store
 
 pytestmark = [pytest.mark.peer, pytest.mark.root, pytest.mark.timeout(600)]
 

@@ -16,9 +16,9 @@ import pytest
 from dockerfiles import BASE, base_image, settings
 from peertools import Containers, at_a_time, in_memory
 
-from containerkit.build import build
+from containerkit.builder import build
 from containerkit.errors import DockerfileError
-from containerkit.image.store import Store
+from containerkit.store.store import Store
 
 pytestmark = [pytest.mark.peer, pytest.mark.root, pytest.mark.timeout(300)]
 

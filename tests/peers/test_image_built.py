@@ -10,9 +10,9 @@ import pytest
 from dockerfiles import BASE, base_image
 from peertools import Containers, dockerd, in_memory, run, tool, umoci
 
-from containerkit.build import build
+from containerkit.builder import build
 from containerkit.image.image import Image
-from containerkit.image.store import Store
+from containerkit.store.store import Store
 
 pytestmark = [pytest.mark.peer, pytest.mark.root]
 

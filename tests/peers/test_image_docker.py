@@ -11,7 +11,7 @@ from peertools import dockerd
 from rich_images import rich, shown
 from trees import look
 
-from containerkit.image.archive import Archive
+from containerkit.image.files.archive import Archive
 from containerkit.image.image import Image
 
 pytestmark = [pytest.mark.peer, pytest.mark.root]

@@ -10,13 +10,13 @@ import pytest
 from peertools import skopeo, umoci
 from sample_images import INDEX, REF_NAME, Sample, base, descriptor, image_of, index_of, layout_files, named, tar_of, write_directory
 
-from containerkit.image import archive, layout
 from containerkit.image.blobs import read
 from containerkit.image.descriptor import Platform
+from containerkit.image.files import archive, layout
+from containerkit.image.files.layout import Layout
+from containerkit.image.files.named_images import named as with_name
 from containerkit.image.image import Image
-from containerkit.image.layout import Layout
-from containerkit.image.source import named as with_name
-from containerkit.image.store import Store
+from containerkit.store.store import Store
 
 pytestmark = pytest.mark.peer
 

@@ -14,17 +14,17 @@ from peertools import Containers, run, same_tree, skopeo, umoci
 from rich_images import WRITTEN, rich, shown
 from trees import tar
 
-from containerkit.image import layout
 from containerkit.image.blobs import MemoryBlobs, read
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.digest import Digest
+from containerkit.image.files import layout
+from containerkit.image.files.layout import Layout
+from containerkit.image.files.named_images import named
 from containerkit.image.image import Image
 from containerkit.image.index import Index
 from containerkit.image.layer import Layer
-from containerkit.image.layout import Layout
 from containerkit.image.platform import Platform
-from containerkit.image.source import named
-from containerkit.image.tar import Entry
+from containerkit.image.tar.tar import Entry
 
 pytestmark = [pytest.mark.peer, pytest.mark.root]
 

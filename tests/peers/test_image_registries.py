@@ -10,11 +10,11 @@ from peertools import Containers, same_tree
 from registries import serving
 from rich_images import rich, shown
 
+from containerkit.image.files.layout import Layout
 from containerkit.image.image import Image
 from containerkit.image.index import Index
-from containerkit.image.layout import Layout
-from containerkit.image.store import Store
 from containerkit.registry import Registry, pull, push
+from containerkit.store.store import Store
 
 pytestmark = [pytest.mark.peer, pytest.mark.root]
 

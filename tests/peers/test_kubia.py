@@ -14,8 +14,8 @@ import pytest
 from registries import serving
 
 import containerkit as ck
-from containerkit import mounts, ns
 from containerkit.image.digest import Digest
+from containerkit.parts import mounts, ns
 from containerkit.registry import Progress, pull, push
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(not shutil.which("node"), reason="needs node")]
@@ -118,7 +118,7 @@ def test_it_goes_through_a_registry_and_shared_layers_are_fetched_and_kept_once(
 def test_the_example_of_the_readme(store: ck.Store, kubia: ck.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it stands there, but for the place of the registry; on a store of its own."""
     blocks = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[2] / "README.md").read_text(), re.DOTALL)
-    monkeypatch.setattr("containerkit.image.store.default_directory", lambda: store.directory)
+    monkeypatch.setattr("containerkit.store.store.default_directory", lambda: store.directory)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"ck": ck, "ns": ns}
     with serving(tmp_path / "registry") as server:

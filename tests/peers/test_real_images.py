@@ -18,12 +18,12 @@ from peertools import Containers, in_memory, private
 from real_images import REAL, SPARSE, Bench, Real
 from real_trees import Tree, look
 
-from containerkit.build import build
-from containerkit.image import layout
+from containerkit.builder import build
+from containerkit.image.files import layout
+from containerkit.image.files.named_images import named
 from containerkit.image.image import Image
 from containerkit.image.index import Index
-from containerkit.image.source import named
-from containerkit.image.store import Store
+from containerkit.store.store import Store
 
 pytestmark = [pytest.mark.peer, pytest.mark.root, pytest.mark.timeout(400)]
 

@@ -18,9 +18,9 @@ from containerkit.image.image import Image
 from containerkit.image.index import Index
 from containerkit.image.manifest import Manifest
 from containerkit.image.media import DOCKER_LIST, DOCKER_MANIFEST
-from containerkit.image.store import Store
 from containerkit.registry import Credentials, Registry, copy, login, pull, push
 from containerkit.registry.errors import NotFound, Refused, Unauthorized
+from containerkit.store.store import Store
 
 pytestmark = pytest.mark.peer
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import containerkit as ck
-from containerkit import ns
+from containerkit.parts import ns
 
 CASES = (
     ("rm /box/a", {"/box/a"}, ""),

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from types import ModuleType
 
 import containerkit as ck
-from containerkit import ns
-from containerkit.namespace import KINDS
+from containerkit.parts import ns
+from containerkit.parts.namespace import KINDS
 
 MEANING = {
     "user": "who one is",

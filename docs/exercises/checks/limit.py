@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 import containerkit as ck
-from containerkit import ns
+from containerkit.parts import ns
 
 NOFILE = resource.RLIMIT_NOFILE
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from types import ModuleType
 
 import containerkit as ck
-from containerkit.build import Event
-from containerkit.image.diff import Form
+from containerkit.builder import Event
 from containerkit.image.ids import Ids
+from containerkit.image.tar_from_tree import Form
 
 TOKEN = b"correct horse battery staple"
 INSTALL = """set -e

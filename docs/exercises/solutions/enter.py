@@ -2,7 +2,7 @@ import os
 from contextlib import ExitStack
 
 import containerkit as ck
-from containerkit.namespace import KINDS
+from containerkit.parts.namespace import KINDS
 
 
 def enter(pid: int, argv: list[str]) -> ck.Result:

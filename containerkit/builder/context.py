@@ -1,0 +1,139 @@
+"""The context of a build: the only files that COPY and ADD see, and what .dockerignore hides of them.
+
+    with Context.open(".", workshop) as context:          a directory; or a tar, as a path, bytes or a file
+        context.tree, context.directory
+
+A context is a `Tree`: whatever links are in it, nothing outside is read.
+:see: https://docs.docker.com/build/concepts/context/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from ..dockerfile.ignore import Ignore
+from ..image import media
+from ..image.compression.compression import Decompressed
+from ..image.digest import Readable
+from ..image.errors import ImageError
+from ..image.ids import Ids
+from ..image.limits import Limits
+from ..image.unpack.unpack import unpack
+from .errors import BuildError
+from .tree import Tree
+from .workspace import Workshop
+
+__all__ = ["Context", "Ignored", "decompressed", "directory_of", "ignore_of", "read_inside"]
+
+IGNORE = ".dockerignore"
+KNOWN = ("gzip", "zstd", "xz", "bzip2")
+LARGEST = 4 << 20  # bytes of a Dockerfile, and of a .dockerignore
+
+Given = str | os.PathLike[str] | bytes | BinaryIO
+
+
+class Ignored:
+    """What a .dockerignore leaves over, as the `Filter` of a tree."""
+
+    def __init__(self, ignore: Ignore) -> None:
+        self._ignore = ignore
+
+    def keeps(self, path: bytes) -> bool:
+        return not path or not self._ignore.excludes(os.fsdecode(path))
+
+    def enters(self, path: bytes) -> bool:
+        """Only a ``!`` brings something back from below what is hidden."""
+        return not self._ignore.skips(os.fsdecode(path))
+
+
+class Context:
+    """Files to build from.
+
+    :ivar directory: where they are
+    :ivar tree: those that are not hidden
+    """
+
+    def __init__(self, directory: Path, ignore: Ignore | None = None) -> None:
+        self.directory = directory
+        if not directory.is_dir():
+            raise BuildError(f"the context {directory} is no directory")
+        self.tree = Tree(directory, overlay=False, shown=Ignored(ignore) if ignore else None)
+
+    def close(self) -> None:
+        """Closes what is open."""
+        self.tree.close()
+
+
+def directory_of(given: Given, workshop: Workshop) -> Path:
+    """The directory of a context; a tar is unpacked first.
+
+    :raises BuildError: neither a directory nor a tar
+    """
+    if isinstance(given, str | os.PathLike) and os.path.isdir(given):
+        return Path(given).resolve()
+    place = workshop.directory()
+    try:
+        with _opened(given) as stream:
+            unpack_context(stream, place, workshop.store.trees.limits)
+    except (ImageError, OSError) as error:
+        shown = given if isinstance(given, str | os.PathLike) else "of bytes"
+        raise BuildError(f"the context {shown} is neither a directory nor a tar: {error}") from error
+    return place
+
+
+def unpack_context(stream: BinaryIO, place: Path, limits: Limits | None = None) -> None:
+    """Unpacks a tar; all its files are the caller's."""
+    unpack(decompressed(stream, limits), place, whiteouts="plain", ids=Ids.mine(), limits=limits, skip=("devices", "xattrs"))
+
+
+def _opened(given: Given) -> contextlib.AbstractContextManager[BinaryIO]:
+    if isinstance(given, bytes):
+        return io.BytesIO(given)
+    if isinstance(given, str | os.PathLike):
+        return open(given, "rb")
+    return contextlib.nullcontext(given)
+
+
+def decompressed(stream: BinaryIO, limits: Limits | None = None) -> Readable:
+    """What a tar was before it was compressed with gzip, zstd, bzip2 or xz; of anything else its own bytes.
+
+    :param stream: can be read from its beginning
+    :param limits: how large it may become
+    :raises InvalidLayer: while reading: damaged;  :raises LimitExceeded: while reading: too large
+    """
+    buffered = io.BufferedReader(stream) if isinstance(stream, io.RawIOBase) else stream
+    head = buffered.peek(6)[:6] if isinstance(buffered, io.BufferedReader) else _peek(buffered)
+    return Decompressed(buffered, limits=limits) if media.sniff(head) in KNOWN else buffered
+
+
+def _peek(stream: BinaryIO) -> bytes:
+    if not stream.seekable():
+        raise BuildError("a context that is no file has to be a buffered stream")
+    at = stream.tell()
+    head = stream.read(6)
+    stream.seek(at)
+    return head
+
+
+def read_inside(directory: Path, name: str) -> bytes | None:
+    """A file of a context, where it is one; a link leads nowhere else, whoever made the context."""
+    with Tree(directory, overlay=False) as tree:
+        return tree.read(os.fsencode(name), LARGEST)
+
+
+def ignore_of(directory: Path, dockerfile: Path | None) -> Ignore | None:
+    """What is hidden: NAME.dockerignore beside a Dockerfile counts, before the context's own.
+
+    :param dockerfile: where it is, absolute
+    """
+    beside = [(dockerfile.parent, dockerfile.name + IGNORE)] if dockerfile else []
+    for place, name in (*beside, (directory, IGNORE)):
+        inside = place.is_relative_to(directory)
+        data = read_inside(directory, str(place.relative_to(directory) / name)) if inside else read_inside(place, name)
+        if data is not None:
+            return Ignore.parse(data, name=name)
+    return None

@@ -1,0 +1,187 @@
+"""COPY and ADD: from what the instruction says to a layer.
+
+    copy = Copying(workshop, step, source_tree, "/app")        looks at the sources; nothing is written
+    copy.sources                                               what the key of the cache says about them
+    copy.layer(layers)                                         the layer, over `layers`
+
+:see: https://docs.docker.com/reference/dockerfile/#add
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import stat
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ..dockerfile.ignore import Ignore
+from ..dockerfile.instructions import Add, Copy
+from ..image.errors import ImageError, LimitExceeded
+from ..image.layer import Layer
+from ..image.tar.tar import Reader
+from ..image.unpack.unpack import unpack
+from .context import decompressed
+from .digests import Digests
+from .errors import BuildError
+from .fetching import fetch, is_git, is_url
+from .laying import Laying
+from .modes import chmod, chown
+from .picking import Pick, clean, pick
+from .tree import Node, Tree
+from .workspace import Workshop
+
+__all__ = ["Copying", "destination"]
+
+HEREDOC = 0o644
+
+
+def destination(dest: str, directory: str) -> bytes:
+    """Where a COPY goes, from the root; with a slash at its end where it is said to be a directory."""
+    path = posixpath.normpath(posixpath.join("/", directory, dest)).lstrip("/")
+    ends = dest.endswith("/") or posixpath.basename(dest) in (".", "..", "")
+    return os.fsencode(path + "/" if ends and path else path)
+
+
+class Copying:
+    """One COPY or ADD.  Close it, or use it in a ``with`` block.
+
+    :param step: expanded
+    :param tree: where its sources are
+    :param directory: what a relative destination is below
+    :param owned: files keep their owners unless --chown says otherwise: they come from a stage or an image
+    :raises BuildError: a source is not there, or cannot be had
+    """
+
+    def __init__(self, workshop: Workshop, step: Copy | Add, tree: Tree, directory: str, *, owned: bool = False) -> None:
+        self.workshop, self.step, self.dest = workshop, step, destination(step.dest, directory)
+        self._mode = chmod(step.chmod) if step.chmod else None
+        ignore = Ignore.of(step.excludes) if step.excludes else None
+        self._excluded: Callable[[bytes], bool] | None = (lambda path: ignore.excludes(os.fsdecode(path))) if ignore else None
+        self._opened = ExitStack()
+        try:
+            self.picks = self._pick(tree, owned)
+        except BaseException:
+            self.close()
+            raise
+
+    # --- sources -------------------------------------------------------------------------------------------------
+
+    def _pick(self, tree: Tree, owned: bool) -> list[Pick]:
+        step = self.step
+        found: list[Pick] = []
+        for source in step.sources:
+            found += self._source(tree, source, owned)
+        found += [self._heredoc(each.name, each.content) for each in step.heredocs]
+        if not found:
+            raise BuildError(f"{step.keyword} {' '.join(step.sources)}: nothing matches")
+        return found
+
+    def _source(self, tree: Tree, source: str, owned: bool) -> list[Pick]:
+        if isinstance(self.step, Add) and is_git(source):
+            raise BuildError(f"ADD {source}: git repositories are not fetched here; clone it into the context")
+        if isinstance(self.step, Add) and is_url(source):
+            return [self._fetched(source)]
+        found = pick(tree, source, parents=isinstance(self.step, Copy) and self.step.parents, owned=owned)
+        if not isinstance(self.step, Add):
+            return found
+        if self.step.checksum:
+            raise BuildError("--checksum is for what is fetched")
+        return [self._archive(each) if self.step.unpack is not False else each for each in found]
+
+    def _fetched(self, url: str) -> Pick:
+        assert isinstance(self.step, Add)
+        place = self.workshop.directory()
+        path = fetch(url, place, checksum=self.step.checksum, limits=self.workshop.store.trees.limits)
+        found = self._of(place, os.fsencode(path.name))
+        return self._archive(found) if self.step.unpack else found
+
+    def _heredoc(self, word: str, content: str) -> Pick:
+        name = clean(os.fsencode(word)).rpartition(b"/")[2]
+        if not name:
+            raise BuildError(f"<<{word}: that cannot be the name of a file")
+        place = self.workshop.directory()
+        path = place / "file"
+        path.write_bytes(content.encode(errors="surrogateescape"))
+        os.chmod(path, HEREDOC)
+        found = self._of(place, b"file")
+        return Pick(found.tree, found.node, name)
+
+    def _of(self, directory: Path, name: bytes, *, owned: bool = False) -> Pick:
+        tree = self._opened.enter_context(Tree(directory, overlay=False))
+        node = tree.get(name)
+        assert node is not None
+        return Pick(tree, node, name, owned=owned)
+
+    def _archive(self, pick: Pick) -> Pick:
+        """What is in a tar; the file itself where it is none."""
+        if not pick.node.is_file or not is_archive(pick.tree, pick.node):
+            return pick
+        place, store = self.workshop.directory(), self.workshop.store
+        os.chmod(place, 0o755)
+        try:
+            with open(pick.tree.open(pick.node), "rb") as file:
+                trees = store.trees
+                tar = decompressed(file, trees.limits)
+                unpack(tar, place, whiteouts="plain", ids=trees.ids, limits=trees.limits, skip=trees.skip)
+        except (ImageError, OSError) as error:
+            raise BuildError(f"{os.fsdecode(pick.node.path)} cannot be unpacked: {error}") from error
+        return self._of(place, b"", owned=True)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the layer is the same whatever is below: links there do not count, and nobody is looked up by name."""
+        return self.step.link and re.fullmatch(r"([0-9]+(:[0-9]+)?)?", self.step.chown) is not None
+
+    # --- what comes of it ----------------------------------------------------------------------------------------
+
+    def key(self, digests: Digests) -> dict[str, Any]:
+        """What the result depends on, but for the layers below."""
+        step = self.step
+        words = {"dest": os.fsdecode(self.dest), "chown": step.chown, "chmod": step.chmod, "link": step.link, "excludes": step.excludes}
+        return {**words, "sources": digests.of(self.picks, self._excluded)}
+
+    def layer(self, layers: Sequence[Layer]) -> Layer:
+        """The layer.
+
+        :param layers: below it
+        :raises BuildError: a file and a directory are in each other's way; --chown names somebody who is not there
+        """
+        with self.workshop.tree(() if self.is_alone else layers) as below, Tree() as nothing:
+            owner = chown(self.step.chown, below) if self.step.chown else None
+            there = nothing if self.step.link else below
+            laying = Laying(there, self.workshop.form, owner=owner, mode=self._mode, excluded=self._excluded)
+            parents = isinstance(self.step, Copy) and self.step.parents
+            slash = parents or len(self.picks) > 1 or any(self._unpacks(each) for each in self.picks)
+            laying.put(self.picks, self.dest + b"/" if slash and self.dest and not self.dest.endswith(b"/") else self.dest)
+            return self.workshop.layer(laying.write)
+
+    @staticmethod
+    def _unpacks(pick: Pick) -> bool:
+        return pick.node.is_dir and pick.node.path == b"" and pick.owned and not pick.name
+
+    def close(self) -> None:
+        """Closes what was opened."""
+        self._opened.close()
+
+    def __enter__(self) -> Copying:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def is_archive(tree: Tree, node: Node) -> bool:
+    """Whether a file is a tar, compressed or not: told by its first entry, not by its name."""
+    if not stat.S_ISREG(node.status.st_mode) or not node.status.st_size:
+        return False
+    try:
+        with open(tree.open(node), "rb") as file:
+            return next(iter(Reader(decompressed(file))), None) is not None
+    except LimitExceeded as error:  # what is too large to be looked at is not taken for a plain file
+        raise BuildError(f"{os.fsdecode(node.path)} cannot be unpacked: {error}") from error
+    except (ImageError, OSError):
+        return False

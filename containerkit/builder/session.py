@@ -1,0 +1,62 @@
+"""What all stages of a build share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from .cache import Cache, Record
+from .digests import Digests
+from .mounting import SecretSource
+from .running import Running
+from .tree import Tree
+from .workspace import Workshop
+
+__all__ = ["Works"]
+
+
+@dataclass(slots=True)
+class Works:
+    """What all stages of a build share.
+
+    :param tree_of: the tree of a stage, an image or a named context, and whether its files keep their owners; of "" the context
+    :param args: that were given
+    :param outer: the values of the ARGs above the first FROM
+    :param secrets: by id
+    :param network: of a RUN that says none
+    :param use_cache: whether what was built before counts
+    :param created: what is written down as the time of everything, or ""
+    :ivar used: names of the ARGs that were declared
+    :ivar kept: the records that the build used, by key
+    """
+
+    workshop: Workshop
+    cache: Cache
+    digests: Digests
+    tree_of: Callable[[str], tuple[Tree, bool]]
+    args: Mapping[str, str] = field(default_factory=dict)
+    outer: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, SecretSource] = field(default_factory=dict, repr=False)
+    network: str = "default"
+    use_cache: bool = True
+    created: str = ""
+    running: Running = field(default_factory=Running)
+    used: set[str] = field(default_factory=set)
+    kept: dict[str, Record] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _keys: dict[str, threading.Lock] = field(default_factory=dict)
+
+    @contextmanager
+    def once(self, key: str) -> Iterator[None]:
+        """Nobody else makes the same at the same time: two stages that begin alike are built once."""
+        with self._lock:
+            lock = self._keys.setdefault(key, threading.Lock())
+        with lock:
+            yield
+
+    def keep(self, key: str, record: Record) -> None:
+        """A record was used."""
+        with self._lock:
+            self.kept[key] = record

@@ -1,0 +1,1 @@
+"""One container's life: what to run and as whom."""

@@ -1,0 +1,1 @@
+"""From parts to a process: steps, plans, compiled programs, spawning and traces."""

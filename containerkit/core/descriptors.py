@@ -1,0 +1,162 @@
+"""The descriptors a child gets: the caller's streams and files, and the plan's own.
+
+All are close-on-exec in the caller, and above every number that the child's dup3 calls will overwrite.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import threading
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from ..errors import Unavailable
+from ..linux import procfs
+from ..linux.procfs import PROC
+from ..linux.syscalls import Fd
+from .standard_steps import CALLER, HELPER, IMAGE, SYNC
+from .stdio import Stream
+
+SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+MFD_EXEC = 0x10
+
+_sync_ends: set[int] = set()
+
+
+def _forget_sync_ends() -> None:
+    """After os.fork() in another thread: a copy of a child's end there would hide the child's exec from its spawner."""
+    while _sync_ends:
+        with contextlib.suppress(OSError):
+            os.close(_sync_ends.pop())
+
+
+os.register_at_fork(after_in_child=_forget_sync_ends)
+
+
+def fileno(stream: Stream) -> int:
+    """The descriptor behind a stream that is one."""
+    assert stream is not None
+    return stream if isinstance(stream, int) else stream.fileno()
+
+
+@cache
+def helper() -> bytes:
+    """The bytes of csrc/helper.c, compiled.  Raises Unavailable where it was not."""
+    path = Path(__file__).parents[1] / "libexec" / "ck-helper"
+    if not path.is_file():
+        raise Unavailable("the helper program", probed=str(path), remedy="install a wheel, or build with a C compiler")
+    return path.read_bytes()
+
+
+def memfd(name: str, data: bytes, seals: int) -> int:
+    """An anonymous file with `data` in it, sealed; executable where the kernel lets one say so.  :see: memfd_create(2)"""
+    try:
+        fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | MFD_EXEC)
+    except OSError:  # before 6.3, where every memfd is executable
+        fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(data)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+PIDFD_THREAD = os.O_EXCL  # since Linux 6.9
+
+
+def calling_thread() -> int:
+    """A pidfd of the calling thread; before Linux 6.9, of its process.  :see: pidfd_open(2)"""
+    try:
+        return os.pidfd_open(threading.get_native_id(), PIDFD_THREAD)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return os.pidfd_open(os.getpid())
+
+
+class Inputs:
+    """The descriptors of one spawn.  close() closes those it made."""
+
+    def __init__(self, wanted: Mapping[int, Fd], image: bytes) -> None:
+        self.wanted, self.program_image = wanted, image
+        self.last = max(wanted, default=2)
+        self.made: list[int] = []
+        self.ours: socket.socket | None = None
+        self.image = self.theirs = self.parents_proc = -1
+
+    def sources(self, given: Mapping[str, int]) -> dict[str, int]:
+        """Input name -> a descriptor of this process.  `given` has those the caller brought."""
+        return {source.name: self._source(source, given) for source in self.wanted.values()}
+
+    def _source(self, source: Fd, given: Mapping[str, int]) -> int:
+        if source.name in given:
+            fd = given[source.name]
+        elif source.source is not None:
+            fd = fileno(source.source)
+        else:
+            return self._make(source)
+        return fd if fd > self.last else self._keep(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, self.last + 1))
+
+    def _make(self, source: Fd) -> int:
+        if source == SYNC:
+            return self._make_sync()
+        if source == CALLER:
+            return self._keep(self._raised(calling_thread()))
+        if source == PROC:
+            return self._keep(self._raised(procfs.opened()))
+        if source == HELPER:
+            return self._keep(self._raised(memfd("ck-helper", helper(), SEALS | fcntl.F_SEAL_WRITE)))
+        assert source == IMAGE, source
+        self.image = self._keep(self._raised(memfd("ck-image", self.program_image, SEALS)))
+        return self.image
+
+    def proc(self) -> int:
+        """The proven procfs for steps of the parent, in which the child's number means the child."""
+        if self.parents_proc < 0:
+            self.parents_proc = self._keep(procfs.opened(of_this_pid_namespace=True))
+        return self.parents_proc
+
+    def _make_sync(self) -> int:
+        self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.theirs = self._raised(theirs.detach())
+        _sync_ends.add(self.theirs)
+        return self.theirs
+
+    def _raised(self, fd: int) -> int:
+        if fd > self.last:
+            return fd
+        try:
+            return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, self.last + 1)
+        finally:
+            os.close(fd)
+
+    def _keep(self, fd: int) -> int:
+        self.made.append(fd)
+        return fd
+
+    def release_sync(self) -> None:
+        """Closes our copy of the child's end, so that its end is the end: of file, for us."""
+        if self.theirs >= 0:
+            theirs, self.theirs = self.theirs, -1  # first, for Ctrl-C may come in between
+            _sync_ends.discard(theirs)
+            os.close(theirs)
+
+    def hang_up(self) -> None:
+        """Closes our end: a child that waits for its turn gives up."""
+        if self.ours:
+            self.ours.close()
+
+    def close(self) -> None:
+        """Closes all that was made for this spawn."""
+        self.release_sync()
+        self.hang_up()
+        while self.made:
+            os.close(self.made.pop())

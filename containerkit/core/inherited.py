@@ -1,0 +1,84 @@
+"""What a child would inherit of the caller's although no namespace holds it back: its session keyring and its groups.
+
+Both reach beyond a namespace.  A key of the caller's can be read, or used by a network file system, wherever the keyring is
+the program's session keyring.  A file that one of the caller's supplementary groups may read is read through a bind as well.
+So a plan that shuts its program in leaves both behind, first of all.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Sequence
+from functools import cache
+
+from ..linux import procfs, syscalls
+from ..linux.syscalls import Call, Shown
+from .standard_steps import Options
+from .step import Phase, Step
+
+JOIN_SESSION_KEYRING, GET_KEYRING_ID, SESSION_KEYRING = 1, 0, -3
+CAP_SETGID = 6
+_SHUT_IN = frozenset({"user namespace", "mnt namespace", "root"})
+_NUMBERS = {"x86_64": 250, "aarch64": 219}
+_HINTS = {
+    errno.EDQUOT: "this user has as many keys as it may (one for each running container): sysctl kernel.keys.maxkeys, or "
+    "plan(..., keep_keyring=True) where the program may have the caller's keys",
+    errno.EPERM: "a filter or a security module of the caller's refuses a new session keyring, but not the use of the old one: "
+    "plan(..., keep_keyring=True) where the program may have the caller's keys",
+    errno.EACCES: "a security module of the caller's refuses a new session keyring",
+}
+_GROUPS_HINTS = {errno.EPERM: "the plan was made with CAP_SETGID, and is spawned without"}
+
+
+def left_behind(steps: Sequence[Step], options: Options, *, apart: bool) -> list[Step]:
+    """The steps before all others of the child.
+
+    :param steps: the parts' own
+    :param apart: the child begins in the caller's user namespace, and makes its own later
+    """
+    claims = {step.claims for step in steps}
+    if not claims & _SHUT_IN:
+        return []
+    new_user = any(s.claims == "user namespace" and not s.joins for s in steps)
+    keyring = [] if options.keep_keyring else [_new_keyring()]
+    # Inside a new user namespace setgroups(2) waits for a map, and ns.User() knows whether that comes.
+    return keyring + ([_no_groups()] if (apart or not new_user) and may_drop_groups() else [])
+
+
+def _new_keyring() -> Step:
+    call = Call("keyctl", (Shown(JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"), None))
+    without = keyctl_refusal()
+    why = "none of the caller's keys" + (", which nothing can use here: every use of keyctl(2) is refused" if without else "")
+    return Step.child(Phase.IDENTITY, call, why=why, tolerates=without, hint=_HINTS)
+
+
+def _no_groups() -> Step:
+    return Step.child(Phase.IDENTITY, syscalls.setgroups(()), why="none of the caller's groups", hint=_GROUPS_HINTS)
+
+
+@cache
+def keyctl_refusal() -> frozenset[int]:
+    """How this machine refuses every use of keyctl(2): ENOSYS or EPERM; empty where it does not.
+
+    A kernel without keyrings says ENOSYS, a filter either.  Programs inherit the filter, so they read no key.  Asked with a call
+    that changes nothing.
+    """
+    number = _NUMBERS.get(os.uname().machine)
+    if number is None:
+        return frozenset()
+    arguments = [ctypes.c_long(value) for value in (number, GET_KEYRING_ID, SESSION_KEYRING, 0)]
+    libc = ctypes.CDLL(None, use_errno=True)
+    return frozenset({ctypes.get_errno()} & {errno.ENOSYS, errno.EPERM}) if libc.syscall(*arguments) < 0 else frozenset()
+
+
+def may_drop_groups() -> bool:
+    """Whether the caller has CAP_SETGID in a user namespace that allows setgroups(2).  :see: user_namespaces(7)"""
+    if not procfs.effective_capabilities() >> CAP_SETGID & 1:
+        return False
+    try:
+        with open("/proc/self/setgroups") as file:
+            return file.read().strip() == "allow"
+    except OSError:  # a kernel without user namespaces
+        return True

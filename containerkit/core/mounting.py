@@ -1,0 +1,428 @@
+"""Steps every mounting part is made of: a filesystem, a bind, a place inside the root.
+
+A target is a path inside the new root, resolved there by openat2 with RESOLVE_IN_ROOT: whatever links an image holds,
+a mount cannot land outside.  Nothing that is /proc, /sys or /dev, or in them, is found through a link: the plan fails
+instead.  The new mount calls work on descriptors, so nothing is resolved twice.  Where a sandbox hides them, mount(2) does
+the same at /proc/self/fd/61, which is the target just found.  What lies below a mount is found from it: see `targets`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..errors import PlanError
+from ..linux import ids as idmaps
+from ..linux import kernel, syscalls
+from ..linux.syscalls import AT_FDCWD, ATTR, MNT, MS, OPEN_TREE, RESOLVE, Call, O, Shown, Slot
+from .mount_targets import ROOT, is_kernels, order_of
+from .step import Phase, Place, Side, Step
+from .timeline import IDMAPPED, OWN_IDS
+
+NEEDS = frozenset({"new mnt namespace"})
+MOUNT, TARGET, FS = Slot("mount"), Slot("target"), Slot("fs")
+IDS = Slot("ids")
+"""In the parent: the child's user namespace, where the plan has a range of ids of its own."""
+OPEN, MAP, TAKE, SHOW, SHOW_ONE, BECOME = 10, 20, 30, 40, 50, 60
+"""Inside IDENTITY.  The child, which still is who the caller is, opens what it will show; the parent maps its ids, takes hold of its user
+namespace, and shows what was opened with these ids; then the child becomes somebody else.  So one handshake does for all."""
+F_DUPFD_CLOEXEC, HIGH = 1030, 100
+SHOWN_FD, LAYERS_FD, BIND_FD = 61, 62, 63
+"""Numbers that are free again before anything is mounted below the root, when others use them."""
+CLASSIC_FD = 61
+CLASSIC_TARGET = f"/proc/self/fd/{CLASSIC_FD}"
+FROZEN = 1 << 16  # inside MOUNTS: after everything that may need a place in the root
+TARGET_HINTS = {
+    13: "root inside may not enter a directory on the way: it is nobody outside, unless in ns.User.same()",
+    2: "the root has no such place, and mounts.Root(readonly=True) gets none: use LayerFS(directory, readonly=True), or make it there",
+    20: "a file is mounted on a file, a directory on a directory, and this root has the other kind there",
+    18: "a link leads out of the mount that this is in",
+    40: "a link in the root leads in a circle, or through /proc/PID/fd",
+}
+PLACE_HINTS = {
+    13: "root inside may make nothing in this directory of the host's, for it is nobody outside: make the place on the host, "
+    "show the directory with the ids inside (Bind(idmap=True), -v SRC:DST:idmap), or ask for the caller's own: ns.User.same()",
+}
+SOURCE_HINTS = {
+    1: "the caller's mount namespace is not its own: ask for ns.User() and ns.Mount()",
+    2: "there is no such file or directory on the host",
+    13: "the caller may not reach the source",
+    22: "the source is unbindable, or a user namespace may not show what is hidden below it: bind it recursively",
+}
+IDMAP_HINTS = {
+    22: "the filesystem, or one that is mounted below, cannot be idmapped, so its files cannot be those of a root who is nobody "
+    "outside: put them on another (ext4, xfs, btrfs, tmpfs); or ask for the caller's own ids inside: ns.User.same(), --userns=host",
+    1: "mapping ids needs CAP_SYS_ADMIN over the filesystem; without it ask for the caller's own ids inside: ns.User.same()",
+}
+UNDONE = "; a program that keeps CAP_SYS_ADMIN over these mounts can undo that"
+PRIVILEGE = "mounting needs CAP_SYS_ADMIN over this mount namespace: run as root, or ask for ns.User()"
+
+OPTIONS = {
+    "ro": ATTR.RDONLY, "nosuid": ATTR.NOSUID, "nodev": ATTR.NODEV, "noexec": ATTR.NOEXEC,
+    "noatime": ATTR.NOATIME, "nodiratime": ATTR.NODIRATIME, "nosymfollow": ATTR.NOSYMFOLLOW,
+}  # fmt: skip
+_CLASSIC = {
+    ATTR.RDONLY: MS.RDONLY, ATTR.NOSUID: MS.NOSUID, ATTR.NODEV: MS.NODEV, ATTR.NOEXEC: MS.NOEXEC,
+    ATTR.NOATIME: MS.NOATIME, ATTR.NODIRATIME: MS.NODIRATIME, ATTR.NOSYMFOLLOW: MS.NOSYMFOLLOW,
+}  # fmt: skip
+
+
+def attributes(options: Iterable[str]) -> ATTR:
+    """Mount attributes by their names in fstab(5).  Raises PlanError for an unknown one."""
+    value = ATTR(0)
+    for option in options:
+        if option not in OPTIONS:
+            raise PlanError(f"unknown mount option {option!r}; known: {', '.join(OPTIONS)}")
+        value |= OPTIONS[option]
+    return value
+
+
+def classic_flags(attr: int) -> MS:
+    """The same attributes as flags of mount(2)."""
+    flags = MS(0)
+    for member, flag in _CLASSIC.items():
+        flags |= flag if attr & member else MS(0)
+    return flags
+
+
+def inside(target: str | os.PathLike[str]) -> str:
+    """A target as a path below the root.  Raises PlanError when it is not absolute, or climbs."""
+    path = os.fsdecode(syscalls.text(target))
+    if not path.startswith("/") or ".." in path.split("/"):
+        raise PlanError(f"a target is an absolute path inside the root, without '..': {path!r}")
+    return "/".join(word for word in path.split("/") if word not in ("", ".")) or "."
+
+
+def target_of(path: str | os.PathLike[str]) -> str:
+    """A place of a mount, as a path below the root.  Raises PlanError also for the root itself."""
+    if (found := inside(path)) == ".":
+        raise PlanError("nothing can be mounted on / itself: what is / is said by mounts.Root or LayerFS")
+    return found
+
+
+def outside(source: str | os.PathLike[str]) -> str:
+    """A source as an absolute path of the host.  Raises PlanError when it is relative."""
+    path = os.fsdecode(syscalls.text(source))
+    if not path.startswith("/"):
+        raise PlanError(f"a source is an absolute path of the host: {path!r}")
+    return path
+
+
+def step(phase: Phase, call: syscalls.Call, why: str, **more: Any) -> Step:
+    """A child's step that needs a mount namespace of its own: without one it would change the host."""
+    return Step.child(phase, call, why=why, **{"needs": NEEDS, **more})
+
+
+def placed(target: str, steps: Iterable[Step]) -> Iterator[Step]:
+    """Steps that mount something at `target`: after those that mount above it, and nobody else may mount there."""
+    order, claims = order_of(target), f"mount at /{target}"
+    for made in steps:
+        stays = made.only_with not in ("root", OWN_IDS) and not made.unless  # what is left out of some plans claims nothing
+        place = replace(made.place, mount=True) if made.place else None  # not only there to be there
+        yield made.with_(place=place, order=order if made.phase is Phase.MOUNTS else made.order, claims=claims if stays else "")
+        claims = "" if stays else claims
+
+
+# --- places ------------------------------------------------------------------------------------------------------
+
+
+def find(target: str, *, directory: bool = True, at: Slot = ROOT, kernels: bool | None = None, **more: Any) -> Step:
+    """Finds `target` inside the root -> %target.
+
+    :param kernels: no link may lead there; so it is in /proc, /sys and /dev unless said
+    """
+    kernels = is_kernels(target) if kernels is None else kernels
+    flag = O.PATH | O.CLOEXEC | (O.DIRECTORY if directory else O(0))
+    how = RESOLVE.IN_ROOT | (RESOLVE.NO_SYMLINKS if kernels else RESOLVE.NO_MAGICLINKS)
+    why = f"find /{target.lstrip('.')} inside the root" + (", where no link may lead" if kernels else "")
+    hint = (
+        TARGET_HINTS | {40: f"/{target}, or a directory on the way to it, is a link in this root, and may not be one"}
+        if kernels
+        else TARGET_HINTS
+    )
+    return step(Phase.MOUNTS, syscalls.openat2(at, target, flag, how), why, save=TARGET, hint=hint, **more)
+
+
+def make_directory(target: str, mode: int = 0o755, *, kernels: bool | None = None, **more: Any) -> Iterator[Step]:
+    """Makes `target` and what is missing on the way to it, inside a root of its own; what is there stays as it is.
+
+    Without one nothing is made: it would be made on the host.
+    """
+    yield from _placed_first(Place(target), _make_directory(target, mode, kernels=kernels, **more))
+
+
+def make_file(target: str, **more: Any) -> Iterator[Step]:
+    """Makes an empty file to mount on, inside a root of its own, unless something is there."""
+    yield from _placed_first(Place(target, directory=False), _make_file(target, **more))
+
+
+def _placed_first(place: Place, steps: Iterable[Step]) -> Iterator[Step]:
+    for made in steps:
+        yield made.with_(place=place)
+        break
+    yield from steps
+
+
+def _make_directory(target: str, mode: int = 0o755, *, kernels: bool | None = None, **more: Any) -> Iterator[Step]:
+    more["only_with"] = "root"
+    words = target.split("/")
+    for depth, word in enumerate(words):
+        why = f"make /{'/'.join(words[: depth + 1])}, unless it is there"
+        if depth:
+            yield find("/".join(words[:depth]), kernels=kernels, **more)
+        made = syscalls.mkdirat(TARGET if depth else ROOT, word, mode)
+        yield step(Phase.MOUNTS, made, why, tolerates={17, 30}, hint=PLACE_HINTS, **more)
+        if depth:
+            yield step(Phase.MOUNTS, syscalls.close(TARGET), "%target is done with", **more)
+
+
+def _make_file(target: str, **more: Any) -> Iterator[Step]:
+    more["only_with"] = "root"
+    parent, _, name = target.rpartition("/")
+    if parent:
+        yield from _make_directory(parent, **more)
+        yield find(parent, **more)
+    call = syscalls.mknodat(TARGET if parent else ROOT, name, 0o100644)
+    yield step(Phase.MOUNTS, call, f"make /{target}, unless it is there", tolerates={17, 30}, hint=PLACE_HINTS, **more)
+    if parent:
+        yield step(Phase.MOUNTS, syscalls.close(TARGET), "%target is done with", **more)
+
+
+def make_place(place: Place, **more: Any) -> Iterator[Step]:
+    """Makes a place that a link in the root leads to, before what is mounted there."""
+    yield from (_make_directory if place.directory else _make_file)(place.path, **more)
+
+
+# --- mounts ------------------------------------------------------------------------------------------------------
+
+
+def filesystem(
+    fstype: str, target: str, options: Mapping[str, str | None], why: str, *, attr: int = 0, hint: Any = PRIVILEGE, **more: Any
+) -> Iterator[Step]:
+    """A new filesystem at `target` inside the root."""
+    kernels = True if fstype != "tmpfs" else None
+    if kernel.has("fsopen"):
+        yield from detached(fstype, [("source", fstype), *options.items()], why, attr=attr, hint=hint, **more)
+        yield from attach(target, kernels=kernels, **more)
+    else:
+        yield from _at_target(target, True, more, kernels)
+        call = syscalls.mount(fstype, CLASSIC_TARGET, fstype, classic_flags(attr), classic_data(options.items()))
+        yield step(Phase.MOUNTS, call, why, hint=hint, mounted=target, **more)
+        yield step(Phase.MOUNTS, syscalls.close(CLASSIC_FD), "the place is done with", **more)
+
+
+def either(plain: Iterable[Step], own: Iterable[Step]) -> Iterator[Step]:
+    """Steps for a plan in which the child goes on with the caller's ids, and for one with a range of ids of its own."""
+    if not idmaps.has_own_ids():
+        yield from plain
+        return
+    yield from (made.with_(unless=OWN_IDS) for made in plain)
+    yield from (made.with_(only_with=OWN_IDS) for made in own)
+
+
+def bind(
+    source: str, target: str, why: str, *, attr: int, recursive: bool, directory: bool, userns: syscalls.Fd | bool | None = None,
+    hosts: bool = True, **more: Any,
+) -> Iterator[Step]:  # fmt: skip
+    """What is at `source` on the host, also at `target` inside the root.
+
+    :param userns: whose ids it shows; True: those of the plan's own range, where it has one
+    :param hosts: False where the source is the child's own work
+    :see: open_tree(2), mount_setattr(2)
+    """
+    if (attr and recursive) or (userns and userns is not True):
+        kernel.require("mount_setattr", "attributes for every mount of a tree, or an idmapped mount")
+    if kernel.has("open_tree"):
+        cloned = [clone_tree(source, why, recursive=recursive, phase=Phase.MOUNTS, **more), *set_attributes(MOUNT, attr, recursive, **more)]
+        if userns and userns is not True:
+            theirs = Slot(f"{source} for /{target}")
+            yield from idmapped(source, why, attr, recursive, userns, phase=Phase.MOUNTS, save=MOUNT, theirs=theirs)
+        elif hosts:
+            yield from either(cloned, _opened_before(source, target, why, attr, recursive, shown=bool(userns)))
+        else:
+            yield from cloned
+        yield from attach(target, directory=directory, **more)
+    else:
+        yield from _at_target(target, directory, more)
+        call = syscalls.mount(source, CLASSIC_TARGET, None, MS.BIND | (MS.REC if recursive else MS(0)))
+        yield step(Phase.MOUNTS, call, why, hint=SOURCE_HINTS, mounted=target, **more)
+        yield step(Phase.MOUNTS, syscalls.close(CLASSIC_FD), "the place is done with", **more)
+        if attr:
+            yield from change(target, attr, directory=directory, **more)
+
+
+def change(target: str, attr: int, *, directory: bool = True, **more: Any) -> Iterator[Step]:
+    """Adds attributes to the mount at `target`.  :see: mount(2), "Changing the mount flags of an existing mount" """
+    yield from _at_target(target, directory, more)
+    call = syscalls.mount(None, CLASSIC_TARGET, None, MS.REMOUNT | MS.BIND | classic_flags(attr))
+    why = f"/{target} becomes {'|'.join(k for k, v in OPTIONS.items() if attr & v)}{UNDONE}"
+    hint = {1: "a mount from another user namespace keeps the attributes it was locked with: ask for those too"}
+    yield step(Phase.MOUNTS, call, why, hint=hint, **more)
+    yield step(Phase.MOUNTS, syscalls.close(CLASSIC_FD), "the place is done with", **more)
+
+
+def set_attributes(mount: Slot, attr: int, recursive: bool, phase: Phase = Phase.MOUNTS, **more: Any) -> Iterator[Step]:
+    """Attributes of a mount that is attached nowhere yet."""
+    if attr:
+        kernel.require("mount_setattr", "attributes for a whole tree of mounts")
+        why = ", ".join(k for k, v in OPTIONS.items() if attr & v) + (", and every mount below it" if recursive else "") + UNDONE
+        yield step(phase, syscalls.mount_setattr(mount, attr, recursive=recursive), why, **more)
+
+
+def idmapped(
+    source: str, why: str, attr: int, recursive: bool, userns: syscalls.Fd, *, phase: Phase, save: Slot, theirs: Slot
+) -> Iterator[Step]:
+    """A copy of the mount at `source` with its ids translated -> `save`; `theirs` is its name in the parent, in use once.
+
+    The parent makes it and hands it on: it takes power over the filesystem, which nobody in a new user namespace has.
+    :see: mount_setattr(2), "ID-mapped mounts"
+    """
+    kernel.require("mount_setattr", "an idmapped mount")
+    made = clone_tree(source, why, recursive=recursive, phase=Phase.PREPARE, save=theirs)
+    yield made.with_(side=Side.PARENT)
+    hint = {22: "this filesystem cannot be idmapped, or it is already", 1: "mapping ids needs CAP_SYS_ADMIN over the filesystem"}
+    call = syscalls.mount_setattr(theirs, attr | ATTR.IDMAP, recursive=recursive, userns=userns, propagation=MS.PRIVATE)
+    why = "its ids are shown as the user namespace maps them, and no mount in it reaches the host"
+    yield Step.parent(Phase.PREPARE, call, why=why, hint=hint)
+    yield step(phase, Call("dup", (theirs,)), "the parent's mount", save=save)
+    yield step(phase, syscalls.close(theirs), "under one name only")
+
+
+def can_idmap() -> bool:
+    """Whether the calls are there.  Filesystems may refuse all the same."""
+    return all(map(kernel.has, ("open_tree", "move_mount", "mount_setattr")))
+
+
+def shown(
+    source: str, why: str, save: Slot, *, attr: int = 0, recursive: bool = True, below: bool = True, fd: int = SHOWN_FD, order: int = SHOW
+) -> Iterator[Step]:
+    """A copy of the mount at `source` -> `save`, and `fd`; the parent shows its files with the ids that the plan has inside.
+
+    The child opens it, so that what the host's mounts forbid stays forbidden; that takes the ids that the caller has.  The parent maps
+    it, since that takes power over the filesystem.
+
+    :param below: with the mounts below it, which have to be shown so too; else they are as nobody's
+    :see: mount_setattr(2), "ID-mapped mounts"
+    """
+    needs, first = {"needs": NEEDS if can_idmap() else {IDMAPPED}}, OPEN if order == SHOW else order
+    yield clone_tree(source, why, recursive=recursive, phase=Phase.IDENTITY, save=save, order=first, **needs)
+    yield step(Phase.IDENTITY, syscalls.dup3(save, fd, O.CLOEXEC), "under a number that the parent can name", order=first)
+    there = f"/proc/{{pid}}/fd/{fd}"
+    call = syscalls.mount_setattr(AT_FDCWD, attr | ATTR.IDMAP, recursive=recursive and below, userns=IDS, path=there)
+    whys = ["its files are whose they are on disk", *(k for k, v in OPTIONS.items() if attr & v)]
+    yield Step.parent(Phase.IDENTITY, call, why=", ".join(whys) + (UNDONE if attr else ""), hint=IDMAP_HINTS, order=order)
+
+
+def shown_root(source: str, why: str, attr: int) -> Iterator[Step]:
+    """A directory as %root, attached."""
+    yield from shown(source, why, ROOT, attr=attr)
+    yield step(Phase.ROOTFS, syscalls.close(SHOWN_FD), "it is %root")
+    yield root_at()
+
+
+def _opened_before(source: str, target: str, why: str, attr: int, recursive: bool, *, shown: bool) -> Iterator[Step]:
+    """The child opens it while it is who the caller is: to somebody else the way there may be closed."""
+    mount, order = Slot(f"{source} for /{target}"), SHOW_ONE if shown else OPEN
+    more: dict[str, Any] = {"phase": Phase.IDENTITY, "order": order}
+    yield from (
+        _shown_alone(source, why, attr, recursive)
+        if shown
+        else (clone_tree(source, why, recursive=recursive, **more), *set_attributes(MOUNT, attr, recursive, **more))
+    )
+    call = Call("fcntl", (MOUNT, Shown(F_DUPFD_CLOEXEC, "DUPFD_CLOEXEC"), HIGH), "fcntl(2)")
+    hint = {22: "the limit of open files (RLIMIT_NOFILE) is too low for this many binds", 24: "too many binds for the limit of open files"}
+    yield step(Phase.IDENTITY, call, "under a number that no other step uses", save=mount, order=order, hint=hint)
+    yield step(Phase.IDENTITY, syscalls.close(MOUNT), "%mount is done with", order=order)
+    yield step(Phase.MOUNTS, Call("dup", (mount,)), f"what was opened for /{target}", save=MOUNT)
+    yield step(Phase.MOUNTS, syscalls.close(mount), "under one name only")
+
+
+def _shown_alone(source: str, why: str, attr: int, recursive: bool) -> Iterator[Step]:
+    """With a handshake of its own: one number does for any number of binds."""
+    yield from shown(source, why, MOUNT, attr=attr, recursive=recursive, fd=BIND_FD, order=SHOW_ONE)
+    yield step(Phase.IDENTITY, syscalls.close(BIND_FD), "the number is free again", order=SHOW_ONE)
+
+
+def detached(
+    fstype: str, options: Iterable[tuple[str, str | None]], why: str, *, attr: int = 0, phase: Phase = Phase.MOUNTS, save: Slot = MOUNT,
+    hint: Any = PRIVILEGE, **more: Any,
+) -> Iterator[Step]:  # fmt: skip
+    """A new filesystem, attached nowhere yet -> `save`.  :see: fsopen(2), fsconfig(2), fsmount(2)"""
+    opening = {19: f"this kernel has no {fstype}", 1: hint if isinstance(hint, str) else hint.get(1, PRIVILEGE)}
+    yield step(phase, syscalls.fsopen(fstype), why, save=FS, hint=opening, **more)
+    for key, value in options:
+        call = syscalls.fsconfig(FS, "SET_FLAG", key) if value is None else syscalls.fsconfig(FS, "SET_STRING", key, value)
+        yield step(phase, call, key if value is None else f"{key} is {value}", hint=hint, **more)
+    yield step(phase, syscalls.fsconfig(FS, "CREATE"), f"the {fstype} comes to be", hint=hint, **more)
+    yield step(phase, syscalls.fsmount(FS, attr), "as a mount, attached nowhere yet", save=save, hint=hint, **more)
+    yield step(phase, syscalls.close(FS), "its configuration is done with", **more)
+
+
+def clone_tree(source: str, why: str, *, recursive: bool, phase: Phase, save: Slot = MOUNT, **more: Any) -> Step:
+    """A copy of the mount at `source`, attached nowhere yet -> `save`."""
+    flag = OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC | (OPEN_TREE.AT_RECURSIVE if recursive else OPEN_TREE(0))
+    return step(phase, syscalls.open_tree(AT_FDCWD, source, flag), why, **{"save": save, "hint": SOURCE_HINTS, **more})
+
+
+def attach(target: str, *, directory: bool = True, mount: Slot = MOUNT, kernels: bool | None = None, **more: Any) -> Iterator[Step]:
+    """Attaches a mount at `target` inside the root.  :see: move_mount(2)"""
+    yield find(target, directory=directory, kernels=kernels, **more)
+    yield step(Phase.MOUNTS, syscalls.move_mount(mount, TARGET), f"attach it at /{target}", mounted=target, **more)
+    for slot in (TARGET, mount):
+        yield step(Phase.MOUNTS, syscalls.close(slot), f"{slot} is done with", **more)
+
+
+def _at_target(target: str, directory: bool, more: Mapping[str, Any], kernels: bool | None = None) -> Iterator[Step]:
+    yield find(target, directory=directory, kernels=kernels, **more)
+    yield step(Phase.MOUNTS, syscalls.dup3(TARGET, CLASSIC_FD, O.CLOEXEC), "under a number that a path can name", **more)
+    yield step(Phase.MOUNTS, syscalls.close(TARGET), "%target is done with", **more)
+
+
+def classic_data(options: Iterable[tuple[str, str | None]]) -> str:
+    """Options as one string.  Raises PlanError when it is longer than the page that mount(2) reads."""
+    data = ",".join(key if value is None else f"{key}={value}" for key, value in options)
+    if len(os.fsencode(data)) > 4095:
+        raise PlanError("these mount options are longer than mount(2) takes (4095 bytes), and fsconfig(2) is not there")
+    return data
+
+
+# --- the root ----------------------------------------------------------------------------------------------------
+
+
+def root_at(path: str = "/") -> Step:
+    """Attaches the detached %root: a root has to be somewhere before it can be the root.
+
+    On "/" it covers the old root, but nobody is led there: absolute paths still begin below it.  No directory of the
+    host's is covered, and none has to be reachable for the child, who may be somebody else by now.
+    """
+    return step(Phase.ROOTFS, syscalls.move_mount(ROOT, AT_FDCWD, path), "in this mount namespace only")
+
+
+def cover_root(mount: Slot, **more: Any) -> Step:
+    """Attaches a detached mount where no path leads, on the host's root, for as long as something needs it attached."""
+    return step(Phase.ROOTFS, syscalls.move_mount(mount, AT_FDCWD, "/"), "attached for a moment, where no path leads", **more)
+
+
+def uncover_root(**more: Any) -> Step:
+    """Takes the mount away that `cover_root` attached last: before the pivot, whose umount would meet it instead of the old root."""
+    call = syscalls.umount2("/..", MNT.DETACH)
+    return step(Phase.ROOTFS, call, "attached nowhere again: a path that ends in .. leads to what covers the root", **more)
+
+
+def enter_root() -> Iterator[Step]:
+    """Makes %root the root directory and lets the old one go, with everything that was mounted in it.
+
+    With both arguments ".", the new root covers the old one, and umount takes away what lies below: no directory is
+    needed to put the old root in.  :see: pivot_root(2)
+    """
+    hint = {
+        22: "the new root is no mount point, or a mount on the way is shared, or / is the initial ramfs",
+        16: "the new root is on the current root's mount",
+    }
+    yield step(Phase.PIVOT, syscalls.fchdir(ROOT), "stand in the new root")
+    yield step(Phase.PIVOT, syscalls.pivot_root(".", "."), "it becomes /", hint=hint)
+    yield step(Phase.PIVOT, syscalls.umount2(".", MNT.DETACH), "the host's root goes, with all its mounts")
+    yield step(Phase.PIVOT, syscalls.close(ROOT), "%root is done with")
+    yield step(Phase.PIVOT, syscalls.chdir("/"), "and stand in it")

@@ -1,0 +1,245 @@
+"""The steps that every plan has, whoever its parts are: descriptors, session, working directory, exec.
+
+Also the two places where the child becomes an image of its own, and the handshakes between the two actors.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import Unavailable
+from ..linux import procfs, syscalls
+from ..linux.syscalls import AT_EMPTY_PATH, Bytes, Call, Fd, Field, Shown, Slot, Space, Strings
+from .step import Phase, Step
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NOT_FOUND = frozenset({2, 13, 20})  # ENOENT, EACCES, ENOTDIR: execvp(3) goes on to the next directory
+SYNC, IMAGE, HELPER, CALLER = Fd("sync"), Fd("image"), Fd("helper"), Fd("caller")
+GUARDIAN, OWN = Fd("guardian"), Fd("own")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What belongs to the program rather than to a part.  Documented at `containerkit.core.plan`."""
+
+    run: tuple[bytes, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+    die_with_parent: bool = False
+    new_session: bool = True
+    share_memory: bool = True
+    hide_executable: bool | None = None
+    keep_keyring: bool = False
+    redirected: frozenset[int] = frozenset()
+    passed: frozenset[int] = frozenset()
+    terminal: bool = False
+    own_terminal: bool = False
+    size: tuple[int, int] | None = None
+
+
+def descriptors(inputs: Mapping[int, Fd], options: Options) -> list[Step]:
+    """The file descriptors asked for, under their numbers; every other one is closed.
+
+    The plan's own outlive an exec only when that is the helper's, which goes on with the plan.
+    """
+    steps, helped = [], HELPER in inputs.values()
+    for number, source in inputs.items():
+        keep = number in options.redirected | options.passed or (helped and source != HELPER)
+        call = syscalls.dup3(Slot(f"caller.{source.name}"), number, 0 if keep else syscalls.O.CLOEXEC)
+        steps.append(Step.child(Phase.CLONE, call, why=f"{source.name} becomes {number}"))
+    kept = sorted({0, 1, 2, *inputs})
+    gaps = [(a + 1, b - 1) for a, b in itertools.pairwise(kept) if b > a + 1] + [(kept[-1] + 1, 0xFFFFFFFF)]
+    why = "nothing else of the caller's stays open"
+    return steps + [Step.child(Phase.CLONE, syscalls.close_range(*gap), why=why) for gap in gaps]
+
+
+_HELPER_WHYS = {
+    "join": "leave the caller's memory before joining others",
+    "init": "pid 1 is an image of its own",
+    "hide": "/proc/self/exe is the caller's program no longer: the root may hold a link to it",
+}
+
+
+def become_helper(kind: str, *, guarded: bool = True) -> list[Step]:
+    """`guarded` where others are.  In new namespaces nobody is, and a user's own files in /proc would be out of its reach."""
+    phase, why = Phase.CLONE if kind == "join" else Phase.EXEC, _HELPER_WHYS[kind]
+    argv = Strings((b"ck-helper", b"IMAGE", b"SIZE"), deferred=True)
+    run = Call("execveat", (HELPER, b"", argv, Strings(()), Shown(AT_EMPTY_PATH, "EMPTY_PATH")))
+    own = syscalls.Call("mmap", (0, Shown(0, "SIZE"), Shown(3, "READ|WRITE"), Shown(1, "SHARED"), IMAGE, 0))
+    guard = "nobody without rights over the caller's namespace may trace this"
+    steps = [(run, why), (own, "go on with the plan where it stopped"),
+             *([(syscalls.prctl("SET_DUMPABLE", 0), guard)] if guarded else []),
+             (syscalls.close(IMAGE), "nobody else gets at the plan")]  # fmt: skip
+    hint = {13: "the memfd may not be executed here: see sysctl vm.memfd_noexec"}
+    return [Step.child(phase, call, why=w, hint=hint if call is run else "") for call, w in steps]
+
+
+def session(options: Options) -> list[Step]:
+    """A session of its own, and the pseudo-terminal as its terminal."""
+    steps = []
+    if options.new_session or options.terminal:
+        why = "no terminal of the caller's to type into"
+        steps.append(Step.child(Phase.IDENTITY, syscalls.setsid(), why=why))
+    if options.terminal and not options.own_terminal:
+        call = syscalls.ioctl(0, 0x540E, 0, shown="TIOCSCTTY")
+        steps.append(Step.child(Phase.IDENTITY, call, why="the pseudo-terminal becomes the session's own"))
+    return steps
+
+
+def working_directory(options: Options) -> list[Step]:
+    """The working directory, never outside the root: a link through /proc to a descriptor is refused."""
+    cwd = options.cwd
+    if cwd is None:
+        return []
+    flag, how = syscalls.O.PATH | syscalls.O.DIRECTORY | syscalls.O.CLOEXEC, syscalls.RESOLVE.NO_MAGICLINKS
+    hint = {2: f"there is no directory {cwd} in the root", 40: "a link on the way leads through /proc/PID/fd or in a circle"}
+    here = Slot("cwd")
+    return [
+        Step.child(Phase.INSIDE, syscalls.openat2(syscalls.AT_FDCWD, cwd, flag, how), why="the working directory", hint=hint, save=here),
+        Step.child(Phase.INSIDE, syscalls.fchdir(here), why="work there"),
+        Step.child(Phase.INSIDE, syscalls.close(here), why="and let it go"),
+    ]
+
+
+def exposed(*, nobody: bool = False) -> bool:
+    """Whether who executes /proc/self/exe as this process could go on to overwrite the file.
+
+    :param nobody: the program has ids that own nothing here, so it may write what everybody may
+
+    Until its exec a child that shares our memory *is* our program there, so a root whose program, or whose program's
+    interpreter, is a link to /proc/self/exe would run the host's own file (CVE-2019-5736).
+    """
+    try:
+        with procfs.proven() as proc:
+            if nobody:
+                return bool(os.stat("self/exe", dir_fd=proc).st_mode & 0o002)
+            return os.access("self/exe", os.W_OK, dir_fd=proc, effective_ids=True)
+    except (Unavailable, FileNotFoundError):  # nothing is known about the file
+        return True
+
+
+def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: bool, nobody: bool = False) -> list[Step]:
+    """From here to the program.
+
+    :param last: the parts' own steps of the phase
+    :param apart: the child is the helper's image already
+    :param foreign: the program comes out of a root of its own, which somebody else may have made
+    :param nobody: it has ids that are nobody's outside
+    """
+    reset = [Step.child(Phase.EXEC, _default_action(n), why=f"{n.name}, which Python ignores, acts as usual again")
+             for n in (signal.SIGPIPE, signal.SIGXFSZ)]  # fmt: skip
+    inits = [s for s in last if s.helper == "init"]
+    if inits:
+        why = "a caller may ignore its children's ends, but an init has to hear of them"
+        reset.append(Step.child(Phase.EXEC, _default_action(signal.SIGCHLD), why=why))
+    steps = [*(s for s in last if s.helper != "init"), *reset]
+    hide = foreign and exposed(nobody=nobody) if options.hide_executable is None else options.hide_executable
+    helped = hide or inits
+    if helped and not apart:
+        steps += become_helper("init" if inits else "hide")
+    if helped or apart:
+        first = max({2, *options.redirected, *options.passed}) + 1
+        call = syscalls.close_range(first, flag=syscalls.CLOSE_RANGE.CLOEXEC)
+        steps.append(Step.child(Phase.EXEC, call, why="the program gets none of the plan's own descriptors"))
+    if options.die_with_parent:
+        steps += _die_with_parent()
+    mask = Call("rt_sigprocmask", (Shown(signal.SIG_SETMASK, "SETMASK"), Field("sigmask"), None, 8), "sigprocmask(2)")
+    why = "signals arrive again as they did for the caller"
+    steps = [*steps, *inits, Step.child(Phase.EXEC, mask, why=why)]
+    return [*(s if s.hint else s.with_(hint=_FILTERED) for s in steps), *_program(options)]
+
+
+def say(phase: Phase) -> Step:
+    """The child has done its part."""
+    return Step.child(phase, syscalls.write(SYNC, b"."), why="handshake: the parent's turn", at_least=1)
+
+
+def hear(phase: Phase) -> Step:
+    """The child waits for the parent's."""
+    hint = "the parent ended, or gave up, before it had done its part"
+    return Step.child(phase, syscalls.read(SYNC, Space(1, "sync")), why="handshake: wait for the parent", at_least=1, hint=hint)
+
+
+def _default_action(number: signal.Signals) -> Call:
+    action = Bytes(bytes(32), "SIG_DFL")
+    return Call("rt_sigaction", (Shown(number, number.name), action, None, 8), "sigaction(2)")
+
+
+def _die_with_parent() -> list[Step]:
+    """The order matters: who ends after the first call is noticed by the kernel, who ended before it by the second."""
+    call = Call("prctl", (Shown(1, "PR_SET_PDEATHSIG"), Shown(9, "SIGKILL")))
+    gone = Call("ppoll", (CALLER,), "poll(2)")
+    return [
+        Step.child(Phase.EXEC, call, why="end when the thread that spawned this ends"),
+        Step.child(Phase.EXEC, gone, why="unless it has ended already", at_most=0),
+    ]
+
+
+def register(options: Options) -> list[Step]:
+    """The guardian gets two pidfds: of the thread that spawns, and of this child, which is about to become the program.
+
+    A death signal is the program's own to take back.  The guardian's SIGKILL is not.
+    """
+    if not options.die_with_parent:
+        return []
+    pid, pidfd = Slot("own pid"), Slot("own pidfd")
+    rights = (24).to_bytes(8, "little") + b"\1\0\0\0" * 2 + bytes(8)  # SOL_SOCKET, SCM_RIGHTS, two descriptors
+    control = Bytes(rights, "[<caller>, <own>]", ((16, CALLER), (20, OWN)))
+    part = Bytes(bytes(8) + (1).to_bytes(8, "little"), "iov", ((0, Bytes(b".", ".")),))
+    size = [value.to_bytes(8, "little") for value in (1, 24)]
+    header = bytes(24) + size[0] + bytes(8) + size[1] + bytes(8)
+    message = Bytes(header, "{SCM_RIGHTS [<caller>, <own>]}", ((16, part), (32, control)))
+    send = Call("sendmsg", (GUARDIAN, message, Shown(0x4000, "NOSIGNAL")), "unix(7)")
+    hint = {
+        32: "the guardian of this process was killed a moment ago: spawn again",
+        109: "too many descriptors of this user are on their way: raise the limit of open files (RLIMIT_NOFILE)",
+    }
+    steps: list[tuple[Call, str, dict[str, Any]]] = [
+        (Call("getpid", ()), "the child's own number, in its pid namespace", {"save": pid}),
+        (Call("pidfd_open", (pid, 0)), "a descriptor of the child itself", {"save": pidfd}),
+        (syscalls.dup3(pidfd, OWN, syscalls.O.CLOEXEC), "under a number that a message can name", {}),
+        (send, "the guardian kills this child when the thread that spawned it has ended", {"hint": hint}),
+    ]
+    return [Step.child(Phase.IDENTITY, call, why=why, **more) for call, why, more in steps]
+
+
+def _program(options: Options) -> list[Step]:
+    if not options.run:
+        return []
+    name, env = options.run[0], options.env
+    directories = [] if b"/" in name else env.get("PATH", DEFAULT_PATH).split(":")
+    paths = [os.fsencode(os.path.join(d, os.fsdecode(name))) for d in directories] or [name]
+    variables = [f"{k}={v}" for k, v in env.items()]
+    calls = [syscalls.execve(os.fsdecode(p), [os.fsdecode(a) for a in options.run], variables) for p in paths]
+    whys = ["become the program", *["or the one found here"] * (len(calls) - 1)]
+    steps = [Step.child(Phase.EXEC, c, why=w, tolerates=NOT_FOUND, hint=_EXEC_HINTS) for c, w in zip(calls, whys, strict=True)]
+    return [*steps[:-1], steps[-1].with_(tolerates=frozenset())]
+
+
+def autopsy(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """After a failed exec: is the file there?  Its first bytes name the interpreter that may be missing."""
+    out: list[Step] = []
+    for i, step in enumerate(s for s in steps if s.call.name == "execve"):
+        fd, path = Slot("autopsy"), step.call.args[0]
+        assert isinstance(path, bytes)
+        call = syscalls.openat(path, syscalls.O.NONBLOCK | syscalls.O.CLOEXEC)
+        out.append(Step.child(Phase.EXEC, call, why="is it there?", save=fd))
+        out.append(Step.child(Phase.EXEC, syscalls.read(fd, Space(4096, f"program{i}")), why="what does it want?"))
+    return tuple(out)
+
+
+_FILTERED = {1: "a seccomp filter, of this plan or of the caller, refuses a call that the plan still has to make"}
+_EXEC_HINTS = {
+    1: "a seccomp filter, of this plan or of the caller, refuses execve; or a security module does",
+    2: "no such program in this root",
+    13: "the file is not executable for this user, or its mount is noexec",
+    8: "not a program: neither ELF nor a script that begins with #!",
+    7: "arguments and environment are longer than the kernel takes",
+    20: "a part of the path is not a directory",
+    40: "too many links on the way to the program",
+}

@@ -1,0 +1,187 @@
+"""A step: one system call with a reason.  A part: anything that has steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from enum import Enum, IntEnum
+from functools import cache
+from operator import attrgetter
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from ..linux.syscalls import Call, Slot, Tool
+
+Hint = str | Mapping[int, str]
+
+
+class Side(Enum):
+    """Who makes the call."""
+
+    PARENT = "parent"
+    CHILD = "child"
+
+
+class Phase(IntEnum):
+    """When a step happens.  Inside a phase the caller's order holds."""
+
+    PREPARE = 0
+    """The parent makes what the child will need.  First, because a failure here has touched nothing yet."""
+    CLONE = 1
+    """The process and its new namespaces come to be, in one call, so that it never runs outside them."""
+    IDENTITY = 2
+    """Who the child is: joined namespaces and id maps.  Before any mount, which needs the capabilities they give."""
+    ROOTFS = 3
+    """The new root is mounted.  Before the mounts that go into it."""
+    MOUNTS = 4
+    """Everything below the new root.  Before the pivot: a new proc needs one that is still visible, and binds need the host."""
+    PIVOT = 5
+    """The new root becomes `/` and the old one goes.  Before anything that trusts a path."""
+    INSIDE = 6
+    """Set-up that belongs to the inside: host name, working directory.  Before privileges go, because it needs them."""
+    DROP = 7
+    """Privileges are given up.  Last before the program, for nothing after it may need them."""
+    EXEC = 8
+    """The program takes over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Something in the root that a mount, or the program, needs to be there.
+
+    :ivar path: from the root, without a slash before it
+    :ivar directory: a directory, or else a file
+    :ivar mount: something is mounted there
+    """
+
+    path: str
+    directory: bool = True
+    mount: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One system call with a reason.  Make it with `Step.child` or `Step.parent`.
+
+    :ivar call: what is called, with its arguments
+    :ivar why: the reason, as one would say it to a reader of the plan
+    :ivar hint: what a failure usually means here: one text, or one for each error number
+    :ivar part: who asked for it
+    :ivar save: keeps the result under this name for later steps
+    :ivar at_least: a smaller result is a failure
+    :ivar at_most: a greater result ends this process's part of the plan in silence
+    :ivar tolerates: error numbers that are no failure here
+    :ivar undo: the parent's way back, run when the process's context ends
+    :ivar claims: what this step takes for itself: two steps that claim the same thing contradict each other
+    :ivar needs: claims that must be made by somebody in the plan
+    :ivar only_with: keep this step only when the plan has this claim; or, as "%ids", when another step uses the result of that name
+    :ivar unless: leave this step out when the plan has this claim
+    :ivar helper: "join": the child must be an image of its own before it gets here, "init": from here on, as pid 1
+    :ivar joins: this step enters a namespace that exists already: its CLONE flag
+    :ivar order: inside the phase lower comes first: a mount before those below it
+    :ivar place: this step is the first of those that make a place in the root
+    :ivar mounted: this step attaches its mount at this path, from the root, without a slash before it
+    """
+
+    call: Call | Tool
+    phase: Phase
+    side: Side
+    why: str
+    hint: Hint = ""
+    part: str = ""
+    save: Slot | None = None
+    at_least: int = 0
+    at_most: int | None = None
+    tolerates: frozenset[int] = frozenset()
+    undo: Call | None = None
+    claims: str = ""
+    needs: frozenset[str] = frozenset()
+    only_with: str = ""
+    unless: str = ""
+    helper: Literal["", "join", "init"] = ""
+    joins: int = 0
+    order: int = 0
+    place: Place | None = None
+    mounted: str = ""
+
+    @classmethod
+    def child(cls, phase: Phase, call: Call, *, why: str, **more: Any) -> Step:
+        """A step the child makes."""
+        return cls(call, phase, Side.CHILD, why, **_frozen(more))
+
+    @classmethod
+    def parent(cls, phase: Phase, call: Call | Tool, *, why: str, **more: Any) -> Step:
+        """A step the parent makes."""
+        return cls(call, phase, Side.PARENT, why, **_frozen(more))
+
+    @property
+    def man(self) -> str:
+        """The man page of the call."""
+        return self.call.man
+
+    def hint_for(self, errno: int) -> str:
+        """What the error `errno` usually means at this step, or ""."""
+        return self.hint if isinstance(self.hint, str) else self.hint.get(errno, "")
+
+    def with_(self, **changes: Any) -> Step:
+        """The same step, changed.  A plan of a hundred steps does this twice a step, so it is not dataclasses.replace."""
+        made, (values, members) = object.__new__(Step), _members()
+        for put, value in zip(members.values(), values(self), strict=True):
+            put(made, value)
+        for name, value in _frozen(changes).items():
+            if name not in members:
+                raise TypeError(f"a step has no {name}")
+            members[name](made, value)
+        return made
+
+    def __str__(self) -> str:
+        return str(self.call) + (f" -> {self.save}" if self.save else "")
+
+
+@cache
+def _members() -> tuple[Callable[[Step], tuple[Any, ...]], dict[str, Callable[[Step, Any], None]]]:
+    """How all attributes of a step are read at once, and how each is written, once."""
+    names = [field.name for field in fields(Step)]
+    return attrgetter(*names), {name: Step.__dict__[name].__set__ for name in names}
+
+
+def _frozen(values: dict[str, Any]) -> dict[str, Any]:
+    if "tolerates" in values:
+        values["tolerates"] = frozenset(values["tolerates"])
+    if "needs" in values:
+        values["needs"] = frozenset(values["needs"])
+    return values
+
+
+@runtime_checkable
+class Part(Protocol):
+    """Anything that has steps.  A part is a value: making one touches nothing.
+
+    >>> class Nice:
+    ...     def steps(self):
+    ...         yield Step.child(Phase.DROP, syscalls.setpriority(0, 0, 10), why="give way to others")
+    """
+
+    def steps(self) -> Iterable[Step]:
+        """The steps this part adds to a plan."""
+        ...
+
+
+@runtime_checkable
+class Composite(Protocol):
+    """A part made of parts, as a plan is."""
+
+    def leaves(self) -> Iterable[tuple[Part, Sequence[Step]]]:
+        """The parts that are made of no others, each with its steps; a `RootPart` without."""
+        ...
+
+
+@runtime_checkable
+class RootPart(Protocol):
+    """A part that makes the root, and can look into it beforehand."""
+
+    def root_steps(self, places: Sequence[Place]) -> Iterable[Step]:
+        """The steps of a root that has these places, or in which they can be made.
+
+        :param places: what the other parts of the plan need to be there
+        """
+        ...

@@ -1,0 +1,407 @@
+"""Folding: from parts, in any order, to one timeline with two actors.
+
+What a caller writes is a bag of parts.  What the kernel needs is an order.  `fold` makes the second from the first:
+it checks that nothing is claimed twice and nothing is missing, sorts by phase, turns all clone contributions into one
+call, decides where the child must be an image of its own, numbers the file descriptors, and puts a handshake at every
+change of side.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from ..base import checks
+from ..errors import PlanError, WrongType
+from ..linux import syscalls
+from ..linux.procfs import PROC
+from ..linux.syscalls import CLONE, Bytes, Call, Fd, Field, Slot
+from . import standard_steps, stream_owners, terminals
+from .inherited import left_behind
+from .mount_targets import ROOT, needed_places, through_mounts
+from .standard_steps import CALLER, GUARDIAN, HELPER, IMAGE, OWN, SYNC, Options
+from .step import Composite, Part, Phase, Place, RootPart, Side, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Everything that will happen, in order.
+
+    :ivar steps: the parent's and the child's steps, handshakes included
+    :ivar inputs: file descriptors the child gets: its number there -> who provides it
+    :ivar autopsy: what the child looks at after a failed exec
+    :ivar own_terminal: the child opens the terminal inside, and hands the caller's end over
+    :ivar owner: the user and the group that the program becomes, as the caller has them; None where that is the caller
+    """
+
+    steps: tuple[Step, ...]
+    inputs: Mapping[int, Fd]
+    autopsy: tuple[Step, ...] = ()
+    owner: tuple[int, int] | None = None
+    own_terminal: bool = False
+
+    @property
+    def what(self) -> str:
+        """The program that the plan runs, as a message names it."""
+        paths = [s.call.args[0] for s in self.steps if s.call.name == "execve"]
+        return os.path.basename(os.fsdecode(paths[0])) if paths and isinstance(paths[0], bytes) else "the program"
+
+    @property
+    def needs_sync(self) -> bool:
+        return SYNC in self.inputs.values()
+
+    @property
+    def needs_image(self) -> bool:
+        return IMAGE in self.inputs.values()
+
+    @property
+    def changes_ids(self) -> bool:
+        """Whether the child becomes somebody else; where it shares the caller's memory, the kernel then lets nobody trace either."""
+        return any(s.side is Side.CHILD and s.call.name in ("setresuid", "setresgid") for s in self.steps)
+
+
+def leaves(parts: Iterable[Part]) -> Iterator[tuple[Part, Sequence[Step]]]:
+    """The parts with their steps, each of which has the name of its part; those of plans instead of the plans.
+
+    A root comes without steps: it is to be told first which places the others need in it.
+
+    :raises PlanError: something is no part
+    """
+    for part in parts:
+        kind = _kind(type(part))
+        if kind is None or isinstance(part, type):
+            raise WrongType(f"{checks.said(part)} is not a part: it has no steps()" + _meant(part))
+        if kind is Composite:
+            yield from part.leaves()  # type: ignore[attr-defined]
+        else:
+            yield part, () if kind is RootPart else _named(part, part.steps())
+
+
+@lru_cache(maxsize=256)
+def _kind(kind: type) -> type | None:
+    return next((protocol for protocol in (Composite, RootPart, Part) if issubclass(kind, protocol)), None)
+
+
+def flatten(every: Sequence[tuple[Part, Sequence[Step]]]) -> list[Step]:
+    """All steps of all parts: those that came along, and those of the root, which gets the places that they need."""
+    places = needed_places(step for _, steps in every for step in steps)
+    roots = {id(part): _root_steps(part, places) for part, _ in every if _kind(type(part)) is RootPart}
+    return [step for part, steps in every for step in roots.get(id(part), steps)]
+
+
+def _root_steps(part: Part, places: Sequence[Place]) -> list[Step]:
+    assert isinstance(part, RootPart)
+    return _named(part, part.root_steps(places))
+
+
+def _named(part: Part, steps: Iterable[Step]) -> list[Step]:
+    name = part_name(part)
+    return [step if step.part else step.with_(part=name) for step in steps]
+
+
+def _meant(part: object) -> str:
+    """What somebody may have wanted who gave this as a part."""
+    if isinstance(part, type):
+        return ", did you forget the ()?"
+    if callable(part):
+        return ", did you forget to call it?"
+    if isinstance(part, list | tuple):
+        return ": give parts one by one, as *parts"
+    if checks.is_path(part):
+        return ": a root is LayerFS(path) or mounts.Root(path), and a directory in it mounts.Bind(path, target)"
+    return ": a root of it is LayerFS(image)" if type(part).__name__ == "Image" else ""
+
+
+def part_name(part: object) -> str:
+    """`ns.Pid` for ours, `Nice` for a user's own."""
+    kind = type(part)
+    module = kind.__module__
+    if not module.startswith("containerkit."):
+        return kind.__name__
+    last = module.rpartition(".")[2]
+    return kind.__name__ if last == kind.__name__.lower() else f"{last}.{kind.__name__}"
+
+
+def settle(steps: Iterable[Step]) -> list[Step]:
+    """The steps that apply, in order.
+
+    :raises PlanError: the parts contradict each other: a thing is claimed twice, or needed and missing, or asked of nobody who is there
+    """
+    kept = _chosen(list(steps))
+    claimed: dict[str, Step] = {}
+    for step in (s for s in kept if s.claims):
+        if step.claims in claimed:
+            raise PlanError(f"two parts claim the {step.claims}: {claimed[step.claims].part} and {step.part}")
+        claimed[step.claims] = step
+    present = _present(kept)
+    for step in kept:
+        if missing := step.needs - present:
+            name = min(missing)
+            raise PlanError(f"{step.part} needs a {name}{_REMEDIES.get(name, ' in the same plan, to {why}: add it').format(why=step.why)}")
+        if step.phase < Phase.CLONE and step.side is Side.CHILD:
+            raise PlanError(f"{step.part} asks the child for {step}, but in phase prepare there is no child yet")
+    if any(s.helper == "init" for s in kept) and any(s.joins == CLONE.NEWPID for s in kept):
+        raise PlanError("an init is pid 1 of a namespace, but this plan joins a pid namespace that has one")
+    return sorted(kept, key=lambda s: (s.phase, s.order))
+
+
+def _chosen(steps: Sequence[Step]) -> Sequence[Step]:
+    """The steps whose conditions hold.  One that is kept may claim what another waits for: they are asked until nothing new comes."""
+    sure = _present(s for s in steps if not s.only_with and not s.unless)
+    while True:
+        kept = [s for s in steps if (not s.only_with or s.only_with in sure) and not (s.unless and s.unless in sure)]
+        if (found := _present(kept) | _results(kept)) <= sure:
+            return kept
+        sure |= found
+
+
+def _results(steps: Iterable[Step]) -> set[str]:
+    """The results that steps of the parent's pass on in memory."""
+    memories = (arg for step in steps if step.side is Side.PARENT for arg in step.call.args if isinstance(arg, Bytes))
+    return {str(word) for memory in memories for _, word in memory.words if isinstance(word, Slot)}
+
+
+OWN_IDS = "range of ids of its own"
+IDMAPPED = "kernel with idmapped mounts"
+USER_ATTRIBUTES = "user namespace that may write trusted.* attributes"
+_REMEDIES = {
+    USER_ATTRIBUTES: ', and there is none but the host\'s: leave out ns.User(), or xattrs="trusted"',
+    "new mnt namespace": " in the same plan, to {why}: add ns.Mount()",
+    IDMAPPED: " (Linux 5.12, for layers 5.19), so that the files of root here are those of root inside, who is nobody outside; without it "
+    "the container has the caller's own ids, when that is asked for: ns.User.same(), --userns=host",
+}
+
+
+def _present(steps: Iterable[Step]) -> set[str]:
+    steps = [s for s in steps if s.claims]
+    return {s.claims for s in steps} | {f"new {s.claims}" for s in steps if not s.joins}
+
+
+def fold(steps: Sequence[Step], options: Options) -> Timeline:
+    """The timeline of a plan's settled steps.  Touches nothing and needs no privilege."""
+    made: list[Step] = []
+    others: list[Step] = []
+    for step in steps:
+        (made if step.phase is Phase.CLONE and step.call.name == "clone3" else others).append(step)
+    if options.terminal and terminals.has_own_devpts(others):
+        options = replace(options, own_terminal=True)
+        others = sorted([*others, *terminals.steps(others, options.size)], key=lambda s: (s.phase, s.order))
+    apart = not options.share_memory or any(s.helper == "join" for s in others)
+    return _Fold(options, made, apart).fold(others)
+
+
+class _Fold:
+    """One folding under way."""
+
+    def __init__(self, options: Options, made: Sequence[Step], apart: bool) -> None:
+        self.options, self.made, self.apart = options, made, apart
+
+    def fold(self, steps: list[Step]) -> Timeline:
+        count = sum(s.phase < Phase.CLONE and s.side is Side.PARENT for s in steps)
+        before, rest = steps[:count], steps[count:]
+        joins = sorted((s for s in rest if s.joins), key=lambda s: s.joins != CLONE.NEWUSER)
+        body = [s for s in rest if not s.joins and s.phase < Phase.EXEC]
+        last = [s for s in rest if not s.joins and s.phase is Phase.EXEC]
+        body = sorted(
+            [*standard_steps.session(self.options), *body, *standard_steps.working_directory(self.options)],
+            key=lambda s: (s.phase, s.order),
+        )
+        left = left_behind([*self.made, *steps], self.options, apart=self.apart)
+        body = [*left, *joins, *self._fork(joins), *standard_steps.register(self.options), *_with_root(through_mounts(body))]
+        body = _closed_after_use(body, {step.save for step in before if step.save}, self.options)
+        foreign, nobody = (any(s.claims == claim for s in steps) for claim in ("root", OWN_IDS))
+        helper = standard_steps.become_helper("join", guarded=bool(joins)) if self.apart else []
+        child = [*helper, *body, *standard_steps.execute(last, self.options, apart=self.apart, foreign=foreign, nobody=nobody)]
+        child = _with_handshakes(child)
+        inputs = self._inputs([*before, *child])
+        steps = [*before, self._clone(child), *standard_steps.descriptors(inputs, self.options), *child]
+        numbered = tuple(_numbered(s, inputs) for s in steps)
+        return Timeline(numbered, inputs, standard_steps.autopsy(numbered), stream_owners.outside(numbered), self.options.own_terminal)
+
+    def _clone(self, child: Sequence[Step]) -> Step:
+        alone = not any(s.side is Side.PARENT for s in child)
+        flags = CLONE.VM | CLONE.PIDFD | CLONE.CHILD_CLEARTID | CLONE.CLEAR_SIGHAND
+        flags |= CLONE.VFORK if alone or self.apart else CLONE(0)
+        cgroup = [s.call.args[1] for s in self.made if len(s.call.args) > 1]
+        flags |= CLONE.INTO_CGROUP if cgroup else CLONE(0)
+        if not self.apart:
+            flags |= self._made_flags()
+        call = syscalls.clone3(flags, cgroup[0] if cgroup else None)  # type: ignore[arg-type]
+        return Step.parent(Phase.CLONE, call, why=self._clone_why(), hint=_CLONE_HINTS, part=_names(self.made))
+
+    def _clone_why(self) -> str:
+        if self.apart:
+            return "a new process, which will be an image of its own before it meets anybody"
+        whys = [s.why for s in self.made if s.why]
+        return "a new process" + (" in " + ", ".join(whys) if whys else "")
+
+    def _made_flags(self) -> CLONE:
+        flags = CLONE(0)
+        for step in self.made:
+            value = step.call.args[0]
+            flags |= CLONE(value) if isinstance(value, int) else CLONE(0)
+        return flags & ~CLONE.INTO_CGROUP
+
+    def _fork(self, joins: Sequence[Step]) -> list[Step]:
+        """In an image of its own, the namespaces are made (and a joined pid namespace entered) by one more clone."""
+        flags = self._made_flags()
+        if not self.apart or not (flags or any(s.joins == CLONE.NEWPID for s in joins) or not self.options.share_memory):
+            return []
+        flags |= CLONE.PARENT | CLONE.PARENT_SETTID
+        data = bytearray(88)
+        data[0:8] = flags.to_bytes(8, "little")
+        shown = syscalls.clone3(flags)
+        call = Call("clone3", (Bytes(bytes(data), str(shown)[7:-1], ((24, Field("forked")),)), 88), "clone(2)")
+        why = "the caller's child proper" + (": " + ", ".join(s.why for s in self.made if s.why) if self.made else "")
+        return [Step.child(Phase.IDENTITY, call, why=why, hint=_CLONE_HINTS, at_most=0, part=_names(self.made))]
+
+    def _inputs(self, steps: Sequence[Step]) -> dict[int, Fd]:
+        stdio = {0: Fd("stdin"), 1: Fd("stdout"), 2: Fd("stderr")}
+        inputs = {n: f for n, f in stdio.items() if n in self.options.redirected}
+        inputs |= {n: Fd(f"fd{n}") for n in sorted(self.options.passed) if n > 2}
+        fixed = _fixed(steps) - ({0, 1, 2} if self.options.own_terminal else set())  # which the terminal takes over
+        if taken := fixed & inputs.keys():
+            raise PlanError(f"a step of this plan uses descriptor {min(taken)} itself: give the program another number")
+        numbers = (n for n in itertools.count(max({2, *inputs}) + 1) if n not in fixed)
+        wanted = list(_all_wanted(steps))
+        if PROC in wanted:
+            inputs[next(numbers)] = PROC  # first, for the order of parts must not show in its number
+        for source in wanted:
+            if source not in inputs.values():
+                inputs[next(numbers)] = source
+        if IMAGE in inputs.values() and SYNC not in inputs.values():
+            inputs[next(numbers)] = SYNC  # the helper's exec must not look like the program's: its end of this stays open
+        return inputs
+
+
+def _fixed(steps: Sequence[Step]) -> set[int]:
+    """The numbers of descriptors that the child's steps choose for themselves."""
+    calls = (step.call for step in steps if step.side is Side.CHILD and step.call.name == "dup3")
+    return {number for call in calls if isinstance(number := call.args[1], int)}
+
+
+def _all_wanted(steps: Iterable[Step]) -> Iterator[Fd]:
+    """What the child's steps use of the caller's: descriptors, and results that steps of the parent's before them saved."""
+    saved: set[Slot] = set()
+    for step in steps:
+        if step.side is Side.PARENT:
+            saved |= {step.save} if step.save else set()
+        else:
+            yield from _wanted(step, saved)
+
+
+def _wanted(step: Step, saved: set[Slot]) -> Iterator[Fd]:
+    """What one of the child's steps uses of the caller's.  :param saved: results of the parent's steps before it"""
+    for arg in step.call.args:
+        if isinstance(arg, Fd):
+            yield arg
+        elif isinstance(arg, Bytes) and arg.words:
+            yield from _named_in(arg)
+        elif saved and isinstance(arg, Slot) and arg in saved:
+            yield Fd(arg.name)
+
+
+def _named_in(memory: Bytes) -> list[Fd]:
+    """The descriptors whose numbers stand in memory, or in memory that it points to."""
+    named: list[Fd] = []
+    for _, word in memory.words:
+        named += [word] if isinstance(word, Fd) else _named_in(word) if isinstance(word, Bytes) else []
+    return named
+
+
+def _numbered(step: Step, inputs: Mapping[int, Fd]) -> Step:
+    """The poll for the caller's end has to name its descriptor inside a buffer: now the number is known."""
+    if len(step.call.args) != 1 or step.call.args[0] != CALLER:
+        return step
+    number = next(n for n, f in inputs.items() if f == CALLER)
+    return step.with_(call=syscalls.poll(number))
+
+
+def _with_root(steps: list[Step]) -> list[Step]:
+    """Mount targets are resolved from %root.  In a plan without a root of its own that is the host's `/`."""
+    uses = [i for i, s in enumerate(steps) if ROOT in s.call.args]
+    if not uses or any(s.save == ROOT for s in steps):
+        return steps
+    call = syscalls.openat("/", syscalls.O.PATH | syscalls.O.DIRECTORY | syscalls.O.CLOEXEC)
+    first = Step.child(steps[uses[0]].phase, call, why="mounts are resolved from here", save=ROOT)
+    done = Step.child(steps[uses[-1]].phase, syscalls.close(ROOT), why="and let it go")
+    return [*steps[: uses[0]], first, *steps[uses[0] : uses[-1] + 1], done, *steps[uses[-1] + 1 :]]
+
+
+_TO_THE_END = frozenset({SYNC, IMAGE, HELPER, CALLER, GUARDIAN, OWN})
+"""Nothing lies below these: they are sockets, pidfds and memory."""
+_OPENERS = frozenset({"openat", "openat2", "open_tree", "fsmount", "dup", "fcntl"})
+_EBADF = 9
+
+
+def _closed_after_use(steps: Sequence[Step], saved: set[Slot], options: Options) -> list[Step]:
+    """Each descriptor of the plan's own is closed after its last use, where its part does not do that.
+
+    Close-on-exec is too late: while the kernel looks for the program, a path such as /proc/self/fd/3/../bin/sh, which an image
+    names as its program or interpreter, leads through a directory that is still open to the host (CVE-2024-21626).
+
+    :param saved: results of the parent's steps before the clone
+    """
+    stays = {"stdin", "stdout", "stderr", *(f"fd{n}" for n in options.passed), *(fd.name for fd in _TO_THE_END)}
+    last: dict[tuple[str, str], tuple[int, Fd | Slot]] = {}
+    open_slots: set[Slot] = set()
+    for place, step in enumerate(steps):
+        if step.side is Side.PARENT:
+            saved = saved | ({step.save} if step.save else set())
+            continue
+        if step.call.name == "close":
+            last.pop(_key(step.call.args[0], saved), None)
+            continue
+        uses: list[Fd | Slot] = [source for source in _wanted(step, saved) if source.name not in stays]
+        uses += [arg for arg in step.call.args if isinstance(arg, Slot) and (arg in saved or arg in open_slots)]
+        last |= {_key(each, saved): (place, each) for each in uses}
+        if step.save and step.call.name in _OPENERS:
+            open_slots.add(step.save)
+            last[_key(step.save, saved)] = (place, step.save)
+    ends: dict[int, list[Fd | Slot]] = {}
+    for place, name in last.values():
+        ends.setdefault(place, []).append(name)
+    return [each for place, step in enumerate(steps) for each in (step, *(_let_go(step, name) for name in ends.get(place, ())))]
+
+
+def _key(arg: object, saved: set[Slot]) -> tuple[str, str]:
+    """What a descriptor is told by: its name, among the caller's or among the child's own.  Its source may be closed by now."""
+    is_callers = isinstance(arg, Fd) or (isinstance(arg, Slot) and arg in saved)
+    return "caller's" if is_callers else "own", str(getattr(arg, "name", arg))
+
+
+def _let_go(step: Step, name: Fd | Slot) -> Step:
+    tolerated = {_EBADF} if step.save == name and step.tolerates else set()  # there may be none
+    why = f"{name} is done with: nothing leads through it"
+    return Step.child(step.phase, syscalls.close(name), why=why, part=step.part, order=step.order, tolerates=tolerated)
+
+
+def _with_handshakes(steps: Sequence[Step]) -> list[Step]:
+    """At each change of side, who has done its part says so with one byte, and the other waits for it."""
+    out: list[Step] = []
+    side = Side.CHILD
+    for step in steps:
+        if step.side is not side:
+            out.append(standard_steps.say(step.phase) if side is Side.CHILD else standard_steps.hear(step.phase))
+            side = step.side
+        out.append(step)
+    return out
+
+
+def _names(steps: Iterable[Step]) -> str:
+    return ", ".join(dict.fromkeys(s.part for s in steps if s.part))
+
+
+_CLONE_HINTS = {
+    1: "making these namespaces needs CAP_SYS_ADMIN, or a user namespace made along with them (ns.User()); "
+       "where ns.User() is asked for, user namespaces are switched off for this user: see containerkit doctor",
+    13: "the cgroup is not delegated to this user, or not together with the one it is in: begin inside a delegated one",
+    11: "no more processes for this user, or in this cgroup (RLIMIT_NPROC, pids.max, kernel.pid_max)",
+    22: "this kernel does not know one of the flags",
+    28: "a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces",
+    87: "a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces",
+    16: "the cgroup holds controllers for its children (no-internal-process rule): use a leaf",
+}  # fmt: skip

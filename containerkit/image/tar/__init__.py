@@ -1,0 +1,1 @@
+"""The tar format, read and written."""

@@ -1,0 +1,1 @@
+"""From the tar of a layer to files."""

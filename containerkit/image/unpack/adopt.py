@@ -1,0 +1,58 @@
+"""An upper directory made to look as its layer looks when it is unpacked."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ...layers.merged import OPAQUE, is_opaque, is_whiteout
+from ...linux.descriptor import DIRECTORY, owned
+from ..tar_from_tree import OF_OVERLAYFS, Form
+
+__all__ = ["normalize"]
+
+
+def normalize(upper: str | os.PathLike[str], form: Form, keeps: str) -> bool:
+    """Cuts times to those that the layer says, removes what no layer has (sockets, overlayfs's own notes, whiteouts of nothing).
+
+    :param form: that the layer was written in
+    :param keeps: the attribute that says "opaque" where it is to be used
+    :return: False where it cannot be used as it is: it has deletions written down in another way
+    """
+    with owned(os.open(upper, DIRECTORY)) as fd:
+        return _notes(fd, keeps) and _inside(fd, form, keeps, hidden=False)
+
+
+def _inside(fd: int, form: Form, keeps: str, *, hidden: bool) -> bool:
+    """One directory.  :param hidden: one above it hides all that is below, so that a whiteout in it would be listed and not found"""
+    hidden = hidden or is_opaque(fd)
+    for entry in list(os.scandir(fd)):
+        status = entry.stat(follow_symlinks=False)
+        if stat.S_ISSOCK(status.st_mode) or (hidden and is_whiteout(status)):
+            os.unlink(entry.name, dir_fd=fd)
+        elif stat.S_ISDIR(status.st_mode):
+            with owned(os.open(entry.name, DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)) as below:
+                if not _notes(below, keeps) or not _inside(below, form, keeps, hidden=hidden):
+                    return False
+                if (time := form.time(status)) != os.fstat(below).st_mtime_ns:
+                    os.utime(below, ns=(time, time))
+        elif not is_whiteout(status):
+            path = f"/proc/self/fd/{fd}/{entry.name}"
+            if not _notes(path, keeps):
+                return False
+            if (time := form.time(status)) != status.st_mtime_ns:
+                os.utime(entry.name, ns=(time, time), dir_fd=fd, follow_symlinks=False)
+    return True
+
+
+def _notes(target: int | str, keeps: str) -> bool:
+    """Removes the attributes of overlayfs itself, but the one that says "opaque"."""
+    follow = isinstance(target, int)
+    for name in os.listxattr(target, follow_symlinks=follow):
+        if name in OPAQUE and (name != keeps or os.getxattr(target, name, follow_symlinks=follow) != b"y"):
+            return False
+        if name.startswith(OF_OVERLAYFS) and name != keeps:
+            if name.endswith(".whiteout"):
+                return False
+            os.removexattr(target, name, follow_symlinks=follow)
+    return True

@@ -1,0 +1,108 @@
+"""Owner, mode, attributes and time of what a layer describes, put on what was made."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from ...linux.descriptor import owned
+from ..errors import CannotUnpack, InvalidLayer
+from ..ids import Ids
+from ..tar.tar import Entry
+
+__all__ = ["SKIPPABLE", "Attributes", "Skipped"]
+
+LOG = logging.getLogger(__name__)
+HANDLE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+SKIPPABLE = ("devices", "xattrs")
+REFUSALS = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP)
+HINTS = {
+    "devices": "making a device needs root of the machine, not only of a user namespace; skip={'devices'}, in the shell --skip devices, "
+    "leaves them out",
+    "xattrs": "this attribute needs privilege, or the filesystem has none; skip={'xattrs'}, in the shell --skip xattrs, leaves it out",
+    "owner": "giving files away needs privilege, which `containerkit unshare` has; ids=Ids.mine() keeps them",
+    "id": "there is no such id in this user namespace: /etc/subuid and /etc/subgid may give more",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something of a layer that was left out because the caller allowed it.
+
+    :ivar name: of the entry
+    :ivar what: "devices" or "xattrs"
+    :ivar detail: which one
+    """
+
+    name: bytes
+    what: str
+    detail: str
+
+
+class Attributes:
+    """Puts attributes on files.
+
+    :param ids: whose the files become
+    :param skip: what may be left out where it is refused
+    :param born: the owner that everything has when it is made, where that is known: it need not be given to who has it
+    :ivar skipped: what was
+    """
+
+    def __init__(self, ids: Ids, skip: Collection[str], born: tuple[int, int] | None = None) -> None:
+        self.ids, self.skip, self.skipped, self._born = ids, skip, list[Skipped](), born
+
+    def put(self, fd: int, entry: Entry) -> None:
+        """On a file that is open.  Owner first: changing it takes set-user-ID and capabilities away."""
+        self.own(fd, entry.uid, entry.gid, entry.name)
+        os.fchmod(fd, entry.mode)
+        if entry.xattrs:
+            self._xattrs(fd, entry)
+        os.utime(fd, ns=(entry.mtime, entry.mtime))
+
+    def put_at(self, at: int, name: bytes, entry: Entry, *, mode: bool) -> None:
+        """On what must not be opened; reached by a descriptor that only names it."""
+        if self.ids.chown and (owner := self.ids.outside(entry.uid, entry.gid)) != self._born:
+            try:
+                os.chown(name, *owner, dir_fd=at, follow_symlinks=False)
+            except OSError as error:
+                raise _not_given(error, entry.name, *owner) from error
+        if mode or entry.xattrs:
+            with owned(os.open(name, HANDLE, dir_fd=at)) as fd:
+                if mode:
+                    os.chmod(f"/proc/self/fd/{fd}", entry.mode)
+                if entry.xattrs:
+                    self._xattrs(f"/proc/self/fd/{fd}", entry)
+        os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=at, follow_symlinks=False)
+
+    def own(self, fd: int, uid: int, gid: int, name: bytes = b"") -> None:
+        """Gives an open file to who the ids in the layer are here."""
+        if self.ids.chown and (owner := self.ids.outside(uid, gid)) != self._born:
+            try:
+                os.fchown(fd, *owner)
+            except OSError as error:
+                raise _not_given(error, name, *owner) from error
+
+    def refused(self, error: OSError, entry: Entry, what: str, detail: str) -> None:
+        """Left out when that was allowed, and then recorded.  :raises CannotUnpack: it was not"""
+        if what not in self.skip or error.errno not in REFUSALS:
+            raise CannotUnpack(error.errno or 0, entry.name, f"{detail}: {error.strerror}; {HINTS[what]}") from error
+        self.skipped.append(Skipped(entry.name, what, detail))
+        LOG.debug("skipped %s of %r: %s", what, entry.name, detail)
+
+    def _xattrs(self, target: int | str, entry: Entry) -> None:
+        for name, value in entry.xattrs.items():
+            if name.startswith((b"user.overlay.", b"trusted.overlay.")):
+                raise InvalidLayer(f"{entry.name[:200]!r}: {name[:200]!r} belongs to overlayfs itself")
+            try:
+                os.setxattr(target, name, value)
+            except OSError as error:
+                self.refused(error, entry, "xattrs", name.decode(errors="replace"))
+
+
+def _not_given(error: OSError, name: bytes, uid: int, gid: int) -> CannotUnpack:
+    hints = {errno.EPERM: HINTS["owner"], errno.EINVAL: HINTS["id"]}
+    why = hints.get(error.errno or 0, error.strerror)
+    return CannotUnpack(error.errno or 0, name, f"owner {uid}:{gid} is refused; {why}")

@@ -1,0 +1,186 @@
+"""The two forms of a layer on disk: one directory of an overlay, with deletions written down; or a plain tree, with them done.
+
+What an entry means is decided before (see `_meaning`).  In both forms a directory that the layer goes through takes the place of
+whatever else an older layer has there, as overlayfs shows it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable
+
+from ...linux.descriptor import owned
+from ..errors import CannotUnpack, InvalidLayer
+from .attributes import Attributes
+from .meaning import Decision, Directory, Ending
+from .root import Root, join
+
+__all__ = ["Form", "Overlay", "Plain"]
+
+
+class Form:
+    """What both have in common.
+
+    :ivar implied: directories that the layer goes through and does not describe; not those that it deleted before
+    """
+
+    def __init__(self, root: Root, attributes: Attributes) -> None:
+        self.root, self.attributes, self.implied = root, attributes, {b""}
+        self.enter: Callable[[bytes, int], int] = lambda path, fd: fd  # before something changes in the directory `fd`
+
+    def way(self, path: bytes, *, fresh: bool) -> None:
+        """Makes a directory that the layer goes through.  :param fresh: it takes the place of something of the layer"""
+        raise NotImplementedError
+
+    def made(self, decision: Decision) -> None:
+        """Something is at its place."""
+        self.implied.discard(decision.path)
+
+    def delete(self, path: bytes) -> None:
+        """Deletes what older layers have there."""
+        raise NotImplementedError
+
+    def clear(self, path: bytes, node: Directory, *, itself: bool) -> None:
+        """Deletes what older layers have in a directory.  :param itself: and what they say about it"""
+        raise NotImplementedError
+
+    def borrow(self, decision: Decision) -> None:
+        """Makes a hard link to a file of an older layer.  :raises InvalidLayer: there is none"""
+        raise NotImplementedError
+
+    def finish(self, ending: Ending) -> None:
+        """The layer has no more entries."""
+
+    def inside(self, path: bytes) -> int:
+        """A directory of the layer, in which something is about to change."""
+        return self.enter(path, self.root.directory(path))
+
+    def _usual(self, path: bytes) -> None:
+        """The owner and the mode of a directory that nobody describes."""
+        with owned(self.root.find(path)) as fd:
+            self.attributes.own(fd, 0, 0)
+            os.fchmod(fd, 0o755)
+
+    def _gone(self, decision: Decision) -> InvalidLayer:
+        return InvalidLayer(f"{decision.path[:200]!r}: a hard link to {decision.source[:200]!r}, which is not there")
+
+
+class Overlay(Form):
+    """One directory of an overlay.
+
+    :param xattrs: "user" or "trusted": which attribute says "opaque"
+    :param borrows: hard links may lead to files of layers below: somebody makes them when those are known (see `_implied`)
+    """
+
+    def __init__(self, root: Root, attributes: Attributes, xattrs: str, *, borrows: bool) -> None:
+        super().__init__(root, attributes)
+        self._opaque, self._borrows = f"{xattrs}.overlay.opaque", borrows
+        if os.listdir(root.fd):
+            raise CannotUnpack(errno.ENOTEMPTY, b".", "a layer for an overlay needs an empty directory")
+
+    def way(self, path: bytes, *, fresh: bool) -> None:
+        parent, _, name = path.rpartition(b"/")
+        at = self.root.directory(parent)
+        if fresh:
+            self.root.remove(at, name)
+        os.mkdir(name, 0o700, dir_fd=at)
+        self._usual(path)
+        if fresh:
+            self._hide_all(path)
+        else:
+            self.implied.add(path)
+
+    def made(self, decision: Decision) -> None:
+        super().made(decision)
+        if decision.fresh:
+            self._hide_all(decision.path)
+
+    def delete(self, path: bytes) -> None:
+        parent, _, name = path.rpartition(b"/")
+        os.mknod(name, stat.S_IFCHR, 0, dir_fd=self.inside(parent))
+
+    def clear(self, path: bytes, node: Directory, *, itself: bool) -> None:
+        self._hide_all(path)
+        if itself:
+            self.implied.discard(path)
+
+    def borrow(self, decision: Decision) -> None:
+        if not self._borrows:
+            raise self._gone(decision)
+        if decision.replaces:
+            with contextlib.suppress(FileNotFoundError):  # that was a link to a file of a layer below, too
+                self.root.remove(self.inside(decision.parent), decision.name)
+
+    def finish(self, ending: Ending) -> None:
+        for path in ending.phantoms:
+            parent, _, name = path.rpartition(b"/")
+            os.unlink(name, dir_fd=self.root.directory(parent))
+        for path, fresh in ending.way:
+            self.way(path, fresh=fresh)
+
+    def _hide_all(self, path: bytes) -> None:
+        fd = self.root.directory(path)
+        try:
+            os.setxattr(fd, self._opaque, b"y")
+        except OSError as error:
+            raise CannotUnpack(error.errno or 0, path, f"{self._opaque}; it hides what lies below: {error.strerror}") from error
+
+
+class Plain(Form):
+    """A tree with the older layers in it."""
+
+    def way(self, path: bytes, *, fresh: bool) -> None:
+        parent, _, name = path.rpartition(b"/")
+        at = self.inside(parent)
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISDIR(os.lstat(name, dir_fd=at).st_mode):
+                return
+            self.root.remove(at, name)
+        os.mkdir(name, 0o700, dir_fd=at)
+        self._usual(path)
+        if not fresh:
+            self.implied.add(path)
+
+    def delete(self, path: bytes) -> None:
+        parent, _, name = path.rpartition(b"/")
+        with contextlib.suppress(FileNotFoundError):
+            self.root.remove(self.inside(parent), name)
+
+    def clear(self, path: bytes, node: Directory, *, itself: bool) -> None:
+        """What this layer says about directories comes at the end."""
+        with owned(self.root.find(path)) as fd:
+            self.enter(path, fd)
+            for name in map(os.fsencode, os.listdir(fd)):
+                child = node.children.get(name)
+                if child is None:
+                    self.root.remove(fd, name)
+                elif isinstance(child, Directory):
+                    self.clear(join(path, name), child, itself=True)
+        if itself:
+            self._usual(path)
+
+    def borrow(self, decision: Decision) -> None:
+        parent, _, name = decision.source.rpartition(b"/")
+        try:
+            there = self.root.directory(parent)
+            if stat.S_ISDIR(os.lstat(name, dir_fd=there).st_mode):
+                raise InvalidLayer(f"{decision.path[:200]!r}: a hard link to {decision.source[:200]!r}, which is no file")
+            link(self.root, there, name, self.inside(decision.parent), decision.name)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise self._gone(decision) from None
+            raise
+
+
+def link(root: Root, there: int, source: bytes, at: int, name: bytes) -> None:
+    """Gives a file another name, in place of what has it."""
+    try:
+        os.link(source, name, src_dir_fd=there, dst_dir_fd=at, follow_symlinks=False)
+    except FileExistsError:
+        if os.path.samestat(os.lstat(name, dir_fd=at), os.lstat(source, dir_fd=there)):
+            return
+        root.remove(at, name)
+        os.link(source, name, src_dir_fd=there, dst_dir_fd=at, follow_symlinks=False)

@@ -1,0 +1,1 @@
+"""Directories laid over each other, and what changed in the topmost."""

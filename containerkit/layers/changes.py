@@ -1,0 +1,113 @@
+"""What an upper directory says: which paths were added, modified, deleted.
+
+overlayfs writes a deletion as a whiteout (a character device 0/0), and a directory that was deleted and made anew as
+opaque (an extended attribute): nothing below it shines through.
+:see: https://docs.kernel.org/filesystems/overlayfs.html#whiteouts-and-opaque-directories
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..linux.beneath import Beneath
+from .merged import entry, is_opaque, is_whiteout, names
+
+__all__ = ["Change", "Usage", "changes", "usage"]
+
+Kind = Literal["added", "modified", "deleted"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Change:
+    """One path that differs from the layers below.
+
+    :ivar path: absolute, inside the root
+    """
+
+    path: str
+    kind: Kind
+
+    def __str__(self) -> str:
+        return f"{self.kind:8} {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a directory takes.
+
+    :ivar bytes: on disk; a file with several names counts once
+    :ivar entries: files, directories, links, whiteouts
+    """
+
+    bytes: int
+    entries: int
+
+
+def changes(upper: Path, lowers: Sequence[Path]) -> Iterator[Change]:
+    """Compares an upper directory with the layers below it, the lowest first.
+
+    A program may still write there: a link that it puts in the place of a directory is not followed.
+    """
+    with Beneath(upper) as top:
+        yield from _walk(top, b"", [Path(p) for p in reversed(lowers)], opaque=False)
+
+
+def usage(directory: Path) -> Usage:
+    """Counts what is in a directory."""
+    size, count, seen = 0, 0, set()
+    with Beneath(directory) as top:
+        for _, _, entries in top.walk():
+            for status in filter(None, map(_status, entries)):
+                count += 1
+                if (status.st_dev, status.st_ino) not in seen:
+                    size += status.st_blocks * 512
+                if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+                    seen.add((status.st_dev, status.st_ino))
+    return Usage(size, count)
+
+
+def _status(found: os.DirEntry[str]) -> os.stat_result | None:
+    """None for what is gone by now."""
+    try:
+        return found.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _walk(top: Beneath, path: bytes, below: list[Path], *, opaque: bool) -> Iterator[Change]:
+    """`below` are the directories that this one lies over, the topmost first; `opaque`: none of them shows any more."""
+    with top.opened(path) as fd:
+        own = {found.name: status for found in os.scandir(fd) if (status := _status(found))}
+        opaque = opaque or (path != b"" and is_opaque(fd))
+    hidden = names(below) - own.keys() if opaque else set()
+    for name in sorted(own.keys() | hidden):
+        here = path + b"/" + os.fsencode(name) if path else os.fsencode(name)
+        under = entry(below, name)
+        if name in hidden:
+            yield Change(f"/{os.fsdecode(here)}", "deleted")
+        elif is_whiteout(own[name]):
+            if under:
+                yield Change(f"/{os.fsdecode(here)}", "deleted")
+        else:
+            yield from _present(top, here, own[name], under, opaque)
+
+
+def _present(top: Beneath, path: bytes, status: os.stat_result, under: list[Path], opaque: bool) -> Iterator[Change]:
+    before = os.lstat(under[0]) if under else None
+    shown = f"/{os.fsdecode(path)}"
+    if before is None:
+        yield Change(shown, "added")
+    elif not stat.S_ISDIR(status.st_mode) or not stat.S_ISDIR(before.st_mode) or _attributes(status) != _attributes(before):
+        yield Change(shown, "modified")
+    if stat.S_ISDIR(status.st_mode):
+        directories = under if before is not None and stat.S_ISDIR(before.st_mode) else []
+        yield from _walk(top, path, directories, opaque=opaque)
+
+
+def _attributes(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_mode, status.st_uid, status.st_gid

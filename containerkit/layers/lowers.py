@@ -1,0 +1,103 @@
+"""What lies below in a `LayerFS`: directories, and what has layers of its own, as an image has.
+
+The second kind says where its layers are only when it is asked, and keeps them there for as long as it is held.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from ..base import checks
+from ..errors import PlanError, WrongType
+from ..linux import syscalls
+
+__all__ = ["Layered", "Lower", "Lowers"]
+
+MOST = 500  # layers of one overlay
+
+
+@runtime_checkable
+class Layered(Protocol):
+    """What has layers and can say where they are, as an `Image` does."""
+
+    def hold(self, *, xattrs: str | None = None) -> AbstractContextManager[Sequence[Path]]:
+        """The directories, the lowest first, which stay as they are for as long as the ``with`` lasts.
+
+        :param xattrs: which attributes say "opaque" in them
+        """
+
+
+Lower = str | os.PathLike[str] | Layered
+
+
+class Lowers:
+    """The layers below.  Making it looks at directories only; what is `Layered` is held from the first look at `paths`.
+
+    :param sources: the lowest first
+    :param xattrs: which attributes the layers have
+    :raises PlanError: none, too many, or one that is no directory
+    """
+
+    def __init__(self, sources: Iterable[Lower], xattrs: str) -> None:
+        self.sources = tuple(map(_source, sources))
+        self._xattrs, self._lock = xattrs, threading.Lock()
+        self._paths: tuple[Path, ...] | None = None
+        self._held = ExitStack()
+        weakref.finalize(self, _let_go, os.getpid(), self._held)
+        if not any(isinstance(source, Layered) for source in self.sources):
+            self._paths = _checked(self.sources)  # type: ignore[arg-type]
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The directories, the lowest first.  :raises ImageError: an image cannot be unpacked"""
+        with self._lock:
+            if self._paths is None:
+                with ExitStack() as held:
+                    self._paths = _checked([path for source in self.sources for path in self._of(source, held)])
+                    self._held.push(held.pop_all())
+            return self._paths
+
+    def _of(self, source: Path | Layered, held: ExitStack) -> Sequence[Path]:
+        return held.enter_context(source.hold(xattrs=self._xattrs)) if isinstance(source, Layered) else [source]
+
+    def close(self) -> None:
+        """Lets go of what is held.  The next look at `paths` holds it again."""
+        with self._lock:
+            self._held.close()
+            if any(isinstance(source, Layered) for source in self.sources):
+                self._paths = None
+
+    def __str__(self) -> str:
+        return f"{len(self._paths)} layers" if self._paths is not None else "an image, not unpacked"
+
+
+def _source(lower: Lower) -> Path | Layered:
+    if isinstance(lower, Layered) and not isinstance(lower, type):
+        return lower
+    if not checks.is_path(lower):
+        hint = ": give layers one by one, as *layers" if isinstance(lower, list | tuple) else ""
+        raise WrongType(f"a layer is a directory's path, an Image or a LayerFS, not {checks.said(lower)}{hint}")
+    return Path(os.path.abspath(os.fsdecode(syscalls.text(checks.path(lower, "a layer")))))
+
+
+def _let_go(pid: int, held: ExitStack) -> None:
+    """A forked child that ends does not let go of what its parent holds."""
+    if os.getpid() == pid:
+        held.close()
+
+
+def _checked(paths: Sequence[Path]) -> tuple[Path, ...]:
+    if not 0 < len(paths) <= MOST:
+        raise PlanError(f"an overlay has 1 to {MOST} layers, not {len(paths)}")
+    for path in paths:
+        if not path.is_dir():
+            raise PlanError(f"a layer is a directory, and {path} is not")
+        if paths.count(path) > 1:
+            raise PlanError(f"{path} is named twice: a layer is in an overlay once")
+    return tuple(paths)

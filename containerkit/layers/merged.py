@@ -1,0 +1,126 @@
+"""What layers show together, seen without a mount.
+
+    find("/etc/passwd", layers)      the layer and the path in it that shows there, or None
+    read("/etc/passwd", layers)      its bytes
+
+Links are followed as a program inside would follow them: an absolute one begins at the root of the layers.
+:see: https://docs.kernel.org/filesystems/overlayfs.html#upper-and-lower
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from ..errors import LayerError
+
+__all__ = ["entry", "find", "is_opaque", "is_whiteout", "names", "read"]
+
+OPAQUE = ("user.overlay.opaque", "trusted.overlay.opaque")
+LINKS = 40  # that lead to one another, as path_resolution(7) has it
+LARGEST = 16 << 20
+INSIDE = os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def is_whiteout(status: os.stat_result) -> bool:
+    """Whether an entry says that the path is deleted."""
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def is_opaque(directory: Path | bytes | int) -> bool:
+    """Whether a directory hides what lies below it.
+
+    :param directory: its path, or a descriptor that was opened to read it
+    """
+    for name in OPAQUE:
+        try:
+            if os.getxattr(directory, name, follow_symlinks=isinstance(directory, int)) == b"y":
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def entry(below: Sequence[Path], name: str) -> list[Path]:
+    """What shows under a name in directories that lie over each other, the topmost first.
+
+    :return: nothing, one file, or the directories that are merged there, the topmost first
+    """
+    found: list[Path] = []
+    for layer in below:
+        try:
+            status = os.lstat(layer / name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if is_whiteout(status) or (found and not stat.S_ISDIR(status.st_mode)):
+            break
+        found.append(layer / name)
+        if not stat.S_ISDIR(status.st_mode) or is_opaque(layer / name):
+            break
+    return found
+
+
+def names(below: Sequence[Path]) -> set[str]:
+    """The names that show in directories that lie over each other."""
+    return {name for layer in below for name in os.listdir(layer) if entry(below, name)}
+
+
+def find(path: str, layers: Sequence[Path]) -> tuple[Path, str] | None:
+    """Which layer has what a program inside finds at a path, links followed, and where in it.
+
+    :param layers: the lowest first
+    :return: the layer, and the path below it; None where there is nothing, or something that is no directory on the way
+    :raises LayerError: links lead in a circle
+    """
+    left, done = [part for part in reversed(path.split("/")) if part not in ("", ".")], [[*reversed(layers)]]
+    links = 0
+    while left:
+        if (name := left.pop()) == "..":
+            done = done[:-1] or done
+            continue
+        if not (here := entry(done[-1], name)):
+            return None
+        if here[0].is_symlink():
+            if (links := links + 1) > LINKS:
+                raise LayerError(errno.ELOOP, f"{path}: links lead in a circle")
+            target = os.readlink(here[0])
+            done = done[:1] if target.startswith("/") else done
+            left += [part for part in reversed(target.split("/")) if part not in ("", ".")]
+            continue
+        done.append(here)
+    top = done[-1][0]
+    layer = next(layer for layer in reversed(layers) if top.is_relative_to(layer))
+    return layer, str(top.relative_to(layer))
+
+
+def read(path: str, layers: Sequence[Path]) -> bytes | None:
+    """The bytes of the file that shows at a path; None where there is none.
+
+    A layer that somebody changes meanwhile cannot lead out of it: no link is followed once the file was found.
+
+    :raises LayerError: links lead in a circle; it is no file, or a large one
+    """
+    if (found := find(path, layers)) is None:
+        return None
+    layer, inside = found
+    with ExitStack() as opened:
+        here = os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        opened.callback(os.close, here)
+        *parents, last = inside.split("/")
+        try:
+            for name in parents:
+                here = os.open(name, os.O_PATH | os.O_DIRECTORY | INSIDE, dir_fd=here)
+                opened.callback(os.close, here)
+            fd = os.open(last, os.O_RDONLY | os.O_NONBLOCK | INSIDE, dir_fd=here)
+        except OSError as error:
+            raise LayerError(error.errno, f"{path}: {error.strerror}") from error
+        opened.callback(os.close, fd)
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+            raise LayerError(errno.EINVAL, f"{path} is not a file of at most {LARGEST} bytes")
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(LARGEST)

@@ -1,0 +1,106 @@
+"""Places for mounts in layers that lack them, seen before anything is mounted.
+
+    lead("etc/resolv.conf", layers)     where a program inside that opens it is led to, and whether anything is there
+
+A link may dangle: as systemd-resolved leaves it, /etc/resolv.conf leads to a file that only a running system has.  What is to
+be mounted there needs a place where the link leads to.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core import mounting
+from ..core.mount_targets import is_kernels, order_of
+from ..core.step import Phase, Place, Step
+from ..linux import syscalls
+from .merged import LINKS, entry
+
+__all__ = ["Led", "are_missing", "behind_links", "lead"]
+
+
+@dataclass(frozen=True, slots=True)
+class Led:
+    """Where a path leads to in a root.
+
+    :ivar path: without a link on it, and without a slash before it
+    :ivar exists: whether anything is there; what cannot be looked at counts as there
+    :ivar linked: whether a link was on the way
+    :ivar through: directories that are missing and that ".." leads out of again
+    """
+
+    path: str
+    exists: bool = True
+    linked: bool = False
+    through: tuple[str, ...] = ()
+
+
+def lead(path: str, layers: Sequence[Path]) -> Led:
+    """Follows links as a program inside would, and goes on by name where nothing is there.
+
+    :param layers: the lowest first
+    """
+    try:
+        return _lead(path, layers)
+    except OSError:
+        return Led(path)
+
+
+def _lead(path: str, layers: Sequence[Path]) -> Led:
+    left = _words(path)
+    way: list[tuple[str, list[Path]]] = [("", [*reversed(layers)])]
+    links, through = 0, []
+    while left:
+        if (name := left.pop()) == "..":
+            if not way[-1][1]:
+                through.append(_joined(way))
+            way = way[:-1] or way
+            continue
+        here = entry(way[-1][1], name)
+        if here and here[0].is_symlink():
+            if (links := links + 1) > LINKS:
+                return Led(path)  # openat2(2) says what is wrong
+            target = os.readlink(here[0])
+            way = way[:1] if target.startswith("/") else way
+            left += _words(target)
+        else:
+            way.append((name, here))
+    return Led(_joined(way), bool(way[-1][1]), links > 0, tuple(through))
+
+
+def _joined(way: Sequence[tuple[str, list[Path]]]) -> str:
+    return "/".join(name for name, _ in way[1:])
+
+
+def _words(path: str) -> list[str]:
+    return [word for word in reversed(path.split("/")) if word not in ("", ".")]
+
+
+def are_missing(places: Iterable[Place], layers: Sequence[Path]) -> bool:
+    """Whether a read-only root of these layers has no place for something."""
+    return any(not lead(place.path, layers).exists for place in places)
+
+
+def behind_links(places: Iterable[Place], layers: Sequence[Path]) -> Iterator[Step]:
+    """Makes what links of the layers lead to where nothing is yet, each before what is mounted there."""
+    for place in places:
+        if is_kernels(place.path):
+            continue  # no link leads there: the child refuses one
+        led, order = lead(place.path, layers), order_of(place.path) - 1
+        if led.linked and place.mount and is_kernels(led.path):
+            yield from _refused(place, led, order)
+            continue
+        for path in led.through:
+            yield from mounting.make_place(Place(path), order=order)
+        if led.linked and not led.exists:
+            yield from mounting.make_place(Place(led.path, place.directory), order=order)
+
+
+def _refused(place: Place, led: Led, order: int) -> Iterator[Step]:
+    """What a link leads to /proc, /sys or /dev would be covered there by the kernel's own, and be missing without a word."""
+    hint = f"/{place.path} leads to /{led.path} in this root: nothing is mounted in /proc, /sys or /dev by way of a link"
+    yield mounting.find(place.path, directory=False, kernels=True, order=order).with_(hint=hint)
+    yield mounting.step(Phase.MOUNTS, syscalls.close(mounting.TARGET), "%target is done with", order=order)

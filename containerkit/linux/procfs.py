@@ -1,0 +1,99 @@
+"""A procfs that is proven to be one, and the files in it.
+
+A path such as /proc/self/uid_map leads wherever the mounts of its reader say.  In a mount namespace that somebody else
+made, that may be any file of root's (CVE-2019-16884, CVE-2025-52881).  So a plan writes there through a descriptor that
+the parent opened in its own mount namespace before the child joined another one, and the kernel resolves the rest below
+it without leaving that mount.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterator
+
+from ..errors import PlanError, Unavailable
+from . import syscalls
+from .syscalls import RESOLVE, Call, Fd
+
+PLACE = "/proc/"
+PROC = Fd("proc")
+"""In a step: the proven procfs, opened by the parent before the clone."""
+
+_SUPER_MAGIC = 0x9FA0  # PROC_SUPER_MAGIC in linux/magic.h
+_OPENAT2 = 437  # on every architecture
+_LIBC = ctypes.CDLL(None, use_errno=True)
+REMEDY = "mount -t proc proc /proc, in the mount namespace of the caller"
+
+
+def opened(*, of_this_pid_namespace: bool = False) -> int:
+    """A descriptor of /proc, close-on-exec, which the caller closes.
+
+    :param of_this_pid_namespace: the numbers in it must mean the processes that they mean here
+    :raises Unavailable: what is mounted there is no procfs, or that of another pid namespace
+    """
+    try:
+        fd = os.open(PLACE, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Unavailable("a procfs", probed=f"{PLACE}: {error.strerror}", remedy=REMEDY) from error
+    try:
+        _prove(fd)
+        if of_this_pid_namespace and _own_number(fd) != str(os.getpid()):
+            raise Unavailable("a procfs of this pid namespace", probed=f"{PLACE}self is {_own_number(fd) or 'nobody'}", remedy=REMEDY)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _prove(fd: int) -> None:
+    status = (ctypes.c_long * 64)()  # struct statfs has 120 bytes, and begins with f_type
+    if _LIBC.fstatfs(fd, status) != 0 or status[0] != _SUPER_MAGIC:
+        raise Unavailable("a procfs", probed=f"{PLACE} is another file system", remedy=REMEDY)
+
+
+def _own_number(fd: int) -> str:
+    with contextlib.suppress(OSError):
+        return os.readlink("self", dir_fd=fd)
+    return ""
+
+
+@contextlib.contextmanager
+def proven(*, of_this_pid_namespace: bool = False) -> Iterator[int]:
+    """`opened`, for a block of code."""
+    fd = opened(of_this_pid_namespace=of_this_pid_namespace)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def directory(fd: int, path: str) -> int:
+    """Opens a directory below a proven procfs; the caller closes it.  Nothing that is mounted over it counts.
+
+    :raises OSError: it is not there, or something is mounted on the way
+    """
+    flag = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    how = (ctypes.c_uint64 * 3)(flag, 0, int(RESOLVE.BENEATH | RESOLVE.NO_XDEV | RESOLVE.NO_MAGICLINKS))
+    found: int = _LIBC.syscall(ctypes.c_long(_OPENAT2), ctypes.c_int(fd), os.fsencode(path), how, ctypes.c_size_t(24))
+    if found < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), PLACE + path)
+    return found
+
+
+def open_file(path: str, flag: int) -> Call:
+    """The call that opens a file of procfs, given as ``/proc/self/...`` or, for the parent, ``/proc/{pid}/...``.
+
+    ``self`` is a link that the kernel itself makes, so links are followed; magic ones, and mounts, are not.
+    """
+    if not path.startswith(PLACE):
+        raise PlanError(f"not a file of procfs: {path!r}")
+    resolve = RESOLVE.BENEATH | RESOLVE.NO_XDEV | RESOLVE.NO_MAGICLINKS
+    return syscalls.openat2(PROC, path.removeprefix(PLACE), flag, resolve)
+
+
+def effective_capabilities() -> int:
+    """The calling thread's, as a bit mask.  :see: capabilities(7)"""
+    with open("/proc/thread-self/status") as status:
+        return next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))

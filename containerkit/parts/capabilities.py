@@ -1,0 +1,147 @@
+"""Capabilities: the power of root, in pieces.  A program gets those that are named and can never get another.
+
+Four sets matter.  Bounding: what any exec can still give.  Permitted and effective: what the process may do.  Ambient:
+what a program of a user other than root keeps when it is executed.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from ..core.step import Phase, Step
+from ..errors import PlanError
+from ..linux import syscalls
+from ..linux.syscalls import Shown
+
+__all__ = ["NAMES", "Capabilities"]
+
+#: The kernel's names, each at its number.
+NAMES = tuple(
+    "CAP_" + name
+    for name in """
+CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST
+NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE
+SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM
+BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
+""".split()
+)
+#: What the common container engines leave to a container's root.
+DEFAULT = tuple(
+    "CAP_" + name
+    for name in """
+CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP
+""".split()
+)
+
+LAST_CAP = "/proc/sys/kernel/cap_last_cap"
+# Inside DROP.  Emptying the bounding set needs CAP_SETPCAP, which capset may take; raising an ambient one needs what capset gives.
+BOUNDING, CAPSET, AMBIENT = 20, 30, 32
+CLEAR_ALL, RAISE = Shown(4, "PR_CAP_AMBIENT_CLEAR_ALL"), Shown(2, "PR_CAP_AMBIENT_RAISE")
+EINVAL = 22
+_NEEDS_SETPCAP = "dropping from the bounding set needs CAP_SETPCAP: run as root, or in a user namespace (ns.User())"
+_NOT_HELD = "nobody can give what it does not have: the caller, or this user namespace, lacks one of these capabilities"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """Exactly these capabilities, and no way to others.  Make it with `none`, `only` or `default`.
+
+    What holds after: the bounding, permitted and effective sets are `names`; the inheritable and ambient ones are empty,
+    or with `ambient` they are `names` too.  Whoever is not user 0 has nothing after an exec, unless `ambient`.
+
+    :param names: the kernel's names, as in ``CAP_NET_BIND_SERVICE``
+    :param ambient: keep them across the exec for a program that is not user 0 in its namespace
+    :raises PlanError: an unknown name
+    :see: capabilities(7)
+    """
+
+    names: frozenset[str]
+    ambient: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", frozenset(map(_known, self.names)))
+
+    @classmethod
+    def none(cls) -> Capabilities:
+        """No capability at all: even user 0 is an ordinary user then."""
+        return cls(frozenset())
+
+    @classmethod
+    def only(cls, *names: str, ambient: bool = False) -> Capabilities:
+        """These capabilities.  :raises PlanError: an unknown name"""
+        return cls(frozenset(names), ambient)
+
+    @classmethod
+    def default(cls) -> Capabilities:
+        """The fourteen that container engines commonly leave to root.  Fewer are better: name what the program needs."""
+        return cls(frozenset(DEFAULT))
+
+    def adding(self, *names: str) -> Capabilities:
+        """These as well.  :raises PlanError: an unknown name"""
+        return replace(self, names=self.names | set(names))
+
+    def dropping(self, *names: str) -> Capabilities:
+        """All but these.  :raises PlanError: an unknown name"""
+        return replace(self, names=self.names - set(map(_known, names)))
+
+    @property
+    def mask(self) -> int:
+        """As the kernel has it: bit n for capability n."""
+        return sum(1 << NAMES.index(name) for name in self.names)
+
+    def steps(self) -> Iterable[Step]:
+        yield from drop_from_bounding(self.mask)
+        why = "no capability passes to programs of ordinary users" + (", until it is raised below" if self.ambient else "")
+        yield Step.child(Phase.DROP, syscalls.prctl("CAP_AMBIENT", CLEAR_ALL), why=why, order=BOUNDING)
+        call = syscalls.capset(self.mask, self.mask, self.mask if self.ambient else 0)
+        why = f"keep {', '.join(self._ordered())}" if self.names else "keep no capability"
+        yield Step.child(Phase.DROP, call, why=why, order=CAPSET, claims="capabilities", hint={1: _NOT_HELD})
+        if self.ambient:
+            yield from raise_ambient(self.mask, AMBIENT)
+
+    def _ordered(self) -> list[str]:
+        return sorted(self.names, key=NAMES.index)
+
+
+def drop_from_bounding(mask: int, held: int | None = None) -> Iterator[Step]:
+    """The steps after which no exec can give a capability that is not in `mask`.
+
+    :param held: the set as it is before; unless given, all that the kernel knows
+    """
+    last = _last()
+    for number in range(64 if last is None else last + 1):
+        if not mask >> number & 1 and (held is None or held >> number & 1):
+            call, unsure = syscalls.prctl("CAPBSET_DROP", _shown(number)), last is None and number >= len(NAMES)
+            why, tolerates = "no exec can give it", {EINVAL} if unsure else ()
+            yield Step.child(Phase.DROP, call, why=why, order=BOUNDING, hint={1: _NEEDS_SETPCAP}, tolerates=tolerates)
+
+
+def raise_ambient(mask: int, order: int) -> Iterator[Step]:
+    """The steps after which these capabilities, permitted and inheritable already, are kept across an exec by any user."""
+    for number in range(64):
+        if mask >> number & 1:
+            call = syscalls.prctl("CAP_AMBIENT", RAISE, _shown(number))
+            hint = {1: "securebits of the caller forbid ambient capabilities (SECBIT_NO_CAP_AMBIENT_RAISE)"}
+            yield Step.child(Phase.DROP, call, why="a program of any user keeps it", order=order, hint=hint)
+
+
+def _last() -> int | None:
+    """The greatest capability this kernel knows; None where it does not say.  All of `NAMES` are older than the kernel floor."""
+    try:
+        with open(LAST_CAP) as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return None
+
+
+def _shown(number: int) -> Shown:
+    return Shown(number, NAMES[number] if number < len(NAMES) else f"capability {number}")
+
+
+def _known(name: str) -> str:
+    if name not in NAMES:
+        close = difflib.get_close_matches(str(name).upper(), NAMES, 1)
+        raise PlanError(f"no such capability: {name!r}" + (f", did you mean {close[0]}?" if close else ""))
+    return name

@@ -1,0 +1,65 @@
+"""Which user a program runs as, inside: user, group and supplementary groups.
+
+ck.Credentials(33, 33)                       www-data
+ck.Credentials(1000, 1000, groups=(27,))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..base import checks
+from ..core.step import Phase, Step
+from ..errors import PlanError
+from ..linux import syscalls
+
+__all__ = ["Credentials"]
+
+LARGEST = 2**32 - 2
+# Inside DROP: the bounding set is dropped before, and capset comes after, which may take CAP_SETUID.  What was permitted is kept
+# from the one to the other; exec clears it for whoever is not user 0.
+ORDER = 25
+_HINT = {
+    1: "changing ids needs CAP_SETUID and CAP_SETGID, and in a user namespace of an ordinary user setgroups(2) may be denied: "
+    "use ns.subids(), or run as root",
+    22: "this user namespace does not map the id: ns.User() maps one; give it uids= and gids=, or use ns.subids()",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The program runs as this user and group.
+
+    What holds after: real, effective and saved ids are these, the supplementary groups are exactly `groups`.  A user other
+    than 0 has no capability left once the program runs, unless they are ambient.
+
+    :param uid: user id, as it is called inside
+    :param gid: group id, as it is called inside
+    :param groups: supplementary group ids
+    :raises PlanError: not an id
+    :see: credentials(7), setresuid(2), setgroups(2)
+    """
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "groups", tuple(checks.listed(self.groups, "groups", "ids")))
+        for name, value in (("uid", self.uid), ("gid", self.gid), *(("an id of groups", group) for group in self.groups)):
+            if not 0 <= checks.number(value, name) <= LARGEST:
+                raise PlanError(f"{value} is not an id: they go from 0 to {LARGEST}")
+
+    def steps(self) -> Iterable[Step]:
+        # Changed ids change who may trace the memory: it must not be the caller's, so the child is an image of its own.
+        why = "what is permitted outlives the change of ids, until capset or the program"
+        yield Step.child(Phase.DROP, syscalls.prctl("SET_KEEPCAPS", 1), why=why, order=ORDER, helper="join")
+        calls = [
+            (syscalls.setgroups(self.groups), f"the groups are {', '.join(map(str, self.groups))}" if self.groups else "no other groups"),
+            (syscalls.setresgid(self.gid), f"group {self.gid} from here on"),
+            (syscalls.setresuid(self.uid), f"user {self.uid} from here on"),
+        ]
+        for call, why in calls:
+            claims = "credentials" if call.name == "setresuid" else ""
+            yield Step.child(Phase.DROP, call, why=why, order=ORDER, helper="join", claims=claims, hint=_HINT)

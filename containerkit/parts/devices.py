@@ -1,0 +1,107 @@
+"""The devices that everybody expects, as mounts, without the host's own device nodes within reach.
+
+Where the caller may make nodes, they are new ones, of a filesystem that nobody can change: see `nodes`.  Otherwise they are
+the host's, through read-only mounts: a device can still be read and written there.
+:see: mknod(2), mount_setattr(2)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from ..core import device_nodes, mounting
+from ..core.device_nodes import DEVICES
+from ..core.step import Phase, Step
+from ..linux import ids as idmaps
+from ..linux import kernel, syscalls
+from ..linux.syscalls import AT_FDCWD, ATTR, MS, OPEN_TREE, Fd, Slot
+
+__all__ = ["DEVICES", "from_hosts", "from_own", "may_make", "null_to_bind", "readonly_node"]
+
+NEEDED = ("fsopen", "open_tree", "move_mount", "mount_setattr")  # to make nodes in the parent and to hand them on
+CAP_SYS_ADMIN, CAP_MKNOD = 21, 27
+MASK, ELOOP = Slot("mask"), 40
+COPY = OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC
+_STATVFS = {os.ST_NOSUID: MS.NOSUID, os.ST_NODEV: MS.NODEV, os.ST_NOEXEC: MS.NOEXEC}
+
+
+def may_make() -> bool:
+    """Whether this process may make device nodes that work, and hand them to a child."""
+    return idmaps.is_machine_root() and idmaps.has_capabilities(CAP_SYS_ADMIN, CAP_MKNOD) and all(map(kernel.has, NEEDED))
+
+
+def from_own() -> Iterator[Step]:
+    """Shows our own nodes, made in the parent, for in a user namespace nobody may -> %null, %zero, ..., attached nowhere yet."""
+    if kernel.has("copies of detached mounts"):
+        memory = Fd("devices", device_nodes.shared)
+        for name in DEVICES:
+            yield Step.parent(Phase.PREPARE, syscalls.open_tree(memory, name, COPY), why=f"our own {name}, alone", save=Slot(name))
+        return
+    yield from device_nodes.made()
+    yield mounting.find("dev")
+    yield mounting.step(
+        Phase.MOUNTS, syscalls.move_mount(device_nodes.MEMORY, mounting.TARGET), "only what is attached can be copied; /dev will cover it"
+    )
+    yield mounting.step(Phase.MOUNTS, syscalls.close(mounting.TARGET), "%target is done with")
+    for name in DEVICES:
+        yield mounting.step(Phase.MOUNTS, syscalls.open_tree(device_nodes.MEMORY, name, COPY), f"our own {name}, alone", save=Slot(name))
+    dead = syscalls.mount_setattr(device_nodes.MEMORY, ATTR.RDONLY | ATTR.NODEV)
+    yield mounting.step(Phase.MOUNTS, dead, "no device is reached through what is covered")
+    yield mounting.step(Phase.MOUNTS, syscalls.close(device_nodes.MEMORY), "%devices is done with")
+
+
+def null_to_bind(**more: Any) -> Iterator[Step]:
+    """Makes /dev/null of the host's tree, in this mount namespace, a null device that can be bound and not be changed.
+
+    Several parts may do so: a mount that is there already is not moved onto itself, which is ELOOP.
+    """
+    if not (may_make() and kernel.has("copies of detached mounts")):
+        yield from readonly_node("/dev/null", **more)
+        return
+    call = syscalls.open_tree(Fd("devices", device_nodes.shared), "null", COPY)
+    yield Step.parent(Phase.PREPARE, call, why="our own null, to hide files behind", save=MASK)
+    covers = syscalls.move_mount(MASK, AT_FDCWD, "/dev/null")
+    yield mounting.step(Phase.MOUNTS, covers, "covers the host's, in this mount namespace only", tolerates={ELOOP}, **more)
+
+
+def from_hosts() -> Iterator[Step]:
+    """Shows the host's nodes read-only -> %null, %zero, ..., each a mount that is attached nowhere yet.  Needs open_tree(2).
+
+    Taken hold of before the empty /dev, which in a plan without a root of its own covers the host's.
+    """
+    for name in DEVICES:
+        if not kernel.has("mount_setattr"):
+            yield from _covered(f"/dev/{name}")
+        yield mounting.clone_tree(f"/dev/{name}", f"the host's /dev/{name}", recursive=False, phase=Phase.MOUNTS, save=Slot(name))
+        if kernel.has("mount_setattr"):
+            yield mounting.step(
+                Phase.MOUNTS, syscalls.mount_setattr(Slot(name), ATTR.RDONLY), "whose mode and owner cannot be changed there"
+            )
+
+
+def readonly_node(path: str, **more: Any) -> Iterator[Step]:
+    """Covers a device node of the host's, in this mount namespace, with a read-only mount of itself.  Binds of it are read-only too."""
+    if not (kernel.has("open_tree") and kernel.has("mount_setattr")):
+        yield from _covered(path, **more)
+        return
+    yield mounting.clone_tree(path, f"the host's {path}", recursive=False, phase=Phase.MOUNTS, save=mounting.MOUNT, **more)
+    yield mounting.step(
+        Phase.MOUNTS, syscalls.mount_setattr(mounting.MOUNT, ATTR.RDONLY), "whose mode and owner cannot be changed there", **more
+    )
+    yield mounting.step(
+        Phase.MOUNTS, syscalls.move_mount(mounting.MOUNT, AT_FDCWD, path), "covers it, in this mount namespace only", **more
+    )
+    yield mounting.step(Phase.MOUNTS, syscalls.close(mounting.MOUNT), "%mount is done with", **more)
+
+
+def _covered(path: str, **more: Any) -> Iterator[Step]:
+    """The same by mount(2), which takes all attributes at once: those that the host's mount has are kept, for they may be locked."""
+    bind = syscalls.mount(path, path, None, MS.BIND)
+    yield mounting.step(Phase.MOUNTS, bind, f"the host's {path}, over itself in this mount namespace", hint=mounting.SOURCE_HINTS, **more)
+    kept = MS(0)
+    for shown, flag in _STATVFS.items():
+        kept |= flag if os.path.exists(path) and os.statvfs(path).f_flag & shown else MS(0)
+    change = syscalls.mount(None, path, None, MS.REMOUNT | MS.BIND | MS.RDONLY | kept)
+    yield mounting.step(Phase.MOUNTS, change, "whose mode and owner cannot be changed there", **more)

@@ -1,0 +1,112 @@
+"""Parts of a plan that only a build needs: files that are in memory only, a umask, a directory that has to be there.
+
+:see: tmpfs(5), umask(2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ..core import mounting
+from ..core.mount_targets import order_of
+from ..core.step import Phase, Step
+from ..linux import syscalls
+from ..linux.syscalls import ATTR, OPEN_TREE, Bytes, Call, O, Shown, Slot
+
+__all__ = ["Directory", "File", "Files", "Umask"]
+
+FIRST = -1  # inside ROOTFS: before the root
+ATTEMPT = 1 << 20  # bytes of one write(2)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of `Files`.
+
+    :param target: where it appears
+    :param data: what is in it; is shown nowhere
+    :param readonly: whether the program may not write to it; what it writes is gone with it
+    """
+
+    target: str
+    data: bytes = field(repr=False)
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    readonly: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Files of a memory of their own, each bound to its place: they touch no disk and no layer.
+
+    The memory is attached nowhere but for a moment, so that no directory of the host's has to be within the child's reach.
+    """
+
+    files: tuple[File, ...]
+
+    def steps(self) -> Iterable[Step]:
+        memory = Slot("files")
+        options = [("source", "tmpfs"), ("mode", "711")]
+        more = {"order": FIRST}
+        yield from mounting.detached(
+            "tmpfs", options, "for files that are on no disk", phase=Phase.ROOTFS, save=memory, attr=ATTR.NOSUID | ATTR.NODEV, **more
+        )
+        yield mounting.cover_root(memory, **more)
+        for number, each in enumerate(self.files):
+            yield from self._write(memory, str(number), each)
+            yield from self._take(memory, str(number), each)
+        yield mounting.uncover_root(**more)
+        yield mounting.step(Phase.ROOTFS, syscalls.close(memory), "%files is done with", **more)
+        for number, each in enumerate(self.files):
+            target = mounting.target_of(each.target)
+            yield from mounting.placed(
+                target, [*mounting.make_file(target), *mounting.attach(target, directory=False, mount=Slot(f"file{number}"))]
+            )
+
+    @staticmethod
+    def _take(memory: Slot, name: str, file: File) -> Iterable[Step]:
+        mount, more = Slot(f"file{name}"), {"order": FIRST}
+        call = syscalls.open_tree(memory, name, OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC)
+        yield mounting.step(Phase.ROOTFS, call, f"a mount of {file.target} alone", save=mount, **more)
+        if file.readonly:
+            yield from mounting.set_attributes(mount, ATTR.RDONLY, False, phase=Phase.ROOTFS, **more)
+
+    def _write(self, memory: Slot, name: str, file: File) -> Iterable[Step]:
+        fd, more = Slot("file"), {"order": FIRST}
+        make = syscalls.openat(name, O.WRONLY | O.CREAT | O.EXCL | O.CLOEXEC, 0o600, at=memory)
+        yield mounting.step(Phase.ROOTFS, make, f"what becomes {file.target}", save=fd, **more)
+        for at in range(0, len(file.data), ATTEMPT):
+            piece = file.data[at : at + ATTEMPT]
+            call = Call("write", (fd, Bytes(piece, f"{{{len(piece)} bytes}}"), len(piece)))
+            yield mounting.step(Phase.ROOTFS, call, "its content", at_least=len(piece), **more)
+        if file.uid or file.gid:
+            yield mounting.step(Phase.ROOTFS, Call("fchown", (fd, file.uid, file.gid)), "whose it is", **more)
+        yield mounting.step(Phase.ROOTFS, Call("fchmod", (fd, Shown(file.mode, f"{file.mode:#o}"))), "who may read it", **more)
+        yield mounting.step(Phase.ROOTFS, syscalls.close(fd), "%file is done with", **more)
+
+
+@dataclass(frozen=True, slots=True)
+class Umask:
+    """Which permissions new files do not get, whatever the caller's are.  :see: umask(2)"""
+
+    mask: int = 0o022
+
+    def steps(self) -> Iterable[Step]:
+        call = Call("umask", (Shown(self.mask, f"{self.mask:#o}"),))
+        yield Step.child(Phase.IDENTITY, call, why="new files do not depend on who builds")
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A directory that is made in the root where it is missing.
+
+    :param path: absolute, inside
+    """
+
+    path: str
+
+    def steps(self) -> Iterable[Step]:
+        if (path := mounting.inside(self.path)) != ".":
+            yield from mounting.make_directory(path, order=order_of(path))  # after the mounts that it may be in

@@ -1,0 +1,39 @@
+"""What a program looks names up in: /etc/resolv.conf, /etc/hosts and /etc/hostname, as files that are gone with it.
+
+Files(tuple(network_files("host", hostname="build")))
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import BuildError
+from .files import File
+
+__all__ = ["NETWORKS", "network_files"]
+
+NETWORKS = ("default", "host", "none")
+LOOPBACK = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback"
+
+
+def network_files(network: str, hostname: str) -> Iterator[File]:
+    """The three files.
+
+    :param network: "none"; or "host" or "default", whose names are the host's own
+    :raises BuildError: another network
+    """
+    if network not in NETWORKS:
+        raise BuildError(f"a network is one of {', '.join(NETWORKS)}, not {network!r}")
+    alone = network == "none"
+    hosts = LOOPBACK if alone else _host("/etc/hosts").rstrip(b"\n")
+    yield File("/etc/resolv.conf", b"" if alone else _host("/etc/resolv.conf"))
+    yield File("/etc/hosts", hosts + f"\n127.0.0.1\t{hostname}\n".encode())
+    yield File("/etc/hostname", f"{hostname}\n".encode())
+
+
+def _host(path: str) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(path).read_bytes()
+    return b""

@@ -1,0 +1,321 @@
+"""A live namespace as a value: equal when the kernel says so, joined when it is put in a plan.
+
+`ns.Net()` asks for a new one; `Namespace.of(pid, "net")` is one that exists.  It lives as long as somebody is in it,
+or holds a descriptor of it, or has it pinned to a file: this object holds a descriptor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterable
+from ctypes import CDLL, get_errno
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+
+from ..base import checks
+from ..base.pickling import OneProcess
+from ..core import mounting
+from ..core.step import Part, Phase, Step
+from ..core.timeline import OWN_IDS
+from ..errors import PlanError, Unavailable
+from ..linux import procfs, syscalls
+from ..linux.ids import has_own_ids
+from ..linux.syscalls import CLONE, MNT, Call, Fd
+
+__all__ = ["KINDS", "Namespace"]
+
+#: The kinds of namespaces, by their names under /proc/PID/ns, with the clone flag that makes one.
+KINDS = {
+    "user": CLONE.NEWUSER, "mnt": CLONE.NEWNS, "pid": CLONE.NEWPID, "net": CLONE.NEWNET,
+    "ipc": CLONE.NEWIPC, "uts": CLONE.NEWUTS, "cgroup": CLONE.NEWCGROUP, "time": CLONE.NEWTIME,
+}  # fmt: skip
+NS_GET_USERNS, NS_GET_PARENT, NS_GET_NSTYPE, NS_GET_OWNER_UID = 0xB701, 0xB702, 0xB703, 0xB704
+NSFS_MAGIC = 0x6E736673
+OWN_IMAGE = frozenset({"user", "mnt", "pid", "time"})
+"""Joining one of these must not be done by a process that shares the caller's memory, or cannot be."""
+
+REFUSED = {
+    "user": "setns(2) refuses it to processes with threads",
+    "mnt": "an import inside would run files of that namespace with the caller's rights",
+    "pid": "setns(2) changes it for children only",
+    "time": "setns(2) refuses it to processes with threads",
+}
+REMEDY = "spawn a plan with this namespace in it"
+
+T = TypeVar("T")
+
+
+def _flag(kind: str) -> CLONE:
+    if kind not in KINDS:
+        raise PlanError(f"no such kind of namespace: {kind!r}; known: {', '.join(KINDS)}")
+    return KINDS[kind]
+
+
+class Namespace(OneProcess):
+    """A namespace that exists.  In a plan it is joined.  As a context manager it closes its descriptor at the end.
+
+    :ivar kind: "user", "mnt", "pid", "net", "ipc", "uts", "cgroup" or "time"
+    """
+
+    stays = "its descriptor is open in this process alone; send a process id or a path, and take Namespace.of() or at() there"
+
+    def __init__(self, fd: int) -> None:
+        """Takes over `fd`, an open file of /proc/PID/ns or a pinned one."""
+        self._fd = fd
+        try:
+            flag = fcntl.ioctl(fd, NS_GET_NSTYPE)
+        except OSError:
+            os.close(fd)
+            self._fd = -1
+            raise PlanError("this file is no namespace") from None
+        self.kind = next(kind for kind, value in KINDS.items() if value == flag)
+
+    @classmethod
+    def of(cls, pid: int, kind: str) -> Namespace:
+        """The namespace of that kind that a process is in.  :param pid: a process id, or 0 for this thread's
+
+        :raises ProcessLookupError: no such process
+        :raises PermissionError: it is not the caller's to look at
+        :raises Unavailable: /proc is no procfs, or that of another pid namespace
+        """
+        _flag(kind)
+        checks.number(pid, "pid")
+        who = str(pid) if pid else "thread-self"
+        with procfs.proven(of_this_pid_namespace=bool(pid)) as proc:
+            try:
+                links = procfs.directory(proc, f"{who}/ns")
+            except FileNotFoundError:
+                raise ProcessLookupError(3, f"no process {pid}") from None
+            try:
+                return cls(os.open(kind, os.O_RDONLY | os.O_CLOEXEC, dir_fd=links))
+            except FileNotFoundError:
+                if os.access(f"self/ns/{kind}", os.F_OK, dir_fd=proc, follow_symlinks=False):
+                    raise ProcessLookupError(3, f"no process {pid}") from None
+                raise Unavailable(f"{kind} namespaces", probed=f"/proc/{who}/ns/{kind}", remedy="a kernel built with them") from None
+            finally:
+                os.close(links)
+
+    @classmethod
+    def at(cls, path: str | os.PathLike[str]) -> Namespace:
+        """The namespace pinned at a path.  :raises PlanError: what is there is no namespace"""
+        return cls(os.open(checks.path(path, "a namespace's place"), os.O_RDONLY | os.O_CLOEXEC))
+
+    @classmethod
+    def new(cls, kind: str) -> Namespace:
+        """A new namespace with nobody in it, kept alive by this object alone.
+
+        A user namespace has no ids mapped yet.  A pid namespace cannot be joined until somebody is its pid 1.
+
+        :raises Unavailable: it cannot be held without a process in it
+        :raises OSError: the kernel refuses
+        """
+        flag = _flag(kind)
+        if kind in ("user", "pid", "time"):
+            remedy = f"spawn a plan with ns.{kind.title()}() and take Namespace.of(process.pid, {kind!r})"
+            raise Unavailable(f"a {kind} namespace with nobody in it", remedy=remedy)
+
+        def make() -> Namespace:
+            _libc("unshare", int(flag))
+            return cls.of(0, kind)
+
+        return _in_thread(make)
+
+    # --- what it is ----------------------------------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        """The descriptor that keeps it alive.  :raises ValueError: it was closed"""
+        if self._fd < 0:
+            raise ValueError("this Namespace was closed")
+        return self._fd
+
+    @property
+    def inode(self) -> int:
+        """The number that /proc/PID/ns shows in brackets."""
+        return os.fstat(self.fileno()).st_ino
+
+    @property
+    def owner(self) -> Namespace:
+        """The user namespace whose root has power over this one.  :see: ioctl_ns(2)"""
+        return Namespace(fcntl.ioctl(self.fileno(), NS_GET_USERNS))
+
+    @property
+    def owner_uid(self) -> int:
+        """Who made this user namespace.  :raises OSError: it is of another kind"""
+        answer = bytearray(4)
+        fcntl.ioctl(self.fileno(), NS_GET_OWNER_UID, answer)
+        return int.from_bytes(answer, "little")
+
+    @property
+    def parent(self) -> Namespace | None:
+        """The one above, for user and pid namespaces; None when that is out of the caller's sight.  :see: ioctl_ns(2)"""
+        if self.kind not in ("user", "pid"):
+            raise PlanError(f"{self.kind} namespaces have no parent: only user and pid namespaces are nested")
+        try:
+            return Namespace(fcntl.ioctl(self.fileno(), NS_GET_PARENT))
+        except PermissionError:
+            return None
+
+    def _key(self) -> tuple[int, int]:
+        status = os.fstat(self.fileno())
+        return status.st_dev, status.st_ino
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Namespace) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def processes(self) -> list[int]:
+        """The ids of the processes in it, as far as the caller may look."""
+        key, found = self._key(), []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                status = os.stat(f"/proc/{name}/ns/{self.kind}")
+                found += [int(name)] if (status.st_dev, status.st_ino) == key else []
+        return sorted(found)
+
+    # --- using it ------------------------------------------------------------------------------------------------
+
+    def become(self, uid: int, gid: int) -> Part:
+        """As a part: this user namespace is joined, as another user than its root.  :raises PlanError: it is of another kind"""
+        if self.kind != "user":
+            raise PlanError(f"one is somebody in a user namespace, not in a {self.kind} namespace")
+        return _As(self, uid, gid)
+
+    def steps(self, uid: int = 0, gid: int = 0) -> Iterable[Step]:
+        """As a part, it is joined; a user namespace as its root, see `become`."""
+        flag = KINDS[self.kind]
+        hint = {1: "joining needs CAP_SYS_ADMIN over it: join the user namespace that owns it in the same plan",
+                22: "the caller's kernel or thread cannot join this one"}  # fmt: skip
+        name = f"{self.kind} namespace {self.inode}"
+        helper: Literal["", "join"] = "join" if self.kind in OWN_IMAGE else ""
+        more = {"joins": int(flag), "claims": f"{self.kind} namespace", "helper": helper, "hint": hint, "part": f"Namespace {self.kind}"}
+        yield Step.child(Phase.IDENTITY, syscalls.setns(Fd(name, self), flag), why=f"join the {name}", **more)
+        if self.kind == "user":
+            yield from _become(uid, gid)
+            if has_own_ids():
+                yield from self._show(name)
+
+    def _show(self, name: str) -> Iterable[Step]:
+        """Who joins one as root of the machine may show the files of a root with its ids."""
+        why = "the files of the root are shown through the map of the namespace that is joined"
+        call = Call("dup", (Fd(name, self),))
+        yield Step.parent(Phase.IDENTITY, call, why=why, save=mounting.IDS, only_with=str(mounting.IDS), order=mounting.TAKE)
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Runs a Python function inside, in a thread of its own, and returns what it returns.
+
+        The caller's thread stays where it is.  What the function raises is raised here.
+
+        :raises Unavailable: a thread cannot enter a user, time or pid namespace, and must not enter a mount namespace,
+            where an import would run somebody else's files: spawn a plan instead
+        """
+        if self.kind in OWN_IMAGE:
+            raise Unavailable(f"a thread of this process in another {self.kind} namespace", probed=REFUSED[self.kind], remedy=REMEDY)
+
+        def enter() -> T:
+            _libc("setns", self.fileno(), int(KINDS[self.kind]))
+            return function()
+
+        return _in_thread(enter)
+
+    def pin(self, path: str | os.PathLike[str]) -> None:
+        """Keeps it alive by a bind mount at `path`, which must not exist yet.  :see: ip-netns(8)
+
+        :raises FileExistsError: there is something already
+        :raises PermissionError: mounting needs privilege
+        """
+        with procfs.proven():  # the path below leads through it
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+        try:
+            _libc("mount", f"/proc/self/fd/{self.fileno()}".encode(), os.fsencode(path), None, 4096, None)
+        except OSError:
+            os.unlink(path)
+            raise
+
+    @staticmethod
+    def unpin(path: str | os.PathLike[str]) -> None:
+        """Takes the bind mount at `path` away, and the file.  :raises PlanError: there is no namespace pinned there"""
+        Namespace.at(path).close()
+        _libc("umount2", os.fsencode(path), int(MNT.DETACH | MNT.UMOUNT_NOFOLLOW))
+        os.unlink(path)
+
+    def close(self) -> None:
+        """Lets go of the descriptor."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Namespace:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<Namespace {self.kind}:[{self.inode}]>" if self._fd >= 0 else f"<Namespace {self.kind}, closed>"
+
+
+@dataclass(frozen=True, slots=True)
+class _As:
+    """A user namespace joined as one of its users."""
+
+    namespace: Namespace
+    uid: int
+    gid: int
+
+    def steps(self) -> Iterable[Step]:
+        return self.namespace.steps(self.uid, self.gid)
+
+
+def _become(uid: int, gid: int) -> Iterable[Step]:
+    """Whoever joins a user namespace has its capabilities, but the ids it had outside: those must not stay.
+
+    The caller's groups stay where the namespace denies setgroups(2), as one does that a user without privilege made.
+    """
+    why = "none of the caller's groups, which may reach files in there"
+    claims = OWN_IDS if has_own_ids() else ""  # the map may be the caller's own: what is shown through it is then as it is
+    more: dict[str, Any] = {"helper": "join", "order": mounting.BECOME}
+    yield Step.child(Phase.IDENTITY, syscalls.setgroups(()), why=why, tolerates={1}, claims=claims, **more)
+    for call, number in ((syscalls.setresgid(gid), gid), (syscalls.setresuid(uid), uid)):
+        hint = {
+            22: f"{number} is not mapped in this user namespace: join it with become(uid, gid)",
+            1: f"{number} is not the caller's to become",
+        }
+        yield Step.child(Phase.IDENTITY, call, why="be who was asked for there", hint=hint, **more)
+
+
+_LIBC = CDLL(None, use_errno=True)
+
+
+def _libc(name: str, *args: Any) -> None:
+    if getattr(_LIBC, name)(*args) != 0:
+        number = get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+def _in_thread(function: Callable[[], T]) -> T:
+    """Runs a function in a thread that ends with it: what it does to itself is gone with it."""
+    result: list[T] = []
+    failure: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            result.append(function())
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=body, name="containerkit namespace")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return result[0]

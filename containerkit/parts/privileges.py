@@ -1,0 +1,28 @@
+"""No program gains privileges by being executed: set-user-ID bits and file capabilities stop counting, for good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..core.step import Phase, Step
+from ..linux import syscalls
+
+__all__ = ["NoNewPrivileges"]
+
+ORDER = 40  # inside DROP: after the capabilities are set, before a seccomp filter, which wants it
+
+
+@dataclass(frozen=True, slots=True)
+class NoNewPrivileges:
+    """Nothing that is executed from here on has more privileges than who executes it.
+
+    What holds after: a set-user-ID program runs as its caller, and a seccomp filter may be installed without
+    CAP_SYS_ADMIN.  It passes on to every child and cannot be taken back.
+
+    :see: PR_SET_NO_NEW_PRIVS(2const), prctl(2)
+    """
+
+    def steps(self) -> Iterable[Step]:
+        call = syscalls.prctl("SET_NO_NEW_PRIVS", 1)
+        yield Step.child(Phase.DROP, call, why="no program run from here on gains privileges", order=ORDER)

@@ -1,0 +1,300 @@
+"""A root directory that is planned first and written at once, and the cache where it appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import PlanError
+from ..linux.ids import is_machine_root
+from ..linux.kept import keeps
+
+StrPath = str | os.PathLike[str]
+
+_FORM = "1"  # part of every cache key: raise it when the same files would make another root
+_FICLONE = 0x40049409
+EMPTY = ("dev", "etc", "home", "mnt", "proc", "root", "run", "sys", "tmp", "usr/bin", "var/tmp")
+_SHARED = ("/tmp", "/var/tmp")  # the directories anybody may write: mode 1777
+_ETC = {
+    "passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    "group": "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n",
+    "hosts": "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
+}
+
+
+@dataclass
+class Tree:
+    """A root directory that is not written yet: what goes where, all by absolute path as seen from inside."""
+
+    files: dict[str, os.stat_result] = field(default_factory=dict)  # path, the same on the host and inside
+    links: dict[str, str] = field(default_factory=dict)
+    directories: set[str] = field(default_factory=set)
+    sources: dict[str, str] = field(default_factory=dict)  # for the few files that come from another path
+
+    def place(self, path: str) -> str:
+        """Take one path along, and each link on the way to it.  Returns the real path, whether it exists or not."""
+        real, ahead, hops = "/", path.split("/"), 0
+        while ahead:
+            here = os.path.join(real, part := ahead.pop(0))
+            if part == "..":
+                real = os.path.dirname(real)
+            elif part in ("", "."):
+                continue
+            elif os.path.islink(here):
+                if (hops := hops + 1) > 40:
+                    raise PlanError(f"{path}: too many symbolic links")
+                target = self.links[here] = os.readlink(here)
+                real = "/" if target.startswith("/") else real
+                ahead = target.split("/") + ahead
+            else:
+                real = here
+        if os.path.isfile(real):
+            self.files[real] = os.stat(real)
+        elif os.path.isdir(real):
+            self.directories.add(real)
+        return real
+
+    def place_empty(self) -> None:
+        """Take the empty directories along, with the host's links on the way to them."""
+        for name in EMPTY:
+            self.directories.add(self.place(f"/{name}"))
+
+    def place_tree(self, path: str, skip: frozenset[str] = frozenset()) -> Iterator[str]:
+        """Take a path along with all that is below it.  Yields the real path of each file."""
+        real = self.place(path)
+        if not os.path.isdir(real):
+            yield real
+            return
+        for directory, below, names in os.walk(real):
+            below[:] = [name for name in below if name not in skip]
+            for name in (*below, *names):
+                there = self.place(os.path.join(directory, name))
+                if name in names and os.path.exists(there):
+                    yield there
+
+    def digest(self) -> str:
+        """A name for this content: equal when each file is the same file, unchanged."""
+        stats = {path: (self.sources.get(path), s.st_size, s.st_mtime_ns, s.st_mode) for path, s in self.files.items()}
+        known = (_FORM, sorted(stats.items()), sorted(self.links.items()), sorted(self.directories), sorted(_ETC.items()))
+        return hashlib.sha256(repr(known).encode()).hexdigest()[:32]
+
+    def whole(self, root: Path) -> bool:
+        """True when each file of this tree is in `root` with its size: a power cut may leave a file short."""
+        try:
+            return all(os.lstat(f"{root}{path}").st_size == s.st_size for path, s in self.files.items())
+        except OSError:
+            return False
+
+    def write(self, root: Path) -> None:
+        """Make it.  `root` is an empty directory.  The umask does not count: others than the maker will look inside."""
+        os.chmod(root, 0o755)
+        for path in sorted(self.directories):
+            _directory(root, path)
+        for path, target in self.links.items():
+            os.symlink(target, f"{_directory(root, os.path.dirname(path))}/{os.path.basename(path)}")
+        for path, status in self.files.items():
+            source, parent = self.sources.get(path, path), _directory(root, os.path.dirname(path))
+            _copy(source, f"{parent}/{os.path.basename(path)}", status)
+        for name in _ETC.keys() - {os.path.basename(path) for path in self.files if os.path.dirname(path) == "/etc"}:
+            _write(f"{_directory(root, '/etc')}/{name}", _ETC[name])
+        for path in self.directories.intersection(_SHARED):
+            os.chmod(f"{root}{path}", 0o1777)
+
+
+def _directory(root: Path, path: str) -> str:
+    """Make one directory of the root, and those above it.  No part of it may be a link: that would lead out of it."""
+    here = str(root)
+    for part in path.strip("/").split("/") if path.strip("/") else ():
+        here = f"{here}/{part}"
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(here)
+            os.chmod(here, 0o755)
+        if not stat.S_ISDIR(os.lstat(here).st_mode):
+            raise PlanError(f"{path} goes through {here.removeprefix(str(root))}, which is not a directory in the new root")
+    return here
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "x", encoding="utf-8") as file:
+        file.write(text)
+        os.fchmod(file.fileno(), 0o644)
+
+
+def _copy(source: str, target: str, status: os.stat_result) -> None:
+    """Copy one file, sharing its blocks where the file system can.
+
+    The set-user-ID and set-group-ID bits stay behind: a cached copy would outlive the host's security updates.
+    """
+    with open(source, "rb") as from_file, open(target, "xb") as to_file:
+        try:
+            fcntl.ioctl(to_file.fileno(), _FICLONE, from_file.fileno())
+        except OSError:
+            shutil.copyfileobj(from_file, to_file, 1 << 20)
+        os.fchmod(to_file.fileno(), stat.S_IMODE(status.st_mode) & 0o777)
+        os.utime(to_file.fileno(), ns=(status.st_mtime_ns, status.st_mtime_ns))
+
+
+# Where the root goes --------------------------------------------------------------------------------------------
+
+
+def cache_directory() -> Path:
+    """Where roots are kept for the next call: $CONTAINERKIT_ROOTFS, or else below /var/cache for root, below $XDG_CACHE_HOME for others."""
+    if given := os.environ.get("CONTAINERKIT_ROOTFS"):
+        return Path(given).absolute()
+    own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return (Path("/var/cache") if is_machine_root() else own) / "containerkit" / "rootfs"
+
+
+@contextlib.contextmanager
+def _locked(path: Path, flags: int = 0) -> Iterator[int]:
+    """Hold an flock(2) on a file or directory.  The kernel lets go of it when the holder dies, however it dies."""
+    fd = os.open(path, flags | os.O_RDONLY | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _sweep(cache: Path) -> None:
+    """Remove the staging directories whose makers are gone: nobody holds their lock."""
+    for stale in cache.glob(".staging-*"):
+        with contextlib.suppress(OSError):
+            fd = os.open(stale, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(stale)
+            finally:
+                os.close(fd)
+
+
+#: The cached roots that this process was given, and a descriptor that holds the lock of each until it ends: `prune` leaves those alone.
+_held: dict[Path, int] = {}
+
+
+@keeps
+def _held_descriptors() -> list[int]:
+    return [*_held.values()]
+
+
+def _hold(root: Path) -> bool:
+    """Keeps a cached root from being pruned while this process lives.  False where it is not there (any more)."""
+    try:
+        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    if not _is(root, fd):  # pruned before the lock was had
+        os.close(fd)
+        return False
+    if root in _held:
+        os.close(_held[root])
+    _held[root] = fd
+    return True
+
+
+def _is(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _cached(tree: Tree, cache: Path) -> Path:
+    """The root for this tree: the one made before, or a new one that appears whole or not at all.  It stays while this process lives."""
+    final = cache / tree.digest()
+    if _hold(final) and tree.whole(final):
+        return final
+    cache.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        with _locked(cache / ".lock", os.O_CREAT):  # nobody sweeps between making the directory and locking it
+            _sweep(cache)
+            staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=cache))
+            stack.enter_context(_locked(staging))
+        stack.callback(shutil.rmtree, staging, ignore_errors=True)
+        tree.write(staging)
+        with _locked(cache / ".lock", os.O_CREAT):
+            if not tree.whole(final):
+                if final.exists():
+                    final.rename(cache / f".staging-damaged-{os.getpid()}")  # the next sweep takes it
+                staging.rename(final)
+    return final if _hold(final) else _cached(tree, cache)  # pruned as soon as the maker's own lock was gone
+
+
+@dataclass(frozen=True, slots=True)
+class CachedRoot:
+    """A root of the cache.
+
+    :ivar active: whether a living process was given it
+    """
+
+    path: Path
+    active: bool
+
+
+def cached_roots(cache: Path | None = None) -> list[CachedRoot]:
+    """The roots that are kept for the next call, and what killed makers left of others."""
+    return [CachedRoot(path, not _unused(path)) for path in sorted((cache or cache_directory()).glob("*")) if path.is_dir()]
+
+
+def _unused(path: Path) -> bool:
+    try:
+        with open_directory(path) as fd:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def open_directory(path: Path) -> Iterator[int]:
+    """A directory, and no link to one."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def prune_roots(cache: Path | None = None) -> list[Path]:
+    """Removes the cached roots that no living process was given.  Returns their paths."""
+    cache, gone = cache or cache_directory(), []
+    if not cache.is_dir():
+        return []
+    with _locked(cache / ".lock", os.O_CREAT):
+        _sweep(cache)
+        for path in sorted(cache.iterdir()):
+            if path.name.startswith(".") or not path.is_dir():
+                continue
+            with contextlib.suppress(OSError), open_directory(path) as fd:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.rename(cache / f".staging-pruned-{path.name}")
+                gone.append(path)
+        _sweep(cache)
+    return gone
+
+
+def make(tree: Tree, dest: StrPath | None) -> Path:
+    if dest is None:
+        return _cached(tree, cache_directory())
+    root = Path(dest)
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise FileExistsError(f"{root} is there and is not an empty directory")
+    existed = root.exists()
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        tree.write(root)
+    except BaseException:
+        for entry in root.iterdir() if existed else [root]:
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        raise
+    return root.resolve()

@@ -1,0 +1,1 @@
+"""Images shared by many processes."""

@@ -1,0 +1,83 @@
+"""The names of a store: its index.json, changed by one process at a time, and always whole."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..image.content import below
+from ..image.descriptor import Descriptor
+from ..image.digest import Digest
+from ..image.documents import parse
+from ..image.errors import InvalidReference, Missing
+from ..image.files.layout import INDEX_JSON, index_of
+from ..image.files.named_images import name_of, named
+from ..image.media import OCI_INDEX
+from ..image.reference import Reference
+from ..state.files import locked, write_whole
+
+__all__ = ["Entries", "Names", "full_name"]
+
+Entries = list[Descriptor]
+
+
+def full_name(name: str | Reference) -> str:
+    """A name as the store keeps it: in full, with a tag.  :raises InvalidReference: not a name, or one with a digest"""
+    reference = Reference.parse(name)
+    if reference.digest:
+        raise InvalidReference(f"{name}: a name that is given to an image has a tag and no digest")
+    return str(reference)
+
+
+class Names:
+    """Which names lead to what.  :param root: the store's directory"""
+
+    def __init__(self, root: Path) -> None:
+        self._path, self._new, self._lock = root / INDEX_JSON, root / f".{INDEX_JSON}", root / "locks" / "names"
+
+    def read(self) -> Entries:
+        """The entries of the index, in order.  :raises InvalidDocument: somebody wrote something else there"""
+        data = self._path.read_bytes()
+        return below(Descriptor.of(data, OCI_INDEX), data)
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[Entries]:
+        """The entries, to be changed; on disk when the `with` ends well."""
+        with locked(self._lock):
+            before = self.read()
+            after = list(before)
+            yield after
+            if [e.to_json() for e in after] != [e.to_json() for e in before]:
+                self._write(after)
+
+    def _write(self, entries: Entries) -> None:
+        old = parse(self._path.read_bytes(), INDEX_JSON)
+        more = {key: value for key, value in old.items() if key not in ("schemaVersion", "mediaType", "manifests")}
+        write_whole(self._path, index_of(entries, **more), self._new)
+
+
+def give(entries: Entries, target: Descriptor, names: list[str]) -> None:
+    """Lets the names lead to `target`, and nowhere else.  What loses its last name that way stays, without one."""
+    moved = [e for e in entries if name_of(e) in names and e.digest != target.digest]
+    entries[:] = [e for e in entries if name_of(e) not in names and (name_of(e) or not names or e.digest != target.digest)]
+    entries += [named(target, name) for name in names]
+    for entry in (*moved, target):
+        if all(e.digest != entry.digest for e in entries):
+            entries.append(named(entry, ""))
+
+
+def take(entries: Entries, name: str) -> Descriptor:
+    """Lets a name lead nowhere.  :raises Missing: it does not lead anywhere"""
+    found = next((e for e in entries if name_of(e) == name), None)
+    if found is None:
+        raise Missing(f"there is no {name!r} in the store")
+    entries.remove(found)
+    return found
+
+
+def drop(entries: Entries, digest: Digest) -> list[str]:
+    """Forgets everything about a digest.  Returns the names it had."""
+    gone = [name_of(e) for e in entries if e.digest == digest]
+    entries[:] = [e for e in entries if e.digest != digest]
+    return list(filter(None, gone))

@@ -1,0 +1,282 @@
+"""Unpacked layers in a store: one directory for each chain of layers, made once, there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from ..image.blobs import FileBlobs
+from ..image.descriptor import Descriptor
+from ..image.digest import Digest
+from ..image.documents import Fields, dump, parse
+from ..image.errors import ImageError, Missing
+from ..image.ids import Ids
+from ..image.layer import Layer
+from ..image.limits import Limits
+from ..image.unpack.attributes import Attributes
+from ..image.unpack.implied import settle
+from ..image.unpack.meaning import Borrowed
+from ..layers.merged import is_whiteout
+from ..linux.descriptor import DIRECTORY, owned
+from ..state.files import locked, rename, sync_filesystem
+from .arriving import Arriving
+
+if TYPE_CHECKING:
+    from ..state.leases import Lease
+
+__all__ = ["Trees", "difference", "same_bytes"]
+
+TREE, LABEL = "diff", "layer.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What an unpacked layer needs of those below it."""
+
+    implied: list[bytes]
+    hiding: list[bytes]
+    borrowed: list[Borrowed]
+
+    def settle(self, tree: Path, below: Sequence[Path]) -> None:
+        """:raises InvalidLayer: a hard link leads to a file that no layer below has"""
+        settle(tree, self.implied, below, self.borrowed, self.hiding)
+
+    def __bool__(self) -> bool:
+        return bool(self.implied or self.hiding or self.borrowed)
+
+
+def _borrowed(value: object, where: str) -> Borrowed:
+    if not isinstance(value, list) or not value or not all(isinstance(path, str) for path in value):
+        raise ImageError(f"{where}: expected paths")
+    target, *names = map(unquote_to_bytes, value)
+    return Borrowed(target, tuple(names))
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """Unpacked layers.
+
+    :param root: the store's directory
+    :param xattrs: which attribute says "opaque", as `LayerFS` has it
+    :param ids: whose the files become
+    :param skip: what may be left out where it is refused
+    """
+
+    root: Path
+    xattrs: str
+    ids: Ids
+    skip: Collection[str] = ()
+    limits: Limits | None = None
+
+    def path(self, chain: Digest) -> Path:
+        """The directory for `LayerFS`, whether it is there or not."""
+        return self.place(chain) / TREE
+
+    def place(self, chain: Digest) -> Path:
+        """All that is kept about one layer."""
+        return self.root / "layers" / chain.algorithm / chain.hex
+
+    def make(self, layer: Layer, chain: Digest, lease: Lease) -> Path:
+        """Unpacks a layer, unless it is there.  Whoever else wants it meanwhile waits, and finds it.
+
+        :raises ImageError: it cannot be unpacked; nothing is there
+        """
+        place = self.place(chain)
+        with locked(self.root / "locks" / chain.hex[:2]):
+            if not place.is_dir():
+                new = lease.place()
+                self.unpack(layer, chain, new)
+                self._name(new, place)
+        return place / TREE
+
+    def arriving(self, layer: Layer, chain: Digest, lease: Lease) -> Arriving:
+        """Begins to unpack a layer whose bytes are still to come.  Nobody waits for it: who else wants it meanwhile makes its own."""
+        return Arriving(self, layer, chain, lease.place())
+
+    def publish(self, chain: Digest, new: Path) -> Path:
+        """Gives what was unpacked its name, unless somebody else was faster."""
+        place = self.place(chain)
+        with locked(self.root / "locks" / chain.hex[:2]):
+            if not place.is_dir():
+                self._name(new, place)
+        return place / TREE
+
+    def _name(self, new: Path, place: Path) -> None:
+        sync_filesystem(new)  # all its files at once: what has its name is on disk
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        rename(new, place)
+
+    def unpack(self, layer: Layer, chain: Digest, place: Path) -> None:
+        """Unpacks a layer anywhere, with its label."""
+        place.mkdir(mode=0o700)
+        tree = place / TREE
+        tree.mkdir(mode=0o755)
+        os.chmod(tree, 0o755)
+        done = layer.unpack_into(
+            tree, whiteouts="overlay", xattrs=self.xattrs, ids=self.ids, limits=self.limits, skip=self.skip, borrows=True
+        )
+        skipped = [[quote_from_bytes(s.name), s.what, s.detail] for s in done.skipped]
+        implied = [quote_from_bytes(path) for path in done.implied]
+        borrowed = [[quote_from_bytes(path) for path in (each.target, *each.names)] for each in done.borrowed]
+        hiding = [quote_from_bytes(path) for path in done.hiding]
+        needs = {"implied": implied, "borrowed": borrowed, "hiding": hiding}
+        self._describe(place, layer, chain, entries=done.entries, skipped=skipped, **needs)
+
+    def adopt(self, layer: Layer, chain: Digest, upper: Path, lease: Lease) -> Path:
+        """Makes an upper directory the unpacked layer that was written from it.  It moves.
+
+        :param upper: on the store's file system, and as the layer would be unpacked: see `_adopt.normalize`
+        """
+        new = lease.place()
+        new.mkdir(mode=0o700)
+        os.rename(upper, new / TREE)
+        with owned(os.open(new / TREE, DIRECTORY)) as fd:
+            Attributes(self.ids, ()).own(fd, 0, 0)
+        os.chmod(new / TREE, 0o755)
+        entries, hiding = _counted(new / TREE)
+        self._describe(new, layer, chain, entries=entries, skipped=[], implied=[""], hiding=hiding)
+        return self.publish(chain, new)
+
+    def _describe(self, place: Path, layer: Layer, chain: Digest, **more: object) -> None:
+        about = {"chain": chain, "diff_id": layer.diff_id, "blob": layer.descriptor.to_json()}
+        (place / LABEL).write_bytes(dump(about | more))
+
+    def settle(self, chains: Sequence[Digest]) -> None:
+        """Gives each layer what it needs of those below it: see `_implied`.
+
+        Nothing is written down about it: it is done whenever the layers are wanted, and mostly finds that it was done.
+
+        :param chains: all unpacked, the lowest first
+        :raises InvalidLayer: a hard link leads to a file that no layer below has
+        """
+        paths = [self.path(chain) for chain in chains]
+        for number, (chain, path) in enumerate(zip(chains, paths, strict=True)):
+            try:
+                needs = self.needs(chain)
+            except ImageError:
+                continue  # a label that cannot be read: `fsck` tells of that
+            needs.settle(path, paths[:number])
+
+    def needs(self, chain: Digest) -> Needs:
+        """What a layer needs of those below it.  :raises ImageError: it is not known"""
+        fields = Fields(self.label(chain), LABEL)
+        implied, hiding = ([unquote_to_bytes(path) for path in fields.texts(name)] for name in ("implied", "hiding"))
+        return Needs(implied, hiding, [_borrowed(value, where) for value, where in fields.objects("borrowed", [])])
+
+    def again(self, chain: Digest, place: Path, below: Sequence[Digest]) -> bool:
+        """Unpacks a layer once more, to be compared.  False where that needs something that is not here any more.
+
+        :param below: the chains below it
+        """
+        fields, blobs = Fields(self.label(chain), LABEL), FileBlobs(self.root)
+        layer = Layer(Descriptor.from_json(fields.take("blob", dict), f"{LABEL}.blob"), Digest(fields.text("diff_id")), blobs)
+        if not blobs.has(layer.digest) or not all(self.path(each).is_dir() for each in below):
+            return False
+        self.unpack(layer, chain, place)
+        self.settle([*below, chain])
+        self.needs(chain).settle(place / TREE, [self.path(each) for each in below])
+        return True
+
+    def label(self, chain: Digest) -> dict[str, object]:
+        """What was written down when the layer was unpacked.
+
+        :raises ImageError: nothing, or about another layer
+        """
+        try:
+            found = parse((self.place(chain) / LABEL).read_bytes(), LABEL)
+        except OSError as error:
+            raise Missing(f"the unpacked layer has no {LABEL}: {error.strerror}") from error
+        if found.get("chain") != chain:
+            raise ImageError(f"it says that it is the layer {found.get('chain')}")
+        return found
+
+    def __iter__(self) -> Iterator[Digest]:
+        """The chains that are there.  What has another name is passed over: see `strangers`."""
+        return (chain for path in self._all() if (chain := _chain(path)))
+
+    def strangers(self) -> Iterator[Path]:
+        """What is among the layers and is none."""
+        return (path for path in self._all() if not _chain(path))
+
+    def _all(self) -> list[Path]:
+        return sorted((self.root / "layers").glob("*/*"))
+
+
+def _chain(path: Path) -> Digest | None:
+    """The chain that an unpacked layer is called by."""
+    try:
+        return Digest(f"{path.parent.name}:{path.name}")
+    except ImageError:
+        return None
+
+
+def _counted(tree: Path) -> tuple[int, list[str]]:
+    """How much is in a tree, and which of its directories have whiteouts."""
+    entries, hiding = 0, set()
+    for where, directories, files, fd in os.fwalk(os.fsencode(tree)):
+        entries += len(directories) + len(files)
+        if any(is_whiteout(os.lstat(name, dir_fd=fd)) for name in files):
+            hiding.add(quote_from_bytes(where[len(os.fsencode(tree)) + 1 :]))
+    return entries, sorted(hiding)
+
+
+def difference(one: Path, other: Path) -> str:
+    """Where two trees differ first, and in what; "" when they are the same.
+
+    Looks at names, kinds, modes, owners, times of files, attributes and content.
+    """
+    if what := _differs(one, other):
+        return f"/ differs in {what}"
+    return _below(one, other, "")
+
+
+def _below(one: Path, other: Path, path: str) -> str:
+    names, others = set(os.listdir(one)), set(os.listdir(other))
+    for name in sorted(names ^ others):
+        return f"{path}/{name} is {'too many' if name in names else 'missing'}"
+    for name in sorted(names):
+        here, there = one / name, other / name
+        if what := _differs(here, there):
+            return f"{path}/{name} differs in {what}"
+        if stat.S_ISDIR(os.lstat(here).st_mode) and (found := _below(here, there, f"{path}/{name}")):
+            return found
+    return ""
+
+
+def _differs(one: Path, other: Path) -> str:
+    left, right = os.lstat(one), os.lstat(other)
+    if is_whiteout(left) and is_whiteout(right):
+        return ""  # overlayfs makes them links of one
+    whats = ["st_mode", "st_uid", "st_gid", "st_rdev"]
+    if not stat.S_ISDIR(left.st_mode):
+        whats.append("st_mtime_ns")  # the others may have the time of their making: a layer need not describe them
+    for what in whats:
+        if getattr(left, what) != getattr(right, what):
+            return what.removeprefix("st_")
+    if not stat.S_ISDIR(left.st_mode) and left.st_nlink != right.st_nlink:
+        return "links"
+    if _attributes(one) != _attributes(other):
+        return "attributes"
+    if stat.S_ISLNK(left.st_mode):
+        return "" if os.readlink(one) == os.readlink(other) else "target"
+    if stat.S_ISREG(left.st_mode) and (left.st_size != right.st_size or not same_bytes(one, other)):
+        return "content"
+    return ""
+
+
+def _attributes(path: Path) -> dict[str, bytes]:
+    names = os.listxattr(path, follow_symlinks=False)
+    return {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
+
+
+def same_bytes(one: Path, other: Path) -> bool:
+    with open(one, "rb") as left, open(other, "rb") as right:
+        while data := left.read(1 << 20):
+            if data != right.read(1 << 20):
+                return False
+    return True
