@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from containerkit import ns
 from containerkit.core.compiler import Program
 from containerkit.core.spawn import ADDED_BY_CK_START
 from containerkit.core.trace import ENTRY
 from containerkit.errors import Unavailable
 from containerkit.linux.native import extension, number
-from containerkit.parts import ns
 
 from . import plans
 from .ground import CSRC, Ground, compile_c

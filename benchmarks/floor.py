@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from containerkit import Plan
+from containerkit import Plan, syscalls
 from containerkit.core.step import Side, Step
 from containerkit.errors import ContainerKitError
-from containerkit.linux import procfs, syscalls
+from containerkit.linux import procfs
 from containerkit.linux.native import number
-from containerkit.linux.syscalls import Arg, Bytes, Call, Fd, Field, Late, Shown, Slot, Space, Strings
+from containerkit.linux.syscalls import Arg, Bytes, Call, Deferred, Fd, HeaderAddress, Labelled, OutputBuffer, Slot, Strings
 
 from .ground import FLAGS, HERE, Ground, compile_c
 from .measure import Contender
@@ -98,11 +98,11 @@ class Source:
                 return self._slot(arg.name)
             case Fd():
                 return str(self._number(arg, parent))
-            case Shown():
+            case Labelled():
                 return str(arg.value)
             case int():
                 return f"{int(arg)}LL"
-            case Field():
+            case HeaderAddress():
                 return f"(uintptr_t)&{arg.name}"
         return f"(uintptr_t){self._memory(arg, parent)}"
 
@@ -127,7 +127,7 @@ class Source:
         while self.inherited:
             os.close(self.inherited.popitem()[1])
 
-    def _memory(self, arg: bytes | Bytes | Late | Space | Strings, parent: bool) -> str:
+    def _memory(self, arg: bytes | Bytes | Deferred | OutputBuffer | Strings, parent: bool) -> str:
         name = f"data_{len(self.data)}"
         match arg:
             case bytes():
@@ -138,9 +138,9 @@ class Source:
                     assert isinstance(word, Fd)
                     data[offset : offset + 4] = self._number(word, parent).to_bytes(4, "little")
                 self.data.append(_array(name, bytes(data)))
-            case Late():
+            case Deferred():
                 return self._memory(arg.make(), parent)
-            case Space():
+            case OutputBuffer():
                 self.data.append(f"static char {name}[{arg.size}];")
             case Strings() if not arg.deferred:
                 items = ", ".join([*(f"(char *){self._memory(i, parent)}" for i in arg.items), "0"])

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import containerkit as ck
-from containerkit import LayerFS, Part, Plan
-from containerkit.parts import mounts, ns
+from containerkit import LayerFS, Part, Plan, mounts, ns
 
 from . import plans
 from .ground import Ground

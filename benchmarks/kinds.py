@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from containerkit import Part
-from containerkit.parts import ns
+from containerkit import Part, ns
 
 from . import plans
 from .ground import Ground

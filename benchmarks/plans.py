@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 import containerkit as ck
-from containerkit import Part, Plan
-from containerkit.parts import mounts, ns
+from containerkit import Part, Plan, mounts, ns
 
 from .ground import Ground
 

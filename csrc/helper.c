@@ -3,10 +3,10 @@
  * helper.c - a program of its own, for the two places where a child must not be the parent's memory.
  *
  *   Joining.  In a user, pid or mount namespace that others live in, a child with CLONE_VM would be the host's
- *             Python, writable by whoever may trace it there.  So the child becomes this image first.
+ *             Python, writable by whoever may trace it there.  So the child becomes this program first.
  *   Pid 1.    A pid namespace wants a first process that passes signals on and reaps the orphans.
  *
- * It maps the plan's image and walks on at program->next.  It is static, has no libc, and runs from a sealed
+ * It maps the plan's program and walks on at program->next.  It is static, has no libc, and runs from a sealed
  * memfd: /proc/self/exe leads to a file nobody can write.
  *
  *   ck-helper FD SIZE
@@ -56,7 +56,7 @@ static CK_QUIET void reap(int payload)
 
 /*
  * Every signal is blocked since before the clone, so none is lost and none has a handler: they are taken one by
- * one.  Nothing of the host is left in here: no file descriptor, and not the image that the parent reads.
+ * one.  Nothing of the host is left in here: no file descriptor, and not the program that the parent reads.
  */
 static CK_QUIET void init(struct ck_program *p, int payload)
 {

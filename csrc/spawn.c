@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * spawn.c - the parent's side: load an image, clone the child that walks it, know when it has left our memory.
+ * spawn.c - the parent's side: load a program, clone the child that walks it, know when it has left our memory.
  *
  * The child is made with CLONE_VM, so its cost does not grow with the parent's size, and on a stack of its own.
  */
@@ -77,10 +77,10 @@ int64_t ck_call(struct ck_trace *trace, int64_t nr, uint64_t a, uint64_t b, uint
 }
 
 /*
- * Copies an image to where a child can run it: private memory, or the file `memfd` (already of that size) when a
+ * Copies a program to where a child can run it: private memory, or the file `memfd` (already of that size) when a
  * helper has to see it too.  NULL when there is no memory.
  */
-struct ck_child *ck_load(const char *image, size_t size, int memfd)
+struct ck_child *ck_load(const char *program, size_t size, int memfd)
 {
 	struct ck_child *child = calloc(1, sizeof(*child));
 	void *memory = NULL;
@@ -103,7 +103,7 @@ struct ck_child *ck_load(const char *image, size_t size, int memfd)
 		ck_unload(child);
 		return NULL;
 	}
-	memcpy(memory, image, size);
+	memcpy(memory, program, size);
 	ck_relocate(child->program);
 	return child;
 }

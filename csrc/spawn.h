@@ -2,8 +2,8 @@
 /*
  * spawn.h - what Python and C agree on.
  *
- * Python compiles a plan into one flat image: a header, the steps, a trace entry for each step, the bytes the
- * steps point to, and a list of the words in it that are addresses.  C makes the image true for an address
+ * Python compiles a plan into one flat program: a header, the steps, a trace entry for each step, the bytes the
+ * steps point to, and a list of the words in it that are addresses.  C makes the program true for an address
  * (ck_load), clones a child that walks the steps, and writes into the trace what each of them returned and when.
  *
  * There are no opcodes.  A step is a system call: a number, six arguments, and what counts as success.
@@ -19,7 +19,7 @@
 
 struct ck_step {
 	int64_t nr;		/* the system call's number */
-	uint64_t arg[6];	/* a value, an address inside the image, or the index of a slot */
+	uint64_t arg[6];	/* a value, an address inside the program, or the index of a slot */
 	uint64_t tolerated;	/* bit e: the error e is no failure here (errors below 64) */
 	int64_t at_least;	/* a smaller result is a failure: a short write, an unanswered handshake */
 	int64_t at_most;	/* a greater result ends this process's part in the plan, silently: see ck_walk */
@@ -33,7 +33,7 @@ struct ck_trace {
 };
 
 struct ck_program {
-	uint32_t size;		/* of the whole image, bytes */
+	uint32_t size;		/* of the whole program, bytes */
 	uint32_t steps, traces;	/* offsets of the two arrays */
 	uint32_t count;		/* steps in the plan */
 	uint32_t autopsy;	/* steps after them, made only when one of the plan's steps from autopsy_from on failed */
@@ -54,7 +54,7 @@ struct ck_program {
 struct ck_child {
 	struct ck_program *program;
 	size_t size;
-	int memfd;		/* the image's file when a helper is to map it too, or -1 */
+	int memfd;		/* the program's file when a helper is to map it too, or -1 */
 	char *stack;
 	uint64_t begin, end;	/* of the clone, ticks */
 	int pidfd;		/* -1 where the kernel gave none */
@@ -63,7 +63,7 @@ struct ck_child {
 	uint64_t handled;	/* signals to set to their default where CLONE_CLEAR_SIGHAND does not exist */
 };
 
-struct ck_child *ck_load(const char *image, size_t size, int memfd);
+struct ck_child *ck_load(const char *program, size_t size, int memfd);
 void ck_unload(struct ck_child *child);
 int ck_start(struct ck_child *child, uint64_t flags, int cgroup);
 int ck_await_release(struct ck_child *child, int milliseconds);

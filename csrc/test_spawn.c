@@ -2,7 +2,7 @@
 /*
  * test_spawn.c - the loop and what is around it, on either processor.
  *
- * qemu-user knows no CLONE_PIDFD and turns CLONE_VM into a fork, so the images lie in shared memory and the flags
+ * qemu-user knows no CLONE_PIDFD and turns CLONE_VM into a fork, so the programs lie in shared memory and the flags
  * are those that mean the same there.
  */
 #define _GNU_SOURCE
@@ -27,7 +27,7 @@
 static int failures;
 #define CHECK(condition) ((condition) ? (void)0 : (failures++, (void)printf("line %d: %s\n", __LINE__, #condition)))
 
-struct image {
+struct program {
 	struct ck_program head;
 	struct ck_step step[16];
 	struct ck_trace trace[16];
@@ -35,129 +35,129 @@ struct image {
 	char text[256];
 };
 
-static struct image fresh(uint32_t count, uint32_t autopsy)
+static struct program fresh(uint32_t count, uint32_t autopsy)
 {
-	struct image image;
+	struct program program;
 
-	memset(&image, 0, sizeof(image));
-	image.head.size = sizeof(image);
-	image.head.steps = offsetof(struct image, step);
-	image.head.traces = offsetof(struct image, trace);
-	image.head.relocs = offsetof(struct image, relocs);
-	image.head.count = count;
-	image.head.autopsy = autopsy;
-	image.head.autopsy_from = count ? count - 1 : 0;
-	image.head.failed = image.head.init = -1;
+	memset(&program, 0, sizeof(program));
+	program.head.size = sizeof(program);
+	program.head.steps = offsetof(struct program, step);
+	program.head.traces = offsetof(struct program, trace);
+	program.head.relocs = offsetof(struct program, relocs);
+	program.head.count = count;
+	program.head.autopsy = autopsy;
+	program.head.autopsy_from = count ? count - 1 : 0;
+	program.head.failed = program.head.init = -1;
 	for (int i = 0; i < 16; i++) {
-		image.step[i].nr = SYS_getppid;
-		image.step[i].at_most = INT64_MAX;
-		image.step[i].save = -1;
+		program.step[i].nr = SYS_getppid;
+		program.step[i].at_most = INT64_MAX;
+		program.step[i].save = -1;
 	}
-	return image;
+	return program;
 }
 
-static enum ck_end walk(struct image *image, int32_t *last)
+static enum ck_end walk(struct program *program, int32_t *last)
 {
 	*last = -1;
-	return ck_walk(&image->head, last);
+	return ck_walk(&program->head, last);
 }
 
 static void test_order_and_end(void)
 {
-	struct image image = fresh(3, 0);
+	struct program program = fresh(3, 0);
 	int32_t last;
 
-	CHECK(walk(&image, &last) == CK_DONE);
-	CHECK(last == 2 && image.head.next == 3 && image.head.failed == -1);
+	CHECK(walk(&program, &last) == CK_DONE);
+	CHECK(last == 2 && program.head.next == 3 && program.head.failed == -1);
 	for (int i = 0; i < 3; i++)
-		CHECK(image.trace[i].result == getppid() && image.trace[i].begin && image.trace[i].end >= image.trace[i].begin);
-	CHECK(image.trace[3].begin == 0);
+		CHECK(program.trace[i].result == getppid() && program.trace[i].begin && program.trace[i].end >= program.trace[i].begin);
+	CHECK(program.trace[3].begin == 0);
 }
 
 static void test_slots(void)
 {
-	struct image image = fresh(3, 0);
+	struct program program = fresh(3, 0);
 	int32_t last;
 
-	image.step[0].nr = SYS_dup;		/* dup(1) -> slot 5 */
-	image.step[0].arg[0] = 1;
-	image.step[0].save = 5;
-	image.step[1].nr = SYS_fcntl;		/* fcntl(slot 5, F_GETFD) */
-	image.step[1].arg[0] = 5;
-	image.step[1].arg[1] = F_GETFD;
-	image.step[1].slots = 1;
-	image.step[2].nr = SYS_close;
-	image.step[2].arg[0] = 5;
-	image.step[2].slots = 1;
-	CHECK(walk(&image, &last) == CK_DONE);
-	CHECK(image.head.slot[5] > 2 && image.trace[0].result == image.head.slot[5]);
-	CHECK(fcntl((int)image.head.slot[5], F_GETFD) == -1);
-	image.head.next = 1;			/* the same again on a closed one: a failure of step 1 */
-	CHECK(walk(&image, &last) == CK_FAILED);
-	CHECK(image.head.failed == 1 && image.trace[1].result == -EBADF);
+	program.step[0].nr = SYS_dup;		/* dup(1) -> slot 5 */
+	program.step[0].arg[0] = 1;
+	program.step[0].save = 5;
+	program.step[1].nr = SYS_fcntl;		/* fcntl(slot 5, F_GETFD) */
+	program.step[1].arg[0] = 5;
+	program.step[1].arg[1] = F_GETFD;
+	program.step[1].slots = 1;
+	program.step[2].nr = SYS_close;
+	program.step[2].arg[0] = 5;
+	program.step[2].slots = 1;
+	CHECK(walk(&program, &last) == CK_DONE);
+	CHECK(program.head.slot[5] > 2 && program.trace[0].result == program.head.slot[5]);
+	CHECK(fcntl((int)program.head.slot[5], F_GETFD) == -1);
+	program.head.next = 1;			/* the same again on a closed one: a failure of step 1 */
+	CHECK(walk(&program, &last) == CK_FAILED);
+	CHECK(program.head.failed == 1 && program.trace[1].result == -EBADF);
 }
 
 static void test_tolerated(void)
 {
-	struct image image = fresh(2, 0);
+	struct program program = fresh(2, 0);
 	int32_t last;
 
-	image.step[0].nr = SYS_close;
-	image.step[0].arg[0] = (uint64_t)-1;
-	image.step[0].tolerated = (uint64_t)1 << EBADF;
-	CHECK(walk(&image, &last) == CK_DONE);
-	image = fresh(2, 0);
-	image.step[0].nr = SYS_close;
-	image.step[0].arg[0] = (uint64_t)-1;
-	image.step[0].tolerated = ~((uint64_t)1 << EBADF);
-	CHECK(walk(&image, &last) == CK_FAILED);
-	CHECK(image.head.failed == 0 && image.trace[1].begin == 0);
+	program.step[0].nr = SYS_close;
+	program.step[0].arg[0] = (uint64_t)-1;
+	program.step[0].tolerated = (uint64_t)1 << EBADF;
+	CHECK(walk(&program, &last) == CK_DONE);
+	program = fresh(2, 0);
+	program.step[0].nr = SYS_close;
+	program.step[0].arg[0] = (uint64_t)-1;
+	program.step[0].tolerated = ~((uint64_t)1 << EBADF);
+	CHECK(walk(&program, &last) == CK_FAILED);
+	CHECK(program.head.failed == 0 && program.trace[1].begin == 0);
 }
 
 static void test_limits_of_a_result(void)
 {
-	struct image image = fresh(2, 0);
+	struct program program = fresh(2, 0);
 	int32_t last;
 
-	image.step[0].at_least = INT64_MAX;
-	CHECK(walk(&image, &last) == CK_FAILED);
-	CHECK(image.head.failed == 0);
-	image = fresh(2, 0);
-	image.step[0].at_most = 0;		/* getppid() is above it */
-	CHECK(walk(&image, &last) == CK_LEFT);
-	CHECK(last == 0 && image.head.failed == -1 && image.trace[1].begin == 0);
+	program.step[0].at_least = INT64_MAX;
+	CHECK(walk(&program, &last) == CK_FAILED);
+	CHECK(program.head.failed == 0);
+	program = fresh(2, 0);
+	program.step[0].at_most = 0;		/* getppid() is above it */
+	CHECK(walk(&program, &last) == CK_LEFT);
+	CHECK(last == 0 && program.head.failed == -1 && program.trace[1].begin == 0);
 }
 
 static void test_autopsy(void)
 {
-	struct image image = fresh(2, 2);
+	struct program program = fresh(2, 2);
 	int32_t last;
 
-	image.step[1].nr = NO_SUCH_CALL;
-	image.step[2].nr = NO_SUCH_CALL;	/* what an autopsy finds is no failure */
-	CHECK(walk(&image, &last) == CK_FAILED);
-	CHECK(image.head.failed == 1 && image.trace[2].result == -ENOSYS && image.trace[3].result == getppid());
-	image = fresh(2, 2);
-	image.step[0].nr = NO_SUCH_CALL;	/* before autopsy_from there is none */
-	CHECK(walk(&image, &last) == CK_FAILED);
-	CHECK(image.trace[2].begin == 0 && image.trace[3].begin == 0);
+	program.step[1].nr = NO_SUCH_CALL;
+	program.step[2].nr = NO_SUCH_CALL;	/* what an autopsy finds is no failure */
+	CHECK(walk(&program, &last) == CK_FAILED);
+	CHECK(program.head.failed == 1 && program.trace[2].result == -ENOSYS && program.trace[3].result == getppid());
+	program = fresh(2, 2);
+	program.step[0].nr = NO_SUCH_CALL;	/* before autopsy_from there is none */
+	CHECK(walk(&program, &last) == CK_FAILED);
+	CHECK(program.trace[2].begin == 0 && program.trace[3].begin == 0);
 }
 
 static void test_relocation(void)
 {
-	struct image image = fresh(1, 0);
+	struct program program = fresh(1, 0);
 	struct ck_child *child;
 	char *name;
 
-	image.step[0].arg[1] = offsetof(struct image, text);
-	image.relocs[0] = offsetof(struct image, step) + offsetof(struct ck_step, arg) + 8;
-	image.head.reloc_count = 1;
-	strcpy(image.text, "moved");
-	child = ck_load((const char *)&image, sizeof(image), -1);
-	name = (char *)(uintptr_t)((struct image *)child->program)->step[0].arg[1];
-	CHECK(name == ((struct image *)child->program)->text && strcmp(name, "moved") == 0);
+	program.step[0].arg[1] = offsetof(struct program, text);
+	program.relocs[0] = offsetof(struct program, step) + offsetof(struct ck_step, arg) + 8;
+	program.head.reloc_count = 1;
+	strcpy(program.text, "moved");
+	child = ck_load((const char *)&program, sizeof(program), -1);
+	name = (char *)(uintptr_t)((struct program *)child->program)->step[0].arg[1];
+	CHECK(name == ((struct program *)child->program)->text && strcmp(name, "moved") == 0);
 	ck_relocate(child->program);		/* a second time nothing moves */
-	CHECK((char *)(uintptr_t)((struct image *)child->program)->step[0].arg[1] == name);
+	CHECK((char *)(uintptr_t)((struct program *)child->program)->step[0].arg[1] == name);
 	ck_unload(child);
 }
 
@@ -181,19 +181,19 @@ static void test_call_leaves_errno_alone(void)
 	CHECK(errno == 77 && trace.result == -EBADF && trace.begin);
 }
 
-/* A child that runs an image in shared memory, made by a clone that both the kernel and qemu-user understand. */
-static int run_child(struct image *image, const char *path, struct image *after)
+/* A child that runs a program in shared memory, made by a clone that both the kernel and qemu-user understand. */
+static int run_child(struct program *program, const char *path, struct program *after)
 {
-	int memfd = memfd_create("image", 0), status;
+	int memfd = memfd_create("program", 0), status;
 	struct ck_child *child;
 	sigset_t before, now;
 	int pid;
 
-	if (memfd < 0 || ftruncate(memfd, sizeof(*image)))
+	if (memfd < 0 || ftruncate(memfd, sizeof(*program)))
 		return -1;
-	child = ck_load((const char *)image, sizeof(*image), memfd);
+	child = ck_load((const char *)program, sizeof(*program), memfd);
 	if (path)
-		((struct image *)child->program)->step[0].arg[0] = (uint64_t)(uintptr_t)path;
+		((struct program *)child->program)->step[0].arg[0] = (uint64_t)(uintptr_t)path;
 	sigprocmask(SIG_SETMASK, NULL, &before);
 	pid = ck_start(child, CLONE_VM | CLONE_VFORK, -1);
 	sigprocmask(SIG_SETMASK, NULL, &now);
@@ -209,38 +209,38 @@ static int run_child(struct image *image, const char *path, struct image *after)
 
 static void test_child(void)
 {
-	struct image image = fresh(2, 0), after;
+	struct program program = fresh(2, 0), after;
 	int status;
 
-	image.step[1].nr = SYS_exit_group;
-	image.step[1].arg[0] = 42;
-	status = run_child(&image, NULL, &after);
+	program.step[1].nr = SYS_exit_group;
+	program.step[1].arg[0] = 42;
+	status = run_child(&program, NULL, &after);
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 42);
 	CHECK(after.trace[0].result == getpid() && after.head.started && after.trace[1].begin && !after.trace[1].end);
-	image = fresh(2, 0);
-	image.step[1].nr = NO_SUCH_CALL;
-	status = run_child(&image, NULL, &after);
+	program = fresh(2, 0);
+	program.step[1].nr = NO_SUCH_CALL;
+	status = run_child(&program, NULL, &after);
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 127 && after.head.failed == 1 && after.trace[1].result == -ENOSYS);
-	image = fresh(1, 0);
-	image.step[0].at_most = 0;
-	status = run_child(&image, NULL, &after);
+	program = fresh(1, 0);
+	program.step[0].at_most = 0;
+	status = run_child(&program, NULL, &after);
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0 && after.head.failed == -1);
 }
 
 /* ck-helper FD SIZE: goes on where the plan stopped; as pid 1 it passes signals on and ends as the program did. */
-static int run_helper(const char *helper, struct image *image, struct image *after)
+static int run_helper(const char *helper, struct program *program, struct program *after)
 {
 	char fd[16], size[16];
-	int memfd = memfd_create("image", 0), status;
-	struct image *shared;
+	int memfd = memfd_create("program", 0), status;
+	struct program *shared;
 	pid_t pid;
 
-	if (memfd < 0 || ftruncate(memfd, sizeof(*image)))
+	if (memfd < 0 || ftruncate(memfd, sizeof(*program)))
 		return -1;
-	shared = mmap(NULL, sizeof(*image), PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
-	memcpy(shared, image, sizeof(*image));
+	shared = mmap(NULL, sizeof(*program), PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+	memcpy(shared, program, sizeof(*program));
 	snprintf(fd, sizeof(fd), "%d", memfd);
-	snprintf(size, sizeof(size), "%zu", sizeof(*image));
+	snprintf(size, sizeof(size), "%zu", sizeof(*program));
 	pid = fork();
 	if (!pid) {
 		sigset_t all;
@@ -256,38 +256,38 @@ static int run_helper(const char *helper, struct image *image, struct image *aft
 	if (waitpid(pid, &status, 0) != pid)
 		return -1;
 	memcpy(after, shared, sizeof(*after));
-	munmap(shared, sizeof(*image));
+	munmap(shared, sizeof(*program));
 	close(memfd);
 	return status;
 }
 
 static void test_helper(const char *helper)
 {
-	struct image image = fresh(3, 0), after;
+	struct program program = fresh(3, 0), after;
 	int status;
 
-	image.step[2].nr = SYS_exit_group;
-	image.step[2].arg[0] = 33;
-	status = run_helper(helper, &image, &after);	/* step 0 is its own mmap: it only notes the time */
+	program.step[2].nr = SYS_exit_group;
+	program.step[2].arg[0] = 33;
+	status = run_helper(helper, &program, &after);	/* step 0 is its own mmap: it only notes the time */
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 33);
 	CHECK(after.trace[0].begin && after.trace[1].result > 0 && after.trace[2].begin);
 
-	image = fresh(3, 0);
-	image.step[2].nr = NO_SUCH_CALL;
-	status = run_helper(helper, &image, &after);
+	program = fresh(3, 0);
+	program.step[2].nr = NO_SUCH_CALL;
+	status = run_helper(helper, &program, &after);
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 127 && after.head.failed == 2);
 
-	image = fresh(3, 0);				/* clone; the parent stays, the child exits with 9 */
-	image.head.init = 1;
-	image.step[1].nr = SYS_clone;
-	image.step[1].arg[0] = CLONE_PARENT_SETTID | SIGCHLD;
-	image.step[1].at_most = 0;
-	image.step[1].arg[2] = offsetof(struct ck_program, payload);
-	image.relocs[0] = offsetof(struct image, step) + sizeof(struct ck_step) + offsetof(struct ck_step, arg) + 16;
-	image.head.reloc_count = 1;
-	image.step[2].nr = SYS_exit_group;
-	image.step[2].arg[0] = 9;
-	status = run_helper(helper, &image, &after);
+	program = fresh(3, 0);				/* clone; the parent stays, the child exits with 9 */
+	program.head.init = 1;
+	program.step[1].nr = SYS_clone;
+	program.step[1].arg[0] = CLONE_PARENT_SETTID | SIGCHLD;
+	program.step[1].at_most = 0;
+	program.step[1].arg[2] = offsetof(struct ck_program, payload);
+	program.relocs[0] = offsetof(struct program, step) + sizeof(struct ck_step) + offsetof(struct ck_step, arg) + 16;
+	program.head.reloc_count = 1;
+	program.step[2].nr = SYS_exit_group;
+	program.step[2].arg[0] = 9;
+	status = run_helper(helper, &program, &after);
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 9);
 	CHECK(after.head.payload > 0 && after.head.failed == -1);
 }

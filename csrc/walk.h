@@ -3,7 +3,7 @@
  * walk.h - the loop that makes a plan's system calls.  The child of ck_start() runs it, and the helper.
  *
  * The rule for everything here: the child shares its parent's memory, and other threads of the parent go on.
- * So: raw system calls only, no libc, no errno, no allocation, no locks, nothing written but the image and a stack
+ * So: raw system calls only, no libc, no errno, no allocation, no locks, nothing written but the program and a stack
  * of its own.  Signals stay blocked until a step of the plan unblocks them.
  */
 #ifndef CK_WALK_H
@@ -76,7 +76,7 @@ static inline CK_QUIET enum ck_end ck_walk(struct ck_program *p, int32_t *last)
 	return CK_DONE;
 }
 
-/* Makes the image's addresses true for where it lies now. */
+/* Makes the program's addresses true for where it lies now. */
 static inline CK_QUIET void ck_relocate(struct ck_program *p)
 {
 	const uint32_t *relocs = (const uint32_t *)((char *)p + p->relocs);

@@ -23,8 +23,7 @@ from containerkit.image.compression.compression import Decompressed
 from containerkit.image.limits import NONE, Limits
 from containerkit.image.merge import Stack
 from containerkit.image.reference import Reference
-from containerkit.image.tar import pax
-from containerkit.image.tar.tar import Entry, Reader, Writer
+from containerkit.image.tar import Entry, Reader, Writer, pax
 from containerkit.image.unpack.meaning import Meaning
 from containerkit.layers import accounts
 

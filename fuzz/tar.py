@@ -28,8 +28,7 @@ with instrumented(__name__):
     from containerkit.image.files.opening import open_source
     from containerkit.image.ids import Ids
     from containerkit.image.limits import Limits
-    from containerkit.image.tar import pax
-    from containerkit.image.tar.tar import Entry, Writer
+    from containerkit.image.tar import Entry, Writer, pax
     from containerkit.image.unpack.unpack import unpack
 
 BLOCK = 512
@@ -38,7 +37,7 @@ SMALL = Limits(
 )
 LARGER = Limits()  # for what was written back: the way to a file may be longer when it does not go through a link
 MINE = None if os.geteuid() == 0 else Ids.mine()
-FORM = tar_from_tree.Form(nanoseconds=True, ids=MINE or Ids(), epoch=1 << 40)
+FORM = tar_from_tree.TarOptions(nanoseconds=True, ids=MINE or Ids(), epoch=1 << 40)
 Whiteouts = Literal["overlay", "plain"]
 WORDS = (
     b"../", b"/", b"..", b"./", b".wh.", b".wh..wh..opq", b".wh..wh.plnk", b"outside/canary", b"../outside/", b"ustar\x0000",

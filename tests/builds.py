@@ -15,8 +15,8 @@ from containerkit.image.config import ImageConfig
 from containerkit.image.ids import Ids
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
-from containerkit.image.tar.tar import Entry
-from containerkit.image.tar_from_tree import Form
+from containerkit.image.tar import Entry
+from containerkit.image.tar_from_tree import TarOptions
 from containerkit.store.store import Store
 
 Files = Mapping[str, str | bytes | None]
@@ -67,7 +67,7 @@ class Yard:
 
     def base(self, root: Path, **config: Any) -> Image:
         """An image of a directory, called base."""
-        layer = Layer.from_directory(root, self.store.blobs, form=Form(ids=Ids.usual()))
+        layer = Layer.from_directory(root, self.store.blobs, form=TarOptions(ids=Ids.usual()))
         return self.store.put(Image.of(ImageConfig(**config), [layer]), "base")
 
     @property

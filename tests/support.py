@@ -42,7 +42,7 @@ def run_program(program: Program) -> ck.Process:
 
 def with_number(program: Program, index: int, number: int = NO_SUCH_CALL) -> Program:
     """The program whose child's step `index` is another system call."""
-    image, ffi = bytearray(program.image), extension().ffi
+    image, ffi = bytearray(program.code), extension().ffi
     steps = struct.unpack_from("I", image, ffi.offsetof("struct ck_program", "steps"))[0]
     struct.pack_into("q", image, steps + index * ffi.sizeof("struct ck_step"), number)
     return dataclasses.replace(program, image=bytes(image))

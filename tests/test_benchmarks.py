@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import containerkit as ck
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 
 pytestmark = [
     pytest.mark.root,

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import containerkit as ck
+from containerkit import ns
 from containerkit.core.step import Phase, Step
-from containerkit.parts import capabilities, ns
+from containerkit.parts import capabilities
 from containerkit.parts.capabilities import NAMES, Capabilities
 from containerkit.parts.privileges import NoNewPrivileges
 from containerkit.parts.rlimits import Rlimits

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import containerkit as ck
+from containerkit import mounts, ns
 from containerkit.cgroup.limits import ELSEWHERE, KEEP, MEANT, WORDS, parse
-from containerkit.parts import mounts, ns
 
 TRUE = ["/bin/true"]
 plan, run = ck.plan, ck.run

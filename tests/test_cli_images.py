@@ -645,8 +645,8 @@ def test_scratch_of_the_living_and_the_dead(both: Said, store: Store) -> None:
     """A killed program's lease, and its scratch directory."""
     script = """
 import sys
-from containerkit.image.store import Store
-from containerkit.scratch import Scratch
+from containerkit.store.store import Store
+from containerkit.state.scratch import Scratch
 lease, scratch = Store(sys.argv[1]).leases.take(), Scratch("test", sys.argv[2])
 for path in (lease.place(), scratch.path / "x"):
     path.write_bytes(b"x" * 10_000)

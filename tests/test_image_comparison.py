@@ -21,14 +21,14 @@ from containerkit.image.descriptor import Descriptor
 from containerkit.image.digest import Digest
 from containerkit.image.errors import ImageError, InvalidLayer, Missing
 from containerkit.image.files import layout, opening
-from containerkit.image.files.blob_union import Sources
+from containerkit.image.files.blob_union import BlobUnion
 from containerkit.image.files.named_images import named
 from containerkit.image.ids import Ids
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
 from containerkit.state.staging import GRACE
 from containerkit.store.store import Store
-from containerkit.store.unpacked import difference
+from containerkit.store.unpacked import first_difference
 
 BASE = base()
 ONE = Sample(BASE, tar_of({"one": b"1", "same": b"s", "etc/.wh.link": b""}), Cmd=["one"])
@@ -114,7 +114,7 @@ def test_a_picture_fetches_nothing(tmp_path: Path) -> None:
     sample = Sample(tar_of({"fetched": os.urandom(10)}))
     blobs = MemoryBlobs({Digest.of(blob): blob for blob in sample.blobs})
     far = Far(blobs)
-    image = Image.load(Sources({}, FileBlobs(tmp_path), far), Descriptor.from_json(sample.descriptor))
+    image = Image.load(BlobUnion({}, FileBlobs(tmp_path), far), Descriptor.from_json(sample.descriptor))
     before = far.asked
     assert "fetched" not in str(image)
     assert "fetched" not in image._repr_html_()
@@ -124,7 +124,7 @@ def test_a_picture_fetches_nothing(tmp_path: Path) -> None:
     FileBlobs(tmp_path).add(sample.layers[0])
     assert is_local(image.source, layer.digest)
     assert "/fetched" in str(image)
-    assert not is_local(Sources({layer.digest: far}, blobs), layer.digest)
+    assert not is_local(BlobUnion({layer.digest: far}, blobs), layer.digest)
 
 
 # Odds and ends --------------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def test_whiteouts_that_are_links_of_one_are_no_difference(tmp_path: Path) -> No
         os.mknod(tmp_path / name / "a", stat.S_IFCHR, 0)
         os.link(tmp_path / name / "a", tmp_path / name / "b") if linked else os.mknod(tmp_path / name / "b", stat.S_IFCHR, 0)
         os.utime(tmp_path / name, (0, 0))
-    assert difference(tmp_path / "one", tmp_path / "other") == ""
+    assert first_difference(tmp_path / "one", tmp_path / "other") == ""
 
 
 @pytest.mark.parametrize("suffix", ["# buildkit", "# containerkit", ""])

@@ -22,7 +22,8 @@ from containerkit import errors
 from containerkit.base import extras
 from containerkit.image.compression import compress as _compress
 from containerkit.image.compression import gzip_streams, zstd_streams
-from containerkit.image.compression.compression import Ahead, Compressor, Decompressed
+from containerkit.image.compression.compression import Compressor, Decompressed
+from containerkit.image.compression.pipes import ReadAhead
 from containerkit.image.digest import CHUNK
 from containerkit.image.errors import ImageError, InvalidLayer, LimitExceeded, Mismatch, Unsupported
 from containerkit.image.limits import Limits
@@ -183,7 +184,7 @@ class Failing:
 
 
 def test_ahead_gives_the_bytes_and_then_the_error() -> None:
-    with Ahead(Failing(30)) as ahead:
+    with ReadAhead(Failing(30)) as ahead:
         assert len(b"".join(ahead.read(700) for _ in range(60))) == 30_000
         for _ in range(1):
             with pytest.raises(InvalidLayer, match="as told"):
@@ -191,9 +192,9 @@ def test_ahead_gives_the_bytes_and_then_the_error() -> None:
 
 
 @pytest.mark.parametrize("use", [lambda ahead: None, lambda ahead: ahead.read(10), lambda ahead: ahead.read()])
-def test_ahead_leaves_no_thread(use: Callable[[Ahead], object]) -> None:
+def test_ahead_leaves_no_thread(use: Callable[[ReadAhead], object]) -> None:
     before = threading.active_count()
-    with Ahead(io.BytesIO(bytes(20 << 20))) as ahead:
+    with ReadAhead(io.BytesIO(bytes(20 << 20))) as ahead:
         use(ahead)
     assert threading.active_count() == before
 

@@ -17,7 +17,7 @@ from containerkit.image.blobs import Blobs, FileBlobs, MemoryBlobs, read
 from containerkit.image.descriptor import Descriptor, Platform
 from containerkit.image.digest import Digest
 from containerkit.image.errors import ImageError, InvalidDigest, InvalidDocument, LimitExceeded, Mismatch, Missing, Unsupported
-from containerkit.image.files.blob_union import Sources
+from containerkit.image.files.blob_union import BlobUnion
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 STRINGS = st.dictionaries(TEXTS, TEXTS, max_size=3)
@@ -202,7 +202,7 @@ def test_nothing_is_left_of_a_blob_that_was_not_committed(tmp_path: Path) -> Non
 def test_many_places_are_one() -> None:
     first, second, third = MemoryBlobs(), MemoryBlobs(), MemoryBlobs()
     one, two, three = first.add(b"1"), second.add(b"2"), third.add(b"3")
-    sources = Sources({one.digest: first}, second, third)
+    sources = BlobUnion({one.digest: first}, second, third)
     assert [read(sources, each) for each in (one, two, three)] == [b"1", b"2", b"3"]
     assert not sources.has(Digest.of(b"4"))
     with pytest.raises(Missing):

@@ -19,7 +19,7 @@ from containerkit.image.config import ImageConfig
 from containerkit.image.ids import Ids
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
-from containerkit.image.tar.tar import Entry
+from containerkit.image.tar import Entry
 from containerkit.layers import merged
 from containerkit.store.store import Store
 

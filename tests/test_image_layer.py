@@ -24,8 +24,8 @@ from containerkit.image.errors import CannotUnpack, Escape, ImageError, InvalidL
 from containerkit.image.ids import Ids
 from containerkit.image.layer import Layer
 from containerkit.image.limits import Limits
-from containerkit.image.tar.tar import Entry
-from containerkit.image.tar_from_tree import Form
+from containerkit.image.tar import Entry
+from containerkit.image.tar_from_tree import TarOptions
 
 IDS = Ids() if os.geteuid() == 0 else Ids.mine()
 KINDS = ["none", "gzip", "zstd"]
@@ -55,7 +55,7 @@ def tree(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("kept", ["memory", "files"])
 def test_there_and_back(kind: str, kept: str, tree: Path, tmp_path: Path) -> None:
     blobs = FileBlobs(tmp_path / "store") if kept == "files" else MemoryBlobs()
-    layer = Layer.from_directory(tree, blobs, compression=needed(kind), form=Form(ids=IDS))
+    layer = Layer.from_directory(tree, blobs, compression=needed(kind), form=TarOptions(ids=IDS))
     assert (layer.media_type, layer.digest, layer.size) == (media.layer(kind), layer.descriptor.digest, layer.descriptor.size)
     with layer.compressed() as blob:
         assert Digest.of(blob.read()) == layer.digest
@@ -124,11 +124,11 @@ def test_a_tar_that_comes_in_small_pieces_gives_the_same_layer(tree: Path, tmp_p
 
 
 def test_a_difference_is_a_layer(tree: Path, tmp_path: Path) -> None:
-    base = Layer.from_directory(tree, form=Form(ids=IDS, nanoseconds=True))
+    base = Layer.from_directory(tree, form=TarOptions(ids=IDS, nanoseconds=True))
     base.unpack(tmp_path / "new", ids=IDS)
     (tmp_path / "new" / "hard").unlink()
     (tmp_path / "new" / "added").write_text("new")
-    layer = Layer.from_difference(tree, tmp_path / "new", form=Form(ids=IDS, nanoseconds=True))
+    layer = Layer.from_difference(tree, tmp_path / "new", form=TarOptions(ids=IDS, nanoseconds=True))
     assert {entry.name for entry in layer.entries()} == {b".", b".wh.hard", b"added", b"etc", b"etc/hosts"}
     layer.unpack_into(tree, ids=IDS)
     assert look(tree) == look(tmp_path / "new")

@@ -24,13 +24,13 @@ from containerkit.image.image import Image
 from containerkit.image.layer import Layer
 from containerkit.image.limits import Limits
 from containerkit.image.merge import Stack
-from containerkit.image.tar.tar import Entry, Reader
+from containerkit.image.tar import Entry, Reader
 from containerkit.layers import merged
 from containerkit.store.store import Store
 
 ROOT = os.geteuid() == 0
 Part = tuple[Entry, bytes]
-Shown = dict[str, Any] | str
+Labelled = dict[str, Any] | str
 REFUSED = "refused"
 
 
@@ -84,7 +84,7 @@ def walked(below: Sequence[Path]) -> dict[str, Any]:
     return grouped(found, inodes)
 
 
-def or_refused(see: Callable[[], dict[str, Any]]) -> Shown:
+def or_refused(see: Callable[[], dict[str, Any]]) -> Labelled:
     try:
         return see()
     except InvalidLayer:
@@ -143,12 +143,12 @@ def by_kernel(below: Sequence[Path]) -> dict[str, Any]:
     return grouped(found, inodes)
 
 
-def files(shown: Shown) -> Shown:
+def files(shown: Labelled) -> Labelled:
     """Without which names are one file: an overlay copies a file up alone, so that it is not the same as its other names below."""
     return shown if isinstance(shown, str) else {path: what[:3] for path, what in shown.items()}
 
 
-def agree(image: Image, *, kernel: bool = False) -> Shown:
+def agree(image: Image, *, kernel: bool = False) -> Labelled:
     """What all of them show."""
     expected = or_refused(lambda: extracted(image))
     for see in (walked, by_tree, *([by_kernel] if kernel else [])):

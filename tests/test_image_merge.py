@@ -22,7 +22,7 @@ from containerkit.image.ids import Ids
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
 from containerkit.image.merge import Stack
-from containerkit.image.tar.tar import Entry, Reader, Writer
+from containerkit.image.tar import Entry, Reader, Writer
 
 
 def layer_of(*entries: tuple[Entry, bytes]) -> Layer:

@@ -23,7 +23,7 @@ from containerkit.image.ids import Ids
 from containerkit.image.image import Image
 from containerkit.image.index import Index
 from containerkit.image.layer import Layer
-from containerkit.image.tar_from_tree import Form
+from containerkit.image.tar_from_tree import TarOptions
 from containerkit.store.store import Store, default_directory
 
 BASE = base()
@@ -547,7 +547,7 @@ def test_an_upper_directory_becomes_a_layer(store: Store, tmp_path: Path) -> Non
     upper = upper_of(tmp_path / "upper", store.trees.xattrs)
     inode = (upper / "etc/new").stat().st_ino
     below = store.put(image_of(Sample(BASE)), "base")
-    form = Form(ids=store.trees.ids)
+    form = TarOptions(ids=store.trees.ids)
     layer = Layer.from_directory(upper, store.blobs, upper=True, form=form)
     image = below.append(layer)
     path = store.adopt(layer, upper, image.chain_ids[-1], form=form)
@@ -563,8 +563,8 @@ def test_an_upper_directory_becomes_a_layer(store: Store, tmp_path: Path) -> Non
 @pytest.mark.parametrize("how", ["ids", "attributes", "there"])
 def test_an_upper_directory_that_cannot_move_is_unpacked(store: Store, tmp_path: Path, how: str) -> None:
     upper = upper_of(tmp_path / "upper", store.trees.xattrs)
-    form = Form(ids=Ids.shifted(0) if how == "ids" else store.trees.ids)
-    layer = Layer.from_directory(upper, store.blobs, upper=True, form=Form(ids=store.trees.ids))
+    form = TarOptions(ids=Ids.shifted(0) if how == "ids" else store.trees.ids)
+    layer = Layer.from_directory(upper, store.blobs, upper=True, form=TarOptions(ids=store.trees.ids))
     if how == "attributes":
         os.setxattr(upper / "etc/new", "user.overlay.whiteout", b"y")
     if how == "there":

@@ -22,14 +22,14 @@ from containerkit.image.digest import Digest
 from containerkit.image.image import Image
 from containerkit.store import fsck
 from containerkit.store.store import Store
-from containerkit.store.unpacked import Trees, difference
+from containerkit.store.unpacked import UnpackedLayers, first_difference
 
 TESTS = Path(__file__).parent
 CHURN = """
 import itertools, os, sys
 sys.path.insert(0, sys.argv[2])
 from sample_images import Sample, base, image_of, tar_of
-from containerkit.image.store import Store
+from containerkit.store.store import Store
 store = Store(sys.argv[1])
 print("begun", flush=True)
 for number in itertools.count():
@@ -43,7 +43,7 @@ for number in itertools.count():
 """
 FSCK = """
 import sys
-from containerkit.image.store import Store
+from containerkit.store.store import Store
 print("begun", flush=True)
 while True:
     Store(sys.argv[1]).fsck(repair=True)
@@ -147,7 +147,7 @@ def test_a_layer_that_goes_and_comes_back_while_it_is_looked_at(store: Store, mo
     def compared(one: Path, other: Path) -> str:
         go()
         try:
-            return difference(one, other)
+            return first_difference(one, other)
         finally:
             back()
 
@@ -157,14 +157,14 @@ def test_a_layer_that_goes_and_comes_back_while_it_is_looked_at(store: Store, mo
 
 def test_a_layer_that_comes_while_strangers_are_looked_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     kept(store)
-    looks, every = itertools.count(), Trees._all
+    looks, every = itertools.count(), UnpackedLayers._all
 
-    def listed(trees: Trees) -> list[Path]:
+    def listed(trees: UnpackedLayers) -> list[Path]:
         if next(looks) == 1:
             store.layers("kept:1")
         return every(trees)
 
-    monkeypatch.setattr(Trees, "_all", listed)
+    monkeypatch.setattr(UnpackedLayers, "_all", listed)
     assert store.fsck() == ()
     assert next(looks) > 1
 

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from containerkit.image.errors import InvalidLayer, LimitExceeded
 from containerkit.image.limits import Limits
-from containerkit.image.tar import pax
-from containerkit.image.tar.tar import Entry, Reader, Writer
+from containerkit.image.tar import Entry, Reader, Writer, pax
 
 
 class Dribble:

@@ -7,7 +7,7 @@ import os
 import pytest
 
 import containerkit as ck
-from containerkit.linux import kernel
+from containerkit import kernel
 
 
 def test_the_version() -> None:

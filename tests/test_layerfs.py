@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import containerkit as ck
+from containerkit import ns
 from containerkit.layers.changes import Change, changes, usage
 from containerkit.layers.merged import is_whiteout
-from containerkit.parts import ns
 from containerkit.state.scratch import Scratch, sweep
 
 

@@ -135,7 +135,7 @@ def test_what_others_start_is_not_ours() -> None:
     """A process under one that was there before and is not below this one; here this test plays the stranger."""
     code = """
 import sys
-from containerkit.leaks import leaks
+from containerkit.diagnose.leaks import leaks
 with leaks(grace=0) as found:
     print("ready", flush=True)
     sys.stdin.readline()

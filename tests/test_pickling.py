@@ -22,10 +22,10 @@ from typing import Any
 import pytest
 
 import containerkit as ck
-from containerkit import dockerfile
+from containerkit import dockerfile, mounts, ns
 from containerkit.base.frozen import FrozenDict
 from containerkit.base.pickling import Elsewhere, OneProcess
-from containerkit.cgroup.hierarchy import Hierarchy, _the
+from containerkit.cgroup.hierarchy import Hierarchy, _interned
 from containerkit.core.errors import StepRefused
 from containerkit.core.process import SpawnTimeout
 from containerkit.dockerfile.file import Dockerfile, Stage
@@ -33,8 +33,7 @@ from containerkit.errors import RegistryError
 from containerkit.image.blobs import MemoryBlobs, TemporaryBlobs
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.manifest import Manifest
-from containerkit.linux.syscalls import Bytes, Call, Fd, Late
-from containerkit.parts import mounts, ns
+from containerkit.linux.syscalls import Bytes, Call, Deferred, Fd
 from containerkit.store.image_diff import Comparison
 
 WAYS: list[Callable[[Any], Any]] = [lambda value: pickle.loads(pickle.dumps(value)), copy.copy, copy.deepcopy]
@@ -83,11 +82,11 @@ MADE: dict[Any, Callable[[], Any]] = {
     Comparison: lambda: Comparison(image(), image()),
     Dockerfile: lambda: dockerfile.parse(DOCKERFILE),
     Stage: lambda: dockerfile.parse(DOCKERFILE).stages[0],
-    Hierarchy: lambda: _the(2, frozenset({"pids"}), "/sys/fs/cgroup", "/", "/"),
+    Hierarchy: lambda: _interned(2, frozenset({"pids"}), "/sys/fs/cgroup", "/", "/"),
     mounts.Root: lambda: mounts.Root("/srv"),
     mounts.Bind: lambda: mounts.Bind("/srv"),
     Fd: lambda: Fd("net"),
-    Late: lambda: Late(an_example, "an example"),
+    Deferred: lambda: Deferred(an_example, "an example"),
     SpawnTimeout: lambda: SpawnTimeout("sleep", 1.5),
     RegistryError: lambda: RegistryError("what was wrong"),
 }
@@ -248,7 +247,7 @@ def test_a_result_is_equal_to_what_arrives() -> None:
 def test_a_step_that_holds_a_descriptor_prints_as_it_did_and_cannot_be_run_elsewhere() -> None:
     with open(os.devnull) as file:
         step = ck.Step.child(ck.Phase.IDENTITY, ck.syscalls.setns(Fd("net", file), 0), why="an example")
-        late = ck.Step.child(ck.Phase.DROP, Call("seccomp", (0, 0, Late(lambda: Bytes(b"", "x"), "filter"))), why="an example")
+        late = ck.Step.child(ck.Phase.DROP, Call("seccomp", (0, 0, Deferred(lambda: Bytes(b"", "x"), "filter"))), why="an example")
         for each in (step, late):
             arrived = pickle.loads(pickle.dumps(each))
             assert str(arrived) == str(each)

@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import containerkit as ck
+from containerkit import mounts, ns
 from containerkit.core import timeline
 from containerkit.core.step import Phase, Side, Step
 from containerkit.linux.syscalls import CLONE, MS
-from containerkit.parts import mounts, ns
 
 RUN = ["/bin/true"]
 PARTS = [ns.User(), ns.Mount(), ns.Pid(), ns.Net(), ns.Ipc(), ns.Uts("x"), ns.Cgroup(), ns.Time(3), mounts.Root("/srv"), mounts.Dev(),

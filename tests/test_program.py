@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 import containerkit as ck
+from containerkit import ns
 from containerkit.core.step import Phase, Step
 from containerkit.linux.native import extension, number
 from containerkit.linux.syscalls import Call, Slot
-from containerkit.parts import ns
 
 
 def header(image: bytes) -> dict[str, int]:
@@ -21,14 +21,14 @@ def header(image: bytes) -> dict[str, int]:
 
 def test_the_image_holds_the_childs_steps_and_the_autopsy() -> None:
     program = ck.plan(ns.User(), run=["/bin/true"]).program()
-    head, steps = header(program.image), program.child_steps
+    head, steps = header(program.code), program.child_steps
     assert head["count"] == len(steps)
     assert head["autopsy"] == 2
     assert head["autopsy_from"] == len(steps) - 1
     size = extension().ffi.sizeof("struct ck_step")
-    numbers = [struct.unpack_from("q", program.image, head["steps"] + i * size)[0] for i in range(len(steps))]
+    numbers = [struct.unpack_from("q", program.code, head["steps"] + i * size)[0] for i in range(len(steps))]
     assert numbers == [number(s.call.name) for s in steps]
-    assert head["size"] <= len(program.image)
+    assert head["size"] <= len(program.code)
 
 
 def test_compiled_once_for_each_set_of_streams() -> None:

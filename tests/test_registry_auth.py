@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from registries import Reply, Request, Script, scripted
 
-from containerkit.registry import Credentials, Registry, Retries
+from containerkit.registry import Login, Registry, Retries
 from containerkit.registry import _auth as module
 from containerkit.registry._auth import Challenge, challenges
 from containerkit.registry.errors import ProtocolError, Unauthorized
 
 QUICK = Retries(attempts=2, first=0.01, longest=1)
-ME = Credentials("me", "secret")
+ME = Login("me", "secret")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_basic() -> None:
             registry.ping()
             registry.ping()
             assert len(script.requests) == 3  # asked once, shown from then on
-        for auth in (Credentials("me", "wrong"), Credentials()):
+        for auth in (Login("me", "wrong"), Login()):
             with client(script, auth) as registry, pytest.raises(Unauthorized):
                 registry.ping()
     assert len(script.requests) == 3 + 2 + 1
@@ -137,7 +137,7 @@ def test_a_token_is_fetched_once_for_each_scope() -> None:
 
 def test_nobody_gets_a_token_for_nobody() -> None:
     service = Service()
-    with scripted(service) as service.script, client(service.script, Credentials()) as registry:
+    with scripted(service) as service.script, client(service.script, Login()) as registry:
         registry.tags("app")
     assert "authorization" not in service.tokens[0].headers
     assert "account" not in service.tokens[0].query
@@ -159,7 +159,7 @@ def test_a_token_that_has_expired_is_not_shown(monkeypatch: pytest.MonkeyPatch) 
 
 def test_an_identity_token_is_exchanged() -> None:
     service = Service(access_token="t-from-oauth2", expires_in=100)
-    with scripted(service) as service.script, client(service.script, Credentials(identity_token="long lived&=")) as registry:
+    with scripted(service) as service.script, client(service.script, Login(identity_token="long lived&=")) as registry:
         registry.tags("app")
     (asked,) = service.tokens
     assert asked.method == "POST"
@@ -171,9 +171,9 @@ def test_an_identity_token_is_exchanged() -> None:
 def test_a_registry_token_is_shown_as_it_is() -> None:
     service = Service()
     with scripted(service) as service.script:
-        with client(service.script, Credentials(registry_token="t-own")) as registry:
+        with client(service.script, Login(registry_token="t-own")) as registry:
             registry.tags("app")
-        with client(service.script, Credentials(registry_token="expired")) as registry, pytest.raises(Unauthorized):
+        with client(service.script, Login(registry_token="expired")) as registry, pytest.raises(Unauthorized):
             registry.tags("app")
     assert service.tokens == []
 
@@ -207,9 +207,9 @@ def test_a_realm_that_is_nowhere(realm: str) -> None:
         registry.ping()
 
 
-@pytest.mark.parametrize("auth", [ME, Credentials(identity_token="refresh")])
+@pytest.mark.parametrize("auth", [ME, Login(identity_token="refresh")])
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_token_service_that_leads_elsewhere_takes_no_password_along(auth: Credentials, status: int) -> None:
+def test_a_token_service_that_leads_elsewhere_takes_no_password_along(auth: Login, status: int) -> None:
     with scripted(lambda request: Reply(body=b'{"token": "t"}')) as other:
 
         def answer(request: Request) -> Reply:
@@ -227,8 +227,8 @@ def test_a_token_service_that_leads_elsewhere_takes_no_password_along(auth: Cred
     assert not any("authorization" in each.headers or each.body for each in other.requests)
 
 
-@pytest.mark.parametrize("auth", [ME, Credentials(identity_token="refresh")])
-def test_a_token_service_may_lead_to_another_path_of_its_own(auth: Credentials) -> None:
+@pytest.mark.parametrize("auth", [ME, Login(identity_token="refresh")])
+def test_a_token_service_may_lead_to_another_path_of_its_own(auth: Login) -> None:
     def answer(request: Request) -> Reply:
         if request.place == "/token":
             return Reply(308, headers={"Location": "/elsewhere"})
@@ -259,6 +259,6 @@ def test_a_token_service_that_knows_only_forms() -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    shown = repr(Credentials("me", "secret1", "secret2", "secret3"))
+    shown = repr(Login("me", "secret1", "secret2", "secret3"))
     assert "secret" not in shown
     assert "me" in shown

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from registries import Reply, scripted
 
-from containerkit.registry import Credentials, login, logout
+from containerkit.registry import Login, login, logout
 from containerkit.registry.credentials import Keyring, files
 from containerkit.registry.errors import CredentialsError, Unauthorized
 
@@ -70,18 +70,18 @@ def test_where_they_are_looked_for(home: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_first_file_that_has_an_answer_counts(home: Path) -> None:
-    assert Keyring().find("example.com") == Credentials()
+    assert Keyring().find("example.com") == Login()
     write(home / ".docker/config.json", auths={"example.com": auth("docker", "1"), "other.com": auth("o", "2")})
     write(home / "run/containers/auth.json", auths={"example.com": auth("podman", "3")})
-    assert Keyring().find("example.com") == Credentials("podman", "3")
-    assert Keyring().find("other.com") == Credentials("o", "2")
-    assert Keyring(home / ".docker/config.json").find("example.com") == Credentials("docker", "1")
+    assert Keyring().find("example.com") == Login("podman", "3")
+    assert Keyring().find("other.com") == Login("o", "2")
+    assert Keyring(home / ".docker/config.json").find("example.com") == Login("docker", "1")
 
 
 @pytest.mark.parametrize("key", ["docker.io", "https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io"])
 def test_docker_hub_has_many_names(home: Path, key: str) -> None:
     write(home / ".docker/config.json", auths={key: auth("hub", "1")})
-    assert Keyring().find("docker.io", "library/nginx") == Credentials("hub", "1")
+    assert Keyring().find("docker.io", "library/nginx") == Login("hub", "1")
     assert not Keyring().find("example.com")
 
 
@@ -101,13 +101,13 @@ def test_the_longest_key_counts(home: Path) -> None:
 )  # fmt: skip
 def test_spellings_of_a_key(home: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     write(home / ".docker/config.json", auths={key: auth("me", "1")})
-    assert Keyring().find("a.com:5000", "team/app") == Credentials("me", "1")
+    assert Keyring().find("a.com:5000", "team/app") == Login("me", "1")
     assert not Keyring().find("a.com", "team/app")
     assert logout("a.com:5000")
     kept = helper(home, monkeypatch)
     (kept / "a.com:5000").write_text('{"Username":"me","Secret":"from helper"}')
     write(home / ".docker/config.json", credHelpers={key: "test"})
-    assert Keyring().find("a.com:5000", "team/app") == Credentials("me", "from helper")
+    assert Keyring().find("a.com:5000", "team/app") == Login("me", "from helper")
 
 
 @pytest.mark.parametrize("key", ["docker.io", "https://index.docker.io/v1/", "https://index.docker.io/v1", "index.docker.io/v1/"])
@@ -115,7 +115,7 @@ def test_a_helper_for_docker_hub(home: Path, monkeypatch: pytest.MonkeyPatch, ke
     kept = helper(home, monkeypatch)
     (kept / "https:__index.docker.io_v1_").write_text('{"Username":"hub","Secret":"h"}')
     write(home / ".docker/config.json", credHelpers={key: "test"})
-    assert Keyring().find("docker.io", "library/x") == Credentials("hub", "h")
+    assert Keyring().find("docker.io", "library/x") == Login("hub", "h")
 
 
 def test_null_is_nothing_as_it_is_to_go(home: Path) -> None:
@@ -136,7 +136,7 @@ def test_the_plain_spelling_of_a_key_counts(home: Path) -> None:
 def test_base64_may_have_line_breaks(home: Path, end: str) -> None:
     entry = {"auth": end.join([auth("me", "secret")["auth"][:5], auth("me", "secret")["auth"][5:], ""])}
     write(home / ".docker/config.json", auths={"a.com": entry})
-    assert Keyring().find("a.com") == Credentials("me", "secret")
+    assert Keyring().find("a.com") == Login("me", "secret")
 
 
 def test_kinds_of_entries(home: Path) -> None:
@@ -147,7 +147,7 @@ def test_kinds_of_entries(home: Path) -> None:
         "d.com": auth("me", "with:colon"),
     }
     write(home / ".docker/config.json", auths=entries, credsStore="", HttpHeaders={"x": "y"})
-    assert Keyring().find("a.com") == Credentials("me", "pa:ss")
+    assert Keyring().find("a.com") == Login("me", "pa:ss")
     assert Keyring().find("b.com").identity_token == "idt"
     assert Keyring().find("c.com").registry_token == "bearer"
     assert Keyring().find("d.com").password == "with:colon"
@@ -177,10 +177,10 @@ def test_helpers_come_before_what_is_written_down(home: Path, monkeypatch: pytes
     (kept / "b.com").write_text('{"Username":"<token>","Secret":"idt"}')
     (kept / "https:__index.docker.io_v1_").write_text('{"Username":"hub","Secret":"h"}')
     write(home / ".docker/config.json", auths={"a.com": auth("x", "y"), "c.com": auth("written", "down")}, credsStore="test")
-    assert Keyring().find("a.com") == Credentials("me", "from helper")
-    assert Keyring().find("b.com") == Credentials(identity_token="idt")
-    assert Keyring().find("docker.io") == Credentials("hub", "h")
-    assert Keyring().find("c.com") == Credentials("written", "down")  # the helper says that it has none
+    assert Keyring().find("a.com") == Login("me", "from helper")
+    assert Keyring().find("b.com") == Login(identity_token="idt")
+    assert Keyring().find("docker.io") == Login("hub", "h")
+    assert Keyring().find("c.com") == Login("written", "down")  # the helper says that it has none
     write(home / ".docker/config.json", auths={}, credHelpers={"a.com": "test"})
     assert Keyring().find("a.com").username == "me"
     assert not Keyring().find("b.com")
@@ -230,7 +230,7 @@ def test_a_password_is_kept_once_the_registry_took_it(home: Path) -> None:
     assert json.loads(path.read_text()) == old | {"auths": {**old["auths"], script.host: auth("me", "secret")}}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert os.listdir(path.parent) == ["config.json"]
-    assert Keyring().find(script.host) == Credentials("me", "secret")
+    assert Keyring().find(script.host) == Login("me", "secret")
     assert logout(script.host)
     assert not logout(script.host)
     assert json.loads(path.read_text()) == old
@@ -256,7 +256,7 @@ def test_a_helper_keeps_it_where_the_file_names_one(home: Path, monkeypatch: pyt
         assert json.loads((kept / "last").read_text()) == {"ServerURL": script.host, "Username": "me", "Secret": "secret"}
         assert json.loads(path.read_text())["auths"] == {script.host: {}}
         assert "secret" not in path.read_text()
-        assert Keyring().find(script.host) == Credentials("stored", "by helper")
+        assert Keyring().find(script.host) == Login("stored", "by helper")
         assert logout(script.host)
     assert os.listdir(kept) == ["last"]
     assert json.loads(path.read_text())["auths"] == {}

@@ -24,7 +24,7 @@ from containerkit.image.digest import Digest
 from containerkit.image.errors import InvalidReference, LimitExceeded, Mismatch, Missing, Unsupported
 from containerkit.image.manifest import Manifest
 from containerkit.image.media import OCI_INDEX, OCI_MANIFEST
-from containerkit.registry import Credentials, Registry, Retries, Timeouts
+from containerkit.registry import Login, Registry, Retries, Timeouts
 from containerkit.registry.errors import (
     Absent,
     CredentialsError,
@@ -46,12 +46,12 @@ BLOB = Descriptor.of(DATA, "application/octet-stream")
 SMALL = Manifest(BLOB, ()).data
 QUICK = Retries(attempts=3, first=0.01, longest=2)
 SHORT = Timeouts(connect=5, read=0.5, commit=1, window=0.4, speed=10_000)
-SECRET = Credentials("me", "secret")
+SECRET = Login("me", "secret")
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def client(host: str, **options: Any) -> Registry:
-    return Registry(host, **{"plain_http": True, "retries": QUICK, "timeouts": SHORT, "auth": Credentials()} | options)
+    return Registry(host, **{"plain_http": True, "retries": QUICK, "timeouts": SHORT, "auth": Login()} | options)
 
 
 def fetched(registry: Registry) -> bytes:

@@ -14,7 +14,7 @@ from containerkit.image.blobs import MemoryBlobs
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.digest import Digest
 from containerkit.image.image import Image
-from containerkit.registry import Credentials, Registry, Timeouts, push
+from containerkit.registry import Login, Registry, Timeouts, push
 from containerkit.registry.errors import Denied, Refused, ServerError, Unauthorized
 
 DATA = bytes(range(256)) * 4000
@@ -29,9 +29,9 @@ def fake() -> Iterator[Fake]:
         yield found
 
 
-def client(fake: Fake, auth: Credentials | None = None) -> Registry:
+def client(fake: Fake, auth: Login | None = None) -> Registry:
     timeouts = Timeouts(read=5, commit=5)
-    return Registry(fake.script.host, plain_http=True, retries=QUICK, timeouts=timeouts, auth=auth or Credentials())
+    return Registry(fake.script.host, plain_http=True, retries=QUICK, timeouts=timeouts, auth=auth or Login())
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_an_upload_that_is_led_elsewhere(fake: Fake, image: Image, status: int, 
     other = Fake()
     basic = Reply(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
     layer = image.manifest.layers[1]
-    with scripted(other) as other.script, client(fake, Credentials("me", "secret")) as registry:
+    with scripted(other) as other.script, client(fake, Login("me", "secret")) as registry:
         other.uploads = fake.uploads
         base = "" if relative else f"http://{other.script.host}"
 

@@ -22,7 +22,7 @@ from containerkit.image.image import Image
 from containerkit.image.index import Index
 from containerkit.image.limits import Limits
 from containerkit.image.reference import Reference
-from containerkit.registry import Credentials, Registries, Registry, copy, pull, push
+from containerkit.registry import Login, Registries, Registry, copy, pull, push
 from containerkit.store.store import Store
 
 SHARED = base()
@@ -46,7 +46,7 @@ def fakes() -> Iterator[list[Fake]]:
 @pytest.fixture
 def known(fakes: list[Fake]) -> Iterator[Registries]:
     with ExitStack() as stack:
-        made = [Registry(each.script.host, plain_http=True, retries=QUICK, auth=Credentials()) for each in fakes]
+        made = [Registry(each.script.host, plain_http=True, retries=QUICK, auth=Login()) for each in fakes]
         yield Registries(*map(stack.enter_context, made))
 
 
@@ -155,7 +155,7 @@ def test_a_killed_writer_leaves_the_old_or_the_new(store: Store) -> None:
 import itertools, sys
 from containerkit.image.digest import Digest
 from containerkit.image.reference import Reference
-from containerkit.image.store import Store
+from containerkit.store.store import Store
 store = Store(sys.argv[1])
 for number in itertools.count():
     store.origins.add([Digest(sys.argv[2])], Reference("a.example", f"app{number}"))

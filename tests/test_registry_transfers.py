@@ -27,7 +27,7 @@ from containerkit.image.errors import LimitExceeded, Mismatch, Missing
 from containerkit.image.image import Image
 from containerkit.image.index import Index
 from containerkit.image.limits import Limits
-from containerkit.registry import Credentials, Progress, Registries, Registry, Retries, Timeouts, copy, manifest_cache, pull, push
+from containerkit.registry import Login, Progress, Registries, Registry, Retries, Timeouts, copy, manifest_cache, pull, push
 from containerkit.registry.errors import NotFound, ProtocolError, Refused, ServerError
 from containerkit.store.store import Store
 
@@ -113,7 +113,7 @@ def fake() -> Iterator[Fake]:
 
 @pytest.fixture
 def registry(fake: Fake) -> Iterator[Registry]:
-    with Registry(fake.script.host, plain_http=True, retries=QUICK, timeouts=Timeouts(read=5, commit=5), auth=Credentials()) as made:
+    with Registry(fake.script.host, plain_http=True, retries=QUICK, timeouts=Timeouts(read=5, commit=5), auth=Login()) as made:
         yield made
 
 

@@ -328,7 +328,7 @@ def test_killed_maker_leaves_no_half_root(cache: Path) -> None:
     """SIGKILL in the middle of copying; the next maker makes a whole one and sweeps."""
     code = f"""
 import os, pathlib, signal
-from containerkit import _tree, rootfs
+from containerkit import rootfs; from containerkit.rootfs import tree as _tree
 _tree.cache_directory = lambda: pathlib.Path({str(cache)!r})
 copy, left = _tree._copy, [3]
 def one_more(*a):

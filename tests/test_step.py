@@ -7,9 +7,8 @@ import dataclasses
 import pytest
 
 import containerkit as ck
+from containerkit import ns, syscalls
 from containerkit.core.step import Part, Phase, Side, Step
-from containerkit.linux import syscalls
-from containerkit.parts import ns
 
 STEP = Step.child(Phase.INSIDE, syscalls.chdir("/"), why="stand there", hint={2: "gone"}, tolerates=[17], needs=["a thing"])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import containerkit as ck
-from containerkit.linux import syscalls
+from containerkit import syscalls
 from containerkit.linux.syscalls import AT_FDCWD, ATTR, CLONE, MNT, MS, OPEN_TREE, RESOLVE, O, Slot
 
 SHOWN = [

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from containerkit.image.tar.tar import Entry, Writer
+from containerkit.image.tar import Entry, Writer
 
 Model = dict[str, Any]  # name -> a dict for a directory, or (kind, content, mode, mtime, owner, attributes), or ("hardlink", name)
 

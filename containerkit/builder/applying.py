@@ -29,12 +29,12 @@ from .errors import BuildError
 from .fetching import is_url
 from .mounting import SecretSource
 from .progress import Progress, Reporter
-from .session import Works
+from .session import BuildSession
 from .solving import state_of
 from .stage import perform, reported
 from .state import State
 from .tree import Tree
-from .workspace import Workshop, check_userns
+from .workspace import Workspace, check_userns
 
 __all__ = ["add", "run"]
 
@@ -154,12 +154,12 @@ def _done(
     """The image after one operation.  Its config stays but for what the operation itself says in the history."""
     store = store or Store.of(image.source) or Store()
     with ExitStack() as opened:
-        workshop = opened.enter_context(Workshop(store, userns=userns))
+        workshop = opened.enter_context(Workspace(store, userns=userns))
         workshop.hold([image.digest, image.id, *(layer.digest for layer in image.layers)])
         tree, owned = _tree(opened, workshop, origin)
         digests = Digests.beside(store.directory, origin) if isinstance(origin, Path) else Digests()
         remembered = Cache(store.directory / DIRECTORY)
-        works = Works(workshop, remembered, digests, lambda reference: (tree, owned), secrets=dict(secrets or {}), use_cache=cache)
+        works = BuildSession(workshop, remembered, digests, lambda reference: (tree, owned), secrets=dict(secrets or {}), use_cache=cache)
         reporter = Reporter(progress, threading.Lock(), stage="image").at(1, 1, str(step))
         before = changed(state_of(image))
         after = reported(lambda: perform(works, step, before, reporter), step, reporter)
@@ -168,7 +168,7 @@ def _done(
         return store.keep(Image.of(config, after.layers, like=image.manifest))
 
 
-def _tree(opened: ExitStack, workshop: Workshop, origin: Image | Path | None) -> tuple[Tree, bool]:
+def _tree(opened: ExitStack, workshop: Workspace, origin: Image | Path | None) -> tuple[Tree, bool]:
     if isinstance(origin, Image):
         workshop.hold([origin.digest, origin.id, *(layer.digest for layer in origin.layers)])
         return opened.enter_context(workshop.tree(origin.layers)), True

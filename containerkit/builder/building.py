@@ -34,9 +34,9 @@ from .digests import Digests
 from .errors import BuildError
 from .mounting import SecretSource
 from .progress import Progress
-from .session import Works
+from .session import BuildSession
 from .solving import Solver
-from .workspace import Workshop, check_userns
+from .workspace import Workspace, check_userns
 
 __all__ = ["Resolve", "build"]
 
@@ -103,7 +103,7 @@ def build(
     given = checks.mapping(args, "args")
     epoch = _epoch(given)
     with ExitStack() as opened:
-        workshop = opened.enter_context(Workshop(store, compression=compression, epoch=epoch, userns=userns))
+        workshop = opened.enter_context(Workspace(store, compression=compression, epoch=epoch, userns=userns))
         directory = directory_of(context, workshop)
         path, text = _dockerfile(dockerfile, directory)
         parsed = parse(text, name=str(path or "Dockerfile"))
@@ -112,7 +112,7 @@ def build(
         remembered, digests = Cache(store.directory / DIRECTORY), Digests.beside(store.directory, directory)
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch)) if epoch is not None else ""
         solver = Solver(parsed, here, resolve or _resolver(store, pull), wanted, target, dict(contexts or {}), progress)
-        works = Works(
+        works = BuildSession(
             workshop, remembered, digests, solver.nothing, args=given, outer=solver.outer(given), secrets=dict(secrets or {}),
             network=network, use_cache=cache, created=created,
         )  # fmt: skip

@@ -25,7 +25,7 @@ from ..image.limits import Limits
 from ..image.unpack.unpack import unpack
 from .errors import BuildError
 from .tree import Tree
-from .workspace import Workshop
+from .workspace import Workspace
 
 __all__ = ["Context", "Ignored", "decompressed", "directory_of", "ignore_of", "read_inside"]
 
@@ -68,7 +68,7 @@ class Context:
         self.tree.close()
 
 
-def directory_of(given: Given, workshop: Workshop) -> Path:
+def directory_of(given: Given, workshop: Workspace) -> Path:
     """The directory of a context; a tar is unpacked first.
 
     :raises BuildError: neither a directory nor a tar

@@ -32,7 +32,7 @@ from .laying import Laying
 from .modes import chmod, chown
 from .picking import Pick, clean, pick
 from .tree import Node, Tree
-from .workspace import Workshop
+from .workspace import Workspace
 
 __all__ = ["Copying", "destination"]
 
@@ -56,7 +56,7 @@ class Copying:
     :raises BuildError: a source is not there, or cannot be had
     """
 
-    def __init__(self, workshop: Workshop, step: Copy | Add, tree: Tree, directory: str, *, owned: bool = False) -> None:
+    def __init__(self, workshop: Workspace, step: Copy | Add, tree: Tree, directory: str, *, owned: bool = False) -> None:
         self.workshop, self.step, self.dest = workshop, step, destination(step.dest, directory)
         self._mode = chmod(step.chmod) if step.chmod else None
         ignore = Ignore.of(step.excludes) if step.excludes else None

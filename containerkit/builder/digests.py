@@ -24,7 +24,7 @@ from pathlib import Path
 from ..image.digest import CHUNK
 from ..image.tar.holes import pieces
 from ..image.tar.writing import Writer
-from ..image.tar_from_tree import Form, _Tree
+from ..image.tar_from_tree import TarOptions, _Tree
 from .cache import write
 from .picking import Pick
 from .tree import Node, Tree
@@ -51,7 +51,7 @@ class Digests:
             with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
                 known = json.loads(path.read_bytes()).items()
                 self._known = {key: what for key, what in known if isinstance(what, list) and len(what) == 4}
-        self._maker = _Tree(Writer(lambda block: None), Form())
+        self._maker = _Tree(Writer(lambda block: None), TarOptions())
 
     @classmethod
     def beside(cls, store: Path, context: Path) -> Digests:

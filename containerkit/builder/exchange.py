@@ -18,14 +18,14 @@ from pathlib import Path
 from ..image.descriptor import Descriptor
 from ..image.documents import Fields, dump, parse
 from ..image.errors import InvalidDocument, Missing
-from ..image.files.blob_union import Sources
+from ..image.files.blob_union import BlobUnion
 from ..image.files.layout import Layout
 from ..image.files.opening import open_source
 from ..image.image import Image
 from ..image.manifest import Manifest
 from ..store.store import Store
 from .cache import Cache, Record
-from .workspace import Workshop
+from .workspace import Workspace
 
 __all__ = ["TYPE", "export_cache", "import_cache"]
 
@@ -52,7 +52,7 @@ def export_cache(target: StrPath, records: Mapping[str, Record], store: Store) -
         push(image, os.fspath(target))
 
 
-def import_cache(source: StrPath, workshop: Workshop, cache: Cache) -> int:
+def import_cache(source: StrPath, workshop: Workspace, cache: Cache) -> int:
     """Takes over the records of a layout or of a reference.
 
     :param source: as the target of `export_cache`
@@ -84,7 +84,7 @@ def _artifact(records: Mapping[str, Record], store: Store) -> Image:
     layers = {record.layer[0].digest: record.layer[0] for record in records.values() if record.layer}
     config = Descriptor.of(data, RECORDS)
     manifest = Manifest(config, tuple(layers[digest] for digest in sorted(layers)), artifact_type=TYPE)
-    return Image(manifest, data, Sources({}, store.blobs))
+    return Image(manifest, data, BlobUnion({}, store.blobs))
 
 
 def _opened(path: StrPath) -> Image:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from ..image.tar.tar import Entry
 from ..image.tar.writing import Sink, Writer
-from ..image.tar_from_tree import Form, _Tree
+from ..image.tar_from_tree import TarOptions, _Tree
 from .errors import BuildError
 from .modes import Mode
 from .picking import Pick
@@ -50,12 +50,13 @@ class Laying:
     """
 
     def __init__(
-        self, below: Tree, form: Form, *, owner: tuple[int, int] | None = None, mode: Mode | None = None, excluded: Chosen | None = None,
+        self, below: Tree, form: TarOptions, *, owner: tuple[int, int] | None = None, mode: Mode | None = None,
+        excluded: Chosen | None = None,
     ) -> None:  # fmt: skip
         self._below, self._form, self._owner, self._mode = below, form, owner, mode
         self._excluded = excluded or (lambda path: False)
         self._placed: dict[bytes, _Placed] = {}
-        self._maker, self._plain = _Tree(Writer(lambda block: None), form), _Tree(Writer(lambda block: None), Form(epoch=form.epoch))
+        self._maker, self._plain = _Tree(Writer(lambda block: None), form), _Tree(Writer(lambda block: None), TarOptions(epoch=form.epoch))
         self._links: dict[tuple[int, int], bytes] = {}
         self._now = form.time(os.stat_result((0,) * 10, {"st_mtime_ns": time.time_ns()}))
 

@@ -30,7 +30,7 @@ from .errors import BuildError
 from .laying import Laying
 from .picking import Pick, clean
 from .tree import Tree
-from .workspace import Workshop
+from .workspace import Workspace
 
 __all__ = ["Mounting", "SecretSource"]
 
@@ -49,7 +49,7 @@ class Mounting:
 
     def __init__(
         self,
-        workshop: Workshop,
+        workshop: Workspace,
         secrets: Mapping[str, SecretSource],
         tree_of: TreeOf,
         directory: str,

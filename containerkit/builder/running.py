@@ -40,7 +40,7 @@ from ..parts.seccomp import Seccomp
 from .errors import BuildError, Exited
 from .progress import Reporter
 from .settling import Stubs
-from .workspace import Workshop
+from .workspace import Workspace
 
 __all__ = ["Job", "Running", "run"]
 
@@ -106,7 +106,7 @@ class Running:
             raise BuildError("the build was stopped")
 
 
-def run(workshop: Workshop, layers: Sequence[Layer], job: Job, reporter: Reporter, running: Running) -> Layer | None:
+def run(workshop: Workspace, layers: Sequence[Layer], job: Job, reporter: Reporter, running: Running) -> Layer | None:
     """Runs a program to its end.
 
     :return: the layer of what it changed; None where it changed nothing
@@ -131,11 +131,11 @@ def run(workshop: Workshop, layers: Sequence[Layer], job: Job, reporter: Reporte
         return workshop.freeze(root.upper, layers, below)
 
 
-def _has_one_id(workshop: Workshop) -> bool:
+def _has_one_id(workshop: Workspace) -> bool:
     return os.geteuid() != 0 and not workshop.store.trees.ids.chown
 
 
-def _hint(workshop: Workshop, output: bytes) -> str:
+def _hint(workshop: Workspace, output: bytes) -> str:
     return ONE_ID if _has_one_id(workshop) and REFUSED.search(output) else ""
 
 
@@ -147,7 +147,7 @@ def _run(made: Plan, reporter: Reporter, running: Running) -> tuple[int, bytes]:
         return process.wait(), output
 
 
-def _plan(workshop: Workshop, job: Job, root: LayerFS, files: tuple[File, ...]) -> Plan:
+def _plan(workshop: Workspace, job: Job, root: LayerFS, files: tuple[File, ...]) -> Plan:
     account, alone = job.account, job.network == "none"
     parts: list[Part] = [ns.Mount(), ns.Pid(), ns.Ipc(), ns.Uts(HOSTNAME), ns.Cgroup(), Umask(), root, mounts.Dev()]
     parts += [_system(workshop, alone), mounts.Masked(), mounts.ReadOnly(), Files(files), *job.binds]
@@ -165,12 +165,12 @@ def _powers(alone: bool) -> Capabilities:
     return Capabilities.default() if alone else Capabilities.default().dropping("CAP_NET_RAW")
 
 
-def _system(workshop: Workshop, alone: bool) -> Part:
+def _system(workshop: Workspace, alone: bool) -> Part:
     """A new sysfs belongs to the user namespace that owns the network."""
     return mounts.Sysfs() if alone or (is_machine_root() and not _user(workshop)) else mounts.Bind("/sys", readonly=True)
 
 
-def _user(workshop: Workshop) -> list[Part]:
+def _user(workshop: Workspace) -> list[Part]:
     """A user namespace: of ids that are nobody's, where root builds; for an ordinary user with those that the store's files have."""
     if os.geteuid() == 0:
         return [ns.User()] if has_own_ids() and workshop.userns != "host" else []

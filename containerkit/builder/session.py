@@ -12,13 +12,13 @@ from .digests import Digests
 from .mounting import SecretSource
 from .running import Running
 from .tree import Tree
-from .workspace import Workshop
+from .workspace import Workspace
 
-__all__ = ["Works"]
+__all__ = ["BuildSession"]
 
 
 @dataclass(slots=True)
-class Works:
+class BuildSession:
     """What all stages of a build share.
 
     :param tree_of: the tree of a stage, an image or a named context, and whether its files keep their owners; of "" the context
@@ -32,7 +32,7 @@ class Works:
     :ivar kept: the records that the build used, by key
     """
 
-    workshop: Workshop
+    workshop: Workspace
     cache: Cache
     digests: Digests
     tree_of: Callable[[str], tuple[Tree, bool]]

@@ -23,7 +23,7 @@ from ..image.platform import Platform
 from .context import Context, ignore_of
 from .errors import BuildError, FailedStep
 from .progress import Progress, Reporter
-from .session import Works
+from .session import BuildSession
 from .stage import steps
 from .state import State
 from .tree import Tree
@@ -77,7 +77,7 @@ class Solver:
         predefined = platform_values(self._platform or here, here, stage=self.target.name or "default")
         return self._parsed.global_values(args, predefined)
 
-    def warn(self, works: Works) -> None:
+    def warn(self, works: BuildSession) -> None:
         """Tells what is allowed and should be looked at."""
         for remark in self._parsed.warnings:
             self._reporter.at(0, 0, f"{self._parsed.name}:{remark.line}:{remark.column}").tell("warning", text=remark.text)
@@ -87,7 +87,7 @@ class Solver:
 
     # --- who needs whom ------------------------------------------------------------------------------------------
 
-    def solve(self, works: Works) -> State:
+    def solve(self, works: BuildSession) -> State:
         """The state of the target.  :raises BuildError: what the Dockerfile asks for cannot be done"""
         with self._opened, ThreadPoolExecutor(len(self._parsed.stages), "containerkit-build") as workers:
             try:
@@ -100,7 +100,7 @@ class Solver:
                 works.running.stop()
                 raise
 
-    def _fill(self, future: Future[State], works: Works, stage: Stage) -> None:
+    def _fill(self, future: Future[State], works: BuildSession, stage: Stage) -> None:
         """A stage that fails stops all others: its error is the one to tell."""
         try:
             state = self._stage(works, stage)
@@ -115,7 +115,7 @@ class Solver:
             if not future.done():
                 future.set_result(state)
 
-    def _state(self, works: Works, stage: Stage) -> State:
+    def _state(self, works: BuildSession, stage: Stage) -> State:
         """Of another stage.  One that only an ONBUILD of some base speaks of is built now."""
         with self._lock:
             mine = stage.index not in self._states
@@ -124,7 +124,7 @@ class Solver:
             self._fill(future, works, stage)
         return future.result()
 
-    def _needed(self, works: Works) -> set[int]:
+    def _needed(self, works: BuildSession) -> set[int]:
         needed, left = set[int](), [self.target]
         while left:
             stage = left.pop()
@@ -133,7 +133,7 @@ class Solver:
                 left += self._below(stage, works)
         return needed
 
-    def _below(self, stage: Stage, works: Works) -> Iterator[Stage]:
+    def _below(self, stage: Stage, works: BuildSession) -> Iterator[Stage]:
         """The stages that a stage speaks of."""
         names = [str(stage.start.expand(works.outer).image)]
         for step in stage.instructions:
@@ -154,7 +154,7 @@ class Solver:
 
     # --- what is there -------------------------------------------------------------------------------------------
 
-    def _stage(self, works: Works, stage: Stage) -> State:
+    def _stage(self, works: BuildSession, stage: Stage) -> State:
         reporter = replace(self._reporter, stage=stage.name or str(stage.index))
         start = stage.start.expand(works.outer)
         at = reporter.at(1, 1 + len(stage.instructions), f"FROM {start.image}")
@@ -175,7 +175,7 @@ class Solver:
         own = replace(works, tree_of=partial(self._tree_of, works, stage))
         return steps(own, instructions, state, reporter, 2, 1 + len(instructions))
 
-    def _base(self, works: Works, start: dockerfile.From, stage: Stage) -> State:
+    def _base(self, works: BuildSession, start: dockerfile.From, stage: Stage) -> State:
         name = str(start.image)
         platform = Platform.parse(start.platform) if start.platform else self._platform
         below = self._named(name, stage, number=False)
@@ -185,13 +185,13 @@ class Solver:
             return State(ImageConfig(platform=platform or Platform.here(), env=(f"PATH={DEFAULT_PATH}",)))
         return state_of(self._image(works, name, platform))
 
-    def _image(self, works: Works, name: str, platform: Platform | None) -> Image:
+    def _image(self, works: BuildSession, name: str, platform: Platform | None) -> Image:
         given = self._contexts.get(name, name)
         image = given if isinstance(given, Image) else self._resolve(os.fspath(given).removeprefix(IMAGE), platform)
         works.workshop.hold([image.digest, image.id, *(layer.digest for layer in image.layers)])
         return image
 
-    def _tree_of(self, works: Works, stage: Stage, reference: str) -> tuple[Tree, bool]:
+    def _tree_of(self, works: BuildSession, stage: Stage, reference: str) -> tuple[Tree, bool]:
         """What --from means.  Each is opened once."""
         if not reference:
             return self._context.tree, False
@@ -207,7 +207,7 @@ class Solver:
                 future.set_exception(error)
         return future.result()
 
-    def _open(self, works: Works, below: Stage | None, reference: str) -> tuple[Tree, bool]:
+    def _open(self, works: BuildSession, below: Stage | None, reference: str) -> tuple[Tree, bool]:
         given = self._contexts.get(reference)
         if isinstance(given, str | os.PathLike) and not os.fspath(given).startswith(IMAGE):
             context = Context(Path(given).resolve(), ignore_of(Path(given).resolve(), None))

@@ -27,7 +27,7 @@ from .laying import Laying
 from .mounting import Mounting
 from .progress import Reporter
 from .running import Job, run
-from .session import Works
+from .session import BuildSession
 from .settings import absolute, setting
 from .state import State
 from .tree import Tree
@@ -37,7 +37,9 @@ __all__ = ["perform", "reported", "steps"]
 SCRIPTS = "/dev/pipes"  # where a script in a heredoc is while it runs
 
 
-def steps(works: Works, instructions: Sequence[dockerfile.Instruction], state: State, reporter: Reporter, first: int, total: int) -> State:
+def steps(
+    works: BuildSession, instructions: Sequence[dockerfile.Instruction], state: State, reporter: Reporter, first: int, total: int
+) -> State:
     """The state after all instructions.
 
     :param first, total: the number of the first, of how many in the stage
@@ -50,7 +52,7 @@ def steps(works: Works, instructions: Sequence[dockerfile.Instruction], state: S
     return state
 
 
-def _expanded(works: Works, instruction: dockerfile.Instruction, state: State, reporter: Reporter) -> State:
+def _expanded(works: BuildSession, instruction: dockerfile.Instruction, state: State, reporter: Reporter) -> State:
     return perform(works, instruction.expand(state.variables), state, reporter)
 
 
@@ -71,7 +73,7 @@ def reported(do: Callable[[], State], instruction: dockerfile.Instruction, at: R
         raise _failed(error, instruction, at) from error
 
 
-def perform(works: Works, step: dockerfile.Instruction, state: State, reporter: Reporter) -> State:
+def perform(works: BuildSession, step: dockerfile.Instruction, state: State, reporter: Reporter) -> State:
     """The state after one instruction, which is expanded already."""
     if isinstance(step, dockerfile.Arg):
         return _arg(works, step, state)
@@ -102,7 +104,7 @@ def _failed(error: Exception, instruction: dockerfile.Instruction, at: Reporter)
 # --- ARG --------------------------------------------------------------------------------------------------------
 
 
-def _arg(works: Works, step: dockerfile.Arg, state: State) -> State:
+def _arg(works: BuildSession, step: dockerfile.Arg, state: State) -> State:
     """What was given counts before the default, and the default before what was declared above the first FROM."""
     args = dict(state.args)
     for name, default in step.pairs:
@@ -117,7 +119,7 @@ def _arg(works: Works, step: dockerfile.Arg, state: State) -> State:
 # --- COPY, ADD, WORKDIR -----------------------------------------------------------------------------------------
 
 
-def _copy(works: Works, step: dockerfile.Copy | dockerfile.Add, state: State, reporter: Reporter) -> State:
+def _copy(works: BuildSession, step: dockerfile.Copy | dockerfile.Add, state: State, reporter: Reporter) -> State:
     source = step.from_ if isinstance(step, dockerfile.Copy) else ""
     tree, owned = works.tree_of(source)
     with Copying(works.workshop, step, tree, state.directory, owned=owned) as copying:
@@ -133,14 +135,14 @@ def _said(step: dockerfile.Copy | dockerfile.Add) -> str:
     return " ".join([step.keyword, *options, *names, step.dest, "#", "containerkit"])
 
 
-def _workdir(works: Works, step: dockerfile.Workdir, state: State, reporter: Reporter) -> State:
+def _workdir(works: BuildSession, step: dockerfile.Workdir, state: State, reporter: Reporter) -> State:
     path = absolute(step.path, state.directory)
     after = replace(state, config=state.config.with_(working_dir=path))
     key = _key(works, state, "WORKDIR", path=path, user=state.config.user)
     return _cached(works, after, key, f"WORKDIR {path}", reporter, lambda: _directory(works, path, state))
 
 
-def _directory(works: Works, path: str, state: State) -> Layer | None:
+def _directory(works: BuildSession, path: str, state: State) -> Layer | None:
     """It belongs to USER.  None where it is there already."""
     with works.workshop.tree(state.layers) as below:
         there = below.follow(os.fsencode(path))
@@ -183,7 +185,7 @@ class _Command:
         return cls((*state.shell, step.line) if step.command.shell else step.command.words)
 
 
-def _run(works: Works, step: dockerfile.Run, state: State, reporter: Reporter) -> State:
+def _run(works: BuildSession, step: dockerfile.Run, state: State, reporter: Reporter) -> State:
     if step.security == "insecure":
         raise BuildError("--security=insecure: a RUN never gets more than a container")
     command = _Command.of(step, state)
@@ -199,12 +201,12 @@ def _run(works: Works, step: dockerfile.Run, state: State, reporter: Reporter) -
         return _cached(works, state, key, _ran(step, state), reporter, lambda: _layer(works, command, state, mounting, network, reporter))
 
 
-def _userns(works: Works) -> dict[str, str]:
+def _userns(works: BuildSession) -> dict[str, str]:
     """Root of the machine may make what a root of other ids may not."""
     return {"userns": works.workshop.userns} if works.workshop.userns else {}
 
 
-def _layer(works: Works, command: _Command, state: State, mounting: Mounting, network: str, reporter: Reporter) -> Layer | None:
+def _layer(works: BuildSession, command: _Command, state: State, mounting: Mounting, network: str, reporter: Reporter) -> Layer | None:
     mounting.prepare()
     with works.workshop.tree(state.layers) as below:
         who = _account(state.config.user, below)
@@ -228,13 +230,13 @@ def _ran(step: dockerfile.Run, state: State) -> str:
 # --- the cache --------------------------------------------------------------------------------------------------
 
 
-def _key(works: Works, below: State | None, keyword: str, **what: Any) -> str:
+def _key(works: BuildSession, below: State | None, keyword: str, **what: Any) -> str:
     """Of what an instruction would do.  Two stores may have their files in different forms, so these are part of it."""
     form = {"epoch": works.workshop.form.epoch, "compression": works.workshop.compression}
     return key_of(keyword=keyword, below=below.chain if below else "any", **form, **what)
 
 
-def _cached(works: Works, state: State, key: str, created_by: str, reporter: Reporter, make: Callable[[], Layer | None]) -> State:
+def _cached(works: BuildSession, state: State, key: str, created_by: str, reporter: Reporter, make: Callable[[], Layer | None]) -> State:
     """The state after an instruction that may change files: from the cache, or made now."""
     with works.once(key):
         record = works.cache.get(key) if works.use_cache else None

@@ -21,7 +21,7 @@ from ..image.blobs import FileBlobs
 from ..image.digest import Digest
 from ..image.image import chain_ids
 from ..image.layer import Feed, Layer
-from ..image.tar_from_tree import Form, write_upper
+from ..image.tar_from_tree import TarOptions, write_upper
 from ..state.files import locked
 from ..store.session import is_whole
 from ..store.store import Store
@@ -30,7 +30,7 @@ from .errors import BuildError
 from .settling import bare
 from .tree import Tree
 
-__all__ = ["Workshop", "chain_of", "check_userns"]
+__all__ = ["Workspace", "chain_of", "check_userns"]
 
 
 def chain_of(layers: Sequence[Layer]) -> Digest | None:
@@ -45,7 +45,7 @@ def check_userns(userns: str) -> None:
         raise BuildError(f'userns is "host" or "", not {userns!r}')
 
 
-class Workshop:
+class Workspace:
     """A place in a store.  Leave it with `close` or a ``with`` block.
 
     :param compression: of new layers: "none", "gzip" or "zstd"
@@ -55,7 +55,7 @@ class Workshop:
 
     def __init__(self, store: Store, *, compression: str = "gzip", epoch: int | None = None, userns: str = "") -> None:
         self.store, self.compression, self.userns = store, compression, userns
-        self.form = Form(ids=store.trees.ids, epoch=epoch)
+        self.form = TarOptions(ids=store.trees.ids, epoch=epoch)
         self._lease = store.leases.take()
         self._lock = threading.Lock()
         self._paths: dict[Digest, Path] = {}
@@ -111,7 +111,7 @@ class Workshop:
         if new:
             self.hold(chain for _, chain in new)
             made = {chain: self.store.trees.make(layer, chain, self._lease) for layer, chain in new}
-            self.store.trees.settle(chains)
+            self.store.trees.inherit_attributes(chains)
             self._paths |= made  # held, so that they stay where they are
         return tuple(self._paths[chain] for chain in chains)
 
@@ -133,7 +133,7 @@ class Workshop:
         *_, chain = chains = chain_ids(each.diff_id for each in (*layers, layer))
         self.hold([chain])
         path = self.store.adopt(layer, upper, chain, form=self.form)
-        self.store.trees.settle(chains)  # of all: what one layer hides is looked for in every layer below it
+        self.store.trees.inherit_attributes(chains)  # of all: what one layer hides is looked for in every layer below it
         self._paths[chain] = path
         return layer
 
@@ -143,7 +143,7 @@ class Workshop:
         """Lets go of everything, and removes what is left."""
         self._lease.close()
 
-    def __enter__(self) -> Workshop:
+    def __enter__(self) -> Workspace:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:

@@ -25,7 +25,17 @@ from .events import Events
 from .hierarchy import Hierarchy, system
 from .limits import WORDS, Limits, parse
 from .live import Live
-from .paths import checked_controllers, checked_parent, likely_main, main_hierarchy, names_of, owner, place_of, remove_tree, world_of
+from .paths import (
+    checked_controllers,
+    checked_name,
+    checked_parent,
+    group_directory,
+    likely_main,
+    main_hierarchy,
+    owner,
+    remove_tree,
+    world_of,
+)
 from .watch import Counts, Watch, standing_in
 
 __all__ = ["Cgroup"]
@@ -51,7 +61,7 @@ class Cgroup(Live):
     def __init__(
         self, name: str | None = None, *, parent: Cgroup | str | None = None, controllers: Iterable[str] = (), **limits: Unpack[Limits]
     ) -> None:  # fmt: skip
-        self.name, self.parent = UNNAMED if name is None else names_of(name), checked_parent(parent, Cgroup)
+        self.name, self.parent = UNNAMED if name is None else checked_name(name), checked_parent(parent, Cgroup)
         self.limits: dict[str, Any] = parse(limits)
         self._controllers, self._numbered = checked_controllers(controllers), name is None
         self._begin()
@@ -163,7 +173,7 @@ class Cgroup(Live):
     def _planned(self) -> dict[Hierarchy, str]:
         """Where its directories will be.  Reads, makes nothing."""
         hierarchies = self._hierarchies(main_hierarchy(os.geteuid()))
-        return {hierarchy: place_of(hierarchy, self.parent, self._directory) for hierarchy in hierarchies}
+        return {hierarchy: group_directory(hierarchy, self.parent, self._directory) for hierarchy in hierarchies}
 
     def _hierarchies(self, main: Hierarchy) -> Iterable[Hierarchy]:
         found = system()
@@ -214,7 +224,7 @@ class Cgroup(Live):
             return self._made().get(hierarchy) or self._extend(hierarchy, {}, [])
 
     def _extend(self, hierarchy: Hierarchy, limits: dict[str, Any], writes: list[Write]) -> str:
-        path = place_of(hierarchy, self.parent, self._directory)
+        path = group_directory(hierarchy, self.parent, self._directory)
         self._note([path])
         self._make_in(hierarchy, path, limits, writes)
         for pid in self.procs():

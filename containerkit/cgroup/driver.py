@@ -14,7 +14,7 @@ from ..base.log import Log
 from ..errors import CgroupError, Unavailable
 from .hierarchy import Hierarchy, read_file
 
-__all__ = ["Deadline", "World", "Write", "await_ends", "end_all", "processes", "put", "put_all", "refusal", "tree"]
+__all__ = ["CgroupDriver", "Deadline", "Write", "await_ends", "end_all", "processes", "put", "put_all", "refusal", "tree"]
 
 LOG = Log(__name__)
 LEAF = 2  # links of a directory without directories: the kernel counts them in a group as on a disk
@@ -48,7 +48,7 @@ _OF_FILE = {
 }
 
 
-class World(Protocol):
+class CgroupDriver(Protocol):
     """One hierarchy, in the words of its version.  Every path is a cgroup's directory.
 
     :ivar hierarchy: which one

@@ -35,7 +35,7 @@ def refused(error: OSError, doing: str) -> CgroupError:
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class ProcsFile:
     """The cgroup.procs of a group in one hierarchy, opened by us.
 
     The kernel asks who opened it, so a child may write to it whatever user namespace it is in by then.
@@ -50,7 +50,7 @@ class Door:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class GroupDirectory:
     """The directory of a group in the v2 hierarchy."""
 
     group: Cgroup
@@ -65,14 +65,14 @@ def steps(group: Cgroup, hierarchies: Sequence[Hierarchy]) -> Iterator[Step]:
     """Into v2 with the clone itself; into every other hierarchy before all else."""
     rest, known = list(hierarchies), frozenset(hierarchies)
     if rest[0].version == 2 and kernel.has("clone3"):
-        call = syscalls.clone3(CLONE.INTO_CGROUP, Fd("cgroup", Place(group, rest.pop(0), known)))
+        call = syscalls.clone3(CLONE.INTO_CGROUP, Fd("cgroup", GroupDirectory(group, rest.pop(0), known)))
         yield Step.parent(Phase.CLONE, call, why=f"the cgroup {group.name}", claims="cgroup")
     for hierarchy in rest:
-        yield from _enter(Door(group, hierarchy, known), claims="cgroup" if hierarchy is hierarchies[0] else "")
+        yield from _enter(ProcsFile(group, hierarchy, known), claims="cgroup" if hierarchy is hierarchies[0] else "")
     yield _begin_namespace()
 
 
-def _enter(door: Door, claims: str) -> Iterator[Step]:
+def _enter(door: ProcsFile, claims: str) -> Iterator[Step]:
     label = min(door.hierarchy.controllers, default="v2") if door.hierarchy.version == 1 else "v2"
     fd, why = Fd(f"cgroup.{label}", door), f"join {door.group.name} in the hierarchy of {label}"
     yield Step.child(Phase.IDENTITY, syscalls.write(fd, b"0"), why=why, at_least=1, hint=HINTS, order=BEFORE_ALL, claims=claims)

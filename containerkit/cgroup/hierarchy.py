@@ -41,7 +41,7 @@ class Hierarchy:
     own: str
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _the, (self.version, self.controllers, self.mount, self.root, self.own)
+        return _interned, (self.version, self.controllers, self.mount, self.root, self.own)
 
     @property
     def here(self) -> str:
@@ -178,19 +178,19 @@ def _mounts(lines: Iterable[str], places: dict[str, str]) -> Iterator[Hierarchy]
         if kind == "cgroup2":
             with contextlib.suppress(OSError):
                 controllers = frozenset(read_file(f"{mount}/cgroup.controllers").split())
-                yield _the(2, controllers, mount, root, places.get("", "/"))
+                yield _interned(2, controllers, mount, root, places.get("", "/"))
             continue
         names = [name for name in options.split(",") if name in places]
         if names:
-            yield _the(1, frozenset(OTHER_NAMES.get(n, n) for n in names), mount, root, places[names[0]])
+            yield _interned(1, frozenset(OTHER_NAMES.get(n, n) for n in names), mount, root, places[names[0]])
 
 
-_interned: dict[tuple[Any, ...], Hierarchy] = {}
+_known: dict[tuple[Any, ...], Hierarchy] = {}
 
 
-def _the(*values: Any) -> Hierarchy:
+def _interned(*values: Any) -> Hierarchy:
     """The one object for these values, whichever thread asks first: setdefault is atomic, functools.cache is not."""
-    return _interned.get(values) or _interned.setdefault(values, Hierarchy(*values))
+    return _known.get(values) or _known.setdefault(values, Hierarchy(*values))
 
 
 def _unescaped(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ..errors import CgroupError, Unavailable
 from . import stats
-from .driver import World, processes, put
+from .driver import CgroupDriver, processes, put
 from .events import Source
 from .hierarchy import Hierarchy
 from .paths import world_of
@@ -33,7 +33,7 @@ class Live:
     def _made(self) -> Mapping[Hierarchy, str]:
         raise NotImplementedError
 
-    def _main(self) -> tuple[World, str]:
+    def _main(self) -> tuple[CgroupDriver, str]:
         hierarchy, path = next(iter(self._made().items()))
         return world_of(hierarchy), path
 
@@ -104,7 +104,7 @@ class Live:
         """Writes a file as it is.  :raises Unavailable: no such file  :raises CgroupError: the kernel refuses"""
         put(self._place(file)[1], file, text)
 
-    def _place(self, file: str) -> tuple[World, str]:
+    def _place(self, file: str) -> tuple[CgroupDriver, str]:
         """The directory where a file is, by the controller it is named for."""
         prefix = file.partition(".")[0]
         controller = V1_PREFIXES.get(prefix, prefix)
@@ -144,7 +144,7 @@ class Live:
             texts.append(f"usage_usec {nanoseconds // 1000}\n")
         return stats.cpu("".join(texts)) if texts else None
 
-    def _with(self, file: str) -> Iterator[tuple[World, str]]:
+    def _with(self, file: str) -> Iterator[tuple[CgroupDriver, str]]:
         for hierarchy, path in self._made().items():
             if os.path.exists(f"{path}/{file}"):
                 yield world_of(hierarchy), path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CgroupError, PlanError, Unavailable
 from ..state.owner import Owner
-from .driver import World, tree
+from .driver import CgroupDriver, tree
 from .hierarchy import Hierarchy, system
 from .v1 import V1
 from .v2 import V2
@@ -25,7 +25,7 @@ CONTROLLERS = frozenset("cgroup cpu cpuacct cpuset memory io blkio pids hugetlb 
 owner = Owner()
 
 
-def names_of(name: str) -> str:
+def checked_name(name: str) -> str:
     """A name that stays one directory.  :raises PlanError: one that escapes, or that the kernel uses for a file"""
     if not isinstance(name, str) or not name or len(os.fsencode(name)) > LONGEST:
         raise PlanError(f"a cgroup's name has 1 to {LONGEST} bytes: {name!r}")
@@ -36,10 +36,10 @@ def names_of(name: str) -> str:
     return name
 
 
-_worlds: dict[Hierarchy, World] = {}
+_worlds: dict[Hierarchy, CgroupDriver] = {}
 
 
-def world_of(hierarchy: Hierarchy) -> World:
+def world_of(hierarchy: Hierarchy) -> CgroupDriver:
     """The hierarchy in the words of its version.  The same object for every thread: it holds the filters of devices."""
     return _worlds.get(hierarchy) or _worlds.setdefault(hierarchy, V2(hierarchy) if hierarchy.version == 2 else V1(hierarchy))
 
@@ -95,7 +95,7 @@ def likely_main(user: int) -> Hierarchy:
         return found.v2 or found.hierarchies[0]
 
 
-def place_of(hierarchy: Hierarchy, parent: Cgroup | str | None, name: str) -> str:
+def group_directory(hierarchy: Hierarchy, parent: Cgroup | str | None, name: str) -> str:
     """The directory of a group in a hierarchy.  One that has no other group above it carries its owner's mark."""
     if isinstance(parent, str):
         return os.path.join(hierarchy.mount, parent.strip("/"), f"{owner.mark}{name}").replace("//", "/")

@@ -15,7 +15,7 @@ from ..image import Descriptor, History, Image, ImageConfig, Layer, Platform, Re
 from ..image.blobs import Blobs, TemporaryBlobs
 from ..image.errors import InvalidReference
 from ..image.files import archive, layout
-from ..image.files.named_images import Source, name_of, named
+from ..image.files.named_images import NamedImages, name_of, named
 from ..image.files.opening import open_source
 from ..image.history import now
 from ..image.picture import printable
@@ -119,7 +119,7 @@ def _input(name: str | None) -> Iterator[str]:
         yield file.name
 
 
-def _entries(source: Source) -> list[tuple[Descriptor, list[str]]]:
+def _entries(source: NamedImages) -> list[tuple[Descriptor, list[str]]]:
     """Everything that is named there, each once, with its names.  What is no name here is left out: a layout may say anything."""
     found: dict[str, tuple[Descriptor, list[str]]] = {}
     for entry in source.entries:

@@ -24,7 +24,7 @@ from ..core.step import Part, Phase, Side, Step
 from ..errors import PlanError, Unavailable
 from ..linux import syscalls
 from ..linux.status import ProcDirectory
-from ..linux.syscalls import Call, Fd, O, Shown
+from ..linux.syscalls import Call, Fd, Labelled, O
 from ..parts.capabilities import AMBIENT, CAPSET, NAMES, Capabilities, drop_from_bounding, raise_ambient
 from ..parts.credentials import Credentials
 from ..parts.namespace import KINDS, Namespace
@@ -33,8 +33,6 @@ from ..parts.seccomp import Seccomp
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-    import containerkit.parts.credentials
 
     from ..core.coroutines import AsyncProcess
     from ..core.run import Terms
@@ -73,7 +71,7 @@ class Inside:
         process: Process | AsyncProcess | Namespace | int,
         *,
         capabilities: Capabilities | None = None,
-        credentials: containerkit.parts.credentials.Credentials | None = None,  # a registry has some too, of another kind
+        credentials: Credentials | None = None,
         seccomp: Seccomp | Literal["none"] | None = None,
         no_new_privileges: bool | None = None,
     ) -> None:
@@ -180,7 +178,7 @@ class Inside:
         bounding = has["Bnd"] & has["Prm"] if root else has["Bnd"]
         permitted, inheritable = has["Prm"], has["Inh"] & (has["Prm"] if root else ~0)
         yield from drop_from_bounding(bounding, None if self._joins_user else self._ours.capabilities["Bnd"])
-        clear = syscalls.prctl("CAP_AMBIENT", Shown(4, "PR_CAP_AMBIENT_CLEAR_ALL"))
+        clear = syscalls.prctl("CAP_AMBIENT", Labelled(4, "PR_CAP_AMBIENT_CLEAR_ALL"))
         yield Step.child(Phase.DROP, clear, why="no capability passes to programs of ordinary users", order=CAPSET)
         names = ", ".join(name for number, name in enumerate(NAMES) if permitted >> number & 1)
         call = syscalls.capset(permitted, permitted, inheritable)
@@ -281,7 +279,7 @@ def _repeated(process: Process, *, filters: bool) -> list[Step]:
 
 def _set_again(step: Step) -> bool:
     option = step.call.args[0] if step.call.args else None
-    return step.call.name in SET_AGAIN or (step.call.name == "prctl" and isinstance(option, Shown) and option.words in PRCTL_AGAIN)
+    return step.call.name in SET_AGAIN or (step.call.name == "prctl" and isinstance(option, Labelled) and option.words in PRCTL_AGAIN)
 
 
 def _enter(door: _Opened) -> Iterator[Step]:

@@ -1,6 +1,6 @@
-"""Compiling: from a timeline to the flat image that csrc/spawn.h describes.
+"""Compiling: from a timeline to the program that csrc/spawn.h describes.
 
-An image is bytes.  It can be made once and run many times, by several threads at once: what differs between two runs
+A program is bytes.  It can be made once and run many times, by several threads at once: what differs between two runs
 (descriptor numbers, the signal mask) is filled in when it is loaded.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..errors import PlanError
 from ..linux.native import extension, number
-from ..linux.syscalls import Arg, Bytes, Call, Fd, Field, Late, Shown, Slot, Space, Strings
+from ..linux.syscalls import Arg, Bytes, Call, Deferred, Fd, HeaderAddress, Labelled, OutputBuffer, Slot, Strings
 from .step import Side, Step
 from .timeline import Timeline
 
@@ -23,8 +23,8 @@ SLOTS = 512  # CK_SLOTS of csrc/spawn.h
 class Program:
     """A compiled timeline.
 
-    :ivar image: the bytes to load
-    :ivar child_steps: the steps of the image, in the trace's order, without the autopsy
+    :ivar code: the bytes to load
+    :ivar child_steps: the steps of the program, in the trace's order, without the autopsy
     :ivar slots: slot name -> index
     :ivar spaces: name -> offset and size of memory the child fills in
     :ivar clone: the place of the clone among all steps
@@ -35,7 +35,7 @@ class Program:
     """
 
     timeline: Timeline
-    image: bytes
+    code: bytes
     child_steps: tuple[Step, ...]
     traces: int
     slots: dict[str, int]
@@ -109,7 +109,7 @@ class _Compiler:
         return self.interned[data]
 
     def _address(self, at: int, target: int) -> None:
-        """The word at `at` holds the address of the image's byte `target`."""
+        """The word at `at` holds the address of the program's byte `target`."""
         struct.pack_into("Q", self.blob, at, target)
         self.relocs.append(at)
 
@@ -140,24 +140,24 @@ class _Compiler:
                 struct.pack_into("Q", self.blob, at, self.numbers[Fd(arg.name)])
             case Fd():
                 struct.pack_into("Q", self.blob, at, self.numbers[arg])
-            case Shown():
+            case Labelled():
                 struct.pack_into("q", self.blob, at, arg.value)
             case int():
                 struct.pack_into("q" if arg < 0 else "Q", self.blob, at, int(arg))
             case None:
                 pass
-            case Field():
+            case HeaderAddress():
                 self._address(at, self.ffi.offsetof("struct ck_program", arg.name))
             case _:
                 self._address(at, self._memory(arg))
         return 0
 
-    def _memory(self, arg: bytes | Bytes | Late | Space | Strings) -> int:
+    def _memory(self, arg: bytes | Bytes | Deferred | OutputBuffer | Strings) -> int:
         """The offset of the memory that an argument stands for."""
         match arg:
             case bytes():
                 return self._string(arg)
-            case Space():
+            case OutputBuffer():
                 if arg.name not in self.spaces:  # steps that name the same memory share it
                     self.spaces[arg.name] = (self._reserve(arg.size), arg.size)
                 return self.spaces[arg.name][0]
@@ -168,19 +168,19 @@ class _Compiler:
                 for i, item in enumerate(items):
                     self._address(at + 8 * i, item)
                 return at
-            case Late():
+            case Deferred():
                 return self._memory(arg.make())
         at = self._append(arg.data)
         self._words(at, arg.words)
         return at
 
-    def _words(self, at: int, words: Iterable[tuple[int, Field | Fd | Slot | Bytes]]) -> None:
+    def _words(self, at: int, words: Iterable[tuple[int, HeaderAddress | Fd | Slot | Bytes]]) -> None:
         for offset, word in words:
             if isinstance(word, Fd):
                 struct.pack_into("I", self.blob, at + offset, self.numbers[word])
             elif isinstance(word, Bytes):
                 self._address(at + offset, self._memory(word))
-            elif isinstance(word, Field):
+            elif isinstance(word, HeaderAddress):
                 self._address(at + offset, self.ffi.offsetof("struct ck_program", word.name))
             else:
                 raise PlanError(f"{word} is a result of the parent's, which the child cannot have in memory")
@@ -190,9 +190,9 @@ class _Compiler:
         return self.later[name]
 
     def _patch_helper_arguments(self) -> None:
-        """The helper's argv names the image's descriptor and size; both are known only now."""
+        """Fill in the program's descriptor and size in the helper's argv; both are known only now."""
         size = len(self.blob) + -len(self.blob) % 8 + 4 * len(self.relocs)
-        values = {b"IMAGE": self.numbers.get(Fd("image"), -1), b"SIZE": size}
+        values = {b"PROGRAM": self.numbers.get(Fd("program"), -1), b"SIZE": size}
         for name, at in self.later.items():
             if name in values:
                 self.blob[at : at + 16] = (b"%d" % values[name]).ljust(16, b"\0")

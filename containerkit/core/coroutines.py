@@ -6,7 +6,7 @@
         async for line in process.lines():
             ...
 
-Making a process takes milliseconds of system calls, so a few threads do that: see `makers`.  No other thread is needed: the
+Making a process takes milliseconds of system calls, so a few threads do that: see `maker_threads`.  No other thread is needed: the
 event loop itself waits for processes and pipes.
 """
 

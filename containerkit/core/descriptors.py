@@ -19,7 +19,7 @@ from ..errors import Unavailable
 from ..linux import procfs
 from ..linux.procfs import PROC
 from ..linux.syscalls import Fd
-from .standard_steps import CALLER, HELPER, IMAGE, SYNC
+from .standard_steps import CALLER, HELPER, PROGRAM, SYNC
 from .stdio import Stream
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
@@ -82,15 +82,15 @@ def calling_thread() -> int:
         return os.pidfd_open(os.getpid())
 
 
-class Inputs:
+class ChildDescriptors:
     """The descriptors of one spawn.  close() closes those it made."""
 
-    def __init__(self, wanted: Mapping[int, Fd], image: bytes) -> None:
-        self.wanted, self.program_image = wanted, image
+    def __init__(self, wanted: Mapping[int, Fd], code: bytes) -> None:
+        self.wanted, self.code = wanted, code
         self.last = max(wanted, default=2)
         self.made: list[int] = []
         self.ours: socket.socket | None = None
-        self.image = self.theirs = self.parents_proc = -1
+        self.program = self.theirs = self.parents_proc = -1
 
     def sources(self, given: Mapping[str, int]) -> dict[str, int]:
         """Input name -> a descriptor of this process.  `given` has those the caller brought."""
@@ -114,9 +114,9 @@ class Inputs:
             return self._keep(self._raised(procfs.opened()))
         if source == HELPER:
             return self._keep(self._raised(memfd("ck-helper", helper(), SEALS | fcntl.F_SEAL_WRITE)))
-        assert source == IMAGE, source
-        self.image = self._keep(self._raised(memfd("ck-image", self.program_image, SEALS)))
-        return self.image
+        assert source == PROGRAM, source
+        self.program = self._keep(self._raised(memfd("ck-program", self.code, SEALS)))
+        return self.program
 
     def proc(self) -> int:
         """The proven procfs for steps of the parent, in which the child's number means the child."""

@@ -81,9 +81,9 @@ class Shared:
 
     @staticmethod
     def _make() -> tuple[int, tuple[int, int]]:
-        from .parent import Actor  # which needs streams, which need this
+        from .parent import ParentExecutor  # which needs streams, which need this
 
-        actor = Actor()
+        actor = ParentExecutor()
         fd = actor.perform([*made()], keep=MEMORY.name)
         status = os.fstat(fd)
         return fd, (status.st_dev, status.st_ino)

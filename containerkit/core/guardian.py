@@ -21,7 +21,7 @@ from ..errors import Unavailable
 from ..linux import syscalls
 from ..linux.kept import keeps
 from ..linux.native import extension, number
-from ..linux.syscalls import AT_EMPTY_PATH, CLONE, Call, Fd, Shown, Slot, Strings
+from ..linux.syscalls import AT_EMPTY_PATH, CLONE, Call, Fd, Labelled, Slot, Strings
 from .compiler import Program, compile_timeline
 from .descriptors import SEALS, helper, memfd
 from .errors import StepError
@@ -157,7 +157,7 @@ def _steps(stays: bool) -> Iterable[Step]:
     # A thread may be in other namespaces than its process.  Where this fails, one of them may live as long as this process.
     calls += [(syscalls.setns(LIFE, spaces), "no namespace of one thread's in use", frozenset({NOT_ALLOWED, NOT_POSSIBLE, NOT_THERE}))]
     argv = Strings((b"ck-guardian", b"0" if stays else b"1"))
-    become = Call("execveat", (PROGRAM, b"", argv, Strings(()), Shown(AT_EMPTY_PATH, "EMPTY_PATH")))
+    become = Call("execveat", (PROGRAM, b"", argv, Strings(()), Labelled(AT_EMPTY_PATH, "EMPTY_PATH")))
     calls += [(become, "become the guardian", frozenset())]
     yield from (Step.child(Phase.CLONE, call, why=why, tolerates=tolerated) for call, why, tolerated in calls)
 
@@ -166,7 +166,7 @@ def _spawn(program: Program, given: dict[str, int]) -> None:
     """Runs the few steps.  The child sends no signal at its end, so no wait(2) of the caller's meets it."""
     lib, ffi = extension().lib, extension().ffi
     above = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(INPUTS) + 1) for fd in given.values()]
-    child = lib.ck_load(program.image, len(program.image), -1)
+    child = lib.ck_load(program.code, len(program.code), -1)
     try:
         if child == ffi.NULL:
             raise MemoryError("no memory for the guardian's plan")

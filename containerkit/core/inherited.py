@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from ..linux import procfs, syscalls
-from ..linux.syscalls import Call, Shown
+from ..linux.syscalls import Call, Labelled
 from .standard_steps import Options
 from .step import Phase, Step
 
@@ -48,7 +48,7 @@ def left_behind(steps: Sequence[Step], options: Options, *, apart: bool) -> list
 
 
 def _new_keyring() -> Step:
-    call = Call("keyctl", (Shown(JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"), None))
+    call = Call("keyctl", (Labelled(JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"), None))
     without = keyctl_refusal()
     why = "none of the caller's keys" + (", which nothing can use here: every use of keyctl(2) is refused" if without else "")
     return Step.child(Phase.IDENTITY, call, why=why, tolerates=without, hint=_HINTS)

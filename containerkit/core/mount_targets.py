@@ -15,7 +15,7 @@ import struct
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ..linux import syscalls
-from ..linux.syscalls import RESOLVE, Bytes, Call, O, Slot, Space
+from ..linux.syscalls import RESOLVE, Bytes, Call, O, OutputBuffer, Slot
 from .step import Phase, Place, Step
 
 __all__ = ["KERNELS", "ROOT", "is_kernels", "magic_of", "needed_places", "order_of", "through_mounts"]
@@ -134,7 +134,7 @@ def _kept(step: Step, base: str | None) -> Iterator[Step]:
 
 def _proven(slot: Slot, fstype: str, more: dict[str, object]) -> Iterator[Step]:
     """mount(2) gives no descriptor of what it mounted, so the path is walked again, and what is there has to be of its kind."""
-    answer = Space(120, "filesystem")
+    answer = OutputBuffer(120, "filesystem")
     yield Step.child(Phase.MOUNTS, syscalls.fstatfs(slot, answer), why="what is this?", **more)
     hint = f"what is mounted here is no {fstype}: somebody moves directories of this root meanwhile"
     call = syscalls.compare(answer, magic_of(fstype), f"{fstype.upper()}_MAGIC")

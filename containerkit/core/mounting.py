@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import PlanError
 from ..linux import ids as idmaps
 from ..linux import kernel, syscalls
-from ..linux.syscalls import AT_FDCWD, ATTR, MNT, MS, OPEN_TREE, RESOLVE, Call, O, Shown, Slot
+from ..linux.syscalls import AT_FDCWD, ATTR, MNT, MS, OPEN_TREE, RESOLVE, Call, Labelled, O, Slot
 from .mount_targets import ROOT, is_kernels, order_of
 from .step import Phase, Place, Side, Step
 from .timeline import IDMAPPED, OWN_IDS
@@ -331,7 +331,7 @@ def _opened_before(source: str, target: str, why: str, attr: int, recursive: boo
         if shown
         else (clone_tree(source, why, recursive=recursive, **more), *set_attributes(MOUNT, attr, recursive, **more))
     )
-    call = Call("fcntl", (MOUNT, Shown(F_DUPFD_CLOEXEC, "DUPFD_CLOEXEC"), HIGH), "fcntl(2)")
+    call = Call("fcntl", (MOUNT, Labelled(F_DUPFD_CLOEXEC, "DUPFD_CLOEXEC"), HIGH), "fcntl(2)")
     hint = {22: "the limit of open files (RLIMIT_NOFILE) is too low for this many binds", 24: "too many binds for the limit of open files"}
     yield step(Phase.IDENTITY, call, "under a number that no other step uses", save=mount, order=order, hint=hint)
     yield step(Phase.IDENTITY, syscalls.close(MOUNT), "%mount is done with", order=order)

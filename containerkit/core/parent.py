@@ -10,8 +10,8 @@ from typing import Any
 from ..errors import ContainerKitError, Unavailable
 from ..linux.native import extension, number
 from ..linux.procfs import PROC
-from ..linux.syscalls import Arg, Bytes, Call, Fd, Shown, Slot, Tool
-from .descriptors import Inputs, fileno
+from ..linux.syscalls import Arg, Bytes, Call, Fd, Labelled, Slot, Tool
+from .descriptors import ChildDescriptors, fileno
 from .errors import StepError
 from .step import Step
 from .trace import Raw, Trace
@@ -19,7 +19,7 @@ from .trace import Raw, Trace
 WORD = 0xFFFFFFFFFFFFFFFF
 
 
-class Actor:
+class ParentExecutor:
     """This process making steps: its slots, its trace, and its way back.
 
     :ivar pid: the child's, once there is one: ``{pid}/`` in a path, ``{pid}`` in a tool's argument
@@ -29,7 +29,7 @@ class Actor:
     :ivar said: what the last tool that failed wrote
     """
 
-    def __init__(self, inputs: Inputs | None = None) -> None:
+    def __init__(self, inputs: ChildDescriptors | None = None) -> None:
         self.inputs = inputs
         self.pid, self.said = -1, ""
         self.slots: dict[str, int] = {}
@@ -89,7 +89,7 @@ class Actor:
                 return self.inputs.proc()
             case Fd(source=int() | object() as source):
                 return fileno(source)
-            case Shown():
+            case Labelled():
                 return arg.value
             case None:
                 return 0

@@ -19,7 +19,7 @@ from ..linux.syscalls import text
 from .standard_steps import Options
 from .stdio import PTY, Stream, check
 from .step import Part, Side, Step
-from .timeline import Timeline, flatten, fold, leaves, settle
+from .timeline import Timeline, flatten, fold, leaves, select_steps
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -131,7 +131,7 @@ class Plan:
 
     @cached_property
     def _settled(self) -> list[Step]:
-        return settle(self._steps)
+        return select_steps(self._steps)
 
     @cached_property
     def _options(self) -> Options:

@@ -21,10 +21,10 @@ from ..linux.native import extension
 from ..linux.syscalls import CLONE
 from . import guardian
 from .compiler import Program
-from .descriptors import Inputs, fileno
+from .descriptors import ChildDescriptors, fileno
 from .errors import StepError
 from .exec_failure import interpreter
-from .parent import Actor
+from .parent import ParentExecutor
 from .process import Process, SpawnTimeout, end_child, readable, run_undo
 from .standard_steps import GUARDIAN, OWN
 from .stdio import NAMES, Stream, Streams, open_streams
@@ -62,8 +62,8 @@ class _Spawn:
     def __init__(self, program: Program, timeout: float | None = None, deadline: float | None = None) -> None:
         self.timeout, self.deadline = timeout, deadline
         self.program, self.steps = program, program.timeline.steps
-        self.inputs = Inputs(program.timeline.inputs, program.image)
-        self.parent = Actor(self.inputs)
+        self.inputs = ChildDescriptors(program.timeline.inputs, program.code)
+        self.parent = ParentExecutor(self.inputs)
         self.lib, self.ffi = extension().lib, extension().ffi
         self.pidfd = -1
         self.terminal: int | None = None  # our end, where the child opens it
@@ -114,11 +114,11 @@ class _Spawn:
         self._verdict()
 
     def _clone(self, at: int, sources: Mapping[str, int]) -> None:
-        image = self.program.image
-        self.child = self.lib.ck_load(image, len(image), self.inputs.image)
+        code = self.program.code
+        self.child = self.lib.ck_load(code, len(code), self.inputs.program)
         if self.child == self.ffi.NULL:
             self.child = None
-            raise MemoryError("no memory for the plan's image")
+            raise MemoryError("no memory for the plan's program")
         for name, fd in sources.items():
             self.child.program.slot[self.program.slots[f"caller.{name}"]] = fd
         flags, *cgroup = self.steps[at].call.args
@@ -207,7 +207,7 @@ class _Spawn:
         """Until the child has left our memory and, where a helper goes on with the plan, become the program."""
         while self.lib.ck_await_release(self.child, self._slice()):
             pass  # in slices, so that Ctrl-C gets through
-        if self.program.timeline.needs_image:
+        if self.program.timeline.needs_program_file:
             while self._receive():
                 pass
         elif self.program.timeline.own_terminal:
@@ -222,10 +222,10 @@ class _Spawn:
         """A step failed, the child was killed on its way, or the program runs."""
         if self.program.forks:
             self._adopt()
-        image = self.child.program
-        if 0 <= image.failed < len(self.program.child_steps):
-            self._fail_in_child(image.failed, list(ENTRY.iter_unpack(self._child_trace())))
-        if image.next <= self.program.execs[0]:
+        head = self.child.program
+        if 0 <= head.failed < len(self.program.child_steps):
+            self._fail_in_child(head.failed, list(ENTRY.iter_unpack(self._child_trace())))
+        if head.next <= self.program.execs[0]:
             at = next(i for i, entry in enumerate(ENTRY.iter_unpack(self._child_trace())) if not entry[2])
             self._fail(self.program.child_steps[at], EINTR, "the child was killed from outside before this step was done")
 

@@ -14,12 +14,12 @@ from typing import Any
 
 from ..errors import Unavailable
 from ..linux import procfs, syscalls
-from ..linux.syscalls import AT_EMPTY_PATH, Bytes, Call, Fd, Field, Shown, Slot, Space, Strings
+from ..linux.syscalls import AT_EMPTY_PATH, Bytes, Call, Fd, HeaderAddress, Labelled, OutputBuffer, Slot, Strings
 from .step import Phase, Step
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOT_FOUND = frozenset({2, 13, 20})  # ENOENT, EACCES, ENOTDIR: execvp(3) goes on to the next directory
-SYNC, IMAGE, HELPER, CALLER = Fd("sync"), Fd("image"), Fd("helper"), Fd("caller")
+SYNC, PROGRAM, HELPER, CALLER = Fd("sync"), Fd("program"), Fd("helper"), Fd("caller")
 GUARDIAN, OWN = Fd("guardian"), Fd("own")
 
 
@@ -68,13 +68,13 @@ _HELPER_WHYS = {
 def become_helper(kind: str, *, guarded: bool = True) -> list[Step]:
     """`guarded` where others are.  In new namespaces nobody is, and a user's own files in /proc would be out of its reach."""
     phase, why = Phase.CLONE if kind == "join" else Phase.EXEC, _HELPER_WHYS[kind]
-    argv = Strings((b"ck-helper", b"IMAGE", b"SIZE"), deferred=True)
-    run = Call("execveat", (HELPER, b"", argv, Strings(()), Shown(AT_EMPTY_PATH, "EMPTY_PATH")))
-    own = syscalls.Call("mmap", (0, Shown(0, "SIZE"), Shown(3, "READ|WRITE"), Shown(1, "SHARED"), IMAGE, 0))
+    argv = Strings((b"ck-helper", b"PROGRAM", b"SIZE"), deferred=True)
+    run = Call("execveat", (HELPER, b"", argv, Strings(()), Labelled(AT_EMPTY_PATH, "EMPTY_PATH")))
+    own = syscalls.Call("mmap", (0, Labelled(0, "SIZE"), Labelled(3, "READ|WRITE"), Labelled(1, "SHARED"), PROGRAM, 0))
     guard = "nobody without rights over the caller's namespace may trace this"
     steps = [(run, why), (own, "go on with the plan where it stopped"),
              *([(syscalls.prctl("SET_DUMPABLE", 0), guard)] if guarded else []),
-             (syscalls.close(IMAGE), "nobody else gets at the plan")]  # fmt: skip
+             (syscalls.close(PROGRAM), "nobody else gets at the plan")]  # fmt: skip
     hint = {13: "the memfd may not be executed here: see sysctl vm.memfd_noexec"}
     return [Step.child(phase, call, why=w, hint=hint if call is run else "") for call, w in steps]
 
@@ -148,7 +148,7 @@ def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: boo
         steps.append(Step.child(Phase.EXEC, call, why="the program gets none of the plan's own descriptors"))
     if options.die_with_parent:
         steps += _die_with_parent()
-    mask = Call("rt_sigprocmask", (Shown(signal.SIG_SETMASK, "SETMASK"), Field("sigmask"), None, 8), "sigprocmask(2)")
+    mask = Call("rt_sigprocmask", (Labelled(signal.SIG_SETMASK, "SETMASK"), HeaderAddress("sigmask"), None, 8), "sigprocmask(2)")
     why = "signals arrive again as they did for the caller"
     steps = [*steps, *inits, Step.child(Phase.EXEC, mask, why=why)]
     return [*(s if s.hint else s.with_(hint=_FILTERED) for s in steps), *_program(options)]
@@ -162,17 +162,17 @@ def say(phase: Phase) -> Step:
 def hear(phase: Phase) -> Step:
     """The child waits for the parent's."""
     hint = "the parent ended, or gave up, before it had done its part"
-    return Step.child(phase, syscalls.read(SYNC, Space(1, "sync")), why="handshake: wait for the parent", at_least=1, hint=hint)
+    return Step.child(phase, syscalls.read(SYNC, OutputBuffer(1, "sync")), why="handshake: wait for the parent", at_least=1, hint=hint)
 
 
 def _default_action(number: signal.Signals) -> Call:
     action = Bytes(bytes(32), "SIG_DFL")
-    return Call("rt_sigaction", (Shown(number, number.name), action, None, 8), "sigaction(2)")
+    return Call("rt_sigaction", (Labelled(number, number.name), action, None, 8), "sigaction(2)")
 
 
 def _die_with_parent() -> list[Step]:
     """The order matters: who ends after the first call is noticed by the kernel, who ended before it by the second."""
-    call = Call("prctl", (Shown(1, "PR_SET_PDEATHSIG"), Shown(9, "SIGKILL")))
+    call = Call("prctl", (Labelled(1, "PR_SET_PDEATHSIG"), Labelled(9, "SIGKILL")))
     gone = Call("ppoll", (CALLER,), "poll(2)")
     return [
         Step.child(Phase.EXEC, call, why="end when the thread that spawned this ends"),
@@ -194,7 +194,7 @@ def register(options: Options) -> list[Step]:
     size = [value.to_bytes(8, "little") for value in (1, 24)]
     header = bytes(24) + size[0] + bytes(8) + size[1] + bytes(8)
     message = Bytes(header, "{SCM_RIGHTS [<caller>, <own>]}", ((16, part), (32, control)))
-    send = Call("sendmsg", (GUARDIAN, message, Shown(0x4000, "NOSIGNAL")), "unix(7)")
+    send = Call("sendmsg", (GUARDIAN, message, Labelled(0x4000, "NOSIGNAL")), "unix(7)")
     hint = {
         32: "the guardian of this process was killed a moment ago: spawn again",
         109: "too many descriptors of this user are on their way: raise the limit of open files (RLIMIT_NOFILE)",
@@ -229,7 +229,7 @@ def autopsy(steps: Sequence[Step]) -> tuple[Step, ...]:
         assert isinstance(path, bytes)
         call = syscalls.openat(path, syscalls.O.NONBLOCK | syscalls.O.CLOEXEC)
         out.append(Step.child(Phase.EXEC, call, why="is it there?", save=fd))
-        out.append(Step.child(Phase.EXEC, syscalls.read(fd, Space(4096, f"program{i}")), why="what does it want?"))
+        out.append(Step.child(Phase.EXEC, syscalls.read(fd, OutputBuffer(4096, f"program{i}")), why="what does it want?"))
     return tuple(out)
 
 

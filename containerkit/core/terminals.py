@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator, Sequence
 
 from ..linux import kernel, syscalls
-from ..linux.syscalls import AT_FDCWD, MS, OPEN_TREE, RESOLVE, Bytes, Call, O, Shown, Slot
+from ..linux.syscalls import AT_FDCWD, MS, OPEN_TREE, RESOLVE, Bytes, Call, Labelled, O, Slot
 from . import stream_owners
 from .standard_steps import SYNC
 from .step import Phase, Step
@@ -46,7 +46,7 @@ def steps(settled: Sequence[Step], size: tuple[int, int] | None) -> Iterator[Ste
     if size:
         data = Bytes(struct.pack("4H", *size, 0, 0), f"{{{size[0]} rows, {size[1]} columns}}")
         yield _step(syscalls.ioctl(MASTER, 0x5414, data, shown="TIOCSWINSZ"), "as large as the caller says")
-    peer = syscalls.ioctl(MASTER, 0x5441, Shown(int(flag), "RDWR|NOCTTY|CLOEXEC"), shown="TIOCGPTPEER")
+    peer = syscalls.ioctl(MASTER, 0x5441, Labelled(int(flag), "RDWR|NOCTTY|CLOEXEC"), shown="TIOCGPTPEER")
     yield _step(peer, "the other end, by no path", save=TERMINAL)
     for number, name in enumerate(("input", "output", "errors")):
         yield _step(syscalls.dup3(TERMINAL, number), f"standard {name}")
@@ -84,7 +84,7 @@ def _hand_over() -> Iterator[Step]:
     rights = Bytes(struct.pack("QiiiI", 20, 1, 1, FD, 0), f"SCM_RIGHTS [{FD}]")
     data = Bytes(struct.pack("QQ", 0, 1), "t", ((0, Bytes(b"t", "t")),))
     header = Bytes(struct.pack("QQQQQQQ", 0, 0, 0, 1, 0, 24, 0), f"{{'t', SCM_RIGHTS [{FD}]}}", ((16, data), (32, rights)))
-    call = Call("sendmsg", (SYNC, header, Shown(0x4000, "NOSIGNAL")))
+    call = Call("sendmsg", (SYNC, header, Labelled(0x4000, "NOSIGNAL")))
     yield _step(call, "the caller gets its end of the terminal", at_least=1)
     yield _step(syscalls.close(FD), "and only the caller")
 
@@ -93,5 +93,5 @@ def _owner(settled: Sequence[Step]) -> Iterator[Step]:
     """Who opened it owns it; the program may become another user later."""
     uid = stream_owners.inside([step for step in settled if step.phase is Phase.DROP], "uid")
     if uid is not None:
-        call = Call("fchown", (0, uid, Shown(0xFFFFFFFF, "-1")), "chown(2)")
+        call = Call("fchown", (0, uid, Labelled(0xFFFFFFFF, "-1")), "chown(2)")
         yield Step.child(Phase.DROP, call, why="the terminal belongs to the program's user, who may then open /dev/stdout", order=OWNER)

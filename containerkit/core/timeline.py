@@ -18,11 +18,11 @@ from ..base import checks
 from ..errors import PlanError, WrongType
 from ..linux import syscalls
 from ..linux.procfs import PROC
-from ..linux.syscalls import CLONE, Bytes, Call, Fd, Field, Slot
+from ..linux.syscalls import CLONE, Bytes, Call, Fd, HeaderAddress, Slot
 from . import standard_steps, stream_owners, terminals
 from .inherited import left_behind
 from .mount_targets import ROOT, needed_places, through_mounts
-from .standard_steps import CALLER, GUARDIAN, HELPER, IMAGE, OWN, SYNC, Options
+from .standard_steps import CALLER, GUARDIAN, HELPER, OWN, PROGRAM, SYNC, Options
 from .step import Composite, Part, Phase, Place, RootPart, Side, Step
 
 
@@ -54,8 +54,8 @@ class Timeline:
         return SYNC in self.inputs.values()
 
     @property
-    def needs_image(self) -> bool:
-        return IMAGE in self.inputs.values()
+    def needs_program_file(self) -> bool:
+        return PROGRAM in self.inputs.values()
 
     @property
     def changes_ids(self) -> bool:
@@ -125,7 +125,7 @@ def part_name(part: object) -> str:
     return kind.__name__ if last == kind.__name__.lower() else f"{last}.{kind.__name__}"
 
 
-def settle(steps: Iterable[Step]) -> list[Step]:
+def select_steps(steps: Iterable[Step]) -> list[Step]:
     """The steps that apply, in order.
 
     :raises PlanError: the parts contradict each other: a thing is claimed twice, or needed and missing, or asked of nobody who is there
@@ -254,7 +254,7 @@ class _Fold:
         data = bytearray(88)
         data[0:8] = flags.to_bytes(8, "little")
         shown = syscalls.clone3(flags)
-        call = Call("clone3", (Bytes(bytes(data), str(shown)[7:-1], ((24, Field("forked")),)), 88), "clone(2)")
+        call = Call("clone3", (Bytes(bytes(data), str(shown)[7:-1], ((24, HeaderAddress("forked")),)), 88), "clone(2)")
         why = "the caller's child proper" + (": " + ", ".join(s.why for s in self.made if s.why) if self.made else "")
         return [Step.child(Phase.IDENTITY, call, why=why, hint=_CLONE_HINTS, at_most=0, part=_names(self.made))]
 
@@ -272,7 +272,7 @@ class _Fold:
         for source in wanted:
             if source not in inputs.values():
                 inputs[next(numbers)] = source
-        if IMAGE in inputs.values() and SYNC not in inputs.values():
+        if PROGRAM in inputs.values() and SYNC not in inputs.values():
             inputs[next(numbers)] = SYNC  # the helper's exec must not look like the program's: its end of this stays open
         return inputs
 
@@ -331,7 +331,7 @@ def _with_root(steps: list[Step]) -> list[Step]:
     return [*steps[: uses[0]], first, *steps[uses[0] : uses[-1] + 1], done, *steps[uses[-1] + 1 :]]
 
 
-_TO_THE_END = frozenset({SYNC, IMAGE, HELPER, CALLER, GUARDIAN, OWN})
+_TO_THE_END = frozenset({SYNC, PROGRAM, HELPER, CALLER, GUARDIAN, OWN})
 """Nothing lies below these: they are sockets, pidfds and memory."""
 _OPENERS = frozenset({"openat", "openat2", "open_tree", "fsmount", "dup", "fcntl"})
 _EBADF = 9

@@ -27,7 +27,7 @@ from .config import ImageConfig
 from .descriptor import Descriptor
 from .digest import Digest
 from .errors import InvalidImage, Unsupported
-from .files.blob_union import Sources
+from .files.blob_union import BlobUnion
 from .history import History
 from .ids import Ids
 from .layer import Layer
@@ -213,7 +213,7 @@ class Image:
     def blobs(self) -> Blobs:
         """Everything the image is made of, by digest: manifest, config and layers."""
         own = MemoryBlobs({self.digest: self.data, self.id: self.config_data})
-        return Sources({self.digest: own, self.id: own}, self.source)
+        return BlobUnion({self.digest: own, self.id: own}, self.source)
 
     def validate(self, *, layers: bool = True) -> None:
         """Check everything against everything.

@@ -22,7 +22,7 @@ from .descriptor import Descriptor
 from .digest import Digest
 from .documents import dump
 from .errors import ImageError, InvalidDocument, InvalidImage, LimitExceeded, Missing
-from .files.blob_union import Sources
+from .files.blob_union import BlobUnion
 from .image import Image
 from .manifest import Manifest, common, opened, written
 from .platform import Platform
@@ -90,7 +90,7 @@ class Index:
         """
         parts = tuple(parts)
         kind = media.DOCKER_LIST if docker else media.OCI_INDEX
-        source = Sources({}, *(part.blobs for part in parts))
+        source = BlobUnion({}, *(part.blobs for part in parts))
         return cls(tuple(part.descriptor for part in parts), kind, annotations or {}, source=source)
 
     def to_json(self) -> dict[str, Any]:
@@ -109,11 +109,11 @@ class Index:
     @property
     def blobs(self) -> Blobs:
         """Everything the index leads to, and itself."""
-        return Sources({self.digest: MemoryBlobs({self.digest: self.data})}, self.source)
+        return BlobUnion({self.digest: MemoryBlobs({self.digest: self.data})}, self.source)
 
     def append(self, *parts: Image | Index) -> Index:
         """With more manifests."""
-        source = Sources({}, *(part.blobs for part in parts), self.source)
+        source = BlobUnion({}, *(part.blobs for part in parts), self.source)
         return replace(self, manifests=self.manifests + tuple(part.descriptor for part in parts), data=b"", source=source)
 
     def with_annotations(self, annotations: Mapping[str, str | None]) -> Index:

@@ -22,7 +22,7 @@ from ..state.staging import appearing
 from . import layer_writer, media, tar_from_tree, tar_from_two_trees
 from .blobs import Blobs, FileBlobs, MemoryBlobs, TemporaryBlobs
 from .compression.compression import Decompressed
-from .compression.pipes import Ahead, Checked
+from .compression.pipes import ReadAhead, Verified
 from .descriptor import Descriptor
 from .digest import CHUNK, Digest, Readable
 from .errors import CannotUnpack, ImageError, InvalidLayer, Mismatch, Missing
@@ -81,7 +81,7 @@ class Layer:
         """
         with contextlib.closing(self.compressed()) as blob:
             tar = _Whole(Decompressed(blob, media.compression(self.media_type), limits=limits), blob)
-            with Checked(tar, self.diff_id, f"layer {self.diff_id.short}, not compressed") as checked, Ahead(checked) as ahead:
+            with Verified(tar, self.diff_id, f"layer {self.diff_id.short}, not compressed") as checked, ReadAhead(checked) as ahead:
                 yield ahead
 
     def entries(self, limits: Limits | None = None) -> Iterator[Entry]:
@@ -169,7 +169,7 @@ class Layer:
 
     @classmethod
     def from_directory(
-        cls, directory: StrPath, blobs: Store | None = None, *, upper: bool = False, form: tar_from_tree.Form | None = None,
+        cls, directory: StrPath, blobs: Store | None = None, *, upper: bool = False, form: tar_from_tree.TarOptions | None = None,
         compression: str = "gzip", level: int | None = None,
     ) -> Layer:  # fmt: skip
         """A layer of a directory: written, hashed twice and compressed in one pass.
@@ -184,8 +184,8 @@ class Layer:
 
     @classmethod
     def from_difference(
-        cls, old: StrPath, new: StrPath, blobs: Store | None = None, *, form: tar_from_tree.Form | None = None, compression: str = "gzip",
-        level: int | None = None,
+        cls, old: StrPath, new: StrPath, blobs: Store | None = None, *, form: tar_from_tree.TarOptions | None = None,
+        compression: str = "gzip", level: int | None = None,
     ) -> Layer:  # fmt: skip
         """A layer that turns one plain tree into another."""
         return cls.written(lambda sink: tar_from_two_trees.write_difference(old, new, sink, form), blobs, compression, level)

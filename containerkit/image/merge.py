@@ -1,7 +1,7 @@
 """Several layers as one: what a stack of them shows, and what it hides of what lies below.
 
 First the entries of all layers are laid over each other, without their contents: what each of them means is decided as for
-unpacking (see `_meaning`).  Then the layers are read once more, and the contents that are still seen are copied.  Hard links to
+unpacking (see `meaning`).  Then the layers are read once more, and the contents that are still seen are copied.  Hard links to
 files below the stack come first, then directories, then the files as they come, then other names of files, then whiteouts.
 :see: https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts
 """

@@ -22,7 +22,7 @@ from .config import ImageConfig
 from .descriptor import Descriptor
 from .digest import Digest
 from .errors import ImageError, InvalidDocument, Unsupported
-from .files.blob_union import Sources
+from .files.blob_union import BlobUnion
 from .files.plain import plain
 from .history import History, matched, now
 from .layer import Layer
@@ -49,7 +49,7 @@ def assemble(kind: type[Image], config: ImageConfig, layers: tuple[Layer, ...], 
     old = like or Manifest(said, (), media.DOCKER_MANIFEST if docker else media.OCI_MANIFEST)
     manifest = replace(old, **{"config": said, "layers": descriptors, "data": b"", **fields})
     places: dict[Digest, Blobs] = {layer.descriptor.digest: layer.blobs for layer in layers}
-    return kind(manifest, data, Sources(places))
+    return kind(manifest, data, BlobUnion(places))
 
 
 def append(image: Image, *layers: Layer, history: Iterable[History] | History | str = ()) -> Image:

@@ -23,7 +23,7 @@ from .tar.tar import Entry
 from .tar.writing import Sink, Writer
 from .unpack.root import join
 
-__all__ = ["Form", "Upper", "listing", "write_tree", "write_upper"]
+__all__ = ["TarOptions", "Upper", "listing", "write_tree", "write_upper"]
 
 StrPath = str | os.PathLike[str]
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -37,7 +37,7 @@ BELOW = {"metacopy": "the bytes of a file are in the layer below", "redirect": "
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class TarOptions:
     """How a tree is written down.
 
     :param ids: whose the files are; the same that they were unpacked with
@@ -58,7 +58,7 @@ class Form:
         return value if self.nanoseconds else value // pax.SECOND * pax.SECOND
 
 
-def write_tree(directory: StrPath, sink: Sink, form: Form | None = None) -> int:
+def write_tree(directory: StrPath, sink: Sink, form: TarOptions | None = None) -> int:
     """Writes all that is in a directory, and the directory itself as ``./``.  Sockets, which no tar can hold, are left out.
 
     :return: bytes of the tar
@@ -67,7 +67,7 @@ def write_tree(directory: StrPath, sink: Sink, form: Form | None = None) -> int:
     return _run(_Tree, directory, sink, form)
 
 
-def write_upper(upper: StrPath, sink: Sink, form: Form | None = None) -> int:
+def write_upper(upper: StrPath, sink: Sink, form: TarOptions | None = None) -> int:
     """Writes what overlayfs recorded in an upper directory.
 
     :return: bytes of the tar
@@ -76,10 +76,10 @@ def write_upper(upper: StrPath, sink: Sink, form: Form | None = None) -> int:
     return _run(Upper, upper, sink, form)
 
 
-def _run(kind: type[_Tree], directory: StrPath, sink: Sink, form: Form | None) -> int:
+def _run(kind: type[_Tree], directory: StrPath, sink: Sink, form: TarOptions | None) -> int:
     writer = Writer(sink)
     with owned(os.open(directory, DIRECTORY)) as fd:
-        kind(writer, form or Form()).top(fd)
+        kind(writer, form or TarOptions()).top(fd)
     writer.close()
     return writer.size
 
@@ -95,7 +95,7 @@ def listing(fd: int) -> list[tuple[bytes, os.stat_result]]:
 class _Tree:
     """Writes entries from descriptors."""
 
-    def __init__(self, writer: Writer, form: Form) -> None:
+    def __init__(self, writer: Writer, form: TarOptions) -> None:
         self.writer, self.form, self.links = writer, form, dict[tuple[int, int], bytes]()
 
     def top(self, fd: int) -> None:

@@ -13,20 +13,20 @@ from ..linux.descriptor import DIRECTORY, owned
 from .digest import CHUNK
 from .tar.tar import Entry
 from .tar.writing import Sink, Writer
-from .tar_from_tree import READ, Form, StrPath, Upper, listing
+from .tar_from_tree import READ, StrPath, TarOptions, Upper, listing
 from .unpack.root import join
 
 __all__ = ["write_difference"]
 
 
-def write_difference(old: StrPath, new: StrPath, sink: Sink, form: Form | None = None) -> int:
+def write_difference(old: StrPath, new: StrPath, sink: Sink, form: TarOptions | None = None) -> int:
     """Writes what turns `old` into `new`.  Files are compared byte by byte.
 
     :return: bytes of the tar
     """
     writer = Writer(sink)
     with owned(os.open(old, DIRECTORY)) as before, owned(os.open(new, DIRECTORY)) as after:
-        _Difference(writer, form or Form(), before, after).run(before, after)
+        _Difference(writer, form or TarOptions(), before, after).run(before, after)
     writer.close()
     return writer.size
 
@@ -34,7 +34,7 @@ def write_difference(old: StrPath, new: StrPath, sink: Sink, form: Form | None =
 class _Difference(Upper):
     """Two plain trees, walked together."""
 
-    def __init__(self, writer: Writer, form: Form, old: int, new: int) -> None:
+    def __init__(self, writer: Writer, form: TarOptions, old: int, new: int) -> None:
         super().__init__(writer, form)
         self.old_names, self.new_names = dict(_names(old, b"")), dict(_names(new, b""))
         self.waiting: list[tuple[bytes, Entry]] = []  # directories that are the same: written once something inside is not

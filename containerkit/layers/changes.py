@@ -17,7 +17,7 @@ from typing import Literal
 from ..linux.beneath import Beneath
 from .merged import entry, is_opaque, is_whiteout, names
 
-__all__ = ["Change", "Usage", "changes", "usage"]
+__all__ = ["Change", "DiskUsage", "changes", "usage"]
 
 Kind = Literal["added", "modified", "deleted"]
 
@@ -37,7 +37,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class DiskUsage:
     """What a directory takes.
 
     :ivar bytes: on disk; a file with several names counts once
@@ -57,7 +57,7 @@ def changes(upper: Path, lowers: Sequence[Path]) -> Iterator[Change]:
         yield from _walk(top, b"", [Path(p) for p in reversed(lowers)], opaque=False)
 
 
-def usage(directory: Path) -> Usage:
+def usage(directory: Path) -> DiskUsage:
     """Counts what is in a directory."""
     size, count, seen = 0, 0, set()
     with Beneath(directory) as top:
@@ -68,7 +68,7 @@ def usage(directory: Path) -> Usage:
                     size += status.st_blocks * 512
                 if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
                     seen.add((status.st_dev, status.st_ino))
-    return Usage(size, count)
+    return DiskUsage(size, count)
 
 
 def _status(found: os.DirEntry[str]) -> os.stat_result | None:

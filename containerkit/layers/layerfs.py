@@ -30,7 +30,7 @@ from ..base.door import behind
 from ..base.pickling import OneProcess
 from ..core import mounting
 from ..core.mount_targets import ROOT
-from ..core.parent import Actor
+from ..core.parent import ParentExecutor
 from ..core.process import run_undo
 from ..core.step import Phase, Place, Side, Step
 from ..core.timeline import IDMAPPED, USER_ATTRIBUTES
@@ -41,7 +41,7 @@ from ..state.private import check_private, private
 from ..state.scratch import Scratch
 from . import merged
 from . import places as _places
-from .changes import Change, Usage, changes, usage
+from .changes import Change, DiskUsage, changes, usage
 from .lowers import Lower, Lowers
 from .shown import changes_tree, shown
 
@@ -389,7 +389,7 @@ class LayerFS(OneProcess):
         """
         return merged.read(path, [*self.lowers, *([self._state.upper] if self._state else [])])
 
-    def usage(self) -> Usage:
+    def usage(self) -> DiskUsage:
         """What the changes take: bytes on disk and entries."""
         return usage(self.upper)
 
@@ -438,7 +438,7 @@ class LayerFS(OneProcess):
         place = Scratch("mounted") if at is None else None
         target = str(place.path / "root") if place else os.path.abspath(at or "")
         os.makedirs(target, exist_ok=True)
-        actor = Actor()
+        actor = ParentExecutor()
         try:
             actor.perform([step.with_(side=Side.PARENT) for step in self._host_steps(target)])
             yield Path(target)

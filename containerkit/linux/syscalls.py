@@ -216,20 +216,20 @@ class Fd:
 class Bytes:
     """Memory that the kernel reads.
 
-    :ivar words: offset -> what only the compiled program knows and goes there: the address of a `Field` or of other
+    :ivar words: offset -> what only the compiled program knows and goes there: the address of a `HeaderAddress` or of other
         `Bytes` (8 bytes), or the number that an `Fd` gets in the child, or that a `Slot` has in the parent (4 bytes)
     """
 
     data: bytes
     shown: str
-    words: tuple[tuple[int, Field | Fd | Slot | Bytes], ...] = ()
+    words: tuple[tuple[int, HeaderAddress | Fd | Slot | Bytes], ...] = ()
 
     def __str__(self) -> str:
         return self.shown
 
 
 @dataclass(frozen=True, slots=True)
-class Late:
+class Deferred:
     """Memory that the kernel reads and that only compiling can fill: it depends on this machine's system call numbers.
 
     :ivar make: called once for each compiled program
@@ -242,17 +242,17 @@ class Late:
         return self.shown
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Late, (self.make if crosses(self.make) else Elsewhere(self.shown), self.shown)
+        return Deferred, (self.make if crosses(self.make) else Elsewhere(self.shown), self.shown)
 
-    def __deepcopy__(self, memo: object) -> Late:
+    def __deepcopy__(self, memo: object) -> Deferred:
         return self
 
-    def __copy__(self) -> Late:
+    def __copy__(self) -> Deferred:
         return self
 
 
 @dataclass(frozen=True, slots=True)
-class Space:
+class OutputBuffer:
     """Memory that the kernel writes: `size` bytes."""
 
     size: int
@@ -281,7 +281,7 @@ class Strings:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class HeaderAddress:
     """The address of a field in the program's header: the caller's signal mask, a pid the kernel writes."""
 
     name: str
@@ -291,7 +291,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Labelled:
     """A plain number with the words a reader knows it by."""
 
     value: int
@@ -301,7 +301,7 @@ class Shown:
         return self.words
 
 
-Arg = int | bytes | None | Slot | Fd | Bytes | Late | Space | Strings | Field | Shown
+Arg = int | bytes | None | Slot | Fd | Bytes | Deferred | OutputBuffer | Strings | HeaderAddress | Labelled
 FdArg = int | Slot | Fd
 PathArg = str | bytes | os.PathLike[str]
 
@@ -378,9 +378,9 @@ def execve(path: PathArg, argv: Sequence[PathArg], env: Sequence[PathArg] = ()) 
     return Call("execve", (text(path), Strings(tuple(map(text, argv))), Strings(tuple(map(text, env)), secret=True)))
 
 
-def prctl(option: str, *args: int | Shown) -> Call:
+def prctl(option: str, *args: int | Labelled) -> Call:
     """Set an attribute of this process.  :see: prctl(2)"""
-    return Call("prctl", (Shown(PR[option], f"PR_{option}"), *args))
+    return Call("prctl", (Labelled(PR[option], f"PR_{option}"), *args))
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> Call:
@@ -391,12 +391,12 @@ def capset(effective: int, permitted: int, inheritable: int) -> Call:
     return Call("capset", (header, Bytes(struct.pack("6I", *words), shown)))
 
 
-def seccomp(filter: Late | Bytes) -> Call:
+def seccomp(filter: Deferred | Bytes) -> Call:
     """Every system call from here on is put to `filter` first, a struct sock_fprog.  :see: seccomp(2)"""
-    return Call("seccomp", (Shown(1, "SET_MODE_FILTER"), 0, filter))
+    return Call("seccomp", (Labelled(1, "SET_MODE_FILTER"), 0, filter))
 
 
-def prlimit64(resource: Shown, soft: int, hard: int) -> Call:
+def prlimit64(resource: Labelled, soft: int, hard: int) -> Call:
     """Set a resource limit of this process; 2**64 - 1 is none.  :see: prlimit(2)"""
     shown = ["unlimited" if n == 0xFFFFFFFFFFFFFFFF else str(n) for n in (soft, hard)]
     return Call("prlimit64", (0, resource, Bytes(struct.pack("QQ", soft, hard), f"{{{', '.join(shown)}}}"), None), "prlimit(2)")
@@ -414,12 +414,12 @@ def setsid() -> Call:
 
 def ioctl(fd: FdArg, request: int, arg: Arg, *, shown: str) -> Call:
     """Ask a device or a file for something of its own.  :see: ioctl(2)"""
-    return Call("ioctl", (fd, Shown(request, shown), arg))
+    return Call("ioctl", (fd, Labelled(request, shown), arg))
 
 
 def socket(family: int, kind: int, *, shown: str) -> Call:
     """An endpoint; here only to reach the kernel's network settings.  :see: socket(2)"""
-    return Call("socket", (Shown(family, shown), kind, 0))
+    return Call("socket", (Labelled(family, shown), kind, 0))
 
 
 def setresuid(uid: int) -> Call:
@@ -454,7 +454,7 @@ def setdomainname(name: str) -> Call:
 def openat(path: PathArg, flag: int, mode: int = 0, *, at: FdArg = AT_FDCWD) -> Call:
     """Open a file.  :see: open(2)"""
     args: tuple[Arg, ...] = (at, text(path), flags(O, flag))
-    return Call("openat", (*args, Shown(mode, f"{mode:#o}")) if mode else args, "open(2)")
+    return Call("openat", (*args, Labelled(mode, f"{mode:#o}")) if mode else args, "open(2)")
 
 
 def openat2(at: FdArg, path: PathArg, flag: int, resolve: RESOLVE) -> Call:
@@ -475,7 +475,7 @@ def close(fd: FdArg) -> Call:
 
 def close_range(first: int, last: int = 0xFFFFFFFF, flag: int = 0) -> Call:
     """Close, or mark close-on-exec, every file descriptor from `first` to `last`.  :see: close_range(2)"""
-    end = Shown(last, "~0") if last == 0xFFFFFFFF else last
+    end = Labelled(last, "~0") if last == 0xFFFFFFFF else last
     return Call("close_range", (first, end, flags(CLOSE_RANGE, flag)))
 
 
@@ -489,7 +489,7 @@ def write(fd: FdArg, data: bytes) -> Call:
     return Call("write", (fd, Bytes(data, repr(os.fsdecode(data))), len(data)))
 
 
-def read(fd: FdArg, space: Space) -> Call:
+def read(fd: FdArg, space: OutputBuffer) -> Call:
     """Read at most the size of `space`.  :see: read(2)"""
     return Call("read", (fd, space, space.size))
 
@@ -502,12 +502,12 @@ def poll(fd: int) -> Call:
 
 def mkdirat(at: FdArg, path: PathArg, mode: int = 0o755) -> Call:
     """Make a directory.  :see: mkdir(2)"""
-    return Call("mkdirat", (at, text(path), Shown(mode, f"{mode:#o}")), "mkdir(2)")
+    return Call("mkdirat", (at, text(path), Labelled(mode, f"{mode:#o}")), "mkdir(2)")
 
 
 def mknodat(at: FdArg, path: PathArg, mode: int, device: int = 0) -> Call:
     """Make an empty file or a device.  :see: mknod(2)"""
-    return Call("mknodat", (at, text(path), Shown(mode, f"{mode:#o}"), device), "mknod(2)")
+    return Call("mknodat", (at, text(path), Labelled(mode, f"{mode:#o}"), device), "mknod(2)")
 
 
 def symlinkat(target: PathArg, at: FdArg, path: PathArg) -> Call:
@@ -517,20 +517,20 @@ def symlinkat(target: PathArg, at: FdArg, path: PathArg) -> Call:
 
 def fchmodat(at: FdArg, path: PathArg, mode: int) -> Call:
     """Set permissions, whatever the umask is.  :see: chmod(2)"""
-    return Call("fchmodat", (at, text(path), Shown(mode, f"{mode:#o}")), "chmod(2)")
+    return Call("fchmodat", (at, text(path), Labelled(mode, f"{mode:#o}")), "chmod(2)")
 
 
-def fstatfs(fd: FdArg, space: Space) -> Call:
+def fstatfs(fd: FdArg, space: OutputBuffer) -> Call:
     """Ask what filesystem an open file is in: the first word of the answer is its magic number.  :see: statfs(2)"""
     return Call("fstatfs", (fd, space), "statfs(2)")
 
 
-def compare(space: Space, value: int, words: str) -> Call:
+def compare(space: OutputBuffer, value: int, words: str) -> Call:
     """Succeed when the first four bytes of `space` are `value`, and fail with EAGAIN otherwise.
 
     The kernel compares before it moves waiters from one futex to another; here nobody waits.  :see: futex(2)
     """
-    return Call("futex", (space, Shown(4 | 128, "CMP_REQUEUE|PRIVATE"), 0, 0, space, Shown(value, words)))
+    return Call("futex", (space, Labelled(4 | 128, "CMP_REQUEUE|PRIVATE"), 0, 0, space, Labelled(value, words)))
 
 
 def chdir(path: PathArg) -> Call:
@@ -564,18 +564,18 @@ def pivot_root(new_root: PathArg, put_old: PathArg) -> Call:
 
 def fsopen(fstype: str) -> Call:
     """Begin a new filesystem; the result is its configuration.  :see: fsopen(2)"""
-    return Call("fsopen", (text(fstype), Shown(1, "CLOEXEC")))
+    return Call("fsopen", (text(fstype), Labelled(1, "CLOEXEC")))
 
 
 def fsconfig(fs: FdArg, command: str, key: str | None = None, value: PathArg | None = None, aux: FdArg = 0) -> Call:
     """Give the filesystem a parameter, or create it.  :see: fsconfig(2)"""
     strings = [None if w is None else text(w) for w in (key, value)]
-    return Call("fsconfig", (fs, Shown(FSCONFIG[command], command), strings[0], strings[1], aux))
+    return Call("fsconfig", (fs, Labelled(FSCONFIG[command], command), strings[0], strings[1], aux))
 
 
 def fsmount(fs: FdArg, attributes: int = 0) -> Call:
     """A mount of the created filesystem, attached nowhere yet.  :see: fsmount(2)"""
-    return Call("fsmount", (fs, Shown(1, "CLOEXEC"), flags(ATTR, attributes)))
+    return Call("fsmount", (fs, Labelled(1, "CLOEXEC"), flags(ATTR, attributes)))
 
 
 def open_tree(at: FdArg, path: PathArg, flag: int) -> Call:
@@ -601,6 +601,6 @@ def mount_setattr(
     cleared = ATIME if attr & ATIME else 0  # one of several ways to keep access times: the kernel wants the others named
     data = int(flags(ATTR, attr)).to_bytes(8, "little") + cleared.to_bytes(8, "little") + int(propagation).to_bytes(8, "little") + bytes(8)
     words_of = {"EMPTY_PATH": AT_EMPTY_PATH if not os.fsencode(path) else 0, "RECURSIVE": AT_RECURSIVE if recursive else 0}
-    how = Shown(sum(words_of.values()), "|".join(word for word, value in words_of.items() if value) or "0")
+    how = Labelled(sum(words_of.values()), "|".join(word for word, value in words_of.items() if value) or "0")
     memory = Bytes(data, "{" + ", ".join(words) + "}", ((24, userns),) if userns else ())
     return Call("mount_setattr", (at, text(path), how, memory, 32))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ..core.step import Phase, Step
 from ..errors import PlanError
 from ..linux import syscalls
-from ..linux.syscalls import Shown
+from ..linux.syscalls import Labelled
 
 __all__ = ["NAMES", "Capabilities"]
 
@@ -38,7 +38,7 @@ CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET
 LAST_CAP = "/proc/sys/kernel/cap_last_cap"
 # Inside DROP.  Emptying the bounding set needs CAP_SETPCAP, which capset may take; raising an ambient one needs what capset gives.
 BOUNDING, CAPSET, AMBIENT = 20, 30, 32
-CLEAR_ALL, RAISE = Shown(4, "PR_CAP_AMBIENT_CLEAR_ALL"), Shown(2, "PR_CAP_AMBIENT_RAISE")
+CLEAR_ALL, RAISE = Labelled(4, "PR_CAP_AMBIENT_CLEAR_ALL"), Labelled(2, "PR_CAP_AMBIENT_RAISE")
 EINVAL = 22
 _NEEDS_SETPCAP = "dropping from the bounding set needs CAP_SETPCAP: run as root, or in a user namespace (ns.User())"
 _NOT_HELD = "nobody can give what it does not have: the caller, or this user namespace, lacks one of these capabilities"
@@ -136,8 +136,8 @@ def _last() -> int | None:
         return None
 
 
-def _shown(number: int) -> Shown:
-    return Shown(number, NAMES[number] if number < len(NAMES) else f"capability {number}")
+def _shown(number: int) -> Labelled:
+    return Labelled(number, NAMES[number] if number < len(NAMES) else f"capability {number}")
 
 
 def _known(name: str) -> str:

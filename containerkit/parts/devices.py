@@ -1,6 +1,6 @@
 """The devices that everybody expects, as mounts, without the host's own device nodes within reach.
 
-Where the caller may make nodes, they are new ones, of a filesystem that nobody can change: see `nodes`.  Otherwise they are
+Where the caller may make nodes, they are new ones, of a filesystem that nobody can change: see `device_nodes`.  Otherwise they are
 the host's, through read-only mounts: a device can still be read and written there.
 :see: mknod(2), mount_setattr(2)
 """

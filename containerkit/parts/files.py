@@ -12,7 +12,7 @@ from ..core import mounting
 from ..core.mount_targets import order_of
 from ..core.step import Phase, Step
 from ..linux import syscalls
-from ..linux.syscalls import ATTR, OPEN_TREE, Bytes, Call, O, Shown, Slot
+from ..linux.syscalls import ATTR, OPEN_TREE, Bytes, Call, Labelled, O, Slot
 
 __all__ = ["Directory", "File", "Files", "Umask"]
 
@@ -83,7 +83,7 @@ class Files:
             yield mounting.step(Phase.ROOTFS, call, "its content", at_least=len(piece), **more)
         if file.uid or file.gid:
             yield mounting.step(Phase.ROOTFS, Call("fchown", (fd, file.uid, file.gid)), "whose it is", **more)
-        yield mounting.step(Phase.ROOTFS, Call("fchmod", (fd, Shown(file.mode, f"{file.mode:#o}"))), "who may read it", **more)
+        yield mounting.step(Phase.ROOTFS, Call("fchmod", (fd, Labelled(file.mode, f"{file.mode:#o}"))), "who may read it", **more)
         yield mounting.step(Phase.ROOTFS, syscalls.close(fd), "%file is done with", **more)
 
 
@@ -94,7 +94,7 @@ class Umask:
     mask: int = 0o022
 
     def steps(self) -> Iterable[Step]:
-        call = Call("umask", (Shown(self.mask, f"{self.mask:#o}"),))
+        call = Call("umask", (Labelled(self.mask, f"{self.mask:#o}"),))
         yield Step.child(Phase.IDENTITY, call, why="new files do not depend on who builds")
 
 

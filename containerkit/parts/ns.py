@@ -28,7 +28,7 @@ from ..errors import ContainerKitError, PlanError, Unavailable
 from ..linux import ids as idmaps
 from ..linux import kernel, procfs, syscalls
 from ..linux.ids import Range
-from ..linux.syscalls import ATTR, CLONE, MS, Bytes, Call, Field, O, Slot, Tool
+from ..linux.syscalls import ATTR, CLONE, MS, Bytes, Call, HeaderAddress, O, Slot, Tool
 from ..state import scratch
 
 __all__ = ["Cgroup", "Ipc", "Mount", "Net", "Pid", "Time", "User", "Uts", "subids"]
@@ -283,7 +283,7 @@ class Pid:
             yield from mounting.placed("proc", [*mounting.make_directory("proc", 0o555, **more), *shown])
         if self.init:
             flags = CLONE.PARENT_SETTID
-            call = Call("clone", (syscalls.Shown(flags | 17, "PARENT_SETTID|SIGCHLD"), 0, Field("payload"), None, 0))
+            call = Call("clone", (syscalls.Labelled(flags | 17, "PARENT_SETTID|SIGCHLD"), 0, HeaderAddress("payload"), None, 0))
             yield Step.child(Phase.EXEC, call, why="this stays as process 1; its child becomes the program", at_most=0, helper="init")
 
 

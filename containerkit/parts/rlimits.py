@@ -14,7 +14,7 @@ from typing import Literal
 from ..core.step import Phase, Step
 from ..errors import PlanError
 from ..linux import syscalls
-from ..linux.syscalls import Shown
+from ..linux.syscalls import Labelled
 
 __all__ = ["Rlimits"]
 
@@ -55,7 +55,7 @@ class Rlimits:
     def steps(self) -> Iterable[Step]:
         for name, soft, hard in self.limits:
             number, unit = RESOURCES[name]
-            resource = Shown(number, f"RLIMIT_{name.upper()}")
+            resource = Labelled(number, f"RLIMIT_{name.upper()}")
             call = syscalls.prlimit64(resource, soft, hard)
             yield Step.child(Phase.DROP, call, why=f"limit {unit}", order=ORDER, claims=f"limit on {name}", hint=HINT)
 

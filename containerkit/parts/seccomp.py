@@ -19,7 +19,7 @@ from ..core.step import Phase, Step
 from ..errors import PlanError, Unavailable, WrongType
 from ..linux import syscalls
 from ..linux.native import extension, number
-from ..linux.syscalls import Bytes, Late
+from ..linux.syscalls import Bytes, Deferred
 from .seccomp_bpf import Rule as Condition
 from .seccomp_bpf import Where, compile_filter
 from .seccomp_policy import ALLOWED, GRANTED, KNOWN, why_denied
@@ -166,7 +166,7 @@ class Seccomp:
         wanted = (*ALWAYS, *(("execve",) if kills else ()), *(AFTER_EARLY if self.early else ()))
         if missing := [name for name in wanted if not self.allows(name)]:
             raise PlanError(f"under this filter no program could start, or end: it lacks {', '.join(missing)}")
-        call, why = syscalls.seccomp(Late(self._program, str(self))), "only system calls that the filter lets through"
+        call, why = syscalls.seccomp(Deferred(self._program, str(self))), "only system calls that the filter lets through"
         # Before Linux 5.16 a kill with a core dump took along everybody who shared the memory: the caller.
         yield Step.child(Phase.DROP, call, why=why, order=EARLY if self.early else ORDER, hint=_HINT, helper="join" if kills else "")
 

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from .client import Registry
-from .credentials import Credentials
+from .credentials import Login
 from .errors import RegistryError
 from .login import login, logout
 from .patience import Retries, Timeouts
@@ -23,6 +23,6 @@ from .registries import Registries
 from .remote import RemoteBlobs
 
 __all__ = [
-    "Credentials", "Progress", "Registries", "Registry", "RegistryError", "RemoteBlobs", "Retries", "Timeouts", "copy",
+    "Login", "Progress", "Registries", "Registry", "RegistryError", "RemoteBlobs", "Retries", "Timeouts", "copy",
     "login", "logout", "pull", "push",
 ]  # fmt: skip

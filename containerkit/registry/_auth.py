@@ -18,7 +18,7 @@ from ..image.documents import Fields
 from ..image.errors import ImageError
 from ._http import HOPS, Http, Response, follows
 from ._origins import Origin, bare, target
-from .credentials import Credentials
+from .credentials import Login
 from .errors import NotFound, ProtocolError, Refused, RegistryError, Unauthorized
 from .patience import Retries, insist
 
@@ -97,7 +97,7 @@ class Authority:
     :param trusted: says whether a token service may be talked to
     """
 
-    def __init__(self, find: Callable[[str], Credentials], http: Http, trusted: Callable[[Origin], bool], retries: Retries) -> None:
+    def __init__(self, find: Callable[[str], Login], http: Http, trusted: Callable[[Origin], bool], retries: Retries) -> None:
         self._find, self._http, self._trusted, self._retries = find, http, trusted, retries
         self._tokens: dict[Scopes, _Token] = {}
         self._basic: dict[str, str] = {}
@@ -153,7 +153,7 @@ class Authority:
         self._tokens[scopes] = token
         return f"Bearer {token.text}"
 
-    def _fetch(self, realm: str, service: str, scopes: Scopes, who: Credentials) -> _Token:
+    def _fetch(self, realm: str, service: str, scopes: Scopes, who: Login) -> _Token:
         fields = [("service", service)] * bool(service)
         if who.identity_token:
             form = [("grant_type", "refresh_token"), ("refresh_token", who.identity_token), ("client_id", CLIENT), *fields]

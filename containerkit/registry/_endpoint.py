@@ -17,7 +17,7 @@ from ._auth import Authority, Scopes
 from ._http import HOPS, Body, Http, Response, follows
 from ._origins import Origin, bare, is_loopback, target
 from ._tls import context
-from .credentials import Credentials
+from .credentials import Login
 from .errors import Absent, ProtocolError
 from .patience import Retries, Timeouts, insist
 
@@ -43,7 +43,7 @@ class Endpoint:
 
     def __init__(
         self, place: str, *, plain_http: bool | None, verify: bool, ca: str | os.PathLike[str] | None,
-        find: Callable[[str], Credentials], retries: Retries, timeouts: Timeouts, connections: int,
+        find: Callable[[str], Login], retries: Retries, timeouts: Timeouts, connections: int,
     ) -> None:  # fmt: skip
         if not (match := _PLACE.fullmatch(place)):
             raise InvalidReference(f"{place[:200]!r} is not a registry")

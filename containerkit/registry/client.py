@@ -28,7 +28,7 @@ from ..image.reference import Reference
 from . import _documents, _lists, _referrers
 from ._endpoint import Endpoint
 from ._uploads import Outcome, Upload, exists, known
-from .credentials import Credentials, Keyring
+from .credentials import Keyring, Login
 from .errors import Cancelled, RegistryError
 from .patience import Retries, Timeouts
 from .remote import RemoteBlobs
@@ -36,7 +36,7 @@ from .remote import RemoteBlobs
 __all__ = ["Auth", "Registry"]
 
 Result = TypeVar("Result")
-Auth = Credentials | tuple[str, str] | Callable[[str, str], Credentials]
+Auth = Login | tuple[str, str] | Callable[[str, str], Login]
 
 
 class Registry(OneProcess):
@@ -46,7 +46,7 @@ class Registry(OneProcess):
     :param plain_http: without TLS.  None is never, except on this machine itself, where https is tried, and then http
     :param verify: whether its certificate must be one of a trusted authority
     :param ca: a file of certificates that are trusted besides
-    :param auth: `Credentials`, name and password, or a function of host and repository; what docker and podman keep unless given
+    :param auth: `Login`, name and password, or a function of host and repository; what docker and podman keep unless given
     :param mirrors: asked first, in this order, when something is read: "mirror.example.com", "http://10.0.0.1:5000/hub".  They are
         shown their own credentials, never those of the registry
     :raises InvalidReference: `host` is none;  :raises Unavailable: urllib3 is not installed
@@ -62,7 +62,7 @@ class Registry(OneProcess):
         self.host = Reference(host, "a/a").registry
         retries, timeouts, keyring = retries or Retries(), timeouts or Timeouts(), Keyring().find
 
-        def endpoint(place: str, plain: bool | None, sure: bool, find: Callable[[str], Credentials]) -> Endpoint:
+        def endpoint(place: str, plain: bool | None, sure: bool, find: Callable[[str], Login]) -> Endpoint:
             return Endpoint(
                 place, plain_http=plain, verify=sure, ca=ca, find=find, retries=retries, timeouts=timeouts, connections=connections
             )
@@ -254,12 +254,12 @@ class Registry(OneProcess):
         return f"<Registry {self.host}>"
 
 
-def _finder(host: str, auth: Auth | None, keyring: Callable[[str, str], Credentials]) -> Callable[[str], Credentials]:
+def _finder(host: str, auth: Auth | None, keyring: Callable[[str, str], Login]) -> Callable[[str], Login]:
     """Gives the credentials for a repository of one registry."""
-    if isinstance(auth, Credentials):
+    if isinstance(auth, Login):
         return lambda repository: auth
     if isinstance(auth, tuple):
-        said = Credentials(*auth)
+        said = Login(*auth)
         return lambda repository: said
     chosen = auth or keyring
     return lambda repository: chosen(host, repository)

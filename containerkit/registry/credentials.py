@@ -25,7 +25,7 @@ from ..linux.ids import machine_uid
 from . import _helpers
 from .errors import CredentialsError
 
-__all__ = ["ANONYMOUS", "Credentials", "Keyring", "by_name", "encoded", "files", "login_file", "matches", "read_file", "server_name"]
+__all__ = ["ANONYMOUS", "Keyring", "Login", "by_name", "encoded", "files", "login_file", "matches", "read_file", "server_name"]
 
 Value = TypeVar("Value")
 DOCKER_HUB = "https://index.docker.io/v1/"
@@ -34,7 +34,7 @@ LIMIT = 1 << 20  # bytes of such a file
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class Login:
     """Who asks.  Nobody, when all is empty.
 
     :param identity_token: OAuth2's refresh token, instead of a password
@@ -56,7 +56,7 @@ class Credentials:
 
 
 #: Nobody: no name, no password.
-ANONYMOUS = Credentials()
+ANONYMOUS = Login()
 
 
 def _home() -> Path:
@@ -125,7 +125,7 @@ class Keyring:
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self._paths = (Path(path),) if path else files()
 
-    def find(self, host: str, repository: str = "") -> Credentials:
+    def find(self, host: str, repository: str = "") -> Login:
         """The credentials for a registry, or for a repository of it; `ANONYMOUS` where there are none.
 
         :param host: with its port, as in a reference
@@ -134,7 +134,7 @@ class Keyring:
         return next((found for path in self._paths if (found := _in_file(path, host, repository))), ANONYMOUS)
 
 
-def _in_file(path: Path, host: str, repository: str) -> Credentials:
+def _in_file(path: Path, host: str, repository: str) -> Login:
     fields = Fields(read_file(path), str(path))
     try:
         helpers, store = by_name(_helpers_of(fields)), fields.text("credsStore", "")
@@ -143,7 +143,7 @@ def _in_file(path: Path, host: str, repository: str) -> Credentials:
         for helper in (*(helpers[key] for key in keys if key in helpers), *filter(None, [store])):
             if said := _helpers.get(helper, server_name(host)):
                 name, secret = said
-                return Credentials(identity_token=secret) if name == "<token>" else Credentials(name, secret)
+                return Login(identity_token=secret) if name == "<token>" else Login(name, secret)
         return next((found for key in keys if key in known and (found := _entry(known[key], f"{path}: {key}"))), ANONYMOUS)
     except ImageError as error:
         raise CredentialsError(str(error)) from error
@@ -183,12 +183,12 @@ def _normal(key: str) -> str:
     return host.lower() if path in ("", "v1", "v2") else f"{host.lower()}/{path}"
 
 
-def _entry(value: Any, where: str) -> Credentials:
+def _entry(value: Any, where: str) -> Login:
     fields = Fields({} if value is None else value, where)  # to Go, null is an entry without fields
     username, password = fields.text("username", ""), fields.text("password", "")
     if encoded := fields.text("auth", ""):
         username, password = _decoded(encoded, where)
-    return Credentials(username, password, fields.text("identitytoken", ""), fields.text("registrytoken", ""))
+    return Login(username, password, fields.text("identitytoken", ""), fields.text("registrytoken", ""))
 
 
 def _decoded(encoded: str, where: str) -> tuple[str, str]:
@@ -202,7 +202,7 @@ def _decoded(encoded: str, where: str) -> tuple[str, str]:
     return username, password.strip("\0")
 
 
-def encoded(credentials: Credentials) -> Mapping[str, str]:
+def encoded(credentials: Login) -> Mapping[str, str]:
     """An entry of `auths`."""
     if credentials.identity_token:
         name = base64.b64encode(f"{credentials.username or '00000000-0000-0000-0000-000000000000'}:".encode()).decode()

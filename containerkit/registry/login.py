@@ -18,7 +18,7 @@ from ..image.documents import Fields, dump
 from ..image.errors import ImageError
 from . import _helpers
 from .client import Registry
-from .credentials import HUB_NAMES, Credentials, by_name, encoded, files, login_file, matches, read_file, server_name
+from .credentials import HUB_NAMES, Login, by_name, encoded, files, login_file, matches, read_file, server_name
 from .errors import CredentialsError
 
 __all__ = ["login", "logout"]
@@ -38,7 +38,7 @@ def login(host: str, username: str, password: str, *, path: StrPath | None = Non
     """
     if ":" in username:
         raise CredentialsError(f"{username[:80]!r}: a name has no colon in it, for the password begins there")
-    credentials = Credentials(username, password)
+    credentials = Login(username, password)
     with Registry(host, auth=credentials, **options) as registry:
         registry.ping()
         host = registry.host

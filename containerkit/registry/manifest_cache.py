@@ -12,12 +12,12 @@ from ..image.errors import LimitExceeded
 from ..image.reference import Reference
 from .remote import RemoteBlobs, Stream
 
-__all__ = ["Kept"]
+__all__ = ["CachingBlobs"]
 
 MOST = 256 << 20  # bytes of all documents of one index: it may name thousands, of 4 MiB each
 
 
-class Kept:
+class CachingBlobs:
     """Blobs of a repository, of which manifests, indexes and configs are remembered.
 
     :ivar documents: manifests and indexes, in the order they were read

@@ -29,10 +29,10 @@ from ..image.platform import Platform
 from ..image.reference import Reference
 from ..store.store import Session, Store
 from .client import Registry
-from .manifest_cache import Kept
+from .manifest_cache import CachingBlobs
 from .progress import Callback, Reporter
 from .registries import Registries, using
-from .task_group import Work
+from .task_group import TaskGroup
 
 __all__ = ["WORKERS", "pull"]
 
@@ -68,9 +68,9 @@ def pull(
     """
     wanted = Reference.parse(reference)
     tell = Reporter(progress)
-    with using(registries) as known, store.session() as session, Work(workers) as work:
+    with using(registries) as known, store.session() as session, TaskGroup(workers) as work:
         tell(str(wanted), "waiting")
-        source = Kept(known[wanted.registry].blobs(wanted.repository))
+        source = CachingBlobs(known[wanted.registry].blobs(wanted.repository))
         root, data = known[wanted.registry].manifest(wanted)
         source.keep(root, data)
         chosen = _chosen(source, root, Platform.parse(platform) if isinstance(platform, str) else platform, all_platforms)
@@ -91,7 +91,7 @@ def pull(
     return Image.load(store.blobs, chosen[0])
 
 
-def _chosen(source: Kept, root: Descriptor, platform: Platform | None, everything: bool) -> list[Descriptor]:
+def _chosen(source: CachingBlobs, root: Descriptor, platform: Platform | None, everything: bool) -> list[Descriptor]:
     """The manifests to bring.  What leads to them was read, and so is in `source.documents`."""
     if media.kind(root.media_type) == "index":
         index = Index.load(source, root)
@@ -120,7 +120,7 @@ def _needed(images: Iterable[Image], unpack: bool) -> dict[Digest, tuple[Descrip
 class _Bring:
     """Brings blobs from a registry into a store."""
 
-    source: Kept
+    source: CachingBlobs
     session: Session
     tell: Reporter
 

@@ -27,11 +27,11 @@ from ..image.platform import Platform
 from ..image.reference import Reference
 from .client import Registry
 from .errors import Denied, NotFound, Refused, Unauthorized
-from .manifest_cache import Kept
+from .manifest_cache import CachingBlobs
 from .progress import Callback, Reporter
 from .pull import WORKERS
 from .registries import Registries, using
-from .task_group import Work
+from .task_group import TaskGroup
 
 __all__ = ["copy", "push"]
 
@@ -75,7 +75,7 @@ def copy(
     with using(registries) as known:
         blobs = known[wanted.registry].blobs(wanted.repository)
         root, data = known[wanted.registry].manifest(wanted)
-        kept = Kept(blobs)
+        kept = CachingBlobs(blobs)
         kept.keep(root, data)
         if platform and media.kind(root.media_type) == "index":
             root = Index.load(kept, root).match(platform)
@@ -113,7 +113,7 @@ def _push(blobs: Blobs, root: Descriptor, goal: _Goal, workers: int) -> Descript
     leaves = [each.descriptor for each in found if each.data is None]
     for leaf in leaves:
         tell(leaf, "waiting")
-    with Work(workers) as work:
+    with TaskGroup(workers) as work:
         work.run([functools.partial(_blob, leaf, blobs, goal) for leaf in leaves])
     for each in found:
         if each.data is not None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from .errors import Cancelled
 
-__all__ = ["Work", "check", "current", "sleep"]
+__all__ = ["TaskGroup", "check", "current", "sleep"]
 
 Result = TypeVar("Result")
 _here = threading.local()
@@ -23,12 +23,12 @@ _here = threading.local()
 class Connected(Protocol):
     """A connection that a thread may be waiting for."""
 
-    work: Work | None
+    work: TaskGroup | None
 
     def cut(self) -> None: ...
 
 
-class Work:
+class TaskGroup:
     """Runs functions in threads: ``with Work(4) as work: work.run([f, g])``.
 
     :param workers: threads at a time
@@ -78,7 +78,7 @@ class Work:
         for each in connections:
             each.cut()
 
-    def __enter__(self) -> Work:
+    def __enter__(self) -> TaskGroup:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
@@ -92,7 +92,7 @@ def _first(errors: list[BaseException]) -> BaseException:
     return next((error for error in errors if not isinstance(error, Cancelled)), errors[0])
 
 
-def current() -> Work | None:
+def current() -> TaskGroup | None:
     """The work this thread is a part of."""
     return getattr(_here, "work", None)
 

@@ -50,7 +50,7 @@ class SlowAnswer(OSError):
     """Too slow.  No TimeoutError: that is what a socket says that hears nothing at all."""
 
 
-class Paced(io.RawIOBase):
+class ThrottleCheckedReader(io.RawIOBase):
     """The bytes of a connection, as they come.
 
     :param stream: of a socket, not buffered
@@ -111,18 +111,18 @@ class Paced(io.RawIOBase):
         super().close()
 
 
-class Patient:
+class DeadlineSocket:
     """A socket whose answers are paced.  Everything else is the socket's own."""
 
     def __init__(self, sock: socket.socket, timeouts: Timeouts) -> None:
         self._sock, self._timeouts = sock, timeouts
-        self.paced: Paced | None = None
+        self.paced: ThrottleCheckedReader | None = None
         self.reader: io.BufferedReader | None = None
-        self.work: task_group.Work | None = None
+        self.work: task_group.TaskGroup | None = None
 
     def makefile(self, mode: str, *args: Any, **options: Any) -> io.BufferedReader:
         """What http.client reads an answer from.  It closes the socket when it is the last that has it."""
-        self.paced = Paced(self._sock.makefile("rb", buffering=0), self._timeouts)
+        self.paced = ThrottleCheckedReader(self._sock.makefile("rb", buffering=0), self._timeouts)
         self.reader = io.BufferedReader(self.paced, BUFFER)
         return self.reader
 
@@ -147,7 +147,7 @@ class _Mixin:
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]
-        self.sock = Patient(self.sock, self.timeouts)
+        self.sock = DeadlineSocket(self.sock, self.timeouts)
         self.is_verified = True  # where it is not, the caller said so; urllib3 would warn about each connection
         self._join()
 

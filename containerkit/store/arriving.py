@@ -14,7 +14,7 @@ from ..image.digest import Digest
 
 if TYPE_CHECKING:
     from ..image.layer import Layer
-    from .unpacked import Trees
+    from .unpacked import UnpackedLayers
 
 __all__ = ["Arriving"]
 
@@ -45,10 +45,10 @@ class _Reading:
 class Arriving:
     """Unpacks a layer in a thread of its own, from bytes that are fed to it.
 
-    :param place: where; with its label, as `Trees.unpack` makes it
+    :param place: where; with its label, as `UnpackedLayers.unpack` makes it
     """
 
-    def __init__(self, trees: Trees, layer: Layer, chain: Digest, place: Path) -> None:
+    def __init__(self, trees: UnpackedLayers, layer: Layer, chain: Digest, place: Path) -> None:
         self.chain, self.place = chain, place
         self._pipe, self._error = Pipe(), cast("BaseException | None", None)
         self._work = (trees, replace(layer, blobs=_Passing(self._pipe)))

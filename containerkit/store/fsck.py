@@ -23,7 +23,7 @@ from ..image.files.named_images import name_of
 from ..linux.descriptor import owned
 from ..state.files import locked
 from .collect import chains_of
-from .unpacked import difference
+from .unpacked import first_difference
 
 if TYPE_CHECKING:
     from ..state.leases import Lease
@@ -185,7 +185,7 @@ def _wrong_layer(store: Store, lease: Lease, chain: Digest, below: Sequence[Dige
     try:
         new = lease.place()
         known = below is not None or not store.trees.needs(chain)
-        return difference(store.trees.path(chain), new / "diff") if known and store.trees.again(chain, new, below or ()) else ""
+        return first_difference(store.trees.path(chain), new / "diff") if known and store.trees.again(chain, new, below or ()) else ""
     except (ImageError, OSError) as error:
         return str(error)
 

@@ -10,7 +10,7 @@ from ..image.content import manifests
 from ..image.descriptor import Descriptor
 from ..image.digest import Digest
 from ..image.errors import ImageError, Missing
-from ..image.files.named_images import Source
+from ..image.files.named_images import NamedImages
 from ..image.manifest import Manifest
 
 __all__ = ["search"]
@@ -32,7 +32,7 @@ def search(entries: Collection[Descriptor], blobs: Blobs, name: str) -> Descript
         raise Missing(f"{name!r} is the beginning of several images" if found else f"there is no {name!r} in the store") from None
 
 
-class _Entries(Source):
+class _Entries(NamedImages):
     """Some entries, to be searched."""
 
     entries: tuple[Descriptor, ...] = ()

@@ -16,12 +16,12 @@ from ..image.digest import CHUNK, Digest, Readable, Verifier
 from ..image.errors import Missing
 from ..image.files.named_images import named
 from ..image.limits import Limits
-from ..image.tar_from_tree import Form
+from ..image.tar_from_tree import TarOptions
 from ..image.unpack.adopt import normalize
 from ..state.files import locked, sync_directory
 from ..state.leases import Lease
 from .names import Names, give
-from .unpacked import Trees
+from .unpacked import UnpackedLayers
 
 if TYPE_CHECKING:
     from ..image.layer import Layer
@@ -35,7 +35,7 @@ class Session:
     :param root: the store's directory
     """
 
-    def __init__(self, root: Path, lease: Lease, names: Names, trees: Trees) -> None:
+    def __init__(self, root: Path, lease: Lease, names: Names, trees: UnpackedLayers) -> None:
         self._lease, self._names, self._trees, self._content = lease, names, trees, root / "locks" / "content"
         self._blobs = FileBlobs(root)
 
@@ -104,7 +104,7 @@ class Session:
         if not self.has_tree(chain):
             self._trees.make(replace(layer, blobs=self._blobs), chain, self._lease)
 
-    def adopt(self, layer: Layer, upper: Path, chain: Digest, form: Form) -> Path:
+    def adopt(self, layer: Layer, upper: Path, chain: Digest, form: TarOptions) -> Path:
         """See `Store.adopt`."""
         if not self.has(layer.descriptor):
             raise Missing(f"the blob {layer.digest} is not in the store")

@@ -35,9 +35,9 @@ from ..image.descriptor import Descriptor, Platform
 from ..image.digest import Digest
 from ..image.documents import Fields, dump, parse
 from ..image.errors import Unsupported
-from ..image.files.blob_union import Sources
+from ..image.files.blob_union import BlobUnion
 from ..image.files.layout import INDEX_JSON, OCI_LAYOUT, index_of, marker
-from ..image.files.named_images import Source, name_of
+from ..image.files.named_images import NamedImages, name_of
 from ..image.ids import Ids
 from ..image.image import Image
 from ..image.index import Index
@@ -45,7 +45,7 @@ from ..image.layer import Layer
 from ..image.limits import Limits
 from ..image.origins import Origins
 from ..image.reference import Reference
-from ..image.tar_from_tree import Form
+from ..image.tar_from_tree import TarOptions
 from ..layers.changes import usage
 from ..linux import kernel
 from ..linux.ids import is_machine_root
@@ -59,9 +59,9 @@ from .search import search
 from .session import Session
 from .sizes import Sizes
 from .stored import HeldBlobs, StoreBlobs
-from .unpacked import Trees
+from .unpacked import UnpackedLayers
 
-__all__ = ["Collected", "Problem", "Session", "Store", "Stored", "Usage", "default_directory"]
+__all__ = ["Collected", "Problem", "Session", "Store", "StoreUsage", "Stored", "default_directory"]
 
 StrPath = str | os.PathLike[str]
 FORM = 2
@@ -103,7 +103,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class StoreUsage:
     """What a store takes on disk.
 
     :ivar blobs: how many, and `blob_bytes` of them
@@ -118,7 +118,7 @@ class Usage:
     reclaimable: int
 
 
-class Store(Source):
+class Store(NamedImages):
     """Images by name.
 
     :param directory: made where it is missing; the user's own unless given
@@ -139,7 +139,7 @@ class Store(Source):
         self.blobs: StoreBlobs = StoreBlobs(self)
         self.origins, self.sizes = Origins(self.directory), Sizes(self.directory)
         self.catalogue, self.leases = Names(self.directory), Leases(self.directory)
-        self.trees = Trees(self.directory, xattrs, ids, tuple(skip), limits)
+        self.trees = UnpackedLayers(self.directory, xattrs, ids, tuple(skip), limits)
 
     @classmethod
     def of(cls, blobs: Blobs, xattrs: str | None = None) -> Store | None:
@@ -149,7 +149,7 @@ class Store(Source):
         """
         if isinstance(blobs, StoreBlobs) and xattrs in (None, blobs.store.trees.xattrs):
             return blobs.store
-        if isinstance(blobs, Sources):
+        if isinstance(blobs, BlobUnion):
             return next((found for each in blobs.places if (found := cls.of(each, xattrs))), None)
         inside = isinstance(blobs, FileBlobs) and os.path.exists(os.path.join(blobs.directory, "store.json"))
         return cls(blobs.directory, xattrs=xattrs) if inside and isinstance(blobs, FileBlobs) else None
@@ -306,10 +306,10 @@ class Store(Source):
             pairs = zip(image.layers, image.chain_ids, strict=True)
             made = [workers.submit(self.trees.make, layer, chain, lease) for layer, chain in pairs]
             found = tuple(each.result() for each in made)
-        self.trees.settle(image.chain_ids)
+        self.trees.inherit_attributes(image.chain_ids)
         return found
 
-    def adopt(self, layer: Layer, upper: StrPath, chain: Digest, *, form: Form | None = None) -> Path:
+    def adopt(self, layer: Layer, upper: StrPath, chain: Digest, *, form: TarOptions | None = None) -> Path:
         """Makes the upper directory of an overlay the unpacked layer that was written from it, so that nothing is unpacked again.
 
         The directory is changed and moves into the store; where it cannot (another file system, other attributes, owners that are
@@ -321,7 +321,7 @@ class Store(Source):
         :raises ImageError: the layer is not in the store, or cannot be unpacked
         """
         with self.session() as session:
-            return session.adopt(layer, Path(upper), chain, form or Form())
+            return session.adopt(layer, Path(upper), chain, form or TarOptions())
 
     # --- care ----------------------------------------------------------------------------------------------------
 
@@ -354,17 +354,17 @@ class Store(Source):
         """
         return image.size if image.manifest.is_artifact else sum(map(self.sizes.of, image.layers))
 
-    def usage(self) -> Usage:
+    def usage(self) -> StoreUsage:
         """What the store takes on disk."""
         with locked(self.directory / "locks" / "content", shared=True):  # nothing is collected while it is counted
             return self._usage()
 
-    def _usage(self) -> Usage:
+    def _usage(self) -> StoreUsage:
         blobs = {digest: os.stat(self.blobs.path(digest)).st_blocks * 512 for digest in self.blobs}
         trees = [usage(self.trees.path(chain)).bytes for chain in self.trees]
         kept = needed(self.blobs, list(self.entries))[0] | cached(self.directory)
         reclaimable = sum(size for digest, size in blobs.items() if digest not in kept)
-        return Usage(len(blobs), sum(blobs.values()), len(trees), sum(trees), reclaimable)
+        return StoreUsage(len(blobs), sum(blobs.values()), len(trees), sum(trees), reclaimable)
 
     def __repr__(self) -> str:
         return f"<Store {self.directory}>"

@@ -19,7 +19,7 @@ from ..image.ids import Ids
 from ..image.layer import Layer
 from ..image.limits import Limits
 from ..image.unpack.attributes import Attributes
-from ..image.unpack.implied import settle
+from ..image.unpack.implied import inherit_attributes
 from ..image.unpack.meaning import Borrowed
 from ..layers.merged import is_whiteout
 from ..linux.descriptor import DIRECTORY, owned
@@ -29,7 +29,7 @@ from .arriving import Arriving
 if TYPE_CHECKING:
     from ..state.leases import Lease
 
-__all__ = ["Trees", "difference", "same_bytes"]
+__all__ = ["UnpackedLayers", "first_difference", "same_bytes"]
 
 TREE, LABEL = "diff", "layer.json"
 
@@ -42,9 +42,9 @@ class Needs:
     hiding: list[bytes]
     borrowed: list[Borrowed]
 
-    def settle(self, tree: Path, below: Sequence[Path]) -> None:
+    def inherit_attributes(self, tree: Path, below: Sequence[Path]) -> None:
         """:raises InvalidLayer: a hard link leads to a file that no layer below has"""
-        settle(tree, self.implied, below, self.borrowed, self.hiding)
+        inherit_attributes(tree, self.implied, below, self.borrowed, self.hiding)
 
     def __bool__(self) -> bool:
         return bool(self.implied or self.hiding or self.borrowed)
@@ -58,7 +58,7 @@ def _borrowed(value: object, where: str) -> Borrowed:
 
 
 @dataclass(frozen=True, slots=True)
-class Trees:
+class UnpackedLayers:
     """Unpacked layers.
 
     :param root: the store's directory
@@ -146,7 +146,7 @@ class Trees:
         about = {"chain": chain, "diff_id": layer.diff_id, "blob": layer.descriptor.to_json()}
         (place / LABEL).write_bytes(dump(about | more))
 
-    def settle(self, chains: Sequence[Digest]) -> None:
+    def inherit_attributes(self, chains: Sequence[Digest]) -> None:
         """Gives each layer what it needs of those below it: see `_implied`.
 
         Nothing is written down about it: it is done whenever the layers are wanted, and mostly finds that it was done.
@@ -160,7 +160,7 @@ class Trees:
                 needs = self.needs(chain)
             except ImageError:
                 continue  # a label that cannot be read: `fsck` tells of that
-            needs.settle(path, paths[:number])
+            needs.inherit_attributes(path, paths[:number])
 
     def needs(self, chain: Digest) -> Needs:
         """What a layer needs of those below it.  :raises ImageError: it is not known"""
@@ -178,8 +178,8 @@ class Trees:
         if not blobs.has(layer.digest) or not all(self.path(each).is_dir() for each in below):
             return False
         self.unpack(layer, chain, place)
-        self.settle([*below, chain])
-        self.needs(chain).settle(place / TREE, [self.path(each) for each in below])
+        self.inherit_attributes([*below, chain])
+        self.needs(chain).inherit_attributes(place / TREE, [self.path(each) for each in below])
         return True
 
     def label(self, chain: Digest) -> dict[str, object]:
@@ -225,7 +225,7 @@ def _counted(tree: Path) -> tuple[int, list[str]]:
     return entries, sorted(hiding)
 
 
-def difference(one: Path, other: Path) -> str:
+def first_difference(one: Path, other: Path) -> str:
     """Where two trees differ first, and in what; "" when they are the same.
 
     Looks at names, kinds, modes, owners, times of files, attributes and content.

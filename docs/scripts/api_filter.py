@@ -1,7 +1,7 @@
 import sys
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 TRY = """
 import ctypes, os, socket

@@ -1,7 +1,7 @@
 import tempfile
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 from img_kubia import APP, node, one_file
 
 with tempfile.TemporaryDirectory() as directory:

@@ -2,7 +2,7 @@ import sys
 import time
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 BOMB = """
 import os

@@ -4,8 +4,8 @@ import struct
 import sys
 
 import containerkit as ck
+from containerkit import ns
 from containerkit.linux.syscalls import CLONE, Bytes, Call, Fd, setns
-from containerkit.parts import ns
 
 SAME = ns.User(uids=[(0, os.geteuid(), 1)], gids=[(0, os.getegid(), 1)])  # root inside is us
 SECRET = ctypes.create_string_buffer(b"the host's password")  # somewhere in this Python's memory

@@ -3,7 +3,7 @@ import tempfile
 from pathlib import Path
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 # A root somebody else made.  Its program is a script, and its interpreter is whoever executes it.
 SCRIPT = """#!/proc/self/exe

@@ -1,7 +1,7 @@
 import os
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 
 def clone_of(*parts: ck.Part) -> str:

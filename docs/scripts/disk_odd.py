@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 from img_kubia import base, one_file
 
 

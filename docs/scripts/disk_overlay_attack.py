@@ -2,7 +2,7 @@ import io
 import tempfile
 
 import containerkit as ck
-from containerkit.image.tar.tar import Entry, Writer
+from containerkit.image.tar import Entry, Writer
 from img_kubia import base
 
 REDIRECT = b"user.overlay.redirect"

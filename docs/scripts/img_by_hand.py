@@ -3,7 +3,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 from img_kubia import ask, kubia
 
 with tempfile.TemporaryDirectory() as directory:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import containerkit as ck
 from containerkit.image.ids import Ids
-from containerkit.image.tar.tar import Entry, Writer
+from containerkit.image.tar import Entry, Writer
 
 
 def layer(*entries: Entry) -> ck.Layer:

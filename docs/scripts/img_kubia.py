@@ -11,13 +11,13 @@ from pathlib import Path
 
 import containerkit as ck
 from containerkit.image.ids import Ids
-from containerkit.image.tar_from_tree import Form
+from containerkit.image.tar_from_tree import TarOptions
 
 EPOCH = 1_795_000_000  # no time is later, so each run makes the same bytes
 os.environ["SOURCE_DATE_EPOCH"] = str(EPOCH)
 APP = Path(__file__).parent / "kubia/app.js"
 TOOLS = ["sh", "cat", "ls", "mkdir", "rm"]
-ROOTS = Form(ids=Ids.mine())  # in an image the files are root's, whoever makes it
+ROOTS = TarOptions(ids=Ids.mine())  # in an image the files are root's, whoever makes it
 
 
 def base() -> ck.Image:

@@ -2,7 +2,7 @@ import os
 import stat
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 base = ck.rootfs.from_programs(["sh", "cp", "chmod"])
 with ck.LayerFS(base) as root:

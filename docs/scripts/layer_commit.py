@@ -1,5 +1,5 @@
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 base = ck.rootfs.from_programs(["sh", "cat", "rm"])
 space = [ns.User(), ns.Mount()]

@@ -3,7 +3,7 @@ import tempfile
 from pathlib import Path
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 COMMAND = (
     "echo more >> /note; rm /gone; rm -r /dir; mkdir /dir; touch /dir/new; mkdir /merged/sub"

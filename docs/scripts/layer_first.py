@@ -1,5 +1,5 @@
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 SCRIPT = "touch /new; echo me > /etc/hostname; rm /etc/passwd; ls /etc"
 

@@ -2,7 +2,7 @@ import tempfile
 from pathlib import Path
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 LOOK = "cat /top; ls -d /only-0 /only-49; ls -d /only-* | wc -l"
 

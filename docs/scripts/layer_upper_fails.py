@@ -1,7 +1,7 @@
 import sys
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 base = ck.rootfs.from_programs(["sleep"])
 with ck.LayerFS(base) as root:

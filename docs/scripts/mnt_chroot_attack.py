@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import containerkit as ck
+from containerkit import mounts, ns
 from containerkit.linux.syscalls import AT_FDCWD, Call, chdir, mkdirat
-from containerkit.parts import mounts, ns
 
 
 def chroot(path: str) -> Call:

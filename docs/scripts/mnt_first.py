@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import containerkit as ck
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 
 LOOK = "ls -C /; cut -d' ' -f5,6 /proc/self/mountinfo; touch /new; touch /tmp/new && ls /tmp"
 

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import containerkit as ck
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 
 if os.geteuid() != 0:
     print("only root may map the ids of a file system")

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import containerkit as ck
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 
 with tempfile.TemporaryDirectory() as directory:
     root, victim, data = (Path(directory, name) for name in ("root", "victim", "data"))

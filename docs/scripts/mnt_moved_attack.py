@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import containerkit as ck
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 
 LOOK = ["sh", "-c", "wc -c < /d/interrupts; echo 1 > /d/sys/kernel/panic"]
 

@@ -1,6 +1,6 @@
 import containerkit as ck
+from containerkit import ns
 from containerkit.core import mounting
-from containerkit.parts import ns
 
 
 class LateProc:

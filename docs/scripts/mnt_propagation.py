@@ -1,8 +1,8 @@
 import sys
 
 import containerkit as ck
+from containerkit import ns
 from containerkit.linux.syscalls import MS, mount
-from containerkit.parts import ns
 
 LOOK = "echo ready; read now; test -e /mnt/late && echo sees it || echo does not"
 LATER = "mount -t tmpfs none /mnt && touch /mnt/late"

@@ -2,7 +2,7 @@ import os
 import tempfile
 
 import containerkit as ck
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 
 TRY = "touch /mnt/new; mount -o remount,bind,rw /mnt && touch /mnt/new && echo written"
 

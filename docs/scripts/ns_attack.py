@@ -2,7 +2,7 @@ import os
 import sys
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 ATTEMPTS = """
 import ctypes, os, socket

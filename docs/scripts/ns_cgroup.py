@@ -1,5 +1,5 @@
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 show = ["sh", "-c", "cut -d: -f3 /proc/self/cgroup | sort -u"]
 print("inside: ", *ck.run(show, ns.User(), ns.Cgroup()).text.split())

@@ -3,7 +3,7 @@ import subprocess
 import time
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 
 def ask_to_end(pid: ns.Pid) -> None:

@@ -1,7 +1,7 @@
 import ctypes
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 IPC_PRIVATE, IPC_RMID = 0, 0
 libc = ctypes.CDLL(None)

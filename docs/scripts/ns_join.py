@@ -1,5 +1,5 @@
 import containerkit as ck
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 
 base = ck.rootfs.from_programs(["sh", "ls", "cat", "hostname", "ps", "grep"])
 with ck.LayerFS(base) as root:

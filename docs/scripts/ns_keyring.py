@@ -4,7 +4,7 @@ import sys
 import threading
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 ADD_KEY, KEYCTL = (248, 250) if platform.machine() == "x86_64" else (217, 219)
 JOIN, SEARCH, READ, SESSION = 1, 10, 11, -3

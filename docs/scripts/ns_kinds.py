@@ -1,7 +1,7 @@
 import os
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 most = [ns.User(), ns.Mount(), ns.Pid(), ns.Net(), ns.Ipc(), ns.Uts()]
 show = ["sh", "-c", "for kind in /proc/self/ns/*; do readlink $kind; done"]

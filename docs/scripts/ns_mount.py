@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import containerkit as ck
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 
 table = Path("/proc/self/mountinfo")
 before = table.read_text()

@@ -1,7 +1,7 @@
 import socket
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 with socket.create_server(("127.0.0.1", 0)) as server:
     connect = f"exec 3<>/dev/tcp/127.0.0.1/{server.getsockname()[1]} && echo connected"

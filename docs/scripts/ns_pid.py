@@ -1,5 +1,5 @@
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 SCRIPT = "sleep 60 & echo inside I am $$; ps -e -o pid,comm; read wait"
 

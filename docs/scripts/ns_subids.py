@@ -1,5 +1,5 @@
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 try:
     user = ns.subids()  # for root: ids that are nobody's, as ns.User() has them

@@ -1,5 +1,5 @@
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 show = ["cut", "-d.", "-f1", "/proc/uptime"]
 here = int(ck.run(show).text)

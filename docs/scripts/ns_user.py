@@ -1,7 +1,7 @@
 import os
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 SHOW = "id; cat /proc/self/uid_map; grep CapEff /proc/self/status"
 

@@ -1,7 +1,7 @@
 import os
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 before = os.uname().nodename
 print("inside: ", ck.run(["uname", "-n"], ns.User(), ns.Uts("lesson")).text.strip())

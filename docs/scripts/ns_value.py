@@ -1,7 +1,7 @@
 import os
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 with (
     ck.plan(ns.User(), ns.Net(), run=["sleep", "60"]).spawn() as process,

@@ -3,7 +3,7 @@ import tempfile
 from pathlib import Path
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 same = ns.User(uids=[(0, os.geteuid(), 1)], gids=[(0, os.getegid(), 1)])  # root inside is us
 root = ck.LayerFS(ck.rootfs.from_programs(["sh", "ls", "cat"]), readonly=True)

@@ -1,5 +1,5 @@
 import containerkit as ck
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 
 wrong = [
     lambda: ck.plan(ns.User(), ns.User()),

@@ -1,7 +1,7 @@
 import sys
 
 import containerkit as ck
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 
 plan = ck.plan(ns.User(), ns.Mount(), mounts.Proc(), run=["/bin/sh"])  # no ns.Pid()
 try:

@@ -1,4 +1,4 @@
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 print(ck.plan(ns.Uts("lesson"), ns.User(), run=["/bin/sh"]).explain())

@@ -1,5 +1,5 @@
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 plan = ck.plan(ns.User(), ns.Mount(), ns.Pid(), ns.Uts("lesson"), run=["sh"])
 print(plan)

@@ -1,7 +1,7 @@
 import os
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 # We are root inside, and nine more ids are in use there.
 uids, gids = ([(0, own, 1), (1, 100000, 9)] for own in (os.geteuid(), os.getegid()))

@@ -2,7 +2,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 import itertools
 
 import containerkit as ck
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 
 parts = [ns.User(), ns.Mount(), ns.Pid(), ns.Uts("lesson"), mounts.Tmpfs("/tmp")]
 plans = [ck.plan(*some, run=["/bin/sh"]) for some in itertools.permutations(parts)]

@@ -14,9 +14,8 @@ import pytest
 from support import again
 
 import containerkit as ck
-from containerkit.linux import kernel, syscalls
+from containerkit import kernel, mounts, ns, syscalls
 from containerkit.linux.syscalls import O, Slot
-from containerkit.parts import mounts, ns
 
 pytestmark = pytest.mark.hostile
 FDS = ["/bin/sh", "-c", "echo /proc/self/fd/*; for f in /proc/self/fd/*; do readlink $f; done"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import containerkit as ck
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 
 pytestmark = [pytest.mark.hostile, pytest.mark.root]
 MOUNTS_WITHOUT_NODES = {"devpts"}  # nothing can be made in it

@@ -10,7 +10,7 @@ import pytest
 from evil import SMALL, Evil, corpus, directory, file, hardlink, stream, symlink, tar
 from support import again
 
-from containerkit.image.compression.compression import Ahead, Decompressed
+from containerkit.image.compression.compression import Decompressed, ReadAhead
 from containerkit.image.errors import ImageError
 from containerkit.image.ids import Ids
 from containerkit.image.unpack.unpack import unpack
@@ -41,7 +41,7 @@ def outside(tmp_path: Path) -> Path:
 
 
 def attack(evil: Evil, target: Path, whiteouts: Literal["overlay", "plain"]) -> None:
-    with Ahead(Decompressed(stream(evil), limits=SMALL)) as ahead:
+    with ReadAhead(Decompressed(stream(evil), limits=SMALL)) as ahead:
         unpack(ahead, target, whiteouts=whiteouts, limits=SMALL, skip={"devices"}, ids=None if os.geteuid() == 0 else Ids.mine())
 
 

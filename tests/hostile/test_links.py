@@ -11,8 +11,7 @@ import pytest
 from support import TRUE, again, compiled
 
 import containerkit as ck
-from containerkit.linux import kernel
-from containerkit.parts import mounts, ns
+from containerkit import kernel, mounts, ns
 
 pytestmark = pytest.mark.hostile
 TARGETS = [

@@ -16,9 +16,9 @@ import pytest
 from support import again
 
 import containerkit as ck
+from containerkit import kernel, mounts, ns
 from containerkit.image.config import ImageConfig
-from containerkit.linux import kernel
-from containerkit.parts import mounts, ns
+from containerkit.state import scratch
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(120)]
 OLD = ("fsopen", "open_tree", "move_mount")
@@ -73,7 +73,7 @@ def root(programs: Path, tmp_path: Path) -> Path:
 def replace(root: Path, name: str, link: str) -> None:
     path = root / name
     if path.is_dir() and not path.is_symlink():
-        ck.scratch.remove(path)
+        scratch.remove(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(link)
 
@@ -287,7 +287,7 @@ def test_our_own_nodes_stay_as_they_are_for_the_next_program(root: Path) -> None
 def test_who_closes_every_descriptor_gets_new_nodes(root: Path) -> None:
     script = f"""
 import os, containerkit as ck
-from containerkit import nodes
+from containerkit.core import device_nodes as nodes
 def look(): return ck.run(["/bin/ls", "/dev/full"], ck.sandbox({str(root)!r})).text
 assert look()
 os.closerange(3, 100)
@@ -310,7 +310,7 @@ def test_what_cleans_up_after_a_program_follows_none_of_its_links(name: str, to:
     for each in ("emptyfile", "hosts", "hostname", "resolv.conf"):
         (host / each).touch()
     if (root / "etc").exists():
-        ck.scratch.remove(root / "etc")
+        scratch.remove(root / "etc")
     store = ck.Store(tmp_path / "store")
     layer = ck.Layer.from_directory(root, store.blobs)
     store.put(ck.Image.of(ImageConfig(env=("PATH=/bin:/usr/bin",)), [layer]), "base:1")

@@ -15,11 +15,11 @@ import pytest
 from support import TRUE, again, compiled, until, with_number
 
 import containerkit as ck
+from containerkit import mounts, ns
 from containerkit.core.spawn import spawn
 from containerkit.core.standard_steps import exposed
 from containerkit.linux.native import number
-from containerkit.linux.syscalls import Call, Fd, Field
-from containerkit.parts import mounts, ns
+from containerkit.linux.syscalls import Call, Fd, HeaderAddress
 
 pytestmark = pytest.mark.hostile
 CANARY = ctypes.create_string_buffer(b"the host's secret, which nobody inside may read")
@@ -301,7 +301,7 @@ def test_no_process_but_a_child_is_taken_for_the_program() -> None:
 
     class Forger:
         def steps(self) -> Iterator[ck.Step]:
-            forge = Call("read", (Fd("forged", reader), Field("forked"), 4))
+            forge = Call("read", (Fd("forged", reader), HeaderAddress("forked"), 4))
             yield ck.Step.child(ck.Phase.INSIDE, forge, why="write another process's number there")
 
     reader, writer = os.pipe()

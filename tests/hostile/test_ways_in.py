@@ -27,7 +27,7 @@ from containerkit.image.ids import Ids
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
 from containerkit.image.limits import Limits
-from containerkit.image.tar.tar import Entry
+from containerkit.image.tar import Entry
 from containerkit.image.validate import mismatches
 from containerkit.store.store import Store
 

@@ -381,8 +381,8 @@ def test_output_arrives_while_it_is_written(yard: Yard) -> None:
 def killed(yard: Yard, script: str) -> subprocess.Popen[bytes]:
     """A build in a process of its own."""
     source = textwrap.dedent(f"""
-        from containerkit.build import build
-        from containerkit.image.store import Store
+        from containerkit.builder import build
+        from containerkit.store.store import Store
         build({str(yard.context())!r}, dockerfile={script.encode()!r}, store=Store({str(yard.store.directory)!r}), tags=["killed"])
     """)
     return subprocess.Popen([sys.executable, "-c", source], env={**os.environ, "PYTHONPATH": str(REPO)}, stderr=subprocess.PIPE)

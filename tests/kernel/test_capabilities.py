@@ -11,7 +11,7 @@ import pytest
 from support import again
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 from containerkit.parts.capabilities import NAMES, Capabilities
 from containerkit.parts.privileges import NoNewPrivileges
 from containerkit.parts.rlimits import Rlimits
@@ -116,7 +116,7 @@ def test_dropping_needs_a_capability_too() -> None:
 def test_ambient_ones_can_be_forbidden() -> None:
     class NoAmbient:
         def steps(self) -> Any:
-            call = ck.syscalls.Call("prctl", (ck.syscalls.Shown(28, "PR_SET_SECUREBITS"), 1 << 6))  # SECBIT_NO_CAP_AMBIENT_RAISE
+            call = ck.syscalls.Call("prctl", (ck.syscalls.Labelled(28, "PR_SET_SECUREBITS"), 1 << 6))  # SECBIT_NO_CAP_AMBIENT_RAISE
             yield ck.Step.child(ck.Phase.DROP, call, why="forbid ambient capabilities")
 
     with pytest.raises(ck.StepError, match="SECBIT_NO_CAP_AMBIENT_RAISE"):

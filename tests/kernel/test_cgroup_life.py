@@ -18,11 +18,9 @@ import pytest
 from support import until
 
 import containerkit as ck
-from containerkit import cgroup
+from containerkit import cgroup, kernel, ns
 from containerkit.cgroup.driver import processes
 from containerkit.cgroup.events import Event
-from containerkit.linux import kernel
-from containerkit.parts import ns
 
 pytestmark = pytest.mark.root
 ENV = {"PATH": os.environ["PATH"]}

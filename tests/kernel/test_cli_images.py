@@ -22,7 +22,7 @@ from trees import tar
 
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
-from containerkit.image.tar.tar import Entry
+from containerkit.image.tar import Entry
 from containerkit.rootfs import rootfs
 from containerkit.store.store import Store
 

@@ -20,8 +20,8 @@ import pytest
 from support import again, until
 
 import containerkit as ck
+from containerkit import ns
 from containerkit.core import process, spawn
-from containerkit.parts import ns
 
 SH = ["/bin/sh", "-c"]
 INSIDE = [ns.User(), ns.Mount(), ns.Pid()]

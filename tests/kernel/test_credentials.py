@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 ALL = [(0, 0, 65536)]
 pytestmark = pytest.mark.root

@@ -18,9 +18,8 @@ import pytest
 from support import again, compiled, until
 
 import containerkit as ck
+from containerkit import kernel, ns
 from containerkit.core import guardian
-from containerkit.linux import kernel
-from containerkit.parts import ns
 
 # It takes the request back, says so, and stays.
 STUBBORN = r"""
@@ -134,7 +133,7 @@ def test_a_caller_that_has_execed_is_the_same_caller(stubborn: Path) -> None:
 
 
 def test_programs_of_a_forked_child_end_with_it_and_not_with_its_parent(stubborn: Path) -> None:
-    source = CALLER.replace("program, parts", "from containerkit import guardian; guardian.door(); fork = os.fork()\nprogram, parts")
+    source = CALLER.replace("program, parts", "from containerkit.core import guardian; guardian.door(); fork = os.fork()\nprogram, parts")
     source = source.replace("process =", "if fork:\n    os._exit(0)\nprocess =").replace(
         "print(process.pid", "print(process.pid, os.getpid()"
     )
@@ -188,7 +187,7 @@ def test_a_caller_sees_nothing_of_its_guardian() -> None:
 def test_a_guardian_is_no_leak() -> None:
     source = """
         import containerkit as ck
-        from containerkit.leaks import leaks
+        from containerkit.diagnose.leaks import leaks
         with leaks() as found:
             ck.run(["/bin/true"])
         print(list(found), flush=True)
@@ -219,7 +218,7 @@ def test_a_killed_guardian_is_replaced(stubborn: Path) -> None:
     source = """
         import os, psutil, signal, sys
         import containerkit as ck
-        from containerkit import guardian
+        from containerkit.core import guardian
         plan = ck.plan(run=["/bin/true"], die_with_parent=True)
         plan.run()
         first = guardian.door()
@@ -251,7 +250,7 @@ def test_nobody_may_have_another_process_killed() -> None:
     """A caller that gave up privileges has a socket to a guardian that still has them."""
     source = """
         import array, os, signal, socket, subprocess, time
-        from containerkit import guardian
+        from containerkit.core import guardian
         victim = subprocess.Popen(["/bin/sleep", "1000"])
         ended = subprocess.Popen(["/bin/true"])
         ended_fd = os.pidfd_open(ended.pid)

@@ -15,17 +15,17 @@ from support import again
 from trees import Model, look, make, models
 
 import containerkit as ck
+from containerkit import ns
 from containerkit.image.errors import InvalidLayer, LimitExceeded, Unsupported
 from containerkit.image.ids import Ids
-from containerkit.image.tar.tar import Entry, Reader
-from containerkit.image.tar_from_tree import Form, write_tree, write_upper
+from containerkit.image.tar import Entry, Reader
+from containerkit.image.tar_from_tree import TarOptions, write_tree, write_upper
 from containerkit.image.tar_from_two_trees import write_difference
 from containerkit.image.unpack.unpack import unpack
-from containerkit.parts import ns
 
 ROOT = os.geteuid() == 0
 IDS = Ids() if ROOT else Ids.mine()
-EXACT = Form(ids=IDS, nanoseconds=True)
+EXACT = TarOptions(ids=IDS, nanoseconds=True)
 slow = settings(
     max_examples=60, database=None, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -115,7 +115,7 @@ def test_what_a_container_did_is_a_layer(tmp_path: Path, rootdir: Path) -> None:
     with ck.LayerFS(rootdir, base) as root:
         assert ck.run(["/bin/sh", "-c", script], ns.User(), ns.Mount(), root, timeout=30).exit_code == 0
         os.link(root.upper / "data" / "file", root.upper / "data" / "hard")
-        data = written(write_upper, root.upper, Form())
+        data = written(write_upper, root.upper, TarOptions())
     assert names(data) == [
         b"data", b"data/deep", b"data/deep/.wh..wh..opq", b"data/deep/x", b"data/file", b"data/hard", b".wh.gone",
     ]  # fmt: skip
@@ -137,7 +137,7 @@ def test_an_upper_directory_with_what_overlayfs_writes(prefix: str, tmp_path: Pa
     for name in ("empty", "gone"):
         (tmp_path / "x" / name).touch()
     os.setxattr(tmp_path / "x" / "gone", f"{prefix}.overlay.whiteout", b"")
-    data = written(write_upper, tmp_path, Form(ids=IDS))
+    data = written(write_upper, tmp_path, TarOptions(ids=IDS))
     assert names(data) == [b".wh.gone", b"o", b"o/.wh..wh..opq", b"x", b"x/empty", b"x/.wh.gone"]
 
 
@@ -146,16 +146,16 @@ def test_a_layer_that_is_not_whole_is_refused(word: str, tmp_path: Path) -> None
     (tmp_path / "x").touch()
     os.setxattr(tmp_path / "x", f"user.overlay.{word}", b"")
     with pytest.raises(Unsupported, match=word):
-        written(write_upper, tmp_path, Form(ids=IDS))
+        written(write_upper, tmp_path, TarOptions(ids=IDS))
 
 
 def test_no_time_is_later_than_the_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "f").touch()
     os.utime(tmp_path / "f", ns=(0, 5_500_000_000))
-    assert entries(written(write_tree, tmp_path, Form(epoch=100)))[1].mtime == 5_000_000_000
-    assert entries(written(write_tree, tmp_path, Form(nanoseconds=True)))[1].mtime == 5_500_000_000
+    assert entries(written(write_tree, tmp_path, TarOptions(epoch=100)))[1].mtime == 5_000_000_000
+    assert entries(written(write_tree, tmp_path, TarOptions(nanoseconds=True)))[1].mtime == 5_500_000_000
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "3")
-    assert {entry.mtime for entry in entries(written(write_tree, tmp_path, Form()))} == {3_000_000_000}
+    assert {entry.mtime for entry in entries(written(write_tree, tmp_path, TarOptions()))} == {3_000_000_000}
 
 
 def test_the_order_of_making_does_not_count(tmp_path: Path) -> None:
@@ -163,19 +163,19 @@ def test_the_order_of_making_does_not_count(tmp_path: Path) -> None:
         (tmp_path / directory).mkdir()
         for name in order:
             (tmp_path / directory / name).write_text(name)
-    assert written(write_tree, tmp_path / "one", Form(epoch=0)) == written(write_tree, tmp_path / "two", Form(epoch=0))
+    assert written(write_tree, tmp_path / "one", TarOptions(epoch=0)) == written(write_tree, tmp_path / "two", TarOptions(epoch=0))
 
 
 def test_names_that_mean_deletions_are_refused(tmp_path: Path) -> None:
     (tmp_path / ".wh.x").touch()
     with pytest.raises(InvalidLayer, match="deletion"):
-        written(write_tree, tmp_path, Form())
+        written(write_tree, tmp_path, TarOptions())
 
 
 def test_a_tree_that_is_too_deep_is_refused(tmp_path: Path) -> None:
     (tmp_path / "/".join("d" * 12)).mkdir(parents=True)
     with pytest.raises(LimitExceeded):
-        written(write_tree, tmp_path, Form(depth=10))
+        written(write_tree, tmp_path, TarOptions(depth=10))
 
 
 def test_only_what_changed_and_the_way_to_it(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_only_what_changed_and_the_way_to_it(tmp_path: Path) -> None:
         os.utime(tmp_path / tree / "way" / "down" / "file", (0, 0))
         for here, _, _ in os.walk(tmp_path / tree):
             os.utime(here, (0, 0))
-    data = written(write_difference, tmp_path / "old", tmp_path / "new", Form())
+    data = written(write_difference, tmp_path / "old", tmp_path / "new", TarOptions())
     assert names(data) == [b".", b"way", b"way/down", b"way/down/file"]
 
 
@@ -197,10 +197,10 @@ def test_owners_are_shifted_back(tmp_path: Path) -> None:
     (tmp_path / "f").touch()
     os.chown(tmp_path, 100_000, 100_000)
     os.chown(tmp_path / "f", 100_005, 100_006)
-    found = entries(written(write_tree, tmp_path, Form(ids=Ids.shifted(100_000))))
+    found = entries(written(write_tree, tmp_path, TarOptions(ids=Ids.shifted(100_000))))
     assert [(entry.uid, entry.gid) for entry in found] == [(0, 0), (5, 6)]
     with pytest.raises(InvalidLayer, match="not mapped"):
-        written(write_tree, tmp_path, Form(ids=Ids.shifted(200_000)))
+        written(write_tree, tmp_path, TarOptions(ids=Ids.shifted(200_000)))
 
 
 @pytest.mark.root

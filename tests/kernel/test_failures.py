@@ -20,11 +20,11 @@ import pytest
 from support import again, pause, run_program, until, with_number
 
 import containerkit as ck
+from containerkit import mounts, ns
 from containerkit.core.compiler import Program, compile_timeline
 from containerkit.core.step import Phase, Side, Step
 from containerkit.linux.native import number
 from containerkit.linux.syscalls import CLONE
-from containerkit.parts import mounts, ns
 
 ROOT = os.geteuid() == 0
 RANGES = [(0, os.geteuid(), 1)] if not ROOT else [(0, 0, 65536)]

@@ -13,8 +13,7 @@ import pytest
 from support import REPO, again
 
 import containerkit as ck
-from containerkit.linux import kernel
-from containerkit.parts import mounts, ns
+from containerkit import kernel, mounts, ns
 
 NEW = ("fsopen", "open_tree", "move_mount", "mount_setattr")
 SHOW = "id -u; hostname; ls -l /dev | tail -n +2 | while read a b c d e; do echo $a; done; stat -c '%F %t %T' /dev/null /dev/zero /etc/name; cat /etc/name; while read a b c d e f; do echo $e; done < /proc/self/mountinfo; touch /x/y && echo wrote"
@@ -24,7 +23,7 @@ hidden = {hidden}
 libc = ctypes.CDLL(None, use_errno=True)
 import containerkit as ck
 from containerkit import mounts, ns
-from containerkit.program import number
+from containerkit.linux.native import number
 def rule(code, jt, jf, k): return struct.pack("HBBI", code, jt, jf, k)
 rules = rule(0x20, 0, 0, 0)  # the call's number
 for name in hidden:

@@ -18,12 +18,11 @@ import pytest
 from support import pause
 
 import containerkit as ck
+from containerkit import kernel, mounts, ns
 from containerkit.core.timeline import IDMAPPED
 from containerkit.image.config import ImageConfig
 from containerkit.linux import dumpable as memory
-from containerkit.linux import kernel
 from containerkit.linux.ids import own_range
-from containerkit.parts import mounts, ns
 from containerkit.rootfs import rootfs
 
 pytestmark = pytest.mark.root
@@ -243,7 +242,8 @@ def test_inside_a_user_namespace_it_is_the_callers_one_id(programs: Path, open_p
     """Whoever is root of a user namespace only has no power over filesystems: the single map, as for every ordinary user."""
     code = f"""
 import containerkit as ck
-from containerkit import _idmaps, mounts, ns
+from containerkit import mounts, ns
+from containerkit.linux import ids as _idmaps
 assert not _idmaps.has_own_ids()
 done = ck.run(["/bin/cat", "/proc/self/uid_map"], ns.User(), ns.Mount(), ns.Pid(), mounts.Root({str(open_path / "root")!r}))
 print(done.text)
@@ -496,7 +496,7 @@ LOCKED = """
 import sys
 import containerkit as ck
 from containerkit import mounts, ns, syscalls
-from containerkit.syscalls import MNT, MS
+from containerkit.linux.syscalls import MNT, MS
 here, what = sys.argv[1:]
 
 class Try:

@@ -25,7 +25,7 @@ from containerkit.image.descriptor import Descriptor
 from containerkit.image.ids import Ids
 from containerkit.image.layer import Layer
 from containerkit.image.limits import Limits
-from containerkit.image.store import Store
+from containerkit.store.store import Store
 if sys.argv[2] == "zstd":
     _zstd.library()
 place, kind = Path(sys.argv[1]), sys.argv[2]

@@ -15,8 +15,8 @@ import pytest
 from support import again
 
 import containerkit as ck
+from containerkit import mounts, ns
 from containerkit.linux.status import ProcDirectory
-from containerkit.parts import mounts, ns
 from containerkit.parts.namespace import KINDS
 
 ROOT = os.geteuid() == 0

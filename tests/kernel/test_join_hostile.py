@@ -21,13 +21,13 @@ import pytest
 from support import again, compiled, until
 
 import containerkit as ck
+from containerkit import mounts, ns
 from containerkit.core import inherited
 from containerkit.core.process import SpawnTimeout
 from containerkit.core.step import Part, Side
 from containerkit.linux import procfs
 from containerkit.linux.native import number
 from containerkit.linux.syscalls import Tool
-from containerkit.parts import mounts, ns
 
 FILES = ("setgroups", "uid_map", "gid_map", "timens_offsets")
 FALSE_PROC = """
@@ -132,7 +132,9 @@ def in_private_mounts(script: str, tmp_path: Path) -> str:
 def test_a_false_proc_of_the_callers_is_refused(tmp_path: Path) -> None:
     script = """
 import containerkit as ck
-from containerkit import frame, ns, procfs
+from containerkit import ns
+from containerkit.core import standard_steps as frame
+from containerkit.linux import procfs
 for make in (lambda: procfs.opened(), lambda: ck.Namespace.of(0, "net"),
              lambda: ck.plan(ns.Time(5), run=["/bin/true"]).spawn()):
     try:
@@ -145,7 +147,7 @@ print(frame.exposed(), open("/proc/self/uid_map").read())
 
 
 def test_the_numbers_of_another_pid_namespace_are_refused() -> None:
-    script = "from containerkit import procfs; procfs.opened(of_this_pid_namespace=True)"
+    script = "from containerkit.linux import procfs; procfs.opened(of_this_pid_namespace=True)"
     argv = ["unshare", "-Urpf", sys.executable, "-W", "ignore", "-c", script]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     assert "a procfs of this pid namespace" in done.stderr

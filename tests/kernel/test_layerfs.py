@@ -15,8 +15,8 @@ import pytest
 from support import until
 
 import containerkit as ck
+from containerkit import mounts, ns
 from containerkit.core.timeline import OWN_IDS
-from containerkit.parts import mounts, ns
 from containerkit.state.scratch import PREFIX
 
 STANDARD = (ns.User(), ns.Mount(), ns.Pid())

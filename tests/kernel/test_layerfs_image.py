@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import containerkit as ck
+from containerkit import ns
 from containerkit.image.errors import Unsupported
-from containerkit.parts import ns
 
 
 @pytest.fixture

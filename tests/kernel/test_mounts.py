@@ -15,7 +15,7 @@ import pytest
 from support import again
 
 import containerkit as ck
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 
 BASE = [ns.User(), ns.Mount(), ns.Pid(), ns.Net(), ns.Ipc()]
 

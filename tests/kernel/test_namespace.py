@@ -16,7 +16,7 @@ import pytest
 from support import again
 
 import containerkit as ck
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 from containerkit.parts.namespace import KINDS, Namespace
 
 ROOT = os.geteuid() == 0

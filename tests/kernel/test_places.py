@@ -12,9 +12,9 @@ import pytest
 from support import TRUE, again, compiled
 
 import containerkit as ck
-from containerkit.linux import kernel
-from containerkit.parts import mounts, ns
+from containerkit import kernel, mounts, ns
 from containerkit.parts.files import Directory, File, Files
+from containerkit.state import scratch
 
 ALONE = [ns.User(), ns.Mount(), ns.Pid()]
 SHOW = ["/bin/sh", "-c"]
@@ -26,7 +26,7 @@ def bare(tmp_path: Path) -> Path:
     root = ck.rootfs.from_programs(["sh", "cat", "ls", "touch", "stat", "pwd", "mount"], tmp_path / "root")
     for name in ("proc", "sys", "dev", "tmp", "etc"):
         if (root / name).is_dir():
-            ck.scratch.remove(root / name)
+            scratch.remove(root / name)
     return root
 
 
@@ -100,7 +100,7 @@ def test_a_file_is_mounted_where_a_dangling_link_leads_to(kind: str, link: str, 
 
 
 def test_a_directory_is_mounted_where_a_dangling_link_on_the_way_leads_to(bare: Path) -> None:
-    ck.scratch.remove(bare / "var")
+    scratch.remove(bare / "var")
     (bare / "var").symlink_to("srv/deep/var")
     with ck.LayerFS(bare) as root:
         result = ck.run([*SHOW, "touch /var/lib/data/x; ls /srv/deep/var/lib/data"], *ALONE, root, mounts.Tmpfs("/var/lib/data"))

@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 import containerkit as ck
-from containerkit import cgroup
-from containerkit.parts import ns
+from containerkit import cgroup, ns
 
 PATIENCE = 60  # seconds for one answer: an error that could not be read once left the caller waiting for ever
 METHODS = ["fork", "forkserver", "spawn"]

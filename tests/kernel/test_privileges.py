@@ -12,7 +12,7 @@ import pytest
 from support import again, compiled
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 from containerkit.parts.privileges import NoNewPrivileges
 
 WHO = r"""

@@ -18,7 +18,7 @@ import pytest
 from support import again, until
 
 import containerkit as ck
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 
 SH = "/bin/sh"
 

@@ -10,7 +10,7 @@ import pytest
 from support import again
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 from containerkit.parts.privileges import NoNewPrivileges
 from containerkit.parts.rlimits import Rlimits
 from containerkit.parts.seccomp import Seccomp

@@ -8,7 +8,7 @@ import pytest
 from support import again
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 SH = ["/bin/sh", "-c"]
 

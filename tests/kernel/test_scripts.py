@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 
 def test_1_look_before_you_leap() -> None:

@@ -16,8 +16,8 @@ import pytest
 from support import again, compiled
 
 import containerkit as ck
+from containerkit import mounts, ns
 from containerkit.linux.native import number
-from containerkit.parts import mounts, ns
 from containerkit.parts.capabilities import Capabilities
 from containerkit.parts.privileges import NoNewPrivileges
 from containerkit.parts.seccomp import Seccomp, Where

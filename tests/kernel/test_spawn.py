@@ -12,7 +12,7 @@ import pytest
 from support import TRUE, again, compiled
 
 import containerkit as ck
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 
 
 def error_of(program: str | Path, *parts: Any, **options: Any) -> ck.StepError:
@@ -137,7 +137,7 @@ except OSError as error:
 def test_a_child_killed_at_a_handshake_does_not_kill_a_caller_who_minds_sigpipe() -> None:
     script = """
 import signal, containerkit as ck
-from containerkit.syscalls import Tool
+from containerkit.linux.syscalls import Tool
 class Killer:
     def steps(self):
         yield ck.Step.parent(ck.Phase.IDENTITY, Tool(("kill", "-9", "{pid}")), why="end it")

@@ -21,11 +21,11 @@ from sample_images import base, tar_of
 from support import REPO, again
 
 import containerkit as ck
+from containerkit import ns
 from containerkit.image.config import ImageConfig
 from containerkit.image.content import Found
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
-from containerkit.parts import ns
 from containerkit.store import fsck
 from containerkit.store.store import Store
 
@@ -125,7 +125,7 @@ def test_the_log_is_read_as_it_is_meant() -> None:
 PUT = """
 import sys
 from sample_images import Sample, base, image_of, tar_of
-from containerkit.image.store import Store
+from containerkit.store.store import Store
 store = Store(sys.argv[1])
 image = image_of(Sample(base(), tar_of({"a": b"a"})))
 print("begin", flush=True)

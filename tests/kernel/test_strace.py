@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from support import again
 
 from containerkit.core.step import Step
-from containerkit.linux.syscalls import Shown
+from containerkit.linux.syscalls import Labelled
 from containerkit.parts import mounts, ns  # noqa: F401 - the plans' texts name them
 
 ROOT = os.geteuid() == 0
@@ -120,7 +120,7 @@ def agrees(step: Step, line: str) -> bool:
     """Whether strace shows the step's name, its strings and its flags."""
     quoted = [f'"{os.fsdecode(a)}"' for a in step.call.args if isinstance(a, bytes)]
     flags = [m.name or "" for a in step.call.args if isinstance(a, IntFlag) for m in type(a) if m in a]
-    modes = [f"{a.value:#o}".replace("0o", "0") for a in step.call.args if isinstance(a, Shown) and re.fullmatch(r"0o\d+", a.words)]
+    modes = [f"{a.value:#o}".replace("0o", "0") for a in step.call.args if isinstance(a, Labelled) and re.fullmatch(r"0o\d+", a.words)]
     words = re.findall(r"\w+", line)
     shown = all(any(w.endswith(flag) for w in words) for flag in flags)
     # the file type of mknod is shown by name

@@ -12,7 +12,7 @@ import pytest
 from support import compiled
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 SPAWNS, THREADS = int(os.environ.get("CK_SPAWNS", "20000")), 16
 # No C library: the tiniest program, so that what is measured is the making of a process.

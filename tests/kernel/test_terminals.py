@@ -14,9 +14,8 @@ import pytest
 from support import again
 
 import containerkit as ck
+from containerkit import kernel, mounts, ns
 from containerkit.core.step import Side
-from containerkit.linux import kernel
-from containerkit.parts import mounts, ns
 
 OPENS = ["/bin/sh", "-c", "echo out > /dev/stdout; echo err > /dev/stderr"]
 RANGE = ns.User(uids=((0, 100000, 1000),), gids=((0, 100000, 1000),))

@@ -17,11 +17,11 @@ from support import again
 from trees import look, tar
 
 import containerkit as ck
+from containerkit import ns
 from containerkit.image.errors import CannotUnpack, InvalidLayer
 from containerkit.image.ids import Ids
-from containerkit.image.tar.tar import Entry
+from containerkit.image.tar import Entry
 from containerkit.image.unpack.unpack import Unpacked, unpack
-from containerkit.parts import ns
 
 ROOT = os.geteuid() == 0
 MINE = None if ROOT else Ids.mine()

@@ -20,12 +20,12 @@ from builds import entries, text
 from registries import serving
 from support import until
 
+from containerkit import ns
 from containerkit.cli.unshare import planned
 from containerkit.errors import PlanError, Unavailable
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
 from containerkit.linux import ids as _idmaps
-from containerkit.parts import ns
 from containerkit.rootfs import rootfs
 from containerkit.state import scratch
 
@@ -188,9 +188,10 @@ def test_root_has_all_ids_already() -> None:
 # What the library does in there ------------------------------------------------------------------------------------
 
 WHERE = """
-from containerkit import _idmaps, _tree
+from containerkit.linux import ids as _idmaps
+from containerkit.rootfs import tree as _tree
 from containerkit.cgroup import owner
-from containerkit.image.store import Store, default_directory
+from containerkit.store.store import Store, default_directory
 print(_idmaps.is_machine_root(), _idmaps.machine_uid())
 print(default_directory(), _tree.cache_directory(), owner._place(), sep="\\n")
 """

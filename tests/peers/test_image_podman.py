@@ -24,7 +24,7 @@ from containerkit.image.image import Image
 from containerkit.image.index import Index
 from containerkit.image.layer import Layer
 from containerkit.image.platform import Platform
-from containerkit.image.tar.tar import Entry
+from containerkit.image.tar import Entry
 
 pytestmark = [pytest.mark.peer, pytest.mark.root]
 

@@ -14,8 +14,8 @@ import pytest
 from registries import serving
 
 import containerkit as ck
+from containerkit import mounts, ns
 from containerkit.image.digest import Digest
-from containerkit.parts import mounts, ns
 from containerkit.registry import Progress, pull, push
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(not shutil.which("node"), reason="needs node")]

@@ -18,7 +18,7 @@ from containerkit.image.image import Image
 from containerkit.image.index import Index
 from containerkit.image.manifest import Manifest
 from containerkit.image.media import DOCKER_LIST, DOCKER_MANIFEST
-from containerkit.registry import Credentials, Registry, copy, login, pull, push
+from containerkit.registry import Login, Registry, copy, login, pull, push
 from containerkit.registry.errors import NotFound, Refused, Unauthorized
 from containerkit.store.store import Store
 
@@ -72,7 +72,7 @@ def test_both_ways(tmp_path: Path, image: Image, auth: Literal["basic", "token"]
         got.validate()
         assert registry.tags("back") == ("2",)
         if auth:
-            for wrong in (Credentials(), Credentials(USER, "wrong")):
+            for wrong in (Login(), Login(USER, "wrong")):
                 with Registry(server.host, **server.options | {"auth": wrong}) as other, pytest.raises(Unauthorized):
                     other.manifest("app:1")
 
@@ -80,7 +80,7 @@ def test_both_ways(tmp_path: Path, image: Image, auth: Literal["basic", "token"]
 def test_an_identity_token(tmp_path: Path, image: Image) -> None:
     with serving(tmp_path / "registry", auth="token") as server:
         assert server.tokens
-        options = server.options | {"auth": Credentials(identity_token=server.tokens.refresh)}
+        options = server.options | {"auth": Login(identity_token=server.tokens.refresh)}
         with Registry(server.host, **options) as registry:
             push(image, f"{server.host}/app:1", registries=registry)
             assert registry.manifest("app:1")[0].digest == image.digest

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import containerkit as ck
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 
 LOOK = r"""
 cd /dev; for name in null zero full random urandom tty; do stat -c '%n %F %t:%T %a' $name; done

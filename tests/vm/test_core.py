@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 import containerkit as ck
-from containerkit.linux import kernel, syscalls
+from containerkit import kernel, mounts, ns, syscalls
 from containerkit.linux.syscalls import CLONE, Fd
-from containerkit.parts import mounts, ns
 
 pytestmark = pytest.mark.vm
 

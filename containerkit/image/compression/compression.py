@@ -19,9 +19,8 @@ from ..errors import Mismatch, Unsupported
 from ..limits import Limits
 from . import gzip_streams, lzma_streams, zstd_streams
 from .compress import Block, Compressor
-from .pipes import Ahead
 
-__all__ = ["Ahead", "Block", "Compressor", "Decompressed"]
+__all__ = ["Block", "Compressor", "Decompressed"]
 
 
 class Decompressed:

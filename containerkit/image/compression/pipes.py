@@ -1,8 +1,8 @@
 """Bytes from one thread to another, a few at a time, so that reading, hashing, decompressing and writing go on at once.
 
 Pipe()                       feed(data) in one thread, read() in another; an error on either side ends the other
-Ahead(stream)                reads a stream in a thread of its own
-Checked(stream, digest)      passes a stream on, and hashes it in a thread of its own
+ReadAhead(stream)            reads a stream in a thread of its own
+Verified(stream, digest)     passes a stream on, and hashes it in a thread of its own
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TypeVar
 from ..digest import CHUNK, Digest, Readable
 from ..errors import Mismatch
 
-__all__ = ["Ahead", "Checked", "Pipe"]
+__all__ = ["Pipe", "ReadAhead", "Verified"]
 
 DEPTH = 8  # pieces
 T = TypeVar("T", bound="_Closing")
@@ -98,7 +98,7 @@ class _Closing:
         self.close()
 
 
-class Ahead(_Closing):
+class ReadAhead(_Closing):
     """Reads a stream in a thread of its own, so that it goes on while the caller works.
 
     :param stream: what to read; nobody else may, until this is closed
@@ -128,7 +128,7 @@ class Ahead(_Closing):
         self._thread.join()
 
 
-class Checked(_Closing):
+class Verified(_Closing):
     """Passes a stream on, and tells its end only if all of it was what it had to be.  Hashes in a thread of its own.
 
     :param digest: what all bytes together must come to

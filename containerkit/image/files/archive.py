@@ -30,9 +30,9 @@ from ..manifest import Manifest
 from ..reference import Reference
 from ..tar.blobs_tar import tar_file, tar_stream
 from ..tar.tarball import Tarball
-from .blob_union import Sources
+from .blob_union import BlobUnion
 from .layout import INDEX_JSON, OCI_LAYOUT, Items, TarBlobs, index_of, marker
-from .named_images import IMAGE_NAME, Source, name_of, named
+from .named_images import IMAGE_NAME, NamedImages, name_of, named
 
 __all__ = ["Archive", "write"]
 
@@ -58,7 +58,7 @@ class Lacking(Missing):
     """A docker-archive that names files which are not in it: it is one all the same."""
 
 
-class Archive(Source):
+class Archive(NamedImages):
     """A docker-archive that is there."""
 
     entries: tuple[Descriptor, ...] = ()
@@ -67,7 +67,7 @@ class Archive(Source):
         self._tarball, self._made = tarball, MemoryBlobs()
         self._places: dict[Digest, str] = {}
         inside = TarBlobs(tarball, self._places)
-        self.blobs: Blobs = Sources({}, self._made, inside)
+        self.blobs: Blobs = BlobUnion({}, self._made, inside)
         self._offered = list(_offered(tarball, inside))
         items = _items(tarball)
         try:

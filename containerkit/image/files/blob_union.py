@@ -13,10 +13,10 @@ from ..errors import Missing
 from ..origins import note_origin, origins_of
 from ..reference import Reference
 
-__all__ = ["Sources"]
+__all__ = ["BlobUnion"]
 
 
-class Sources:
+class BlobUnion:
     """Many places as one: blobs of which each has a place of its own, then places that are asked in turn.
 
     :param known: digest -> where that blob is

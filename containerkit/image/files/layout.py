@@ -28,7 +28,7 @@ from ..documents import LIMIT, Fields, dump, parse
 from ..errors import InvalidDocument, LimitExceeded, Mismatch, Missing, Unsupported
 from ..tar.blobs_tar import tar_file, tar_stream
 from ..tar.tarball import Tarball
-from .named_images import Source, name_of
+from .named_images import NamedImages, name_of
 
 __all__ = ["Layout", "TarBlobs", "write"]
 
@@ -63,7 +63,7 @@ class TarBlobs:
         return Verifier(self.tarball.open(self._place(descriptor.digest)), descriptor.digest, descriptor.size)
 
 
-class Layout(Source):
+class Layout(NamedImages):
     """An OCI image layout that is there.
 
     :ivar index: the bytes of its index.json

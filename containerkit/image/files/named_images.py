@@ -18,7 +18,7 @@ from ..errors import InvalidReference, Missing
 from ..manifest import Manifest
 from ..reference import Reference
 
-__all__ = ["IMAGE_NAME", "REF_NAME", "Source", "name_of", "named"]
+__all__ = ["IMAGE_NAME", "REF_NAME", "NamedImages", "name_of", "named"]
 
 REF_NAME = "org.opencontainers.image.ref.name"
 IMAGE_NAME = "io.containerd.image.name"  # the full name, where REF_NAME is only the tag
@@ -35,7 +35,7 @@ def named(entry: Descriptor, name: str) -> Descriptor:
     return entry.with_(annotations=rest | ({REF_NAME: name} if name else {}))
 
 
-class Source:
+class NamedImages:
     """Images by name.
 
     :ivar blobs: where their bytes are

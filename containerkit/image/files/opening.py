@@ -10,14 +10,14 @@ from ..image import Image
 from ..platform import Platform
 from ..reference import Reference
 from . import archive, layout
-from .named_images import Source, named
+from .named_images import NamedImages, named
 
 __all__ = ["open_image", "open_source", "save_image"]
 
 StrPath = str | os.PathLike[str]
 
 
-def open_source(path: StrPath) -> Source:
+def open_source(path: StrPath) -> NamedImages:
     """What is at `path`.
 
     A tar that is both, as docker writes it from version 25 on, counts as a docker-archive: only that has all its names.

@@ -12,7 +12,7 @@ from ..descriptor import Descriptor
 from ..digest import CHUNK, Digest, Readable, Verifier
 from ..errors import Missing
 from ..layer import Layer
-from .blob_union import Sources
+from .blob_union import BlobUnion
 
 if TYPE_CHECKING:
     from ..image import Image
@@ -33,7 +33,7 @@ def plain(image: Image) -> Image:
     pairs = zip(image.manifest.layers, image.config.diff_ids, strict=True)
     manifest = replace(image.manifest, layers=tuple(made.get(diff_id, stored) for stored, diff_id in pairs), data=b"")
     opened = _Opened(layers)
-    return type(image)(manifest, image.config_data, Sources(dict.fromkeys(layers, opened), image.source))
+    return type(image)(manifest, image.config_data, BlobUnion(dict.fromkeys(layers, opened), image.source))
 
 
 def _size(layer: Layer) -> int:

@@ -7,12 +7,12 @@ import stat
 
 from ...layers.merged import OPAQUE, is_opaque, is_whiteout
 from ...linux.descriptor import DIRECTORY, owned
-from ..tar_from_tree import OF_OVERLAYFS, Form
+from ..tar_from_tree import OF_OVERLAYFS, TarOptions
 
 __all__ = ["normalize"]
 
 
-def normalize(upper: str | os.PathLike[str], form: Form, keeps: str) -> bool:
+def normalize(upper: str | os.PathLike[str], form: TarOptions, keeps: str) -> bool:
     """Cuts times to those that the layer says, removes what no layer has (sockets, overlayfs's own notes, whiteouts of nothing).
 
     :param form: that the layer was written in
@@ -23,7 +23,7 @@ def normalize(upper: str | os.PathLike[str], form: Form, keeps: str) -> bool:
         return _notes(fd, keeps) and _inside(fd, form, keeps, hidden=False)
 
 
-def _inside(fd: int, form: Form, keeps: str, *, hidden: bool) -> bool:
+def _inside(fd: int, form: TarOptions, keeps: str, *, hidden: bool) -> bool:
     """One directory.  :param hidden: one above it hides all that is below, so that a whiteout in it would be listed and not found"""
     hidden = hidden or is_opaque(fd)
     for entry in list(os.scandir(fd)):

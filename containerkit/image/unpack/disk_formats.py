@@ -1,6 +1,6 @@
 """The two forms of a layer on disk: one directory of an overlay, with deletions written down; or a plain tree, with them done.
 
-What an entry means is decided before (see `_meaning`).  In both forms a directory that the layer goes through takes the place of
+What an entry means is decided before (see `meaning`).  In both forms a directory that the layer goes through takes the place of
 whatever else an older layer has there, as overlayfs shows it.
 """
 
@@ -18,10 +18,10 @@ from .attributes import Attributes
 from .meaning import Decision, Directory, Ending
 from .root import Root, join
 
-__all__ = ["Form", "Overlay", "Plain"]
+__all__ = ["DiskFormat", "Overlay", "Plain"]
 
 
-class Form:
+class DiskFormat:
     """What both have in common.
 
     :ivar implied: directories that the layer goes through and does not describe; not those that it deleted before
@@ -68,11 +68,11 @@ class Form:
         return InvalidLayer(f"{decision.path[:200]!r}: a hard link to {decision.source[:200]!r}, which is not there")
 
 
-class Overlay(Form):
+class Overlay(DiskFormat):
     """One directory of an overlay.
 
     :param xattrs: "user" or "trusted": which attribute says "opaque"
-    :param borrows: hard links may lead to files of layers below: somebody makes them when those are known (see `_implied`)
+    :param borrows: hard links may lead to files of layers below: somebody makes them when those are known (see `implied`)
     """
 
     def __init__(self, root: Root, attributes: Attributes, xattrs: str, *, borrows: bool) -> None:
@@ -129,7 +129,7 @@ class Overlay(Form):
             raise CannotUnpack(error.errno or 0, path, f"{self._opaque}; it hides what lies below: {error.strerror}") from error
 
 
-class Plain(Form):
+class Plain(DiskFormat):
     """A tree with the older layers in it."""
 
     def way(self, path: bytes, *, fresh: bool) -> None:

@@ -21,13 +21,13 @@ from ..errors import InvalidLayer
 from ..tar.holes import copy
 from .meaning import Borrowed
 
-__all__ = ["settle"]
+__all__ = ["inherit_attributes"]
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OF_OVERLAYFS = ("user.overlay.", "trusted.overlay.")
 
 
-def settle(
+def inherit_attributes(
     tree: Path, implied: Iterable[bytes], below: Sequence[Path], borrowed: Iterable[Borrowed] = (), hiding: Iterable[bytes] = ()
 ) -> None:
     """Takes from the layers below what a layer needs of them.  Twice is the same as once.

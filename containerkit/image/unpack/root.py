@@ -1,6 +1,6 @@
 """A directory that nothing leads out of: names are looked up by openat2 with RESOLVE_BENEATH, and held by descriptor.
 
-No link is followed: which ones a layer may go through is decided before, without the file system (see `_meaning`).
+No link is followed: which ones a layer may go through is decided before, without the file system (see `meaning`).
 :see: openat2(2)
 """
 

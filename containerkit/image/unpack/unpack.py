@@ -24,7 +24,7 @@ from ..ids import Ids
 from ..limits import Limits
 from ..tar.tar import Entry, Reader
 from .attributes import SKIPPABLE, Attributes, Skipped
-from .disk_formats import Form, Overlay, Plain, link
+from .disk_formats import DiskFormat, Overlay, Plain, link
 from .meaning import Borrowed, Decision, Directory, Meaning
 from .root import Root
 
@@ -116,7 +116,7 @@ class _OpenedUp:
 class _Unpacker:
     """Nothing here refers to itself: the stream's file is let go with the last that uses it, not when garbage is collected."""
 
-    def __init__(self, reader: Reader, root: Root, form: Form, attributes: Attributes) -> None:
+    def __init__(self, reader: Reader, root: Root, form: DiskFormat, attributes: Attributes) -> None:
         self.reader, self.root, self.limits, self.form, self.attributes = reader, root, reader.limits, form, attributes
         self.late: dict[bytes, tuple[int, Entry | os.stat_result]] = {}  # what waits until nothing is made inside any more
         self.meaning = Meaning(self.limits)

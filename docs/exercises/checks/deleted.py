@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 
 CASES = (
     ("rm /box/a", {"/box/a"}, ""),

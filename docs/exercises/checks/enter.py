@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 import containerkit as ck
-from containerkit.parts import ns
+from containerkit import ns
 from containerkit.parts.namespace import KINDS
 
 MEANING = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import containerkit as ck
-from containerkit.image.tar.tar import Entry, Writer
+from containerkit.image.tar import Entry, Writer
 
 REMOVED = (
     ((), "nothing was removed"),

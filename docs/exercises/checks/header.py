@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 import containerkit as ck
-from containerkit.image.tar.tar import Reader
+from containerkit.image.tar import Reader
 
 CASES = (("app.js", 348, 0o644), ("bin/tool", 10, 0o4755), ("grüße" * 14, 0, 0o600), ("n" * 100, 513, 0o644), ("zeros", 3, 0))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import containerkit as ck
-from containerkit.image.tar.tar import Entry, Writer
+from containerkit.image.tar import Entry, Writer
 
 LARGE = 192 << 20
 ROOM = 96 << 20  # of memory, more than a reader in pieces takes, and less than the layer

@@ -8,7 +8,7 @@ from types import ModuleType
 import containerkit as ck
 from containerkit.builder import Event
 from containerkit.image.ids import Ids
-from containerkit.image.tar_from_tree import Form
+from containerkit.image.tar_from_tree import TarOptions
 
 TOKEN = b"correct horse battery staple"
 INSTALL = """set -e
@@ -25,7 +25,7 @@ def check(answer: ModuleType) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as directory:
         store, context = ck.Store(Path(directory, "store")), Path(directory, "context")
         root = ck.rootfs.from_programs(["sh", "cat", "ls", "mkdir", "rm"])
-        base = ck.Image.scratch().append(ck.Layer.from_directory(root, form=Form(ids=Ids.mine())))
+        base = ck.Image.scratch().append(ck.Layer.from_directory(root, form=TarOptions(ids=Ids.mine())))
         store.put(base, "base")
         context.mkdir()
         for name, text in FILES.items():

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import containerkit as ck
 from containerkit.image.ids import Ids
-from containerkit.image.tar.tar import Entry, Writer
+from containerkit.image.tar import Entry, Writer
 
 CASES = (
     ([["a", "etc/passwd"], ["etc/hosts"]], ""),

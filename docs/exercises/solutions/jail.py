@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import containerkit as ck
-from containerkit.parts import mounts, ns
+from containerkit import mounts, ns
 
 
 def jail(root: Path, data: Path) -> list[ck.Part]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import containerkit as ck
 
-NOFILE = ck.syscalls.Shown(resource.RLIMIT_NOFILE, "NOFILE")
+NOFILE = ck.syscalls.Labelled(resource.RLIMIT_NOFILE, "NOFILE")
 
 
 @dataclass(frozen=True)
