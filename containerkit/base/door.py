@@ -13,6 +13,7 @@ from typing import Any
 
 __all__ = ["VERBS", "behind"]
 
+#: Each verb, and the module and name of what does it.
 VERBS = {
     "Image.pull": ("containerkit.registry.pull", "pull"),
     "Image.push": ("containerkit.registry.push", "push"),

@@ -60,6 +60,7 @@ class Stat(NamedTuple):
 
 
 def stat_of(pid: str) -> Stat | None:
+    """Return what /proc/PID/stat says about a process; None where it has ended."""
     head, _, tail = read(f"/proc/{pid}/stat").rpartition(b")")
     if not head:
         return None
@@ -121,6 +122,7 @@ def namespaces(where: str) -> set[str]:
 
 
 def mountinfo() -> list[list[str]]:
+    """Return the fields of each line of /proc/self/mountinfo."""
     return [line.split(" ") for line in read("/proc/self/mountinfo").decode(errors="surrogateescape").splitlines()]
 
 
@@ -166,6 +168,7 @@ def open_fds() -> Look:
 
 
 def state_directories() -> Look:
+    """Return the directories that programs of this user keep state in while they run."""
     run = "/run" if is_machine_root() else os.environ.get("XDG_RUNTIME_DIR", "")
     patterns = [os.path.join(glob.escape(tempfile.gettempdir()), "containerkit-*")]
     patterns += [f"{glob.escape(run)}/containerkit/*"] if run else []

@@ -33,6 +33,7 @@ class Layered(Protocol):
         """
 
 
+#: One layer below: a directory, or what has layers of its own.
 Lower = str | os.PathLike[str] | Layered
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 __all__ = ["DIRECTORY", "owned"]
 
+#: The flags of open(2) for a directory.
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 

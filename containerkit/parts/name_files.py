@@ -14,6 +14,7 @@ from .files import File
 
 __all__ = ["NETWORKS", "network_files"]
 
+#: The networks that a build may ask for.
 NETWORKS = ("default", "host", "none")
 LOOPBACK = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback"
 

@@ -23,6 +23,7 @@ from ..linux.ids import is_machine_root, machine_uid
 
 __all__ = ["PREFIX", "Owner", "abandoned", "living"]
 
+#: How the name of a group or directory with an owner begins.
 PREFIX = "containerkit."
 FIRST = 1 << 20  # byte to lock, the first: behind the text of the file
 

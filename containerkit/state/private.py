@@ -15,6 +15,7 @@ from ..errors import LayerError
 
 __all__ = ["CHANGES", "check_private", "private"]
 
+#: The directory inside of a kept directory that has the changes.
 CHANGES = "changes"
 OLD = ("upper", "work")
 
