@@ -27,7 +27,7 @@ from types import TracebackType
 
 from ..errors import ContainerKitError
 from .snapshot import (
-    Look,
+    Listing,
     Processes,
     Stat,
     cgroups,
@@ -66,19 +66,19 @@ class _Snapshot:
     """What there is at one moment, by kind."""
 
     processes: Processes
-    looks: dict[str, Look]
+    listings: dict[str, Listing]
     held: dict[str, str]  # namespace: who holds it, as far as that is this process or one below it
     not_looked_at: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def now(cls) -> _Snapshot:
         processes, table, fds = Processes.now(), mountinfo(), open_fds()
-        links: Look = {(index, name): name for index, name in socket.if_nameindex()}
-        looks: dict[str, Look] = {"mount": mounts(table), "cgroup": cgroups(table), "link": links}
-        looks |= {"fd": fds, "state directory": state_directories()}
-        snapshot = cls(processes, looks, _held(processes, table, fds))
+        links: Listing = {(index, name): name for index, name in socket.if_nameindex()}
+        listings: dict[str, Listing] = {"mount": mounts(table), "cgroup": cgroups(table), "link": links}
+        listings |= {"fd": fds, "state directory": state_directories()}
+        snapshot = cls(processes, listings, _held(processes, table, fds))
         try:
-            looks["nftables table"] = nftables_tables()
+            listings["nftables table"] = nftables_tables()
         except OSError as error:
             snapshot.not_looked_at["nftables table"] = str(error)
         return snapshot
@@ -89,16 +89,16 @@ class _Snapshot:
         found = [Leak("process", str(stat)) for stat in ours.values() if stat.key not in before.processes.keys]
         found += [Leak("namespace", f"{name} held by {held[name]}") for name in sorted(held.keys() - before.held.keys())]
         mine = {*ours, self.processes.me}
-        for kind, look in self.looks.items():
+        for kind, look in self.listings.items():
             # what could not be looked at before cannot be compared: not_looked_at says so
-            new = look.keys() - before.looks.get(kind, look).keys()
+            new = look.keys() - before.listings.get(kind, look).keys()
             found += [Leak(kind, look[key]) for key in look if key in new and not self._foreign(kind, look[key], mine)]
         return found
 
     def _foreign(self, kind: str, what: str, mine: set[int]) -> bool:
         if kind != "cgroup":
             return False
-        inside = inhabitants(what, self.looks["cgroup"])
+        inside = inhabitants(what, self.listings["cgroup"])
         return bool(inside) and not inside & mine
 
     def _attributed(self, before: _Snapshot) -> tuple[dict[int, Stat], dict[str, str]]:
@@ -124,7 +124,7 @@ class _Snapshot:
         return {name for pid in old for name in namespaces(f"/proc/{pid}")}
 
 
-def _held(processes: Processes, table: list[list[str]], fds: Look) -> dict[str, str]:
+def _held(processes: Processes, table: list[list[str]], fds: Listing) -> dict[str, str]:
     """The namespaces held by threads of this process, its descendants, its fds, and mounts it sees."""
     held = {unescaped(fields[3]): f"the mount {unescaped(fields[4])}" for fields in table if fields[fields.index("-") + 1] == "nsfs"}
     for text in fds.values():

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from ..linux import kept
 from ..linux.ids import is_machine_root
 
-Look = Mapping[Hashable, str]
+Listing = Mapping[Hashable, str]
 Process = tuple[int, int]  # pid and start time: a pid alone is used again
 
 
@@ -131,13 +131,13 @@ def unescaped(field: str) -> str:
     return re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), field)
 
 
-def mounts(table: list[list[str]]) -> Look:
+def mounts(table: list[list[str]]) -> Listing:
     """By all that does not change: a mount id alone is used again."""
     texts = (f"{unescaped(fields[4])} ({' '.join(fields[fields.index('-') + 1 :][:2])}, id {fields[0]})" for fields in table)
     return {tuple(fields[:5]): text for fields, text in zip(table, texts, strict=True)}
 
 
-def cgroups(table: list[list[str]]) -> Look:
+def cgroups(table: list[list[str]]) -> Listing:
     """Every directory of every cgroup hierarchy.  A leaf has two links, so its many files need not be listed."""
     points = {fields[2]: unescaped(fields[4]) for fields in table if fields[fields.index("-") + 1] in ("cgroup", "cgroup2")}
     found: dict[Hashable, str] = {}
@@ -151,13 +151,13 @@ def cgroups(table: list[list[str]]) -> Look:
     return found
 
 
-def inhabitants(cgroup: str, cgroups: Look) -> set[int]:
+def inhabitants(cgroup: str, cgroups: Listing) -> set[int]:
     """The processes in a cgroup and below it."""
     tree = [path for path in cgroups.values() if path == cgroup or path.startswith(f"{cgroup}/")]
     return {int(pid) for path in tree for pid in read(f"{path}/cgroup.procs").split()}
 
 
-def open_fds() -> Look:
+def open_fds() -> Listing:
     """The descriptors of this process, without those that the library keeps as long as it lives."""
     found: dict[Hashable, str] = {}
     for name in {*os.listdir("/proc/self/fd")} - {str(fd) for fd in kept.descriptors()}:
@@ -167,7 +167,7 @@ def open_fds() -> Look:
     return found
 
 
-def state_directories() -> Look:
+def state_directories() -> Listing:
     """Return the directories that programs of this user keep state in while they run."""
     run = "/run" if is_machine_root() else os.environ.get("XDG_RUNTIME_DIR", "")
     patterns = [os.path.join(glob.escape(tempfile.gettempdir()), "containerkit-*")]
@@ -175,7 +175,7 @@ def state_directories() -> Look:
     return {path: path for pattern in patterns for path in glob.iglob(pattern)}
 
 
-def nftables_tables() -> Look:
+def nftables_tables() -> Listing:
     """The nftables tables of this network namespace, asked of the kernel as nft(8) asks.
 
     :raises OSError: not allowed, or no nf_tables in this kernel
