@@ -13,7 +13,7 @@ import pytest
 from containerkit.base import extras
 from containerkit.diagnose.doctor import doctor
 
-REPO = Path(extras.__file__).resolve().parent.parent
+REPO = Path(extras.__file__).resolve().parents[2]
 
 
 def declared() -> dict[str, list[str]]:

@@ -17,6 +17,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,7 +98,8 @@ def example(kind: Any) -> Any:
     """A value of a type, as an annotation names it."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     plain: dict[Any, Any] = {
-        str: "word", int: 5, float: 0.5, bool: True, bytes: b"bytes", object: "anything", Any: "anything", type(None): None,
+        str: "word", int: 5, float: 0.5, bool: True, bytes: b"bytes", Path: Path("/srv"), object: "anything",
+        Any: "anything", type(None): None,
         Sequence: ["word"], Iterable: ["word"], Mapping: {"name": "value"},
     }  # fmt: skip
     if origin in (typing.Union, types.UnionType):
@@ -110,6 +112,8 @@ def example(kind: Any) -> Any:
         return plain[kind]
     if kind in plain:
         return plain[kind]
+    if origin is dict:
+        return {example(inner[0]): example(inner[1])}
     if origin in plain:
         return [example(inner[0])] if origin is not Mapping else {example(inner[0]): example(inner[1])}
     if kind in MADE:
@@ -190,7 +194,20 @@ class OfAUser(ck.PlanError):
 # Values ---------------------------------------------------------------------------------------------------------
 
 #: What holds something that this test cannot make: a class of a room that is private, and never given to a user.
-INSIDE = {"Program", "Timeline", "Word", "Expansion", "Trees", "Door", "Place", "Job", "Pick", "Node", "State", "Row"}
+INSIDE = {
+    "Program",
+    "Timeline",
+    "Word",
+    "Expansion",
+    "UnpackedLayers",
+    "ProcsFile",
+    "GroupDirectory",
+    "Job",
+    "Pick",
+    "Node",
+    "State",
+    "Row",
+}
 
 
 def is_for_users(kind: type) -> bool:
