@@ -66,7 +66,7 @@ def test_what_is_collected_while_fsck_looks_is_no_problem(place: Path, monkeypat
     image = store.put(Image.of(ImageConfig(), [Layer.from_tar(io.BytesIO(tar_of({"f": b"y"})))]), "x")
     store.layers(image)
     monkeypatch.setattr(fsck, "reach", real)
-    monkeypatch.setattr(fsck, "difference", removed)
+    monkeypatch.setattr(fsck, "first_difference", removed)
     assert store.fsck() == ()
 
 
