@@ -8,13 +8,15 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import Unavailable
 from ..linux import procfs, syscalls
+from ..linux.facts import ask
 from ..linux.syscalls import AT_EMPTY_PATH, Bytes, Call, Fd, HeaderAddress, Labelled, OutputBuffer, Slot, Strings
+from .remembered import Inexact, exact
 from .step import Phase, Step
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -40,6 +42,15 @@ class Options:
     terminal: bool = False
     own_terminal: bool = False
     size: tuple[int, int] | None = None
+
+    def way(self) -> Hashable | None:
+        """All that is not the program's own: what the steps before the program depend on.  None where it has no exact value."""
+        try:
+            odd = exact((self.hide_executable, self.passed, self.size))  # the others were checked
+            flags = self.die_with_parent, self.new_session, self.share_memory, self.keep_keyring, self.terminal, self.own_terminal
+            return self.cwd, self.redirected, flags, odd
+        except Inexact:
+            return None
 
 
 def descriptors(inputs: Mapping[int, Fd], options: Options) -> list[Step]:
@@ -106,7 +117,7 @@ def working_directory(options: Options) -> list[Step]:
     ]
 
 
-def exposed(*, nobody: bool = False) -> bool:
+def exposed(nobody: bool = False) -> bool:
     """Whether who executes /proc/self/exe as this process could go on to overwrite the file.
 
     :param nobody: the program has ids that own nothing here, so it may write what everybody may
@@ -124,7 +135,7 @@ def exposed(*, nobody: bool = False) -> bool:
 
 
 def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: bool, nobody: bool = False) -> list[Step]:
-    """From here to the program.
+    """The steps right before the program's own.
 
     :param last: the parts' own steps of the phase
     :param apart: the child is the helper's image already
@@ -138,7 +149,7 @@ def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: boo
         why = "a caller may ignore its children's ends, but an init has to hear of them"
         reset.append(Step.child(Phase.EXEC, _default_action(signal.SIGCHLD), why=why))
     steps = [*(s for s in last if s.helper != "init"), *reset]
-    hide = foreign and exposed(nobody=nobody) if options.hide_executable is None else options.hide_executable
+    hide = foreign and ask(exposed, nobody) if options.hide_executable is None else options.hide_executable
     helped = hide or inits
     if helped and not apart:
         steps += become_helper("init" if inits else "hide")
@@ -151,7 +162,7 @@ def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: boo
     mask = Call("rt_sigprocmask", (Labelled(signal.SIG_SETMASK, "SETMASK"), HeaderAddress("sigmask"), None, 8), "sigprocmask(2)")
     why = "signals arrive again as they did for the caller"
     steps = [*steps, *inits, Step.child(Phase.EXEC, mask, why=why)]
-    return [*(s if s.hint else s.with_(hint=_FILTERED) for s in steps), *_program(options)]
+    return [s if s.hint else s.with_(hint=_FILTERED) for s in steps]
 
 
 def say(phase: Phase) -> Step:
@@ -208,7 +219,8 @@ def register(options: Options) -> list[Step]:
     return [Step.child(Phase.IDENTITY, call, why=why, **more) for call, why, more in steps]
 
 
-def _program(options: Options) -> list[Step]:
+def program(options: Options) -> list[Step]:
+    """The program takes over; of several directories that may have it, the first.  Nothing before these steps knows what is run."""
     if not options.run:
         return []
     name, env = options.run[0], options.env

@@ -17,7 +17,8 @@ from ..core import mounting
 from ..core.mount_targets import is_kernels, order_of
 from ..core.step import Phase, Place, Step
 from ..linux import syscalls
-from .merged import LINKS, entry
+from ..linux.facts import ask
+from .merged import LINKS, entry_paths
 
 __all__ = ["Led", "are_missing", "behind_links", "lead"]
 
@@ -51,7 +52,7 @@ def lead(path: str, layers: Sequence[Path]) -> Led:
 
 def _lead(path: str, layers: Sequence[Path]) -> Led:
     left = _words(path)
-    way: list[tuple[str, list[Path]]] = [("", [*reversed(layers)])]
+    way: list[tuple[str, list[str]]] = [("", [str(layer) for layer in reversed(layers)])]
     links, through = 0, []
     while left:
         if (name := left.pop()) == "..":
@@ -59,8 +60,8 @@ def _lead(path: str, layers: Sequence[Path]) -> Led:
                 through.append(_joined(way))
             way = way[:-1] or way
             continue
-        here = entry(way[-1][1], name)
-        if here and here[0].is_symlink():
+        here = entry_paths(way[-1][1], name)
+        if here and os.path.islink(here[0]):
             if (links := links + 1) > LINKS:
                 return Led(path)  # openat2(2) says what is wrong
             target = os.readlink(here[0])
@@ -71,7 +72,7 @@ def _lead(path: str, layers: Sequence[Path]) -> Led:
     return Led(_joined(way), bool(way[-1][1]), links > 0, tuple(through))
 
 
-def _joined(way: Sequence[tuple[str, list[Path]]]) -> str:
+def _joined(way: Sequence[tuple[str, list[str]]]) -> str:
     return "/".join(name for name, _ in way[1:])
 
 
@@ -81,7 +82,7 @@ def _words(path: str) -> list[str]:
 
 def are_missing(places: Iterable[Place], layers: Sequence[Path]) -> bool:
     """Whether a read-only root of these layers has no place for something."""
-    return any(not lead(place.path, layers).exists for place in places)
+    return any(not ask(lead, place.path, tuple(layers)).exists for place in places)
 
 
 def behind_links(places: Iterable[Place], layers: Sequence[Path]) -> Iterator[Step]:
@@ -89,7 +90,7 @@ def behind_links(places: Iterable[Place], layers: Sequence[Path]) -> Iterator[St
     for place in places:
         if is_kernels(place.path):
             continue  # no link leads there: the child refuses one
-        led, order = lead(place.path, layers), order_of(place.path) - 1
+        led, order = ask(lead, place.path, tuple(layers)), order_of(place.path) - 1
         if led.linked and place.mount and is_kernels(led.path):
             yield from _refused(place, led, order)
             continue
