@@ -40,7 +40,7 @@ def test_compiled_once_for_each_set_of_streams() -> None:
 
 
 def test_two_compilations_are_equal() -> None:
-    images = [ck.plan(ns.User(), ns.Uts("x"), run=["/bin/true"]).program().image for _ in range(2)]
+    images = [ck.plan(ns.User(), ns.Uts("x"), run=["/bin/true"]).program().code for _ in range(2)]
     assert images[0] == images[1]
 
 

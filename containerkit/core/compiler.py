@@ -32,16 +32,17 @@ SLOTS = 512  # CK_SLOTS of csrc/spawn.h
 class Prepared:
     """A call of the parent's, as far as it is known before it is made.
 
+    :ivar call: what it is
     :ivar number: of the system call
     :ivar values: its six arguments, 0 where one is not known yet
     :ivar holes: place -> an argument that is known only then: a result of another step, a path with the child's number in it
     :ivar closes: the slot whose descriptor it closes
     """
 
-    __slots__ = ("_alive", "closes", "holes", "number", "values")
+    __slots__ = ("_alive", "call", "closes", "holes", "number", "values")
 
     def __init__(self, call: Call) -> None:
-        self.number, self._alive = number(call.name), list[Any]()
+        self.call, self.number, self._alive = call, number(call.name), list[Any]()
         self.holes = [(place, arg) for place, arg in enumerate(call.args) if _is_open(arg)]
         values = [0 if _is_open(arg) else self._known(arg) for arg in call.args]
         self.values = [*values, *NOTHING[len(values) :]]

@@ -48,7 +48,7 @@ class ParentExecutor:
         if isinstance(step.call, Tool):
             self.trace[place] = self._tool(step.call, seconds)
         else:
-            self.trace[place] = self._call(prepared or Prepared(step.call))
+            self.trace[place] = self._call(prepared if prepared and prepared.call is step.call else Prepared(step.call))
         result = self.trace[place][0]
         if step.save and result >= 0:
             if step.save.name in self.slots:  # two parts that make the same, as two that hide files do

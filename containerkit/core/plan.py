@@ -8,7 +8,6 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -135,7 +134,7 @@ class Plan:
     @cached_property
     def _options(self) -> Options:
         """A root of its own means a working directory inside it, which a part may choose."""
-        return replace(self.options, cwd="/") if self.options.cwd is None and self._arranged.inside else self.options
+        return self.options.changed(cwd="/") if self.options.cwd is None and self._arranged.inside else self.options
 
     def steps(self) -> Sequence[Step]:
         """The steps of its parts: a plan is a part.  Its program and options stay behind."""
@@ -246,7 +245,7 @@ class Plan:
 
     def _streamed(self, streams: tuple[Stream, Stream, Stream], passed: frozenset[int], size: tuple[int, int] | None) -> Options:
         redirected = frozenset(n for n, s in enumerate(streams) if s is not None)
-        return replace(self._options, redirected=redirected, passed=passed, terminal=PTY in streams, size=size)
+        return self._options.changed(redirected=redirected, passed=passed, terminal=PTY in streams, size=size)
 
     def with_streams(
         self, *, stdin: Stream = None, stdout: Stream = None, stderr: Stream = None, size: tuple[int, int] | None = None

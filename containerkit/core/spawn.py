@@ -101,7 +101,9 @@ class _Spawn:
         return {GUARDIAN.name: door, OWN.name: door}
 
     def _spawn(self, given: Mapping[str, int]) -> None:
-        if self.program.trusts_proc:  # the child's mounts are a copy of ours
+        if self.program.talks_of_proc:
+            self.inputs.proc()
+        elif self.program.trusts_proc:  # the child's mounts are a copy of ours
             with procfs.proven():
                 pass
         at = self.program.clone
@@ -137,8 +139,6 @@ class _Spawn:
     def _talk(self) -> None:
         """The parent's steps after the clone, each time the child says that it is the parent's turn."""
         self.inputs.release_sync()
-        if self.program.talks_of_proc:
-            self.inputs.proc()  # while the child is busy
         for turn in self.program.turns:
             if not self._hear():
                 return

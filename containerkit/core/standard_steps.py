@@ -25,7 +25,7 @@ SYNC, PROGRAM, HELPER, CALLER = Fd("sync"), Fd("program"), Fd("helper"), Fd("cal
 GUARDIAN, OWN = Fd("guardian"), Fd("own")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Options:
     """What belongs to the program rather than to a part.  Documented at `containerkit.core.plan`."""
 
@@ -42,6 +42,12 @@ class Options:
     terminal: bool = False
     own_terminal: bool = False
     size: tuple[int, int] | None = None
+
+    def changed(self, **changes: Any) -> Options:
+        """The same, but for these."""
+        made = object.__new__(Options)
+        made.__dict__.update(self.__dict__, **changes)
+        return made
 
     def way(self) -> Hashable | None:
         """All that is not the program's own: what the steps before the program depend on.  None where it has no exact value."""
@@ -126,12 +132,17 @@ def exposed(nobody: bool = False) -> bool:
     interpreter, is a link to /proc/self/exe would run the host's own file (CVE-2019-5736).
     """
     try:
-        with procfs.proven() as proc:
-            if nobody:
-                return bool(os.stat("self/exe", dir_fd=proc).st_mode & 0o002)
-            return os.access("self/exe", os.W_OK, dir_fd=proc, effective_ids=True)
-    except (Unavailable, FileNotFoundError):  # nothing is known about the file
+        proc = procfs.opened()
+    except Unavailable:  # nothing is known about the file
         return True
+    try:
+        if nobody:
+            return bool(os.stat("self/exe", dir_fd=proc).st_mode & 0o002)
+        return os.access("self/exe", os.W_OK, dir_fd=proc, effective_ids=True)
+    except FileNotFoundError:
+        return True
+    finally:
+        os.close(proc)
 
 
 def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: bool, nobody: bool = False) -> list[Step]:

@@ -9,6 +9,7 @@ be mounted there needs a place where the link leads to.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..core.mount_targets import is_kernels, order_of
 from ..core.step import Phase, Place, Step
 from ..linux import syscalls
 from ..linux.facts import ask
-from .merged import LINKS, entry_paths
+from .merged import LINKS, entry_paths, is_whiteout
 
 __all__ = ["Led", "are_missing", "behind_links", "lead"]
 
@@ -44,10 +45,28 @@ def lead(path: str, layers: Sequence[Path]) -> Led:
 
     :param layers: the lowest first
     """
+    if len(layers) == 1 and _is_plain(path, str(layers[0])):
+        return Led(path)
     try:
         return _lead(path, layers)
     except OSError:
         return Led(path)
+
+
+def _is_plain(path: str, layer: str) -> bool:
+    """Whether a path is there with no link on it: then a single layer has no more to tell."""
+    status, words = None, path.split("/")
+    if not {"", ".", ".."}.isdisjoint(words):
+        return False
+    try:
+        for word in words:
+            if status and not stat.S_ISDIR(status.st_mode):
+                return False
+            layer = f"{layer}/{word}"
+            status = os.lstat(layer)
+    except OSError:
+        return False
+    return status is not None and not stat.S_ISLNK(status.st_mode) and not is_whiteout(status)
 
 
 def _lead(path: str, layers: Sequence[Path]) -> Led:

@@ -94,17 +94,19 @@ def recorded() -> Iterator[Answers]:
         _thread.recordings = before
 
 
-@contextlib.contextmanager
-def look() -> Iterator[None]:
-    """One look at the host: in the block, this thread asks no question twice.  Blocks nest: the outermost counts."""
-    if _thread.look is not None:
-        yield
-        return
-    _thread.look = {}
-    try:
-        yield
-    finally:
-        _thread.look = None
+class look:
+    """One look at the host: in the ``with`` block, this thread asks no question twice.  Blocks nest: the outermost counts."""
+
+    __slots__ = ("_is_outermost",)
+
+    def __enter__(self) -> None:
+        self._is_outermost = _thread.look is None
+        if self._is_outermost:
+            _thread.look = {}
+
+    def __exit__(self, *error: object) -> None:
+        if self._is_outermost:
+            _thread.look = None
 
 
 def hold(answers: Mapping[Question, object]) -> bool:
