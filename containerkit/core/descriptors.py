@@ -54,15 +54,22 @@ def helper() -> bytes:
     return path.read_bytes()
 
 
-def memfd(name: str, data: bytes, seals: int) -> int:
-    """An anonymous file with `data` in it, sealed; executable where the kernel lets one say so.  :see: memfd_create(2)"""
+def memfd(name: str, data: bytes | int, seals: int) -> int:
+    """An anonymous file with `data` in it, sealed; executable where the kernel lets one say so.
+
+    :param data: its bytes, or how many there will be, for whoever maps it to write
+    :see: memfd_create(2)
+    """
     try:
         fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | MFD_EXEC)
     except OSError:  # before 6.3, where every memfd is executable
         fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        with open(fd, "wb", closefd=False) as file:
-            file.write(data)
+        if isinstance(data, int):
+            os.ftruncate(fd, data)
+        else:
+            with open(fd, "wb", closefd=False) as file:
+                file.write(data)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
     except BaseException:
         os.close(fd)
@@ -97,7 +104,7 @@ class _Helper:
 
 
 def is_still(fd: int, inode: tuple[int, int]) -> bool:
-    """Whether a descriptor is of this file.  Who closes every descriptor, as a daemon does, closes ours, and its number may be another's."""
+    """Whether a descriptor is of this file.  A caller that closes every descriptor, as a daemon does, closes ours too."""
     try:
         status = os.fstat(fd)
     except OSError:
@@ -154,7 +161,7 @@ class ChildDescriptors:
         if source == HELPER:
             return self._keep(fcntl.fcntl(_helper.fileno(), fcntl.F_DUPFD_CLOEXEC, self.last + 1))
         assert source == PROGRAM, source
-        self.program = self._keep(self._raised(memfd("ck-program", self.code, SEALS)))
+        self.program = self._keep(self._raised(memfd("ck-program", len(self.code), SEALS)))
         return self.program
 
     def proc(self) -> int:

@@ -45,11 +45,13 @@ class ParentExecutor:
         :param prepared: its call, where that was compiled
         :raises subprocess.TimeoutExpired: the tool took longer, and was killed
         """
-        if isinstance(step.call, Tool):
-            self.trace[place] = self._tool(step.call, seconds)
+        call = step.call
+        if prepared is not None and prepared.call is call:
+            made = self._call(prepared)
         else:
-            self.trace[place] = self._call(prepared if prepared and prepared.call is step.call else Prepared(step.call))
-        result = self.trace[place][0]
+            made = self._tool(call, seconds) if isinstance(call, Tool) else self._call(Prepared(call))
+        self.trace[place] = made
+        result = made[0]
         if step.save and result >= 0:
             if step.save.name in self.slots:  # two parts that make the same, as two that hide files do
                 os.close(self.slots[step.save.name])
@@ -89,13 +91,14 @@ class ParentExecutor:
 
     def value(self, arg: Arg, alive: list[Any]) -> int:
         """An argument as a number; memory it points to is kept in `alive`.  ``{pid}`` becomes the child's."""
-        match arg:
-            case Slot():
-                return self.slots[arg.name]
-            case Fd(name=PROC.name) if self.inputs:
+        if type(arg) is Slot:
+            return self.slots[arg.name]
+        if type(arg) is Fd:
+            if self.inputs and arg.name == PROC.name:
                 return self.inputs.proc()
-            case Fd(source=int() | object() as source):
-                return self._fileno(source)
+            if arg.source is not None:
+                return self._fileno(arg.source)
+        match arg:
             case Labelled():
                 return arg.value
             case None:

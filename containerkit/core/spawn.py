@@ -194,7 +194,8 @@ class _Spawn:
 
     def _parent_step(self, place: int) -> None:
         step = self.steps[place]
-        result = self.parent.make(step, place, self._left(), self.program.calls.get(place))
+        left = None if self.deadline is None else self._left()
+        result = self.parent.make(step, place, left, self.program.calls.get(place))
         if result < step.at_least and -result not in step.tolerates:
             if self.child and self.child.program.failed >= 0:
                 self._verdict()  # the child failed first, and with it went what this step wanted of it
