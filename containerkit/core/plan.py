@@ -8,7 +8,6 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..base import checks
@@ -19,7 +18,7 @@ from ..linux.syscalls import text
 from .remembered import Inexact, Memory, by
 from .standard_steps import Options, program
 from .stdio import PTY, Stream, check
-from .step import Composite, Part, Side, Step
+from .step import Part, Side, Step
 from .timeline import MOST_STEPS, Timeline, arrange, fold
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def _environment(env: Mapping[str, str] | None) -> Mapping[str, str]:
 
 def _value(made: Plan) -> Hashable:
     """A plan stands for the steps that its parts had when it was made."""
-    if not made._arranged.known:
+    if not made._arranged.kept:
         raise Inexact
     return made._arranged
 
@@ -121,20 +120,20 @@ class Plan:
         self._programs: dict[tuple[object, ...], Program] = {}
         with look():
             self._arranged = arrange(self.parts)  # contradictions show now, not at the first spawn
+        # A root of its own means a working directory inside it, which a part may choose.
+        self._options = options.changed(cwd="/") if options.cwd is None and self._arranged.inside else options
+        self._timeline: Timeline | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Its parts and options; the steps are made again from them where it arrives."""
         return Plan, (self.parts, self.options)
 
-    @cached_property
+    @property
     def timeline(self) -> Timeline:
         """The folded steps, made when they are first looked at: a plan that is a part of another, or is run, needs others."""
-        return self._way(self._options).timeline.with_program(program(self.options))
-
-    @cached_property
-    def _options(self) -> Options:
-        """A root of its own means a working directory inside it, which a part may choose."""
-        return self.options.changed(cwd="/") if self.options.cwd is None and self._arranged.inside else self.options
+        if self._timeline is None:
+            self._timeline = self._way(self._options).timeline.with_program(program(self.options))
+        return self._timeline
 
     def steps(self) -> Sequence[Step]:
         """The steps of its parts: a plan is a part.  Its program and options stay behind."""
@@ -142,11 +141,12 @@ class Plan:
 
     def leaves(self) -> Iterable[tuple[Part, Sequence[Step]]]:
         """The parts it is made of, with their steps; those of plans among them instead of the plans."""
-        return list(zip(self._parts_of_plans(), self._arranged.leaves, strict=True))
+        parts = [*self._parts_of_plans()] if self._arranged.kept else self._arranged.parts
+        return [*zip(parts, self._arranged.leaves, strict=True)]
 
     def _parts_of_plans(self) -> Iterator[Part]:
         for part in self.parts:
-            if isinstance(part, Composite):
+            if isinstance(part, Plan):
                 yield from (leaf for leaf, _ in part.leaves())
             else:
                 yield part
@@ -240,8 +240,8 @@ class Plan:
     def _way(self, options: Options) -> Way:
         """The way to the program, without the program: it is the same for every other in the same parts."""
         arranged = self._arranged
-        key = options.way() if arranged.known else None
-        return _ways.get(None if key is None else (arranged, key), lambda: Way(fold(arranged.settled, options)))
+        key = options.way() if arranged.kept else None
+        return _ways.get(None if key is None else (arranged, key), lambda: Way(fold(arranged.selected, options)))
 
     def _streamed(self, streams: tuple[Stream, Stream, Stream], passed: frozenset[int], size: tuple[int, int] | None) -> Options:
         redirected = frozenset(n for n, s in enumerate(streams) if s is not None)
@@ -290,12 +290,16 @@ class Way:
 
     def __init__(self, timeline: Timeline) -> None:
         self.timeline = timeline
+        self._body: Body | None = None
 
-    @cached_property
+    @property
     def body(self) -> Body:
-        from .compiler import Body
+        """Compiled when it is first wanted: to look at a plan needs no compiled extension."""
+        if self._body is None:
+            from .compiler import Body
 
-        return Body(self.timeline)
+            self._body = Body(self.timeline)
+        return self._body
 
 
 _ways: Memory[Way] = Memory(32, lambda way: len(way.timeline.steps) <= 2 * MOST_STEPS)

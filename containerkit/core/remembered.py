@@ -11,9 +11,8 @@ What has no exact value is not kept: a part of the user's own, a subclass, whate
 
 from __future__ import annotations
 
-import os
+import contextlib
 import pathlib
-import threading
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields
 from operator import attrgetter
@@ -127,6 +126,7 @@ class Memory(Generic[T]):
         key = key, kernel.assumed()
         found = self._kept.get(key)
         if found is not None and facts.hold(found[1]):
+            self._kept[key] = self._kept.pop(key, found)  # the last to go
             return found[0]
         with facts.recorded() as answers:
             result = make()
@@ -135,11 +135,17 @@ class Memory(Generic[T]):
         return result
 
     def _keep(self, key: Hashable, result: T, answers: facts.Answers) -> None:
-        with _locked:
-            self._kept.pop(key, None)
-            while len(self._kept) >= self._most:
-                del self._kept[next(iter(self._kept))]
-            self._kept[key] = result, answers
+        """Without a lock, which a fork in another thread, or a signal's handler, would find locked for ever."""
+        self._kept.pop(key, None)
+        while len(self._kept) >= self._most:
+            with contextlib.suppress(RuntimeError, StopIteration):  # another thread was here in between
+                self._kept.pop(next(iter(self._kept)), None)
+        self._kept[key] = result, answers
+
+    def has(self, key: Hashable, result: T) -> bool:
+        """Whether this very result is kept under a key."""
+        found = self._kept.get((key, kernel.assumed()))
+        return found is not None and found[0] is result
 
     def forget(self) -> None:
         """Drops everything."""
@@ -150,19 +156,9 @@ class Memory(Generic[T]):
 
 
 _memories: list[Memory[Any]] = []
-_locked = threading.Lock()
 
 
 def forget() -> None:
     """Drops all results of this process."""
     for memory in _memories:
         memory.forget()
-
-
-def _after_fork() -> None:
-    """Another thread may have had the lock."""
-    global _locked
-    _locked = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -84,13 +84,18 @@ def leaves(parts: Iterable[Part]) -> Iterator[tuple[Part, Sequence[Step]]]:
     :raises PlanError: something is no part
     """
     for part in parts:
+        _check(part)
         kind = _kind(type(part))
-        if kind is None or isinstance(part, type):
-            raise WrongType(f"{checks.said(part)} is not a part: it has no steps()" + _meant(part))
         if kind is Composite:
             yield from part.leaves()  # type: ignore[attr-defined]
         else:
             yield part, () if kind is RootPart else _steps_of(part)
+
+
+def _check(part: object) -> None:
+    """:raises WrongType: it is no part"""
+    if isinstance(part, type) or _kind(type(part)) is None:  # type: ignore[arg-type]
+        raise WrongType(f"{checks.said(part)} is not a part: it has no steps()" + _meant(part))
 
 
 def _steps_of(part: Part) -> Sequence[Step]:
@@ -102,22 +107,29 @@ def _kind(kind: type) -> type | None:
     return next((protocol for protocol in (Composite, RootPart, Part) if issubclass(kind, protocol)), None)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Arranged:
     """The steps of all parts.
 
-    :ivar leaves: those that each part brings along, the parts of plans among them instead of the plans
-    :ivar steps: those that came along, and those of the root
-    :ivar settled: those that apply, in order
-    :ivar known: the same parts, when the host gives the same answers, have this same object
+    :ivar leaves: the steps that each part brings along; those of the parts of a plan, for a plan
+    :ivar steps: all of them, with those of the root
+    :ivar selected: those that apply, in order
     :ivar inside: a root of its own means a working directory in it, unless a part chooses one
+    :ivar parts: those that are no plans, unless this is kept
+    :ivar kept: this object comes again for the same parts, as long as the host gives the same answers
     """
 
-    leaves: tuple[Sequence[Step], ...]
-    steps: tuple[Step, ...]
-    settled: Sequence[Step]
-    known: bool
-    inside: bool
+    __slots__ = ("inside", "kept", "leaves", "parts", "selected", "steps")
+
+    def __init__(self, every: Sequence[tuple[Part, Sequence[Step]]]) -> None:
+        places = needed_places(step for _, steps in every for step in steps)
+        roots = {id(part): _root_steps(part, places) for part, _ in every if _kind(type(part)) is RootPart}
+        self.leaves: tuple[Sequence[Step], ...] = tuple(steps for _, steps in every)
+        self.steps = tuple(step for part, steps in every for step in roots.get(id(part), steps))
+        chosen = any(s.claims == "working directory" for s in self.steps)
+        self.inside = not chosen and any(s.claims == "root" or s.joins == CLONE.NEWNS for s in self.steps)
+        self.selected = select_steps(self.steps)
+        self.kept = False
+        self.parts: tuple[Part, ...] = tuple(part for part, _ in every)
 
 
 def arrange(parts: Sequence[Part]) -> Arranged:
@@ -125,18 +137,14 @@ def arrange(parts: Sequence[Part]) -> Arranged:
 
     :raises PlanError: something is no part, or the parts contradict each other
     """
-    values = [value_of(part) for part in parts]
-    known = None not in values
-    return _arranged.get(tuple(values) if known else None, lambda: _arrange([*leaves(parts)], known))
-
-
-def _arrange(every: Sequence[tuple[Part, Sequence[Step]]], known: bool) -> Arranged:
-    places = needed_places(step for _, steps in every for step in steps)
-    roots = {id(part): _root_steps(part, places) for part, _ in every if _kind(type(part)) is RootPart}
-    steps = tuple(step for part, steps in every for step in roots.get(id(part), steps))
-    chosen = any(s.claims == "working directory" for s in steps)
-    inside = not chosen and any(s.claims == "root" or s.joins == CLONE.NEWNS for s in steps)
-    return Arranged(tuple(steps for _, steps in every), steps, select_steps(steps), known, inside)
+    for part in parts:
+        _check(part)  # before an image is unpacked
+    values = tuple(value_of(part) for part in parts)
+    key = None if None in values else values
+    arranged = _arranged.get(key, lambda: Arranged([*leaves(parts)]))
+    if _arranged.has(key, arranged):
+        arranged.kept, arranged.parts = True, ()  # a part may hold what must not live on
+    return arranged
 
 
 def _is_small(steps: Sequence[Step]) -> bool:
