@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from functools import cache
 
+from ..base import checks
 from ..core.plan import Plan, plan
 from ..core.remembered import Inexact, Memory, exact
 from ..core.step import Part
@@ -40,7 +41,7 @@ def sandbox(root: Lower | LayerFS, *more: Part, hostname: str = "sandbox", netwo
 def _value(root: Lower | LayerFS, more: tuple[Part, ...], *words: object) -> Hashable | None:
     """A sandbox over a directory is the same for the same words; what an image or a LayerFS holds is not kept here."""
     try:
-        return None if more else exact((root, *words))
+        return None if more or not checks.is_path(root) else exact((root, *words))
     except Inexact:
         return None
 
