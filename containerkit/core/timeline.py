@@ -104,7 +104,8 @@ def _steps_of(part: Part) -> Sequence[Step]:
 
 @lru_cache(maxsize=256)
 def _kind(kind: type) -> type | None:
-    return next((protocol for protocol in (Composite, RootPart, Part) if issubclass(kind, protocol)), None)
+    known = (("leaves", Composite), ("root_steps", RootPart), ("steps", Part))
+    return next((protocol for name, protocol in known if getattr(kind, name, None) is not None), None)
 
 
 class Arranged:

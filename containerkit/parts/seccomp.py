@@ -129,7 +129,9 @@ class Seccomp:
         sockets = [Rule("socket", (Where(0, family),), "EPERM") for family in (AF_ALG, AF_VSOCK)]
         lacking = [Rule(name, action="ENOSYS") for name in LACKING]
         special = [Rule("clone", (Where(0, 0, NAMESPACES),)), *lacking, *sockets, Rule("socket")]
-        return cls((*plain, *special, *(Rule("personality", (Where(0, value),)) for value in ANY_PERSONALITY)))
+        made = cls((*plain, *special, *(Rule("personality", (Where(0, value),)) for value in ANY_PERSONALITY)))
+        object.__setattr__(made, "_digest", b"default")  # the only one that is not a digest
+        return made
 
     def before_capabilities(self) -> Seccomp:
         """The same with `early`."""
