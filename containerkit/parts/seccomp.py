@@ -14,6 +14,7 @@ import struct
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
+from typing import Any
 
 from ..base import checks
 from ..core.remembered import by, by_value, exact
@@ -110,6 +111,10 @@ class Seccomp:
     def __post_init__(self) -> None:
         if _answer(self.otherwise) == ALLOW:
             raise PlanError("a filter that allows everything is none")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without what this process tells it by."""
+        return Seccomp, (self.rules, self.otherwise, self.early)
 
     @classmethod
     def default(cls, capabilities: Iterable[str] = ()) -> Seccomp:
