@@ -23,7 +23,7 @@ from ..errors import PlanError
 from ..linux.native import extension, number
 from ..linux.procfs import PROC
 from ..linux.syscalls import Arg, Bytes, Call, Deferred, Fd, HeaderAddress, Labelled, OutputBuffer, Slot, Strings
-from .step import Side, Step
+from .step import Joined, Side, Step
 from .timeline import Timeline
 
 SLOTS = 512  # CK_SLOTS of csrc/spawn.h
@@ -97,7 +97,7 @@ class Program:
 
     timeline: Timeline
     code: bytes
-    child_steps: tuple[Step, ...]
+    child_steps: Sequence[Step]
     traces: int
     slots: dict[str, int]
     spaces: dict[str, tuple[int, int]]
@@ -320,10 +320,9 @@ class Body:
         head = bytes(extension().ffi.buffer(header))
         data = self._with_helpers_arguments(header.size) if self.later else self.data
         code = b"".join([head, data, *writer.steps, bytes(trace_size * steps), bytes(writer.memory), relocs])
-        spaces = self.spaces | writer.spaces
         return Program(
-            timeline, code, (*self.child, *last), traces_at, writer.slots, spaces, self.clone, execs, self.forks, self.trusts_proc,
-            self.changes_ids, self.calls, self.turns, self.talks_of_proc,
+            timeline, code, Joined(self.child, tuple(last)), traces_at, writer.slots, self.spaces | writer.spaces, self.clone, execs,
+            self.forks, self.trusts_proc, self.changes_ids, self.calls, self.turns, self.talks_of_proc,
         )  # fmt: skip
 
     def _with_helpers_arguments(self, size: int) -> bytes:

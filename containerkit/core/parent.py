@@ -65,7 +65,7 @@ class ParentExecutor:
         if call.holes:
             values = values.copy()
             for place, arg in call.holes:
-                values[place] = self.value(arg, alive) & WORD
+                values[place] = (self.slots[arg.name] if type(arg) is Slot else self.value(arg, alive)) & WORD
         if call.closes is not None:
             del self.slots[call.closes]  # first: whatever interrupts us, nobody closes it twice
         self.lib.ck_call(trace, call.number, *values)

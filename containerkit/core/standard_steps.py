@@ -21,6 +21,8 @@ from .step import Phase, Step
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOT_FOUND = frozenset({2, 13, 20})  # ENOENT, EACCES, ENOTDIR: execvp(3) goes on to the next directory
+NONE: frozenset[int] = frozenset()
+AT_ONCE = syscalls.O.NONBLOCK | syscalls.O.CLOEXEC
 SYNC, PROGRAM, HELPER, CALLER = Fd("sync"), Fd("program"), Fd("helper"), Fd("caller")
 GUARDIAN, OWN = Fd("guardian"), Fd("own")
 
@@ -237,11 +239,13 @@ def program(options: Options) -> list[Step]:
     name, env = options.run[0], options.env
     directories = [] if b"/" in name else env.get("PATH", DEFAULT_PATH).split(":")
     paths = [os.fsencode(os.path.join(d, os.fsdecode(name))) for d in directories] or [name]
-    variables = [f"{k}={v}" for k, v in env.items()]
-    calls = [syscalls.execve(os.fsdecode(p), [os.fsdecode(a) for a in options.run], variables) for p in paths]
-    whys = ["become the program", *["or the one found here"] * (len(calls) - 1)]
-    steps = [Step.child(Phase.EXEC, c, why=w, tolerates=NOT_FOUND, hint=_EXEC_HINTS) for c, w in zip(calls, whys, strict=True)]
-    return [*steps[:-1], steps[-1].with_(tolerates=frozenset())]
+    argv, variables = Strings(options.run), Strings(tuple(syscalls.text(f"{k}={v}") for k, v in env.items()), secret=True)
+    last, steps = len(paths) - 1, []
+    for i, path in enumerate(paths):
+        why, tolerates = "or the one found here" if i else "become the program", NOT_FOUND if i < last else NONE
+        call = Call("execve", (syscalls.text(path), argv, variables))
+        steps.append(Step.child(Phase.EXEC, call, why=why, tolerates=tolerates, hint=_EXEC_HINTS))
+    return steps
 
 
 def autopsy(steps: Sequence[Step]) -> tuple[Step, ...]:
@@ -250,7 +254,7 @@ def autopsy(steps: Sequence[Step]) -> tuple[Step, ...]:
     for i, step in enumerate(s for s in steps if s.call.name == "execve"):
         fd, path = Slot("autopsy"), step.call.args[0]
         assert isinstance(path, bytes)
-        call = syscalls.openat(path, syscalls.O.NONBLOCK | syscalls.O.CLOEXEC)
+        call = syscalls.openat(path, AT_ONCE)
         out.append(Step.child(Phase.EXEC, call, why="is it there?", save=fd))
         out.append(Step.child(Phase.EXEC, syscalls.read(fd, OutputBuffer(4096, f"program{i}")), why="what does it want?"))
     return tuple(out)

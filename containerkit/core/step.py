@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum, IntEnum
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -148,6 +149,32 @@ def _made(cls: type[Step], known: dict[str, Any], changes: dict[str, Any]) -> St
             if name in changes:
                 attributes[name] = frozenset(changes[name])
     return made
+
+
+class Joined(Sequence[Step]):
+    """Steps, and others after them: two tuples that nobody copies.  Hundreds of steps may be in the first."""
+
+    __slots__ = ("first", "last")
+
+    def __init__(self, first: tuple[Step, ...], last: tuple[Step, ...]) -> None:
+        self.first, self.last = first, last
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.last)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, int) and 0 <= index < len(self.first):
+            return self.first[index]
+        return (self.first + self.last)[index]
+
+    def __iter__(self) -> Iterator[Step]:
+        return itertools.chain(self.first, self.last)
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, Joined | tuple) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(len(self))
 
 
 @runtime_checkable

@@ -25,7 +25,7 @@ from .inherited import left_behind
 from .mount_targets import ROOT, needed_places, through_mounts
 from .remembered import Memory, value_of
 from .standard_steps import CALLER, GUARDIAN, HELPER, OWN, PROGRAM, SYNC, Options
-from .step import Composite, Part, Phase, Place, RootPart, Side, Step
+from .step import Composite, Joined, Part, Phase, Place, RootPart, Side, Step
 
 WHEN = attrgetter("phase", "order")
 
@@ -42,7 +42,7 @@ class Timeline:
     :ivar owner: the user and the group that the program becomes, as the caller has them; None where that is the caller
     """
 
-    steps: tuple[Step, ...]
+    steps: Sequence[Step]
     inputs: Mapping[int, Fd]
     autopsy: tuple[Step, ...] = ()
     owner: tuple[int, int] | None = None
@@ -60,7 +60,7 @@ class Timeline:
 
     def with_program(self, last: Sequence[Step]) -> Timeline:
         """The same with the program's own steps."""
-        return Timeline((*self.steps, *last), self.inputs, standard_steps.autopsy(last), self.owner, self.own_terminal)
+        return Timeline(Joined(tuple(self.steps), tuple(last)), self.inputs, standard_steps.autopsy(last), self.owner, self.own_terminal)
 
     @property
     def needs_sync(self) -> bool:
