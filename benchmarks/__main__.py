@@ -22,6 +22,7 @@ NAMES = (
     "steps",
     "kinds",
     "spawning",
+    "running",
     "identity",
     "peers",
     "memory",

@@ -1,8 +1,9 @@
 """From a plan to a C program that makes the same calls: the floor under which no spawn of this plan can go.
 
-The program has the plan's clone flags, the plan's arguments and the plan's order, written out as straight code.  What
-it lacks is what a library adds: loading an image, a trace, streams, a `Process`.  A descriptor that spawn() would open for
-the child, as that of /proc, it inherits open; what the plan's own steps open, it opens anew in each run.
+The program has the plan's clone flags, the plan's arguments and the plan's order, written out as straight code, and the same
+handshakes between its two actors.  What it lacks is what a library adds: loading an image, a trace, a `Process`.  A descriptor that
+spawn() would open for the child, as that of /proc, it inherits open; what the plan's own steps open, it opens anew in each run, and
+so the socket of the handshakes, the descriptor of the caller and, for a plan that is run, the null device and two pipes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from containerkit import Plan, syscalls
+from containerkit import DEVNULL, PIPE, Plan, syscalls
+from containerkit.core import guardian
+from containerkit.core.standard_steps import CALLER, GUARDIAN, OWN, SYNC
+from containerkit.core.stdio import NAMES
 from containerkit.core.step import Side, Step
 from containerkit.errors import ContainerKitError
 from containerkit.linux import procfs
@@ -24,21 +28,27 @@ from containerkit.linux.syscalls import Arg, Bytes, Call, Deferred, Fd, HeaderAd
 from .ground import FLAGS, HERE, Ground, compile_c
 from .measure import Contender
 
+MADE = {SYNC: "sync_theirs", CALLER: "caller", **{Fd(name): f"streams[{n}]" for n, name in enumerate(NAMES)}}
+"""What floor.c opens anew in each run."""
+
 
 class Source:
-    """The text of plan.h for one plan.  Raises ValueError for a plan that C cannot follow: one with handshakes or a helper.
+    """The text of plan.h for one plan.  Raises ValueError for a plan that C cannot follow: one with a helper or a tool.
 
+    :param piped: the program reads from the null device and writes into two pipes, as `ck.run` has it
     :ivar inherited: the descriptors that the program inherits, each with its number, the same here and there; close() closes them here
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self.timeline = plan.program().timeline
-        if self.timeline.needs_sync or self.timeline.needs_image:
-            raise ValueError("the floor has one actor after the clone, and no helper")
+    def __init__(self, plan: Plan, *, piped: bool = False) -> None:
+        self.timeline = plan.program((DEVNULL, PIPE, PIPE) if piped else (None, None, None)).timeline
+        if self.timeline.needs_program_file:
+            raise ValueError("the floor has no helper")
         self.numbers = {source: n for n, source in self.timeline.inputs.items()}
         self.last = max(self.timeline.inputs, default=2)
         self.inherited: dict[Fd, int] = {}
         self.data: list[str] = []
+        self.once: list[str] = []
+        self.each: list[str] = []
         self.slots: dict[str, str] = {}
         self.saved_by_parent = {s.save for s in self.timeline.steps if s.side is Side.PARENT and s.save}
 
@@ -49,15 +59,30 @@ class Source:
         flags, cgroup = (*_call(steps[at]).args, None)[:2]
         assert isinstance(flags, int)
         before = self._body(list(enumerate(steps))[:at], parent=True)
-        child = self._body([(i, s) for i, s in enumerate(steps) if i > at], parent=False)
+        rest = list(enumerate(steps))[at + 1 :]
+        child = self._body([(i, s) for i, s in rest if s.side is Side.CHILD], parent=False)
+        talk = self._talk(rest)
         after = [f"\t{self._raw(s.undo, True)};" for s in reversed(steps[:at]) if s.undo] + self._closing(steps[:at])
         slots = [f"static long {name};" for name in self.slots.values()]
         return "\n".join([
             f"#define CLONE_FLAGS {int(flags):#x}ULL", f"#define CLONE_CGROUP {0 if cgroup is None else self._arg(cgroup, True)}",
-            f"#define LAST_INPUT {self.last}",
-            *slots, *self.data,
+            f"#define LAST_INPUT {self.last}", *(f"#define HAS_{fd.name.upper()}" for fd in self.numbers if fd in MADE),
+            *slots, *self.data, *_function("prepare", self.once),
             *_function("parent_before", before), *_function("parent_after", after), *_function("child_steps", child),
+            *_function("parent_talk", talk),
         ])  # fmt: skip
+
+    def _talk(self, rest: Sequence[tuple[int, Step]]) -> list[str]:
+        """The parent's steps after the clone, each time the child says that it is the parent's turn."""
+        lines: list[str] = []
+        turn = Side.CHILD
+        for place, step in rest:
+            if step.side is not turn:
+                lines.append("\tHEAR;" if turn is Side.CHILD else "\tSAY;")
+                turn = step.side
+            if step.side is Side.PARENT:
+                lines += self._body([(place, step)], parent=True)
+        return lines
 
     def _body(self, steps: Sequence[tuple[int, Step]], parent: bool) -> list[str]:
         lines: list[str] = []
@@ -70,9 +95,10 @@ class Source:
             opened = opened - {a for a in _call(step).args if step.call.name == "close"} | ({step.save} if step.save else set())
             comment = str(step.call).replace("*/", "* /")
             lines.append(f"\t/* {comment} */")
-            lines.append(
-                f"\t{{ long r = {self._raw(_call(step), parent)}; if (r < {step.at_least}{allowed}) FAIL({place + 1}, r);{save} }}"
-            )
+            self.each = []
+            made = self._raw(_call(step), parent)
+            first = "".join(f" {line}" for line in self.each)
+            lines.append(f"\t{{{first} long r = {made}; if (r < {step.at_least}{allowed}) FAIL({place + 1}, r);{save} }}")
         return lines
 
     def _closing(self, steps: Sequence[Step]) -> list[str]:
@@ -113,10 +139,12 @@ class Source:
             return str(self._number(source, True))
         return self.slots.setdefault(source.name if source else name, f"slot_{len(self.slots)}")
 
-    def _number(self, source: Fd, parent: bool) -> int:
+    def _number(self, source: Fd, parent: bool) -> int | str:
         """The number of a descriptor in the child, or in the parent, where it is above all that the child's dup3 calls overwrite."""
         if not parent:
             return self.numbers[source]
+        if source in MADE:
+            return MADE[source]
         if source not in self.inherited:
             with _opened(source) as fd:
                 self.inherited[source] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, self.last + 1)
@@ -130,14 +158,15 @@ class Source:
     def _memory(self, arg: bytes | Bytes | Deferred | OutputBuffer | Strings, parent: bool) -> str:
         name = f"data_{len(self.data)}"
         match arg:
+            case bytes() if b"{pid}/" in arg:
+                self.data.append(f"static char {name}[{len(arg) + 16}];")
+                self.each.append(f'snprintf({name}, sizeof({name}), "{os.fsdecode(arg).replace("{pid}", "%ld")}", child_pid);')
             case bytes():
                 self.data.append(_array(name, arg + b"\0"))
-            case Bytes() if all(isinstance(word, Fd) for _, word in arg.words):
-                data = bytearray(arg.data)
+            case Bytes():
+                self.data.append(_array(name, arg.data, constant=False))  # the kernel writes back what is left of a time
                 for offset, word in arg.words:
-                    assert isinstance(word, Fd)
-                    data[offset : offset + 4] = self._number(word, parent).to_bytes(4, "little")
-                self.data.append(_array(name, bytes(data)))
+                    self._word(f"({name} + {offset})", word, parent)
             case Deferred():
                 return self._memory(arg.make(), parent)
             case OutputBuffer():
@@ -149,6 +178,16 @@ class Source:
             case _:
                 raise ValueError(f"C cannot say {arg}")
         return name
+
+    def _word(self, at: str, word: HeaderAddress | Fd | Slot | Bytes, parent: bool) -> None:
+        """What goes into memory: an address or the number of the child's once, and what a step of the parent's opened each time."""
+        if isinstance(word, Slot):
+            self.each.append(f"*(int *){at} = (int){self._slot(word.name)};")
+        elif isinstance(word, Fd):
+            self.once.append(f"*(int *){at} = {self._number(word, parent)};")
+        else:
+            target = f"&{word.name}" if isinstance(word, HeaderAddress) else self._memory(word, parent)
+            self.once.append(f"*(uint64_t *){at} = (uintptr_t){target};")
 
 
 def _call(step: Step) -> Call:
@@ -162,14 +201,16 @@ def _opened(source: Fd) -> Iterator[int]:
     if source == procfs.PROC:
         with procfs.proven() as proc:
             yield proc
+    elif source in (GUARDIAN, OWN):
+        yield guardian.door()
     elif source.source is None:
         raise ValueError(f"the floor does not know {source}")
     else:
         yield source.source if isinstance(source.source, int) else source.source.fileno()
 
 
-def _array(name: str, data: bytes) -> str:
-    return f"static const unsigned char {name}[] __attribute__((aligned(8))) = {{ {', '.join(map(str, data))} }};"
+def _array(name: str, data: bytes, *, constant: bool = True) -> str:
+    return f"static {'const ' if constant else ''}unsigned char {name}[] __attribute__((aligned(8))) = {{ {', '.join(map(str, data))} }};"
 
 
 def _function(name: str, lines: Sequence[str]) -> list[str]:
@@ -177,11 +218,14 @@ def _function(name: str, lines: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def floor(ground: Ground, plan: Plan, name: str) -> Iterator[Contender]:
-    """The plan as a running C program.  Each turn is a number written to it and as many lines read back."""
+def floor(ground: Ground, plan: Plan, name: str, *, piped: bool = False) -> Iterator[Contender]:
+    """The plan as a running C program.  Each turn is a number written to it and as many lines read back.
+
+    :param piped: as `Source` has it
+    """
     directory, pipe = ground.directory / f"floor-{name}", subprocess.PIPE
     directory.mkdir()
-    with closing(Source(plan)) as source:
+    with closing(Source(plan, piped=piped)) as source:
         (directory / "plan.h").write_text(source.text())
         compile_c(HERE / "csrc/floor.c", directory / "floor", *FLAGS, f"-I{directory}")
         process = subprocess.Popen([directory / "floor"], stdin=pipe, stdout=pipe, text=True, pass_fds=tuple(source.inherited.values()))

@@ -22,7 +22,7 @@ KINDS = ("user", "mount", "pid", "network", "ipc", "uts", "cgroup")
 OURS = "containerkit"
 NAME = f"ck-bench-{os.getpid()}-"
 NULL: dict[str, str] = {}
-_names = count()
+NUMBERS = count()
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
@@ -89,7 +89,7 @@ def oci(ground: Ground, program: str, *options: str, resources: Mapping[str, obj
     bundle, state = _bundle(ground, resources), ground.directory / f"state-{os.path.basename(program)}"
 
     def run() -> None:
-        started(program, "--root", str(state), *options, "run", "--bundle", bundle, f"{NAME}{next(_names)}")()
+        started(program, "--root", str(state), *options, "run", "--bundle", bundle, f"{NAME}{next(NUMBERS)}")()
 
     return run
 
@@ -98,7 +98,7 @@ def _bundle(ground: Ground, resources: Mapping[str, object] | None) -> str:
     """An OCI bundle with the namespaces and mounts of the plan, no seccomp filter, no limits unless given."""
     directory = ground.directory / ("bundle-limited" if resources else "bundle")
     directory.mkdir(exist_ok=True)
-    mounts = [_mount(*m) for m in (
+    mounts = [mount(*m) for m in (
         ("/proc", "proc", "nosuid", "nodev", "noexec"),
         ("/dev", "tmpfs", "nosuid", "noexec", "mode=755", "size=64k"),
         ("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"),
@@ -120,7 +120,7 @@ def _bundle(ground: Ground, resources: Mapping[str, object] | None) -> str:
     return str(directory)
 
 
-def _mount(target: str, fstype: str, *options: str) -> dict[str, object]:
+def mount(target: str, fstype: str, *options: str) -> dict[str, object]:
     return {"destination": target, "type": fstype, "source": fstype, "options": options}
 
 

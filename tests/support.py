@@ -45,7 +45,7 @@ def with_number(program: Program, index: int, number: int = NO_SUCH_CALL) -> Pro
     image, ffi = bytearray(program.code), extension().ffi
     steps = struct.unpack_from("I", image, ffi.offsetof("struct ck_program", "steps"))[0]
     struct.pack_into("q", image, steps + index * ffi.sizeof("struct ck_step"), number)
-    return dataclasses.replace(program, image=bytes(image))
+    return dataclasses.replace(program, code=bytes(image))
 
 
 def pause(seconds: float) -> Call:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from functools import cache
+
+from ..base import checks
 from ..core.plan import Plan, plan
+from ..core.remembered import Inexact, Memory, exact
 from ..core.step import Part
 from ..layers.layerfs import LayerFS
 from ..layers.lowers import Lower
@@ -28,8 +33,31 @@ def sandbox(root: Lower | LayerFS, *more: Part, hostname: str = "sandbox", netwo
     :param tmp: the size of /tmp
     :raises PlanError: `root` is no directory, or the parts contradict each other
     """
+    return _sandboxes.get(
+        _value(root, more, hostname, network, tmp), lambda: _sandbox(root, *more, hostname=hostname, network=network, tmp=tmp)
+    )
+
+
+def _value(root: Lower | LayerFS, more: tuple[Part, ...], *words: object) -> Hashable | None:
+    """A sandbox over a directory is the same for the same words; what an image or a LayerFS holds is not kept here."""
+    try:
+        return None if more or not checks.is_path(root) else exact((root, *words))
+    except Inexact:
+        return None
+
+
+def _sandbox(root: Lower | LayerFS, *more: Part, hostname: str, network: bool, tmp: int | str) -> Plan:
     layers = root if isinstance(root, LayerFS) else LayerFS(root, readonly=True)
-    alone: list[Part] = [ns.User(), ns.Mount(), ns.Pid(), ns.Ipc(), ns.Uts(hostname), ns.Cgroup()]
-    alone += [] if network else [ns.Net()]
-    seen: list[Part] = [layers, mounts.Dev(), mounts.Tmpfs("/tmp", size=tmp), mounts.Masked(), mounts.ReadOnly()]
-    return plan(*alone, *seen, Capabilities.none(), NoNewPrivileges(), Seccomp.default(), *more)
+    user, mount, pid, ipc, cgroup, net, devices, masked, readonly, *without = _fixed()
+    alone = [user, mount, pid, ipc, ns.Uts(hostname), cgroup, *([] if network else [net])]
+    return plan(*alone, layers, devices, mounts.Tmpfs("/tmp", size=tmp), masked, readonly, *without, *more)
+
+
+@cache
+def _fixed() -> tuple[Part, ...]:
+    """The parts that are the same in all sandboxes."""
+    alone = ns.User(), ns.Mount(), ns.Pid(), ns.Ipc(), ns.Cgroup(), ns.Net()
+    return *alone, mounts.Dev(), mounts.Masked(), mounts.ReadOnly(), Capabilities.none(), NoNewPrivileges(), Seccomp.default()
+
+
+_sandboxes: Memory[Plan] = Memory(16)

@@ -2,21 +2,79 @@
 
 A program is bytes.  It can be made once and run many times, by several threads at once: what differs between two runs
 (descriptor numbers, the signal mask) is filled in when it is loaded.
+
+All but its last steps are the same whatever is run in the same parts: they are the `Body`, which is compiled once.  The
+steps that execute the file, with its arguments and its environment, are put after them for each plan.
+
+    header | the body's memory | the body's steps | the last steps | traces | the last steps' memory | addresses
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
+from array import array
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from itertools import groupby
+from typing import Any, NamedTuple
 
 from ..errors import PlanError
 from ..linux.native import extension, number
+from ..linux.procfs import PROC
 from ..linux.syscalls import Arg, Bytes, Call, Deferred, Fd, HeaderAddress, Labelled, OutputBuffer, Slot, Strings
-from .step import Side, Step
+from .step import Joined, Side, Step
 from .timeline import Timeline
 
 SLOTS = 512  # CK_SLOTS of csrc/spawn.h
+
+
+class Prepared:
+    """A call of the parent's, as far as it is known before it is made.
+
+    :ivar call: what it is
+    :ivar number: of the system call
+    :ivar values: its six arguments, 0 where one is not known yet
+    :ivar holes: place -> an argument that is known only then: a result of another step, a path with the child's number in it
+    :ivar closes: the slot whose descriptor it closes
+    """
+
+    __slots__ = ("_alive", "call", "closes", "holes", "number", "values")
+
+    def __init__(self, call: Call) -> None:
+        self.call, self.number, self._alive = call, number(call.name), list[Any]()
+        self.holes = [(place, arg) for place, arg in enumerate(call.args) if _is_open(arg)]
+        values = [0 if _is_open(arg) else self._known(arg) for arg in call.args]
+        self.values = [*values, *NOTHING[len(values) :]]
+        self.closes = call.args[0].name if call.name == "close" and isinstance(call.args[0], Slot) else None
+
+    def _known(self, arg: Arg) -> int:
+        if isinstance(arg, bytes | Bytes):
+            self._alive.append(extension().ffi.from_buffer(arg + b"\0" if isinstance(arg, bytes) else arg.data))
+            return int(extension().ffi.cast("uintptr_t", self._alive[-1]))
+        number = arg.value if isinstance(arg, Labelled) else arg
+        assert number is None or isinstance(number, int), number
+        return int(number or 0) & WORD
+
+
+def _is_open(arg: Arg) -> bool:
+    """Whether only the moment of the call tells what an argument is, or whether it can be passed at all."""
+    if isinstance(arg, bytes):
+        return b"{pid}/" in arg
+    if isinstance(arg, Bytes):
+        return bool(arg.words) or b"{pid}/" in arg.data
+    return not (arg is None or isinstance(arg, int | Labelled))
+
+
+class Turn(NamedTuple):
+    """The parent's turn, when the child has said so.
+
+    :ivar places: of its steps, among all
+    :ivar answered: the child waits for the end of the turn
+    """
+
+    places: tuple[int, ...]
+    answered: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +90,14 @@ class Program:
     :ivar forks: the helper clones the caller's child proper
     :ivar trusts_proc: a path in it begins with /proc, which must be a procfs
     :ivar changes_ids: the child may become somebody else while it shares the caller's memory
+    :ivar calls: place among all steps -> the parent's call there
+    :ivar turns: when the parent has to act after the clone
+    :ivar talks_of_proc: the parent names the child by its number in /proc then
     """
 
     timeline: Timeline
     code: bytes
-    child_steps: tuple[Step, ...]
+    child_steps: Sequence[Step]
     traces: int
     slots: dict[str, int]
     spaces: dict[str, tuple[int, int]]
@@ -45,62 +106,97 @@ class Program:
     forks: bool
     trusts_proc: bool = False
     changes_ids: bool = False
+    calls: Mapping[int, Prepared] = field(default_factory=dict)
+    turns: Sequence[Turn] = ()
+    talks_of_proc: bool = False
 
 
 def compile_timeline(timeline: Timeline) -> Program:
     """The program of a timeline.  Raises PlanError when it does not fit, Unavailable without the extension."""
-    return _Compiler(timeline).compile()
+    return Body(timeline).program(timeline)
 
 
-class _Compiler:
-    def __init__(self, timeline: Timeline) -> None:
-        self.ffi, self.timeline = extension().ffi, timeline
-        self.numbers = {source: n for n, source in timeline.inputs.items()}
-        self.saved_by_parent = {s.save for s in timeline.steps if s.side is Side.PARENT and s.save}
-        self.blob = bytearray(self.ffi.sizeof("struct ck_program"))
+STEP = struct.Struct("q6QQqqIi")  # struct ck_step
+ADDRESS = struct.Struct("Q")
+NOTHING = (0, 0, 0, 0, 0, 0)
+FORGIVEN, NO_MOST = (1 << 64) - 1, (1 << 63) - 1
+WORD = (1 << 64) - 1
+
+
+@cache
+def _sizes() -> tuple[int, int, int]:
+    """Of the header, of a step and of a trace entry."""
+    header, step, trace = (int(extension().ffi.sizeof(f"struct ck_{name}")) for name in ("program", "step", "trace"))
+    assert step == STEP.size
+    return header, step, trace
+
+
+@cache
+def _field(name: str) -> int:
+    """Where a field is in the header."""
+    return int(extension().ffi.offsetof("struct ck_program", name))
+
+
+@lru_cache(maxsize=64)
+def _tolerated(errors: frozenset[int]) -> int:
+    return sum(1 << error for error in errors)
+
+
+class _Writer:
+    """Steps and memory, written one after the other.
+
+    :ivar memory: what the steps point to
+    :ivar steps: each packed, with the addresses in it as they are for the program's first byte
+    :ivar relocs: offsets of addresses in memory
+    :ivar in_steps: offsets of addresses in the steps, from the first of them
+    """
+
+    def __init__(self, numbers: Mapping[Fd, int], saved: Container[str], at: int, slots: dict[str, int]) -> None:
+        self.numbers, self.saved_by_parent, self.at, self.slots = numbers, saved, at, slots
+        self.memory = bytearray()
+        self.steps: list[bytes] = []
         self.relocs: list[int] = []
-        self.slots: dict[str, int] = {}
+        self.in_steps: list[int] = []
         self.spaces: dict[str, tuple[int, int]] = {}
         self.interned: dict[bytes, int] = {}
         self.later: dict[bytes, int] = {}
 
-    def compile(self) -> Program:
-        child = tuple(s for s in self.timeline.steps if s.side is Side.CHILD)
-        every = (*child, *self.timeline.autopsy)
-        steps_at, size = self._reserve(self.ffi.sizeof("struct ck_step") * len(every)), self.ffi.sizeof("struct ck_step")
-        traces_at = self._reserve(self.ffi.sizeof("struct ck_trace") * len(every))
-        for i, step in enumerate(every):
-            self._step(steps_at + i * size, step, forgiven=i >= len(child))
-        header = self._header(child, steps_at, traces_at)
-        self.blob[: len(header)] = header
-        execs = tuple(i for i, s in enumerate(child) if s.call.name == "execve")
-        forks = any(s.call.name == "clone3" for s in child)
-        clone = next(i for i, s in enumerate(self.timeline.steps) if s.call.name == "clone3")
-        proc = any(isinstance(arg, bytes) and arg.startswith(b"/proc/self/fd/") for s in child for arg in s.call.args)
-        changes = self.timeline.changes_ids
-        return Program(self.timeline, bytes(self.blob), child, traces_at, self.slots, self.spaces, clone, execs, forks, proc, changes)
+    def step(self, step: Step, *, forgiven: bool = False) -> None:
+        call = step.call
+        assert isinstance(call, Call)
+        slots, values, at = 0, [], STEP.size * len(self.steps) + 8
+        for place, arg in enumerate(call.args):
+            kind = type(arg)
+            if kind is Slot and arg.name not in self.saved_by_parent:  # type: ignore[union-attr]
+                values.append(self._slot(arg.name))  # type: ignore[union-attr]
+                slots |= 1 << place
+            elif arg is None:
+                values.append(0)
+            elif isinstance(arg, int):
+                values.append(int(arg) & WORD)
+            elif kind is Labelled:
+                values.append(arg.value & WORD)  # type: ignore[union-attr]
+            elif kind is Slot or kind is Fd:
+                values.append(self.numbers[arg if kind is Fd else Fd(arg.name)])  # type: ignore[union-attr,index]
+            else:
+                values.append(_field(arg.name) if kind is HeaderAddress else self._memory(arg))  # type: ignore[union-attr,arg-type]
+                self.in_steps.append(at + 8 * place)
+        tolerated = FORGIVEN if forgiven else _tolerated(step.tolerates)
+        save = self._slot(step.save.name) if step.save else -1
+        most = NO_MOST if step.at_most is None else step.at_most
+        self.steps.append(STEP.pack(number(call.name), *values, *NOTHING[len(values) :], tolerated, step.at_least, most, slots, save))
 
-    def _header(self, child: tuple[Step, ...], steps_at: int, traces_at: int) -> bytes:
-        header = self.ffi.new("struct ck_program *")
-        header.steps, header.traces, header.count, header.autopsy = steps_at, traces_at, len(child), len(self.timeline.autopsy)
-        header.autopsy_from = next((i for i, s in enumerate(child) if s.call.name == "execve"), len(child))
-        header.failed, header.forked, header.payload = -1, 0, 0
-        header.init = next((i for i, s in enumerate(child) if s.helper == "init"), -1)
-        self._patch_helper_arguments()
-        header.reloc_count = len(self.relocs)
-        header.relocs = self._append(struct.pack(f"{len(self.relocs)}I", *self.relocs))
-        header.size = len(self.blob)
-        return bytes(self.ffi.buffer(header))
-
-    def _reserve(self, size: int) -> int:
-        self.blob += bytes(-len(self.blob) % 8)
-        at = len(self.blob)
-        self.blob += bytes(size)
-        return at
+    def _slot(self, name: str) -> int:
+        index = self.slots.setdefault(name, len(self.slots))
+        if index >= SLOTS:
+            raise PlanError(f"a plan carries at most {SLOTS} results from step to step")
+        return index
 
     def _append(self, data: bytes) -> int:
-        at = self._reserve(len(data))
-        self.blob[at : at + len(data)] = data
+        """Where the data is in the program."""
+        self.memory += bytes(-len(self.memory) % 8)
+        at = self.at + len(self.memory)
+        self.memory += data
         return at
 
     def _string(self, data: bytes) -> int:
@@ -110,61 +206,22 @@ class _Compiler:
 
     def _address(self, at: int, target: int) -> None:
         """The word at `at` holds the address of the program's byte `target`."""
-        struct.pack_into("Q", self.blob, at, target)
+        ADDRESS.pack_into(self.memory, at - self.at, target)
         self.relocs.append(at)
 
-    def _slot(self, name: str) -> int:
-        index = self.slots.setdefault(name, len(self.slots))
-        if index >= SLOTS:
-            raise PlanError(f"a plan carries at most {SLOTS} results from step to step")
-        return index
-
-    def _step(self, at: int, step: Step, *, forgiven: bool) -> None:
-        assert isinstance(step.call, Call)
-        slots, offset = 0, self.ffi.offsetof("struct ck_step", "arg")
-        for i, arg in enumerate(step.call.args):
-            slots |= self._arg(at + offset + 8 * i, arg) << i
-        tolerated = (1 << 64) - 1 if forgiven else sum(1 << e for e in step.tolerates)
-        save = self._slot(step.save.name) if step.save else -1
-        most = (1 << 63) - 1 if step.at_most is None else step.at_most
-        struct.pack_into("q", self.blob, at, number(step.call.name))
-        struct.pack_into("QqqIi", self.blob, at + offset + 48, tolerated, step.at_least, most, slots, save)
-
-    def _arg(self, at: int, arg: Arg) -> int:
-        """Writes one argument; returns 1 when it names a slot, else 0."""
-        match arg:
-            case Slot() if arg not in self.saved_by_parent:
-                struct.pack_into("Q", self.blob, at, self._slot(arg.name))
-                return 1
-            case Slot():
-                struct.pack_into("Q", self.blob, at, self.numbers[Fd(arg.name)])
-            case Fd():
-                struct.pack_into("Q", self.blob, at, self.numbers[arg])
-            case Labelled():
-                struct.pack_into("q", self.blob, at, arg.value)
-            case int():
-                struct.pack_into("q" if arg < 0 else "Q", self.blob, at, int(arg))
-            case None:
-                pass
-            case HeaderAddress():
-                self._address(at, self.ffi.offsetof("struct ck_program", arg.name))
-            case _:
-                self._address(at, self._memory(arg))
-        return 0
-
     def _memory(self, arg: bytes | Bytes | Deferred | OutputBuffer | Strings) -> int:
-        """The offset of the memory that an argument stands for."""
+        """Where the memory is that an argument stands for."""
         match arg:
             case bytes():
                 return self._string(arg)
             case OutputBuffer():
                 if arg.name not in self.spaces:  # steps that name the same memory share it
-                    self.spaces[arg.name] = (self._reserve(arg.size), arg.size)
+                    self.spaces[arg.name] = (self._append(bytes(arg.size)), arg.size)
                 return self.spaces[arg.name][0]
             case Strings():
                 place = self._deferred if arg.deferred else self._string
                 items = [place(i) for i in arg.items]
-                at = self._reserve(8 * (len(items) + 1))
+                at = self._append(bytes(8 * (len(items) + 1)))
                 for i, item in enumerate(items):
                     self._address(at + 8 * i, item)
                 return at
@@ -177,11 +234,11 @@ class _Compiler:
     def _words(self, at: int, words: Iterable[tuple[int, HeaderAddress | Fd | Slot | Bytes]]) -> None:
         for offset, word in words:
             if isinstance(word, Fd):
-                struct.pack_into("I", self.blob, at + offset, self.numbers[word])
+                struct.pack_into("I", self.memory, at - self.at + offset, self.numbers[word])
             elif isinstance(word, Bytes):
                 self._address(at + offset, self._memory(word))
             elif isinstance(word, HeaderAddress):
-                self._address(at + offset, self.ffi.offsetof("struct ck_program", word.name))
+                self._address(at + offset, _field(word.name))
             else:
                 raise PlanError(f"{word} is a result of the parent's, which the child cannot have in memory")
 
@@ -189,10 +246,90 @@ class _Compiler:
         self.later[name] = self._append(name.ljust(16, b"\0"))
         return self.later[name]
 
-    def _patch_helper_arguments(self) -> None:
-        """Fill in the program's descriptor and size in the helper's argv; both are known only now."""
-        size = len(self.blob) + -len(self.blob) % 8 + 4 * len(self.relocs)
+
+class Body:
+    """The compiled steps of a timeline; the program's own come after them.  It does not change, so that threads share it.
+
+    :param timeline: without the program's own steps, or with nothing that comes after
+    :raises PlanError: it does not fit;  :raises Unavailable: the extension is missing
+    """
+
+    def __init__(self, timeline: Timeline) -> None:
+        steps = timeline.steps
+        self.inputs = timeline.inputs
+        self.numbers = {source: n for n, source in timeline.inputs.items()}
+        saved = {s.save.name for s in steps if s.side is Side.PARENT and s.save}
+        writer = _Writer(self.numbers, saved, _sizes()[0], {})
+        self.child = tuple(s for s in steps if s.side is Side.CHILD)
+        for step in self.child:
+            writer.step(step)
+        writer.memory += bytes(-len(writer.memory) % 8)
+        self.steps_at = writer.at + len(writer.memory)
+        self.data = b"".join([bytes(writer.memory), *writer.steps])
+        self.relocs = array("I", [*writer.relocs, *(self.steps_at + at for at in writer.in_steps)]).tobytes()
+        self.slots, self.spaces, self.later = writer.slots, writer.spaces, writer.later
+        self._look_over(timeline)
+
+    def _look_over(self, timeline: Timeline) -> None:
+        """What is asked of all steps is asked once."""
+        names = [s.call.name for s in self.child]
+        self.execs = tuple(i for i, name in enumerate(names) if name == "execve")
+        self.forks = "clone3" in names
+        self.clone = next(i for i, s in enumerate(timeline.steps) if s.call.name == "clone3")
+        self.init = next((i for i, s in enumerate(self.child) if s.helper == "init"), -1)
+        self.trusts_proc = any(isinstance(arg, bytes) and arg.startswith(b"/proc/self/fd/") for s in self.child for arg in s.call.args)
+        self.changes_ids = timeline.changes_ids
+        self.calls = {
+            place: Prepared(step.call)
+            for place, step in enumerate(timeline.steps)
+            if step.side is Side.PARENT and isinstance(step.call, Call) and place != self.clone
+        }
+
+        after = list(enumerate(timeline.steps))[self.clone + 1 :]
+        runs = [(side, tuple(run)) for side, run in groupby(after, key=lambda pair: pair[1].side)]
+        self.turns = tuple(
+            Turn(tuple(place for place, _ in run), answered=i + 1 < len(runs)) for i, (side, run) in enumerate(runs) if side is Side.PARENT
+        )
+        self.talks_of_proc = any(PROC in timeline.steps[place].call.args for turn in self.turns for place in turn.places)
+
+    def program(self, timeline: Timeline, last: Sequence[Step] = ()) -> Program:
+        """The program with these steps last.
+
+        :param timeline: of all steps; its autopsy is compiled too
+        :param last: the program's own steps
+        """
+        _, step_size, trace_size = _sizes()
+        count = len(self.child) + len(last)
+        steps = count + len(timeline.autopsy)
+        traces_at = self.steps_at + step_size * steps
+        writer = _Writer(self.numbers, (), traces_at + trace_size * steps, dict(self.slots))
+        for step in last:
+            writer.step(step)
+        for step in timeline.autopsy:
+            writer.step(step, forgiven=True)
+        writer.memory += bytes(-len(writer.memory) % 8)
+        first = self.steps_at + step_size * len(self.child)
+        relocs = self.relocs + array("I", [*writer.relocs, *(first + at for at in writer.in_steps)]).tobytes()
+        relocs_at = writer.at + len(writer.memory)
+        execs = self.execs + tuple(len(self.child) + i for i, s in enumerate(last) if s.call.name == "execve")
+        header = extension().ffi.new("struct ck_program *")
+        header.size, header.steps, header.traces, header.count = relocs_at + len(relocs), self.steps_at, traces_at, count
+        header.autopsy, header.autopsy_from = len(timeline.autopsy), execs[0] if execs else count
+        header.relocs, header.reloc_count = relocs_at, len(relocs) // 4
+        header.failed, header.init = -1, self.init
+        head = bytes(extension().ffi.buffer(header))
+        data = self._with_helpers_arguments(header.size) if self.later else self.data
+        code = b"".join([head, data, *writer.steps, bytes(trace_size * steps), bytes(writer.memory), relocs])
+        return Program(
+            timeline, code, Joined(self.child, tuple(last)), traces_at, writer.slots, self.spaces | writer.spaces, self.clone, execs,
+            self.forks, self.trusts_proc, self.changes_ids, self.calls, self.turns, self.talks_of_proc,
+        )  # fmt: skip
+
+    def _with_helpers_arguments(self, size: int) -> bytes:
+        """The helper's argv names the program's descriptor and size; both are known only now."""
         values = {b"PROGRAM": self.numbers.get(Fd("program"), -1), b"SIZE": size}
+        data, start = bytearray(self.data), _sizes()[0]
         for name, at in self.later.items():
             if name in values:
-                self.blob[at : at + 16] = (b"%d" % values[name]).ljust(16, b"\0")
+                data[at - start : at - start + 16] = (b"%d" % values[name]).ljust(16, b"\0")
+        return bytes(data)

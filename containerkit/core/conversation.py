@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
-import selectors
+import select
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -136,17 +137,17 @@ class Conversation:
         :raises subprocess.TimeoutExpired: it came first
         """
         self.begin()
-        with selectors.PollSelector() as selector:
-            for fd, writes in self.streams().items():
-                selector.register(fd, selectors.EVENT_WRITE if writes else selectors.EVENT_READ)
-            while self._open:
-                left = None if end is None else end - time.monotonic()
-                if left is not None and left <= 0:
-                    raise subprocess.TimeoutExpired("the program", 0.0)
-                for key, _ in selector.select(left):
-                    if self.ready(key.fd):
-                        selector.unregister(key.fd)
-                        self.finish(key.fd)
+        poller = select.poll()
+        for fd, writes in self.streams().items():
+            poller.register(fd, select.POLLOUT if writes else select.POLLIN)
+        while self._open:
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                raise subprocess.TimeoutExpired("the program", 0.0)
+            for fd, _ in poller.poll(None if left is None else math.ceil(left * 1000)):
+                if self.ready(fd):
+                    poller.unregister(fd)
+                    self.finish(fd)
 
 
 def _close(stream: IO[bytes]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..errors import Unavailable
 from ..linux import procfs
+from ..linux.kept import keeps
 from ..linux.procfs import PROC
 from ..linux.syscalls import Fd
 from .standard_steps import CALLER, HELPER, PROGRAM, SYNC
@@ -53,21 +54,66 @@ def helper() -> bytes:
     return path.read_bytes()
 
 
-def memfd(name: str, data: bytes, seals: int) -> int:
-    """An anonymous file with `data` in it, sealed; executable where the kernel lets one say so.  :see: memfd_create(2)"""
+def memfd(name: str, data: bytes | int, seals: int) -> int:
+    """An anonymous file with `data` in it, sealed; executable where the kernel lets one say so.
+
+    :param data: its bytes, or how many there will be, for whoever maps it to write
+    :see: memfd_create(2)
+    """
     try:
         fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | MFD_EXEC)
     except OSError:  # before 6.3, where every memfd is executable
         fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        with open(fd, "wb", closefd=False) as file:
-            file.write(data)
+        if isinstance(data, int):
+            os.ftruncate(fd, data)
+        else:
+            with open(fd, "wb", closefd=False) as file:
+                file.write(data)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
     except BaseException:
         os.close(fd)
         raise
     return fd
 
+
+class _Helper:
+    """The sealed file of the helper, which all spawns of this process execute: nobody can change it."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[int, tuple[int, int]] | None = None
+        self._forget_lock()
+        os.register_at_fork(after_in_child=self._forget_lock)
+
+    def _forget_lock(self) -> None:
+        """Another thread may have had it when the process was forked."""
+        self._lock = threading.Lock()
+
+    def fileno(self) -> int:
+        with self._lock:
+            if self._kept is None or not is_still(*self._kept):
+                fd = memfd("ck-helper", helper(), SEALS | fcntl.F_SEAL_WRITE)
+                status = os.fstat(fd)
+                self._kept = fd, (status.st_dev, status.st_ino)
+            return self._kept[0]
+
+    def kept(self) -> frozenset[int]:
+        """The descriptor that stays open for as long as this process runs."""
+        with self._lock:
+            return frozenset({self._kept[0]} if self._kept and is_still(*self._kept) else ())
+
+
+def is_still(fd: int, inode: tuple[int, int]) -> bool:
+    """Whether a descriptor is of this file.  A caller that closes every descriptor, as a daemon does, closes ours too."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) == inode
+
+
+_helper = _Helper()
+keeps(_helper.kept)
 
 PIDFD_THREAD = os.O_EXCL  # since Linux 6.9
 
@@ -113,9 +159,9 @@ class ChildDescriptors:
         if source == PROC:
             return self._keep(self._raised(procfs.opened()))
         if source == HELPER:
-            return self._keep(self._raised(memfd("ck-helper", helper(), SEALS | fcntl.F_SEAL_WRITE)))
+            return self._keep(fcntl.fcntl(_helper.fileno(), fcntl.F_DUPFD_CLOEXEC, self.last + 1))
         assert source == PROGRAM, source
-        self.program = self._keep(self._raised(memfd("ck-program", self.code, SEALS)))
+        self.program = self._keep(self._raised(memfd("ck-program", len(self.code), SEALS)))
         return self.program
 
     def proc(self) -> int:

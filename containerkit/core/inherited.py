@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from ..linux import procfs, syscalls
+from ..linux.facts import ask, text_of
 from ..linux.syscalls import Call, Labelled
 from .standard_steps import Options
 from .step import Phase, Step
@@ -49,7 +50,7 @@ def left_behind(steps: Sequence[Step], options: Options, *, apart: bool) -> list
 
 def _new_keyring() -> Step:
     call = Call("keyctl", (Labelled(JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"), None))
-    without = keyctl_refusal()
+    without = ask(keyctl_refusal)
     why = "none of the caller's keys" + (", which nothing can use here: every use of keyctl(2) is refused" if without else "")
     return Step.child(Phase.IDENTITY, call, why=why, tolerates=without, hint=_HINTS)
 
@@ -78,7 +79,7 @@ def may_drop_groups() -> bool:
     if not procfs.effective_capabilities() >> CAP_SETGID & 1:
         return False
     try:
-        with open("/proc/self/setgroups") as file:
-            return file.read().strip() == "allow"
-    except OSError:  # a kernel without user namespaces
-        return True
+        said = text_of("/proc/self/setgroups")
+    except OSError:
+        said = None
+    return said is None or said.strip() == "allow"  # None: a kernel without user namespaces

@@ -70,7 +70,7 @@ def _above(path: str, mounted: Collection[str], *, itself: bool = True) -> str |
 
 def _walk(step: Step) -> str | None:
     """The path that a step finds from %root."""
-    if step.call.name == "openat2" and step.call.args[0] == ROOT and step.phase is Phase.MOUNTS:
+    if step.phase is Phase.MOUNTS and step.call.name == "openat2" and step.call.args[0] == ROOT:
         assert isinstance(step.call.args[1], bytes)
         return step.call.args[1].decode(errors="surrogateescape")
     return None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from ..errors import PlanError
@@ -89,7 +90,11 @@ def classic_flags(attr: int) -> MS:
 
 def inside(target: str | os.PathLike[str]) -> str:
     """A target as a path below the root.  Raises PlanError when it is not absolute, or climbs."""
-    path = os.fsdecode(syscalls.text(target))
+    return _inside(os.fsdecode(syscalls.text(target)))
+
+
+@lru_cache(maxsize=256)
+def _inside(path: str) -> str:
     if not path.startswith("/") or ".." in path.split("/"):
         raise PlanError(f"a target is an absolute path inside the root, without '..': {path!r}")
     return "/".join(word for word in path.split("/") if word not in ("", ".")) or "."

@@ -8,15 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import ContainerKitError, Unavailable
-from ..linux.native import extension, number
+from ..linux.native import extension
 from ..linux.procfs import PROC
 from ..linux.syscalls import Arg, Bytes, Call, Fd, Labelled, Slot, Tool
+from .compiler import WORD, Prepared
 from .descriptors import ChildDescriptors, fileno
 from .errors import StepError
 from .step import Step
 from .trace import Raw, Trace
-
-WORD = 0xFFFFFFFFFFFFFFFF
 
 
 class ParentExecutor:
@@ -36,15 +35,23 @@ class ParentExecutor:
         self.trace: dict[int, Raw] = {}
         self.undo: list[Callable[[], None]] = []
         self.lib, self.ffi = extension().lib, extension().ffi
+        self._trace = self.ffi.new("struct ck_trace *")
+        self._asked: dict[int, tuple[Any, int]] = {}
 
-    def make(self, step: Step, place: int, seconds: float | None = None) -> int:
+    def make(self, step: Step, place: int, seconds: float | None = None, prepared: Prepared | None = None) -> int:
         """Makes one step of the parent's: a result, or a negated error number.
 
         :param seconds: what a tool has at most
+        :param prepared: its call, where that was compiled
         :raises subprocess.TimeoutExpired: the tool took longer, and was killed
         """
-        self.trace[place] = self._tool(step.call, seconds) if isinstance(step.call, Tool) else self._call(step.call)
-        result = self.trace[place][0]
+        call = step.call
+        if prepared is not None and prepared.call is call:
+            made = self._call(prepared)
+        else:
+            made = self._tool(call, seconds) if isinstance(call, Tool) else self._call(Prepared(call))
+        self.trace[place] = made
+        result = made[0]
         if step.save and result >= 0:
             if step.save.name in self.slots:  # two parts that make the same, as two that hide files do
                 os.close(self.slots[step.save.name])
@@ -53,13 +60,15 @@ class ParentExecutor:
             self.undo.append(self._undoing(step.undo))
         return result
 
-    def _call(self, call: Call) -> Raw:
-        alive: list[Any] = []
-        values = [self.value(arg, alive) & WORD for arg in call.args]
-        trace = self.ffi.new("struct ck_trace *")
-        if call.name == "close" and isinstance(call.args[0], Slot):
-            del self.slots[call.args[0].name]  # first: whatever interrupts us, nobody closes it twice
-        self.lib.ck_call(trace, number(call.name), *values, *[0] * (6 - len(values)))
+    def _call(self, call: Prepared) -> Raw:
+        values, alive, trace = call.values, list[Any](), self._trace
+        if call.holes:
+            values = values.copy()
+            for place, arg in call.holes:
+                values[place] = (self.slots[arg.name] if type(arg) is Slot else self.value(arg, alive)) & WORD
+        if call.closes is not None:
+            del self.slots[call.closes]  # first: whatever interrupts us, nobody closes it twice
+        self.lib.ck_call(trace, call.number, *values)
         return trace.result, trace.begin, trace.end
 
     def _tool(self, tool: Tool, seconds: float | None) -> Raw:
@@ -74,7 +83,7 @@ class ParentExecutor:
 
     def _undoing(self, call: Call) -> Callable[[], None]:
         def undo() -> None:
-            result = self._call(call)[0]
+            result = self._call(Prepared(call))[0]
             if result < 0:
                 raise OSError(-result, os.strerror(-result), str(call))
 
@@ -82,13 +91,14 @@ class ParentExecutor:
 
     def value(self, arg: Arg, alive: list[Any]) -> int:
         """An argument as a number; memory it points to is kept in `alive`.  ``{pid}`` becomes the child's."""
-        match arg:
-            case Slot():
-                return self.slots[arg.name]
-            case Fd(name=PROC.name) if self.inputs:
+        if type(arg) is Slot:
+            return self.slots[arg.name]
+        if type(arg) is Fd:
+            if self.inputs and arg.name == PROC.name:
                 return self.inputs.proc()
-            case Fd(source=int() | object() as source):
-                return fileno(source)
+            if arg.source is not None:
+                return self._fileno(arg.source)
+        match arg:
             case Labelled():
                 return arg.value
             case None:
@@ -100,6 +110,12 @@ class ParentExecutor:
                 alive.append(self.ffi.from_buffer(data))
                 return int(self.ffi.cast("uintptr_t", alive[-1]))
         raise ContainerKitError(f"the parent cannot pass {arg}")
+
+    def _fileno(self, source: Any) -> int:
+        """Asked once: a dozen steps may copy from the same place."""
+        if id(source) not in self._asked:
+            self._asked[id(source)] = source, fileno(source)
+        return self._asked[id(source)][1]
 
     def _filled(self, memory: Bytes) -> bytes:
         data = bytearray(memory.data)

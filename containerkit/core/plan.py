@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..base import checks
 from ..base.log import Log
 from ..errors import PlanError, WrongType
+from ..linux.facts import look
 from ..linux.syscalls import text
-from .standard_steps import Options
+from .remembered import Inexact, Memory, by
+from .standard_steps import Options, program
 from .stdio import PTY, Stream, check
 from .step import Part, Side, Step
-from .timeline import Timeline, flatten, fold, leaves, select_steps
+from .timeline import MOST_STEPS, Timeline, arrange, fold
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from .compiler import Program
+    from .compiler import Body, Program
     from .coroutines import Spawning
     from .process import Process
     from .run import Result, Terms
@@ -99,6 +99,14 @@ def _environment(env: Mapping[str, str] | None) -> Mapping[str, str]:
     return found
 
 
+def _value(made: Plan) -> Hashable:
+    """A plan stands for the steps that its parts had when it was made."""
+    if not made._arranged.kept:
+        raise Inexact
+    return made._arranged
+
+
+@by(_value)
 class Plan:
     """An immutable, ordered list of steps.  `print` it, `explain()` it, `spawn()` it, or use it as a part.
 
@@ -110,45 +118,38 @@ class Plan:
         self.parts, self.options = tuple(parts), options
         self.argv = options.run
         self._programs: dict[tuple[object, ...], Program] = {}
-        self._settled  # noqa: B018 - contradictions show now, not at the first spawn
+        with look():
+            self._arranged = arrange(self.parts)  # contradictions show now, not at the first spawn
+        # A root of its own means a working directory inside it, which a part may choose.
+        self._options = options.changed(cwd="/") if options.cwd is None and self._arranged.inside else options
+        self._timeline: Timeline | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Its parts and options; the steps are made again from them where it arrives."""
         return Plan, (self.parts, self.options)
 
-    @cached_property
+    @property
     def timeline(self) -> Timeline:
         """The folded steps, made when they are first looked at: a plan that is a part of another, or is run, needs others."""
-        return fold(self._settled, self._options)
+        if self._timeline is None:
+            self._timeline = self._way(self._options).timeline.with_program(program(self.options))
+        return self._timeline
 
-    @cached_property
-    def _leaves(self) -> tuple[tuple[Part, Sequence[Step]], ...]:
-        return tuple(leaves(self.parts))
-
-    @cached_property
-    def _steps(self) -> tuple[Step, ...]:
-        return tuple(flatten(self._leaves))
-
-    @cached_property
-    def _settled(self) -> list[Step]:
-        return select_steps(self._steps)
-
-    @cached_property
-    def _options(self) -> Options:
-        """A root of its own means a working directory inside it, which a part may choose."""
-        if any(s.claims == "working directory" for s in self._steps):
-            return self.options
-        if self.options.cwd is None and any(s.claims == "root" or s.joins == 0x20000 for s in self._steps):
-            return replace(self.options, cwd="/")
-        return self.options
-
-    def steps(self) -> Iterable[Step]:
+    def steps(self) -> Sequence[Step]:
         """The steps of its parts: a plan is a part.  Its program and options stay behind."""
-        return self._steps
+        return self._arranged.steps
 
     def leaves(self) -> Iterable[tuple[Part, Sequence[Step]]]:
         """The parts it is made of, with their steps; those of plans among them instead of the plans."""
-        return self._leaves
+        parts = [*self._parts_of_plans()] if self._arranged.kept else self._arranged.parts
+        return [*zip(parts, self._arranged.leaves, strict=True)]
+
+    def _parts_of_plans(self) -> Iterator[Part]:
+        for part in self.parts:
+            if isinstance(part, Plan):
+                yield from (leaf for leaf, _ in part.leaves())
+            else:
+                yield part
 
     # --- looking -------------------------------------------------------------------------------------------------
 
@@ -228,16 +229,23 @@ class Plan:
         return program
 
     def _compile(self, streams: tuple[Stream, Stream, Stream], passed: frozenset[int], size: tuple[int, int] | None) -> Program:
-        from .compiler import compile_timeline
 
         if not self.argv:
             raise PlanError("nothing to run: give the plan run=[...]")
-        options = self._streamed(streams, passed, size)
-        return compile_timeline(self.timeline if options == self._options else fold(self._settled, options))
+        last = program(self.options)
+        with look():
+            way = self._way(self._streamed(streams, passed, size))
+        return way.body.program(way.timeline.with_program(last), last)
+
+    def _way(self, options: Options) -> Way:
+        """The way to the program, without the program: it is the same for every other in the same parts."""
+        arranged = self._arranged
+        key = options.way() if arranged.kept else None
+        return _ways.get(None if key is None else (arranged, key), lambda: Way(fold(arranged.selected, options)))
 
     def _streamed(self, streams: tuple[Stream, Stream, Stream], passed: frozenset[int], size: tuple[int, int] | None) -> Options:
         redirected = frozenset(n for n, s in enumerate(streams) if s is not None)
-        return replace(self._options, redirected=redirected, passed=passed, terminal=PTY in streams, size=size)
+        return self._options.changed(redirected=redirected, passed=passed, terminal=PTY in streams, size=size)
 
     def with_streams(
         self, *, stdin: Stream = None, stdout: Stream = None, stderr: Stream = None, size: tuple[int, int] | None = None
@@ -275,6 +283,26 @@ class Plan:
     def child_steps(self) -> tuple[Step, ...]:
         """What strace(1) sees of the child."""
         return tuple(s for s in self.timeline.steps if s.side is Side.CHILD)
+
+
+class Way:
+    """What a plan does before the program's own steps, and those compiled.  Nothing in it is the program's."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self.timeline = timeline
+        self._body: Body | None = None
+
+    @property
+    def body(self) -> Body:
+        """Compiled when it is first wanted: to look at a plan needs no compiled extension."""
+        if self._body is None:
+            from .compiler import Body
+
+            self._body = Body(self.timeline)
+        return self._body
+
+
+_ways: Memory[Way] = Memory(32, lambda way: len(way.timeline.steps) <= 2 * MOST_STEPS)
 
 
 def _passed(fds: Mapping[int, Stream] | None) -> dict[int, Stream]:

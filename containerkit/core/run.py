@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 from ..base import checks
@@ -204,7 +204,8 @@ class Job:
         assert returncode is not None
         assert process.usage
         peaks = [watch.memory_peak() for watch in self._watches]
-        usage = replace(process.usage, memory_peak=next(filter(None, peaks), process.usage.memory_peak))
+        used = process.usage
+        usage = Usage(used.user_seconds, used.system_seconds, next(filter(None, peaks), used.memory_peak)) if any(peaks) else used
         kept = [sink for sink in self._sinks if isinstance(sink, Collected)]
         out, err = (sink.value() if isinstance(sink, Collected) else b"" for sink in self._sinks)
         result = Result(

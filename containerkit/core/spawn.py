@@ -28,7 +28,7 @@ from .parent import ParentExecutor
 from .process import Process, SpawnTimeout, end_child, readable, run_undo
 from .standard_steps import GUARDIAN, OWN
 from .stdio import NAMES, Stream, Streams, open_streams
-from .step import Side, Step
+from .step import Step
 from .trace import ENTRY, Raw, Trace
 
 EINTR, ENOENT, ENOTDIR = 4, 2, 20
@@ -95,13 +95,15 @@ class _Spawn:
 
     def _guardian(self) -> dict[str, int]:
         """The socket on which the child registers; it also holds the place of the child's own pidfd until there is one."""
-        if GUARDIAN not in self.program.timeline.inputs.values():
+        if GUARDIAN.name not in self.program.timeline.asks:
             return {}
         door = guardian.door()
         return {GUARDIAN.name: door, OWN.name: door}
 
     def _spawn(self, given: Mapping[str, int]) -> None:
-        if self.program.trusts_proc:  # the child's mounts are a copy of ours
+        if self.program.talks_of_proc:
+            self.inputs.proc()
+        elif self.program.trusts_proc:  # the child's mounts are a copy of ours
             with procfs.proven():
                 pass
         at = self.program.clone
@@ -109,7 +111,7 @@ class _Spawn:
             self._parent_step(i)
         self._clone(at, self.inputs.sources({**given, **self.parent.slots}))
         if self.program.timeline.needs_sync:
-            self._talk(at + 1)
+            self._talk()
         self._await_exec()
         self._verdict()
 
@@ -134,19 +136,16 @@ class _Spawn:
 
     # --- two actors ----------------------------------------------------------------------------------------------
 
-    def _talk(self, at: int) -> None:
+    def _talk(self) -> None:
         """The parent's steps after the clone, each time the child says that it is the parent's turn."""
         self.inputs.release_sync()
-        turn = Side.CHILD
-        for i in range(at, len(self.steps)):
-            side = self.steps[i].side
-            if side is Side.PARENT and turn is Side.CHILD and not self._hear():
+        for turn in self.program.turns:
+            if not self._hear():
                 return
-            if side is Side.CHILD and turn is Side.PARENT:
+            for place in turn.places:
+                self._parent_step(place)
+            if turn.answered:
                 self._say()
-            if side is Side.PARENT:
-                self._parent_step(i)
-            turn = side
 
     def _hear(self) -> bool:
         """Whether the child reached its handshake; at the end of file it has failed instead."""
@@ -195,7 +194,8 @@ class _Spawn:
 
     def _parent_step(self, place: int) -> None:
         step = self.steps[place]
-        result = self.parent.make(step, place, self._left())
+        left = None if self.deadline is None else self._left()
+        result = self.parent.make(step, place, left, self.program.calls.get(place))
         if result < step.at_least and -result not in step.tolerates:
             if self.child and self.child.program.failed >= 0:
                 self._verdict()  # the child failed first, and with it went what this step wanted of it

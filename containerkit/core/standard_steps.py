@@ -8,22 +8,26 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import Unavailable
 from ..linux import procfs, syscalls
+from ..linux.facts import ask
 from ..linux.syscalls import AT_EMPTY_PATH, Bytes, Call, Fd, HeaderAddress, Labelled, OutputBuffer, Slot, Strings
+from .remembered import Inexact, exact
 from .step import Phase, Step
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOT_FOUND = frozenset({2, 13, 20})  # ENOENT, EACCES, ENOTDIR: execvp(3) goes on to the next directory
+NONE: frozenset[int] = frozenset()
+AT_ONCE = syscalls.O.NONBLOCK | syscalls.O.CLOEXEC
 SYNC, PROGRAM, HELPER, CALLER = Fd("sync"), Fd("program"), Fd("helper"), Fd("caller")
 GUARDIAN, OWN = Fd("guardian"), Fd("own")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Options:
     """What belongs to the program rather than to a part.  Documented at `containerkit.core.plan`."""
 
@@ -40,6 +44,21 @@ class Options:
     terminal: bool = False
     own_terminal: bool = False
     size: tuple[int, int] | None = None
+
+    def changed(self, **changes: Any) -> Options:
+        """The same, but for these."""
+        made = object.__new__(Options)
+        made.__dict__.update(self.__dict__, **changes)
+        return made
+
+    def way(self) -> Hashable | None:
+        """All that is not the program's own: what the steps before the program depend on.  None where it has no exact value."""
+        try:
+            odd = exact((self.hide_executable, self.passed, self.size))  # the others were checked
+            flags = self.die_with_parent, self.new_session, self.share_memory, self.keep_keyring, self.terminal, self.own_terminal
+            return self.cwd, self.redirected, flags, odd
+        except Inexact:
+            return None
 
 
 def descriptors(inputs: Mapping[int, Fd], options: Options) -> list[Step]:
@@ -106,7 +125,7 @@ def working_directory(options: Options) -> list[Step]:
     ]
 
 
-def exposed(*, nobody: bool = False) -> bool:
+def exposed(nobody: bool = False) -> bool:
     """Whether who executes /proc/self/exe as this process could go on to overwrite the file.
 
     :param nobody: the program has ids that own nothing here, so it may write what everybody may
@@ -115,16 +134,21 @@ def exposed(*, nobody: bool = False) -> bool:
     interpreter, is a link to /proc/self/exe would run the host's own file (CVE-2019-5736).
     """
     try:
-        with procfs.proven() as proc:
-            if nobody:
-                return bool(os.stat("self/exe", dir_fd=proc).st_mode & 0o002)
-            return os.access("self/exe", os.W_OK, dir_fd=proc, effective_ids=True)
-    except (Unavailable, FileNotFoundError):  # nothing is known about the file
+        proc = procfs.opened()
+    except Unavailable:  # nothing is known about the file
         return True
+    try:
+        if nobody:
+            return bool(os.stat("self/exe", dir_fd=proc).st_mode & 0o002)
+        return os.access("self/exe", os.W_OK, dir_fd=proc, effective_ids=True)
+    except FileNotFoundError:
+        return True
+    finally:
+        os.close(proc)
 
 
 def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: bool, nobody: bool = False) -> list[Step]:
-    """From here to the program.
+    """The steps right before the program's own.
 
     :param last: the parts' own steps of the phase
     :param apart: the child is the helper's image already
@@ -138,7 +162,7 @@ def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: boo
         why = "a caller may ignore its children's ends, but an init has to hear of them"
         reset.append(Step.child(Phase.EXEC, _default_action(signal.SIGCHLD), why=why))
     steps = [*(s for s in last if s.helper != "init"), *reset]
-    hide = foreign and exposed(nobody=nobody) if options.hide_executable is None else options.hide_executable
+    hide = foreign and ask(exposed, nobody) if options.hide_executable is None else options.hide_executable
     helped = hide or inits
     if helped and not apart:
         steps += become_helper("init" if inits else "hide")
@@ -151,7 +175,7 @@ def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: boo
     mask = Call("rt_sigprocmask", (Labelled(signal.SIG_SETMASK, "SETMASK"), HeaderAddress("sigmask"), None, 8), "sigprocmask(2)")
     why = "signals arrive again as they did for the caller"
     steps = [*steps, *inits, Step.child(Phase.EXEC, mask, why=why)]
-    return [*(s if s.hint else s.with_(hint=_FILTERED) for s in steps), *_program(options)]
+    return [s if s.hint else s.with_(hint=_FILTERED) for s in steps]
 
 
 def say(phase: Phase) -> Step:
@@ -208,17 +232,20 @@ def register(options: Options) -> list[Step]:
     return [Step.child(Phase.IDENTITY, call, why=why, **more) for call, why, more in steps]
 
 
-def _program(options: Options) -> list[Step]:
+def program(options: Options) -> list[Step]:
+    """The program takes over; of several directories that may have it, the first.  Nothing before these steps knows what is run."""
     if not options.run:
         return []
     name, env = options.run[0], options.env
     directories = [] if b"/" in name else env.get("PATH", DEFAULT_PATH).split(":")
     paths = [os.fsencode(os.path.join(d, os.fsdecode(name))) for d in directories] or [name]
-    variables = [f"{k}={v}" for k, v in env.items()]
-    calls = [syscalls.execve(os.fsdecode(p), [os.fsdecode(a) for a in options.run], variables) for p in paths]
-    whys = ["become the program", *["or the one found here"] * (len(calls) - 1)]
-    steps = [Step.child(Phase.EXEC, c, why=w, tolerates=NOT_FOUND, hint=_EXEC_HINTS) for c, w in zip(calls, whys, strict=True)]
-    return [*steps[:-1], steps[-1].with_(tolerates=frozenset())]
+    argv, variables = Strings(options.run), Strings(tuple(syscalls.text(f"{k}={v}") for k, v in env.items()), secret=True)
+    last, steps = len(paths) - 1, []
+    for i, path in enumerate(paths):
+        why, tolerates = "or the one found here" if i else "become the program", NOT_FOUND if i < last else NONE
+        call = Call("execve", (syscalls.text(path), argv, variables))
+        steps.append(Step.child(Phase.EXEC, call, why=why, tolerates=tolerates, hint=_EXEC_HINTS))
+    return steps
 
 
 def autopsy(steps: Sequence[Step]) -> tuple[Step, ...]:
@@ -227,7 +254,7 @@ def autopsy(steps: Sequence[Step]) -> tuple[Step, ...]:
     for i, step in enumerate(s for s in steps if s.call.name == "execve"):
         fd, path = Slot("autopsy"), step.call.args[0]
         assert isinstance(path, bytes)
-        call = syscalls.openat(path, syscalls.O.NONBLOCK | syscalls.O.CLOEXEC)
+        call = syscalls.openat(path, AT_ONCE)
         out.append(Step.child(Phase.EXEC, call, why="is it there?", save=fd))
         out.append(Step.child(Phase.EXEC, syscalls.read(fd, OutputBuffer(4096, f"program{i}")), why="what does it want?"))
     return tuple(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
 import struct
 import subprocess
@@ -129,7 +130,9 @@ def _pipe(made: Streams, number: int) -> tuple[int, IO[bytes]]:
     # to anybody else, and opens /dev/stdout to a program that becomes another user, also where the next line may not say which.
     os.fchmod(theirs, 0o666)
     _give(theirs, made.owner)
-    return theirs, open(ours, "wb" if number == 0 else "rb", buffering=0 if number == 0 else -1)
+    if number == 0:
+        return theirs, io.FileIO(ours, "wb")
+    return theirs, io.BufferedReader(io.FileIO(ours, "rb"))  # without the questions of open(): it is no terminal
 
 
 def _terminal(made: Streams) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum, IntEnum
-from functools import cache
-from operator import attrgetter
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from ..linux.syscalls import Call, Slot, Tool
@@ -58,9 +57,12 @@ class Place:
     mount: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Step:
     """One system call with a reason.  Make it with `Step.child` or `Step.parent`.
+
+    A step holds only what was said about it; the rest are the defaults of the class.  So making one, and making one that
+    differs a little, copies a small dictionary.
 
     :ivar call: what is called, with its arguments
     :ivar why: the reason, as one would say it to a reader of the plan
@@ -106,12 +108,12 @@ class Step:
     @classmethod
     def child(cls, phase: Phase, call: Call, *, why: str, **more: Any) -> Step:
         """A step the child makes."""
-        return cls(call, phase, Side.CHILD, why, **_frozen(more))
+        return _made(cls, {"call": call, "phase": phase, "side": Side.CHILD, "why": why}, more)
 
     @classmethod
     def parent(cls, phase: Phase, call: Call | Tool, *, why: str, **more: Any) -> Step:
         """A step the parent makes."""
-        return cls(call, phase, Side.PARENT, why, **_frozen(more))
+        return _made(cls, {"call": call, "phase": phase, "side": Side.PARENT, "why": why}, more)
 
     @property
     def man(self) -> str:
@@ -123,33 +125,56 @@ class Step:
         return self.hint if isinstance(self.hint, str) else self.hint.get(errno, "")
 
     def with_(self, **changes: Any) -> Step:
-        """The same step, changed.  A plan of a hundred steps does this twice a step, so it is not dataclasses.replace."""
-        made, (values, members) = object.__new__(Step), _members()
-        for put, value in zip(members.values(), values(self), strict=True):
-            put(made, value)
-        for name, value in _frozen(changes).items():
-            if name not in members:
-                raise TypeError(f"a step has no {name}")
-            members[name](made, value)
-        return made
+        """The same step, changed."""
+        return _made(Step, self.__dict__, changes)
 
     def __str__(self) -> str:
         return str(self.call) + (f" -> {self.save}" if self.save else "")
 
 
-@cache
-def _members() -> tuple[Callable[[Step], tuple[Any, ...]], dict[str, Callable[[Step, Any], None]]]:
-    """How all attributes of a step are read at once, and how each is written, once."""
-    names = [field.name for field in fields(Step)]
-    return attrgetter(*names), {name: Step.__dict__[name].__set__ for name in names}
+_NAMES = frozenset(field.name for field in fields(Step))
+_SETS = ("tolerates", "needs")
 
 
-def _frozen(values: dict[str, Any]) -> dict[str, Any]:
-    if "tolerates" in values:
-        values["tolerates"] = frozenset(values["tolerates"])
-    if "needs" in values:
-        values["needs"] = frozenset(values["needs"])
-    return values
+def _made(cls: type[Step], known: dict[str, Any], changes: dict[str, Any]) -> Step:
+    """A step with these attributes, and the changes.  :raises TypeError: a step has no such attribute"""
+    made = object.__new__(cls)
+    attributes = made.__dict__
+    attributes.update(known)
+    if changes:
+        if not changes.keys() <= _NAMES:
+            raise TypeError(f"a step has no {min(changes.keys() - _NAMES)}")
+        attributes.update(changes)
+        for name in _SETS:
+            if name in changes:
+                attributes[name] = frozenset(changes[name])
+    return made
+
+
+class Joined(Sequence[Step]):
+    """Steps, and others after them: two tuples that nobody copies.  Hundreds of steps may be in the first."""
+
+    __slots__ = ("first", "last")
+
+    def __init__(self, first: tuple[Step, ...], last: tuple[Step, ...]) -> None:
+        self.first, self.last = first, last
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.last)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, int) and 0 <= index < len(self.first):
+            return self.first[index]
+        return (self.first + self.last)[index]
+
+    def __iter__(self) -> Iterator[Step]:
+        return itertools.chain(self.first, self.last)
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, Joined | tuple) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(len(self))
 
 
 @runtime_checkable

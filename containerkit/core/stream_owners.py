@@ -42,11 +42,13 @@ def _outside(steps: Sequence[Step], kind: str) -> int | None:
 
 def _map(steps: Sequence[Step], kind: str) -> Iterator[Range]:
     """The map that the plan gives to its user namespace: what it writes to a file of that name, or passes to newuidmap(1)."""
-    for step, following in zip(steps, [*steps[1:], None], strict=True):
-        if isinstance(step.call, Tool) and step.call.name == f"new{kind}map":
-            numbers = [int(word) for word in step.call.argv[2:]]
-            yield from zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True)
-        elif step.call.name in ("openat", "openat2") and following and _named(step.call, f"{kind}_map"):
+    for place, step in enumerate(steps):
+        if isinstance(step.call, Tool):
+            if step.call.name == f"new{kind}map":
+                numbers = [int(word) for word in step.call.argv[2:]]
+                yield from zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True)
+        elif step.call.name in ("openat", "openat2") and place + 1 < len(steps) and _named(step.call, f"{kind}_map"):
+            following = steps[place + 1]
             data = following.call.args[1] if len(following.call.args) > 1 else None
             for line in data.data.decode().splitlines() if isinstance(data, Bytes) else ():
                 first, out, count = map(int, line.split())

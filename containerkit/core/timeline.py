@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from operator import attrgetter
 
 from ..base import checks
 from ..errors import PlanError, WrongType
@@ -22,8 +23,11 @@ from ..linux.syscalls import CLONE, Bytes, Call, Fd, HeaderAddress, Slot
 from . import standard_steps, stream_owners, terminals
 from .inherited import left_behind
 from .mount_targets import ROOT, needed_places, through_mounts
+from .remembered import Memory, value_of
 from .standard_steps import CALLER, GUARDIAN, HELPER, OWN, PROGRAM, SYNC, Options
-from .step import Composite, Part, Phase, Place, RootPart, Side, Step
+from .step import Composite, Joined, Part, Phase, Place, RootPart, Side, Step
+
+WHEN = attrgetter("phase", "order")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +37,20 @@ class Timeline:
     :ivar steps: the parent's and the child's steps, handshakes included
     :ivar inputs: file descriptors the child gets: its number there -> who provides it
     :ivar autopsy: what the child looks at after a failed exec
+    :ivar asks: the names of the inputs
     :ivar own_terminal: the child opens the terminal inside, and hands the caller's end over
     :ivar owner: the user and the group that the program becomes, as the caller has them; None where that is the caller
     """
 
-    steps: tuple[Step, ...]
+    steps: Sequence[Step]
     inputs: Mapping[int, Fd]
     autopsy: tuple[Step, ...] = ()
     owner: tuple[int, int] | None = None
     own_terminal: bool = False
+    asks: frozenset[str] = field(default=frozenset(), init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "asks", frozenset(source.name for source in self.inputs.values()))
 
     @property
     def what(self) -> str:
@@ -49,13 +58,17 @@ class Timeline:
         paths = [s.call.args[0] for s in self.steps if s.call.name == "execve"]
         return os.path.basename(os.fsdecode(paths[0])) if paths and isinstance(paths[0], bytes) else "the program"
 
+    def with_program(self, last: Sequence[Step]) -> Timeline:
+        """The same with the program's own steps."""
+        return Timeline(Joined(tuple(self.steps), tuple(last)), self.inputs, standard_steps.autopsy(last), self.owner, self.own_terminal)
+
     @property
     def needs_sync(self) -> bool:
-        return SYNC in self.inputs.values()
+        return SYNC.name in self.asks
 
     @property
     def needs_program_file(self) -> bool:
-        return PROGRAM in self.inputs.values()
+        return PROGRAM.name in self.asks
 
     @property
     def changes_ids(self) -> bool:
@@ -71,25 +84,78 @@ def leaves(parts: Iterable[Part]) -> Iterator[tuple[Part, Sequence[Step]]]:
     :raises PlanError: something is no part
     """
     for part in parts:
+        _check(part)
         kind = _kind(type(part))
-        if kind is None or isinstance(part, type):
-            raise WrongType(f"{checks.said(part)} is not a part: it has no steps()" + _meant(part))
         if kind is Composite:
             yield from part.leaves()  # type: ignore[attr-defined]
         else:
-            yield part, () if kind is RootPart else _named(part, part.steps())
+            yield part, () if kind is RootPart else _steps_of(part)
+
+
+def _check(part: object) -> None:
+    """:raises WrongType: it is no part"""
+    if isinstance(part, type) or _kind(type(part)) is None:  # type: ignore[arg-type]
+        raise WrongType(f"{checks.said(part)} is not a part: it has no steps()" + _meant(part))
+
+
+def _steps_of(part: Part) -> Sequence[Step]:
+    return _known.get(value_of(part), lambda: _named(part, part.steps()))
 
 
 @lru_cache(maxsize=256)
 def _kind(kind: type) -> type | None:
-    return next((protocol for protocol in (Composite, RootPart, Part) if issubclass(kind, protocol)), None)
+    known = (("leaves", Composite), ("root_steps", RootPart), ("steps", Part))
+    return next((protocol for name, protocol in known if getattr(kind, name, None) is not None), None)
 
 
-def flatten(every: Sequence[tuple[Part, Sequence[Step]]]) -> list[Step]:
-    """All steps of all parts: those that came along, and those of the root, which gets the places that they need."""
-    places = needed_places(step for _, steps in every for step in steps)
-    roots = {id(part): _root_steps(part, places) for part, _ in every if _kind(type(part)) is RootPart}
-    return [step for part, steps in every for step in roots.get(id(part), steps)]
+class Arranged:
+    """The steps of all parts.
+
+    :ivar leaves: the steps that each part brings along; those of the parts of a plan, for a plan
+    :ivar steps: all of them, with those of the root
+    :ivar selected: those that apply, in order
+    :ivar inside: a root of its own means a working directory in it, unless a part chooses one
+    :ivar parts: those that are no plans, unless this is kept
+    :ivar kept: this object comes again for the same parts, as long as the host gives the same answers
+    """
+
+    __slots__ = ("inside", "kept", "leaves", "parts", "selected", "steps")
+
+    def __init__(self, every: Sequence[tuple[Part, Sequence[Step]]]) -> None:
+        places = needed_places(step for _, steps in every for step in steps)
+        roots = {id(part): _root_steps(part, places) for part, _ in every if _kind(type(part)) is RootPart}
+        self.leaves: tuple[Sequence[Step], ...] = tuple(steps for _, steps in every)
+        self.steps = tuple(step for part, steps in every for step in roots.get(id(part), steps))
+        chosen = any(s.claims == "working directory" for s in self.steps)
+        self.inside = not chosen and any(s.claims == "root" or s.joins == CLONE.NEWNS for s in self.steps)
+        self.selected = select_steps(self.steps)
+        self.kept = False
+        self.parts: tuple[Part, ...] = tuple(part for part, _ in every)
+
+
+def arrange(parts: Sequence[Part]) -> Arranged:
+    """The steps of all parts, of which the root gets the places that the others need.
+
+    :raises PlanError: something is no part, or the parts contradict each other
+    """
+    for part in parts:
+        _check(part)  # before an image is unpacked
+    values = tuple(value_of(part) for part in parts)
+    key = None if None in values else values
+    arranged = _arranged.get(key, lambda: Arranged([*leaves(parts)]))
+    if _arranged.has(key, arranged):
+        arranged.kept, arranged.parts = True, ()  # a part may hold what must not live on
+    return arranged
+
+
+def _is_small(steps: Sequence[Step]) -> bool:
+    """Whether steps may be kept in memory."""
+    return len(steps) <= MOST_STEPS and sum(len(a.data) for s in steps for a in s.call.args if isinstance(a, Bytes)) <= MOST_BYTES
+
+
+MOST_STEPS, MOST_BYTES = 1000, 1 << 16
+_known: Memory[Sequence[Step]] = Memory(128, _is_small)
+_arranged: Memory[Arranged] = Memory(32, lambda arranged: _is_small(arranged.steps))
 
 
 def _root_steps(part: Part, places: Sequence[Place]) -> list[Step]:
@@ -132,20 +198,21 @@ def select_steps(steps: Iterable[Step]) -> list[Step]:
     """
     kept = _chosen(list(steps))
     claimed: dict[str, Step] = {}
-    for step in (s for s in kept if s.claims):
-        if step.claims in claimed:
-            raise PlanError(f"two parts claim the {step.claims}: {claimed[step.claims].part} and {step.part}")
-        claimed[step.claims] = step
+    for step in kept:
+        if step.claims:
+            if step.claims in claimed:
+                raise PlanError(f"two parts claim the {step.claims}: {claimed[step.claims].part} and {step.part}")
+            claimed[step.claims] = step
     present = _present(kept)
     for step in kept:
-        if missing := step.needs - present:
-            name = min(missing)
+        if not step.needs <= present:
+            name = min(step.needs - present)
             raise PlanError(f"{step.part} needs a {name}{_REMEDIES.get(name, ' in the same plan, to {why}: add it').format(why=step.why)}")
         if step.phase < Phase.CLONE and step.side is Side.CHILD:
             raise PlanError(f"{step.part} asks the child for {step}, but in phase prepare there is no child yet")
     if any(s.helper == "init" for s in kept) and any(s.joins == CLONE.NEWPID for s in kept):
         raise PlanError("an init is pid 1 of a namespace, but this plan joins a pid namespace that has one")
-    return sorted(kept, key=lambda s: (s.phase, s.order))
+    return sorted(kept, key=WHEN)
 
 
 def _chosen(steps: Sequence[Step]) -> Sequence[Step]:
@@ -160,8 +227,12 @@ def _chosen(steps: Sequence[Step]) -> Sequence[Step]:
 
 def _results(steps: Iterable[Step]) -> set[str]:
     """The results that steps of the parent's pass on in memory."""
-    memories = (arg for step in steps if step.side is Side.PARENT for arg in step.call.args if isinstance(arg, Bytes))
-    return {str(word) for memory in memories for _, word in memory.words if isinstance(word, Slot)}
+    found: set[str] = set()
+    for step in steps:
+        if step.side is Side.PARENT:
+            memories = [arg for arg in step.call.args if isinstance(arg, Bytes) and arg.words]
+            found.update(str(word) for memory in memories for _, word in memory.words if isinstance(word, Slot))
+    return found
 
 
 OWN_IDS = "range of ids of its own"
@@ -176,19 +247,24 @@ _REMEDIES = {
 
 
 def _present(steps: Iterable[Step]) -> set[str]:
-    steps = [s for s in steps if s.claims]
-    return {s.claims for s in steps} | {f"new {s.claims}" for s in steps if not s.joins}
+    present: set[str] = set()
+    for step in steps:
+        if step.claims:
+            present.add(step.claims)
+            if not step.joins:
+                present.add(f"new {step.claims}")
+    return present
 
 
 def fold(steps: Sequence[Step], options: Options) -> Timeline:
-    """The timeline of a plan's settled steps.  Touches nothing and needs no privilege."""
+    """The timeline of a plan's settled steps, up to the program's own.  Touches nothing and needs no privilege."""
     made: list[Step] = []
     others: list[Step] = []
     for step in steps:
         (made if step.phase is Phase.CLONE and step.call.name == "clone3" else others).append(step)
     if options.terminal and terminals.has_own_devpts(others):
         options = replace(options, own_terminal=True)
-        others = sorted([*others, *terminals.steps(others, options.size)], key=lambda s: (s.phase, s.order))
+        others = sorted([*others, *terminals.steps(others, options.size)], key=WHEN)
     apart = not options.share_memory or any(s.helper == "join" for s in others)
     return _Fold(options, made, apart).fold(others)
 
@@ -205,13 +281,10 @@ class _Fold:
         joins = sorted((s for s in rest if s.joins), key=lambda s: s.joins != CLONE.NEWUSER)
         body = [s for s in rest if not s.joins and s.phase < Phase.EXEC]
         last = [s for s in rest if not s.joins and s.phase is Phase.EXEC]
-        body = sorted(
-            [*standard_steps.session(self.options), *body, *standard_steps.working_directory(self.options)],
-            key=lambda s: (s.phase, s.order),
-        )
+        body = sorted([*standard_steps.session(self.options), *body, *standard_steps.working_directory(self.options)], key=WHEN)
         left = left_behind([*self.made, *steps], self.options, apart=self.apart)
         body = [*left, *joins, *self._fork(joins), *standard_steps.register(self.options), *_with_root(through_mounts(body))]
-        body = _closed_after_use(body, {step.save for step in before if step.save}, self.options)
+        body = _closed_after_use(body, {step.save.name for step in before if step.save}, self.options)
         foreign, nobody = (any(s.claims == claim for s in steps) for claim in ("root", OWN_IDS))
         helper = standard_steps.become_helper("join", guarded=bool(joins)) if self.apart else []
         child = [*helper, *body, *standard_steps.execute(last, self.options, apart=self.apart, foreign=foreign, nobody=nobody)]
@@ -219,7 +292,7 @@ class _Fold:
         inputs = self._inputs([*before, *child])
         steps = [*before, self._clone(child), *standard_steps.descriptors(inputs, self.options), *child]
         numbered = tuple(_numbered(s, inputs) for s in steps)
-        return Timeline(numbered, inputs, standard_steps.autopsy(numbered), stream_owners.outside(numbered), self.options.own_terminal)
+        return Timeline(numbered, inputs, (), stream_owners.outside(numbered), self.options.own_terminal)
 
     def _clone(self, child: Sequence[Step]) -> Step:
         alone = not any(s.side is Side.PARENT for s in child)
@@ -285,23 +358,27 @@ def _fixed(steps: Sequence[Step]) -> set[int]:
 
 def _all_wanted(steps: Iterable[Step]) -> Iterator[Fd]:
     """What the child's steps use of the caller's: descriptors, and results that steps of the parent's before them saved."""
-    saved: set[Slot] = set()
+    saved: set[str] = set()
     for step in steps:
-        if step.side is Side.PARENT:
-            saved |= {step.save} if step.save else set()
-        else:
+        if step.side is Side.CHILD:
             yield from _wanted(step, saved)
+        elif step.save:
+            saved.add(step.save.name)
 
 
-def _wanted(step: Step, saved: set[Slot]) -> Iterator[Fd]:
-    """What one of the child's steps uses of the caller's.  :param saved: results of the parent's steps before it"""
+def _wanted(step: Step, saved: Container[str]) -> Sequence[Fd]:
+    """What one of the child's steps uses of the caller's.  :param saved: names of results of the parent's steps before it"""
+    found: list[Fd] = []
     for arg in step.call.args:
-        if isinstance(arg, Fd):
-            yield arg
-        elif isinstance(arg, Bytes) and arg.words:
-            yield from _named_in(arg)
-        elif saved and isinstance(arg, Slot) and arg in saved:
-            yield Fd(arg.name)
+        kind = type(arg)
+        if kind is Slot:
+            if arg.name in saved:  # type: ignore[union-attr]
+                found.append(Fd(arg.name))  # type: ignore[union-attr]
+        elif kind is Fd:
+            found.append(arg)  # type: ignore[arg-type]
+        elif kind is Bytes and arg.words:  # type: ignore[union-attr]
+            found += _named_in(arg)  # type: ignore[arg-type]
+    return found
 
 
 def _named_in(memory: Bytes) -> list[Fd]:
@@ -337,29 +414,32 @@ _OPENERS = frozenset({"openat", "openat2", "open_tree", "fsmount", "dup", "fcntl
 _EBADF = 9
 
 
-def _closed_after_use(steps: Sequence[Step], saved: set[Slot], options: Options) -> list[Step]:
+def _closed_after_use(steps: Sequence[Step], saved: set[str], options: Options) -> list[Step]:
     """Each descriptor of the plan's own is closed after its last use, where its part does not do that.
 
     Close-on-exec is too late: while the kernel looks for the program, a path such as /proc/self/fd/3/../bin/sh, which an image
     names as its program or interpreter, leads through a directory that is still open to the host (CVE-2024-21626).
 
-    :param saved: results of the parent's steps before the clone
+    :param saved: names of results of the parent's steps before the clone
     """
     stays = {"stdin", "stdout", "stderr", *(f"fd{n}" for n in options.passed), *(fd.name for fd in _TO_THE_END)}
     last: dict[tuple[str, str], tuple[int, Fd | Slot]] = {}
-    open_slots: set[Slot] = set()
+    open_slots: set[str] = set()
     for place, step in enumerate(steps):
         if step.side is Side.PARENT:
-            saved = saved | ({step.save} if step.save else set())
+            saved = saved | ({step.save.name} if step.save else set())
             continue
         if step.call.name == "close":
             last.pop(_key(step.call.args[0], saved), None)
             continue
-        uses: list[Fd | Slot] = [source for source in _wanted(step, saved) if source.name not in stays]
-        uses += [arg for arg in step.call.args if isinstance(arg, Slot) and (arg in saved or arg in open_slots)]
-        last |= {_key(each, saved): (place, each) for each in uses}
+        for source in _wanted(step, saved):
+            if source.name not in stays:
+                last[_key(source, saved)] = (place, source)
+        for arg in step.call.args:
+            if type(arg) is Slot and (arg.name in saved or arg.name in open_slots):
+                last[_key(arg, saved)] = (place, arg)
         if step.save and step.call.name in _OPENERS:
-            open_slots.add(step.save)
+            open_slots.add(step.save.name)
             last[_key(step.save, saved)] = (place, step.save)
     ends: dict[int, list[Fd | Slot]] = {}
     for place, name in last.values():
@@ -367,9 +447,9 @@ def _closed_after_use(steps: Sequence[Step], saved: set[Slot], options: Options)
     return [each for place, step in enumerate(steps) for each in (step, *(_let_go(step, name) for name in ends.get(place, ())))]
 
 
-def _key(arg: object, saved: set[Slot]) -> tuple[str, str]:
+def _key(arg: object, saved: Container[str]) -> tuple[str, str]:
     """What a descriptor is told by: its name, among the caller's or among the child's own.  Its source may be closed by now."""
-    is_callers = isinstance(arg, Fd) or (isinstance(arg, Slot) and arg in saved)
+    is_callers = isinstance(arg, Fd) or (isinstance(arg, Slot) and arg.name in saved)
     return "caller's" if is_callers else "own", str(getattr(arg, "name", arg))
 
 

@@ -15,7 +15,7 @@ from functools import cache, cached_property
 from typing import Any
 
 from ..linux.native import extension
-from .step import Side, Step
+from .step import Joined, Side, Step
 
 Raw = tuple[int, int, int]
 """A result with the ticks of its begin and end."""
@@ -56,7 +56,8 @@ class Trace(Sequence[Entry]):
     """
 
     def __init__(self, steps: Sequence[Step], parent: Mapping[int, Raw], child: bytes) -> None:
-        self.steps, self._raw, self._now = tuple(steps), (parent, child), int(extension().lib.ck_clock())
+        self.steps = steps if isinstance(steps, Joined) else tuple(steps)
+        self._raw, self._now = (parent, child), int(extension().lib.ck_clock())
         _first_pair()
 
     @cached_property

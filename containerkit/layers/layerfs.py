@@ -19,7 +19,7 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,10 +32,12 @@ from ..core import mounting
 from ..core.mount_targets import ROOT
 from ..core.parent import ParentExecutor
 from ..core.process import run_undo
+from ..core.remembered import Inexact, by
 from ..core.step import Phase, Place, Side, Step
 from ..core.timeline import IDMAPPED, USER_ATTRIBUTES
 from ..errors import LayerError, PlanError, Unavailable
 from ..linux import kernel, syscalls
+from ..linux.facts import ask
 from ..linux.syscalls import ATTR, MNT, MS, Bytes, Call, O, Slot
 from ..state.private import check_private, private
 from ..state.scratch import Scratch
@@ -96,8 +98,7 @@ class _State:
     @property
     def mark(self) -> str:
         """The source of an overlay whose upper directory is named by a relative path: what tells in a table of mounts whose it is."""
-        status = os.stat(self.upper)
-        return f"containerkit-{status.st_dev:x}-{status.st_ino:x}"
+        return ask(_mark, str(self.upper))
 
     def is_taken(self, by: str = "") -> bool:
         try:
@@ -116,6 +117,15 @@ class _State:
                 os.unlink(self.in_use)
 
 
+def _value(root: LayerFS) -> Hashable:
+    """Everything that the steps of a LayerFS depend on, beside the host.  Images are unpacked for that, as for its steps."""
+    if root._state is None and not root.readonly:
+        raise Inexact
+    directory = str(root._state.directory) if root._state else ""
+    return tuple(map(str, root.lowers)), root.readonly, directory, root.xattrs, bool(root._devices)
+
+
+@by(_value)
 class LayerFS(OneProcess):
     """A root made of layers.  A part, once it is entered; a read-only one needs no entering.
 
@@ -244,7 +254,7 @@ class LayerFS(OneProcess):
 
     def _take(self, state: _State) -> Step:
         """Only one child at a time has it mounted.  The link goes when the process is closed."""
-        path, owner = str(state.in_use), Bytes(_identity("self").encode() + b"\0", "{this process}")
+        path, owner = str(state.in_use), Bytes(ask(_identity, "self").encode() + b"\0", "{this process}")
         taken, mark = (
             Call("symlinkat", (owner, syscalls.AT_FDCWD, os.fsencode(path)), "symlink(2)"),
             Call("unlinkat", (syscalls.AT_FDCWD, os.fsencode(path), 0), "unlink(2)"),
@@ -284,7 +294,7 @@ class LayerFS(OneProcess):
         why, options = "a memory for the places that the layers lack", [("source", "tmpfs"), ("size", "4m")]
         yield from mounting.detached("tmpfs", options, why, attr=attr, phase=Phase.ROOTFS, save=here)
         yield mounting.step(Phase.ROOTFS, syscalls.move_mount(here, syscalls.AT_FDCWD, "/"), "where nobody is led to")
-        mode = os.stat(self.lowers[-1]).st_mode & 0o7777
+        mode = ask(_mode, str(self.lowers[-1]))
         for name in ("upper", "work"):
             yield mounting.step(Phase.ROOTFS, syscalls.mkdirat(here, name, 0o700), f"its {name} directory")
         yield mounting.step(Phase.ROOTFS, syscalls.fchmodat(here, "upper", mode), "the permissions of the topmost layer")
@@ -460,6 +470,15 @@ class LayerFS(OneProcess):
     def __repr__(self) -> str:
         state = "read-only" if self.readonly else str(self._state.upper) if self._state else "not entered"
         return f"<LayerFS of {self._lowers}, {state}>"
+
+
+def _mode(path: str) -> int:
+    return os.stat(path).st_mode & 0o7777
+
+
+def _mark(upper: str) -> str:
+    status = os.stat(upper)
+    return f"containerkit-{status.st_dev:x}-{status.st_ino:x}"
 
 
 def _one_string(lowers: Iterable[str], options: Iterable[tuple[str, str | None]]) -> str:

@@ -10,12 +10,14 @@ import threading
 import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from ..base import checks
 from ..errors import PlanError, WrongType
 from ..linux import syscalls
+from ..linux.facts import ask
 
 __all__ = ["Layered", "Lower", "Lowers"]
 
@@ -51,7 +53,7 @@ class Lowers:
         self._paths: tuple[Path, ...] | None = None
         self._held = ExitStack()
         weakref.finalize(self, _let_go, os.getpid(), self._held)
-        if not any(isinstance(source, Layered) for source in self.sources):
+        if not any(_is_layered(source) for source in self.sources):
             self._paths = _checked(self.sources)  # type: ignore[arg-type]
 
     @property
@@ -65,26 +67,37 @@ class Lowers:
             return self._paths
 
     def _of(self, source: Path | Layered, held: ExitStack) -> Sequence[Path]:
-        return held.enter_context(source.hold(xattrs=self._xattrs)) if isinstance(source, Layered) else [source]
+        return held.enter_context(source.hold(xattrs=self._xattrs)) if _is_layered(source) else [source]  # type: ignore[union-attr,list-item]
 
     def close(self) -> None:
         """Lets go of what is held.  The next look at `paths` holds it again."""
         with self._lock:
             self._held.close()
-            if any(isinstance(source, Layered) for source in self.sources):
+            if any(_is_layered(source) for source in self.sources):
                 self._paths = None
 
     def __str__(self) -> str:
         return f"{len(self._paths)} layers" if self._paths is not None else "an image, not unpacked"
 
 
+def _is_layered(lower: object) -> bool:
+    return _has_layers(type(lower))  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=64)
+def _has_layers(kind: type) -> bool:
+    """Asked of the class: to ask a protocol takes long."""
+    return issubclass(kind, Layered)
+
+
 def _source(lower: Lower) -> Path | Layered:
-    if isinstance(lower, Layered) and not isinstance(lower, type):
-        return lower
+    if _is_layered(lower) and not isinstance(lower, type):
+        return lower  # type: ignore[return-value]
     if not checks.is_path(lower):
         hint = ": give layers one by one, as *layers" if isinstance(lower, list | tuple) else ""
         raise WrongType(f"a layer is a directory's path, an Image or a LayerFS, not {checks.said(lower)}{hint}")
-    return Path(os.path.abspath(os.fsdecode(syscalls.text(checks.path(lower, "a layer")))))
+    path = os.fsdecode(syscalls.text(checks.path(lower, "a layer")))
+    return Path(os.path.normpath(path if path.startswith("/") else os.path.join(ask(os.getcwd), path)))
 
 
 def _let_go(pid: int, held: ExitStack) -> None:
@@ -97,7 +110,7 @@ def _checked(paths: Sequence[Path]) -> tuple[Path, ...]:
     if not 0 < len(paths) <= MOST:
         raise PlanError(f"an overlay has 1 to {MOST} layers, not {len(paths)}")
     for path in paths:
-        if not path.is_dir():
+        if not ask(os.path.isdir, str(path)):
             raise PlanError(f"a layer is a directory, and {path} is not")
         if paths.count(path) > 1:
             raise PlanError(f"{path} is named twice: a layer is in an overlay once")

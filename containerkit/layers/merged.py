@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ..errors import LayerError
 
-__all__ = ["entry", "find", "is_opaque", "is_whiteout", "names", "read"]
+__all__ = ["entry", "entry_paths", "find", "is_opaque", "is_whiteout", "names", "read"]
 
 OPAQUE = ("user.overlay.opaque", "trusted.overlay.opaque")
 LINKS = 40  # that lead to one another, as path_resolution(7) has it
@@ -31,7 +31,7 @@ def is_whiteout(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
-def is_opaque(directory: Path | bytes | int) -> bool:
+def is_opaque(directory: str | Path | bytes | int) -> bool:
     """Whether a directory hides what lies below it.
 
     :param directory: its path, or a descriptor that was opened to read it
@@ -50,16 +50,22 @@ def entry(below: Sequence[Path], name: str) -> list[Path]:
 
     :return: nothing, one file, or the directories that are merged there, the topmost first
     """
-    found: list[Path] = []
+    return [Path(path) for path in entry_paths(below, name)]
+
+
+def entry_paths(below: Sequence[str | Path], name: str) -> list[str]:
+    """The same as text, for who asks often."""
+    found: list[str] = []
     for layer in below:
+        path = os.path.join(layer, name)
         try:
-            status = os.lstat(layer / name)
+            status = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             continue
         if is_whiteout(status) or (found and not stat.S_ISDIR(status.st_mode)):
             break
-        found.append(layer / name)
-        if not stat.S_ISDIR(status.st_mode) or is_opaque(layer / name):
+        found.append(path)
+        if not stat.S_ISDIR(status.st_mode) or layer is below[-1] or is_opaque(path):
             break
     return found
 
@@ -76,15 +82,15 @@ def find(path: str, layers: Sequence[Path]) -> tuple[Path, str] | None:
     :return: the layer, and the path below it; None where there is nothing, or something that is no directory on the way
     :raises LayerError: links lead in a circle
     """
-    left, done = [part for part in reversed(path.split("/")) if part not in ("", ".")], [[*reversed(layers)]]
+    left, done = [part for part in reversed(path.split("/")) if part not in ("", ".")], [[str(layer) for layer in reversed(layers)]]
     links = 0
     while left:
         if (name := left.pop()) == "..":
             done = done[:-1] or done
             continue
-        if not (here := entry(done[-1], name)):
+        if not (here := entry_paths(done[-1], name)):
             return None
-        if here[0].is_symlink():
+        if os.path.islink(here[0]):
             if (links := links + 1) > LINKS:
                 raise LayerError(errno.ELOOP, f"{path}: links lead in a circle")
             target = os.readlink(here[0])
@@ -92,7 +98,7 @@ def find(path: str, layers: Sequence[Path]) -> tuple[Path, str] | None:
             left += [part for part in reversed(target.split("/")) if part not in ("", ".")]
             continue
         done.append(here)
-    top = done[-1][0]
+    top = Path(done[-1][0])
     layer = next(layer for layer in reversed(layers) if top.is_relative_to(layer))
     return layer, str(top.relative_to(layer))
 

@@ -9,6 +9,7 @@ be mounted there needs a place where the link leads to.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from ..core import mounting
 from ..core.mount_targets import is_kernels, order_of
 from ..core.step import Phase, Place, Step
 from ..linux import syscalls
-from .merged import LINKS, entry
+from ..linux.facts import ask
+from .merged import LINKS, entry_paths, is_whiteout
 
 __all__ = ["Led", "are_missing", "behind_links", "lead"]
 
@@ -43,15 +45,33 @@ def lead(path: str, layers: Sequence[Path]) -> Led:
 
     :param layers: the lowest first
     """
+    if len(layers) == 1 and _is_plain(path, str(layers[0])):
+        return Led(path)
     try:
         return _lead(path, layers)
     except OSError:
         return Led(path)
 
 
+def _is_plain(path: str, layer: str) -> bool:
+    """Whether a path is there with no link on it: then a single layer has no more to tell."""
+    status, words = None, path.split("/")
+    if not {"", ".", ".."}.isdisjoint(words):
+        return False
+    try:
+        for word in words:
+            if status and not stat.S_ISDIR(status.st_mode):
+                return False
+            layer = f"{layer}/{word}"
+            status = os.lstat(layer)
+    except OSError:
+        return False
+    return status is not None and not stat.S_ISLNK(status.st_mode) and not is_whiteout(status)
+
+
 def _lead(path: str, layers: Sequence[Path]) -> Led:
     left = _words(path)
-    way: list[tuple[str, list[Path]]] = [("", [*reversed(layers)])]
+    way: list[tuple[str, list[str]]] = [("", [str(layer) for layer in reversed(layers)])]
     links, through = 0, []
     while left:
         if (name := left.pop()) == "..":
@@ -59,8 +79,8 @@ def _lead(path: str, layers: Sequence[Path]) -> Led:
                 through.append(_joined(way))
             way = way[:-1] or way
             continue
-        here = entry(way[-1][1], name)
-        if here and here[0].is_symlink():
+        here = entry_paths(way[-1][1], name)
+        if here and os.path.islink(here[0]):
             if (links := links + 1) > LINKS:
                 return Led(path)  # openat2(2) says what is wrong
             target = os.readlink(here[0])
@@ -71,7 +91,7 @@ def _lead(path: str, layers: Sequence[Path]) -> Led:
     return Led(_joined(way), bool(way[-1][1]), links > 0, tuple(through))
 
 
-def _joined(way: Sequence[tuple[str, list[Path]]]) -> str:
+def _joined(way: Sequence[tuple[str, list[str]]]) -> str:
     return "/".join(name for name, _ in way[1:])
 
 
@@ -81,7 +101,7 @@ def _words(path: str) -> list[str]:
 
 def are_missing(places: Iterable[Place], layers: Sequence[Path]) -> bool:
     """Whether a read-only root of these layers has no place for something."""
-    return any(not lead(place.path, layers).exists for place in places)
+    return any(not ask(lead, place.path, tuple(layers)).exists for place in places)
 
 
 def behind_links(places: Iterable[Place], layers: Sequence[Path]) -> Iterator[Step]:
@@ -89,7 +109,7 @@ def behind_links(places: Iterable[Place], layers: Sequence[Path]) -> Iterator[St
     for place in places:
         if is_kernels(place.path):
             continue  # no link leads there: the child refuses one
-        led, order = lead(place.path, layers), order_of(place.path) - 1
+        led, order = ask(lead, place.path, tuple(layers)), order_of(place.path) - 1
         if led.linked and place.mount and is_kernels(led.path):
             yield from _refused(place, led, order)
             continue

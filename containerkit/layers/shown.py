@@ -19,6 +19,7 @@ from ..core import mounting
 from ..core.step import Phase, Step
 from ..errors import PlanError
 from ..linux import syscalls
+from ..linux.facts import ask, text_of
 from ..linux.syscalls import Slot
 
 __all__ = ["Tree", "changes_tree", "shown"]
@@ -77,7 +78,7 @@ def shown(lowers: Sequence[str]) -> tuple[tuple[Tree, ...], tuple[str, ...]]:
 
     :raises PlanError: they are on too many mounts
     """
-    real = [os.path.realpath(path) for path in lowers]
+    real = [ask(os.path.realpath, path) for path in lowers]
     points = sorted(_mount_points(), key=len, reverse=True)
     mount_of = {path: next((point for point in points if _is_below(path, point)), "/") for path in real}
     tops = {point: os.path.commonpath([path for path in real if mount_of[path] == point]) for point in mount_of.values()}
@@ -97,6 +98,5 @@ def _is_below(path: str, point: str) -> bool:
 
 def _mount_points() -> set[str]:
     """:see: proc_pid_mountinfo(5)"""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-        shown = (line.split(" ", 5)[4] for line in table)
-        return {re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point) for point in shown}
+    shown = (line.split(" ", 5)[4] for line in (text_of("/proc/self/mountinfo") or "").split("\n") if line)
+    return {re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point) for point in shown}

@@ -8,6 +8,7 @@ import pwd
 from collections.abc import Sequence
 
 from ..errors import PlanError, Unavailable
+from .facts import ask, text_of
 from .procfs import effective_capabilities
 
 Range = tuple[int, int, int]
@@ -38,17 +39,16 @@ def outside_of(ranges: Sequence[Range], inside: int) -> int:
 
 def own(kind: str) -> tuple[Range, ...]:
     """The ids that there are for this process, "uid" or "gid": all, unless it is in a user namespace.  :see: user_namespaces(7)"""
-    try:
-        with open(f"/proc/self/{kind}_map") as file:
-            found = [tuple(map(int, line.split())) for line in file]
-    except FileNotFoundError:  # a kernel without user namespaces
+    text = text_of(f"/proc/self/{kind}_map")
+    if text is None:  # a kernel without user namespaces
         return (ALL,)
+    found = [tuple(map(int, line.split())) for line in text.splitlines()]
     return tuple((inside, outside, count) for inside, outside, count in found)
 
 
 def is_machine_root() -> bool:
     """Whether this is root, and not only of a user namespace, whose root is an ordinary user for the machine."""
-    return os.geteuid() == 0 and own("uid") == (ALL,)
+    return ask(os.geteuid) == 0 and own("uid") == (ALL,)
 
 
 def machine_uid() -> int:
@@ -82,11 +82,8 @@ def _given(path: str) -> list[tuple[str, int, int]]:
 
 
 def _fields(path: str) -> list[list[str]]:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return [line.strip().split(":") for line in file if line.strip() and not line.startswith("#")]
-    except FileNotFoundError:
-        return []
+    lines = (text_of(path) or "").split("\n")
+    return [line.strip().split(":") for line in lines if line.strip() and not line.startswith("#")]
 
 
 # --- the ids of containers that root makes ------------------------------------------------------------------------
@@ -100,7 +97,7 @@ FEWEST = 65536
 
 def has_own_ids() -> bool:
     """Whether a container of this process gets ids of its own: it is root of the machine."""
-    return os.geteuid() == 0 and is_machine_root()
+    return ask(os.geteuid) == 0 and is_machine_root()
 
 
 def own_range(kind: str, etc: str = "/etc") -> tuple[Range, ...]:

@@ -13,7 +13,7 @@ from functools import cache
 
 from ..errors import Unavailable
 
-__all__ = ["FLOOR", "assume_missing", "has", "require", "version"]
+__all__ = ["FLOOR", "assume_missing", "assumed", "has", "require", "version"]
 
 #: The oldest kernel the library is made for.
 FLOOR = (5, 10)
@@ -27,7 +27,7 @@ HARMLESS = {"clone3": (0, 0), "openat2": (-1, 0, 0, 0), "close_range": (2, 1), "
             "move_mount": (-1, 0, -1, 0, 1 << 30), "mount_setattr": (-1, 0, 0, 0, 0), "pidfd_open": (-1, 0),
             "statmount": (0, 0, 0, 0), "landlock_create_ruleset": (0, 0, 1 << 30)}  # fmt: skip
 
-_missing: set[str] = set()
+_missing: frozenset[str] = frozenset()
 
 
 @cache
@@ -67,9 +67,15 @@ def require(name: str, what: str) -> None:
 @contextlib.contextmanager
 def assume_missing(*names: str) -> Iterator[None]:
     """Makes plans as for a kernel without these: to look at, or to test, the older way."""
+    global _missing
     added = set(names) - _missing
-    _missing.update(added)
+    _missing |= added
     try:
         yield
     finally:
-        _missing.difference_update(added)
+        _missing -= added
+
+
+def assumed() -> frozenset[str]:
+    """What is assumed to be missing now."""
+    return _missing

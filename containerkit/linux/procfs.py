@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from ..errors import PlanError, Unavailable
 from . import syscalls
+from .facts import ask, read
 from .syscalls import RESOLVE, Call, Fd
 
 PLACE = "/proc/"
@@ -22,6 +23,7 @@ PROC = Fd("proc")
 """In a step: the proven procfs, opened by the parent before the clone."""
 
 _SUPER_MAGIC = 0x9FA0  # PROC_SUPER_MAGIC in linux/magic.h
+_CAPABILITY_VERSION = 0x20080522  # with 64 bits a set: twice effective, permitted, inheritable
 _OPENAT2 = 437  # on every architecture
 _LIBC = ctypes.CDLL(None, use_errno=True)
 REMEDY = "mount -t proc proc /proc, in the mount namespace of the caller"
@@ -94,6 +96,13 @@ def open_file(path: str, flag: int) -> Call:
 
 
 def effective_capabilities() -> int:
-    """The calling thread's, as a bit mask.  :see: capabilities(7)"""
-    with open("/proc/thread-self/status") as status:
-        return next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
+    """The calling thread's, as a bit mask.  :see: capabilities(7), capget(2)"""
+    return ask(_effective_capabilities)
+
+
+def _effective_capabilities() -> int:
+    header, data = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)()
+    if _LIBC.capget(header, data) == 0:
+        return data[3] << 32 | data[0]
+    status = read("/proc/thread-self/status") or b""
+    return int(status.partition(b"\nCapEff:")[2].split(None, 1)[0], 16)

@@ -9,10 +9,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
+from ..core.remembered import by_value
 from ..core.step import Phase, Step
 from ..errors import PlanError
 from ..linux import syscalls
+from ..linux.facts import read
 from ..linux.syscalls import Labelled
 
 __all__ = ["NAMES", "Capabilities"]
@@ -44,6 +47,7 @@ _NEEDS_SETPCAP = "dropping from the bounding set needs CAP_SETPCAP: run as root,
 _NOT_HELD = "nobody can give what it does not have: the caller, or this user namespace, lacks one of these capabilities"
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """Exactly these capabilities, and no way to others.  Make it with `none`, `only` or `default`.
@@ -129,9 +133,13 @@ def raise_ambient(mask: int, order: int) -> Iterator[Step]:
 
 def _last() -> int | None:
     """The greatest capability this kernel knows; None where it does not say.  All of `NAMES` are older than the kernel floor."""
+    return _last_cap(LAST_CAP)
+
+
+@cache
+def _last_cap(path: str) -> int | None:
     try:
-        with open(LAST_CAP) as file:
-            return int(file.read())
+        return int(read(path) or b"")
     except (OSError, ValueError):
         return None
 

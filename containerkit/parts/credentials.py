@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..base import checks
+from ..core.remembered import by_value
 from ..core.step import Phase, Step
 from ..errors import PlanError
 from ..linux import syscalls
@@ -27,6 +28,7 @@ _HINT = {
 }
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """The program runs as this user and group.

@@ -16,6 +16,7 @@ from ..core.device_nodes import DEVICES
 from ..core.step import Phase, Step
 from ..linux import ids as idmaps
 from ..linux import kernel, syscalls
+from ..linux.facts import ask
 from ..linux.syscalls import AT_FDCWD, ATTR, MS, OPEN_TREE, Fd, Slot
 
 __all__ = ["DEVICES", "from_hosts", "from_own", "may_make", "null_to_bind", "readonly_node"]
@@ -100,8 +101,11 @@ def _covered(path: str, **more: Any) -> Iterator[Step]:
     """The same by mount(2), which takes all attributes at once: those that the host's mount has are kept, for they may be locked."""
     bind = syscalls.mount(path, path, None, MS.BIND)
     yield mounting.step(Phase.MOUNTS, bind, f"the host's {path}, over itself in this mount namespace", hint=mounting.SOURCE_HINTS, **more)
-    kept = MS(0)
-    for shown, flag in _STATVFS.items():
-        kept |= flag if os.path.exists(path) and os.statvfs(path).f_flag & shown else MS(0)
-    change = syscalls.mount(None, path, None, MS.REMOUNT | MS.BIND | MS.RDONLY | kept)
+    change = syscalls.mount(None, path, None, MS.REMOUNT | MS.BIND | MS.RDONLY | ask(_locked, path))
     yield mounting.step(Phase.MOUNTS, change, "whose mode and owner cannot be changed there", **more)
+
+
+def _locked(path: str) -> MS:
+    """The attributes of the mount that something is on."""
+    flags = os.statvfs(path).f_flag if os.path.exists(path) else 0
+    return MS(sum(flag for shown, flag in _STATVFS.items() if flags & shown))

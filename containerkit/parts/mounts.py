@@ -28,10 +28,12 @@ from typing import Any
 from ..base import checks
 from ..core import mounting
 from ..core.mount_targets import ROOT
+from ..core.remembered import by_value
 from ..core.step import Phase, Place, Step
 from ..errors import PlanError, Unavailable
 from ..layers import places as _places
 from ..linux import kernel, syscalls
+from ..linux.facts import ask
 from ..linux.syscalls import ATTR, MS, OPEN_TREE, Fd, HasFileno, O, Slot
 from . import devices
 from .devices import DEVICES
@@ -57,6 +59,7 @@ LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/sel
 Path = str | os.PathLike[str]
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Root:
     """A directory of the host's as the root; the host's own root goes, with all its mounts.
@@ -108,6 +111,7 @@ class Root:
             yield from mounting.set_attributes(ROOT, attr, True, phase=Phase.ROOTFS)
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Bind:
     """A file or directory of the host's, also visible inside.
@@ -141,7 +145,7 @@ class Bind:
 
     def steps(self) -> Iterable[Step]:
         source, target = mounting.outside(self.source), mounting.inside(self.target or self.source)
-        directory = os.path.isdir(source) if self.directory is None else self.directory
+        directory = ask(os.path.isdir, source) if self.directory is None else self.directory
         attr = mounting.attributes(self.options) | (ATTR.RDONLY if self.readonly else ATTR(0))
         place = mounting.make_directory(target) if directory else mounting.make_file(target)
         shown = mounting.bind(
@@ -150,6 +154,7 @@ class Bind:
         yield from mounting.placed(target, [*place, *shown])
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Tmpfs:
     """Memory as a directory.
@@ -180,6 +185,7 @@ class Tmpfs:
         yield from _placed("tmpfs", target, 0o755, options, f"memory at /{target}", attr=mounting.attributes(self.options))
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Proc:
     """A proc of the program's pid namespace.  `ns.Pid()` brings one along.
@@ -204,6 +210,7 @@ class Proc:
         )
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Sysfs:
     """The kernel's view of devices, read-only unless asked otherwise.  :see: sysfs(5)"""
@@ -220,6 +227,7 @@ class Sysfs:
         yield from _placed("sysfs", target, 0o555, {}, "the kernel's view of devices", attr=attr, hint=hint)
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Mqueue:
     """The IPC namespace's POSIX message queues, as files.  :see: mq_overview(7)"""
@@ -234,6 +242,7 @@ class Mqueue:
         yield from _placed("mqueue", target, 0o755, {}, "message queues as files", attr=SAFE, hint=hint)
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Devpts:
     """Pseudo-terminals of the program's own.
@@ -255,6 +264,7 @@ class Devpts:
         yield from _placed("devpts", target, 0o755, options, "terminals of its own", attr=ATTR.NOSUID | ATTR.NOEXEC, hint=hint)
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Dev:
     """A minimal /dev: null zero full random urandom tty, ptmx and pts, shm, fd and the standard streams.
@@ -332,6 +342,7 @@ class Dev:
             yield mounting.step(Phase.MOUNTS, syscalls.close(HOSTS_FD), "the host's devices are done with")
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Masked:
     """Hides paths: files behind /dev/null, directories behind an empty read-only tmpfs.  Missing ones stay missing.
@@ -354,7 +365,7 @@ class Masked:
             mounting.target_of(path)
 
     def steps(self) -> Iterable[Step]:
-        _check_null()
+        ask(_check_null)
         yield from devices.null_to_bind(order=EARLY)
         null = syscalls.openat("/dev/null", O.PATH | O.CLOEXEC)
         yield mounting.step(Phase.MOUNTS, null, "the null device, before anything is mounted", save=mounting.MOUNT, order=EARLY)
@@ -390,6 +401,7 @@ class Masked:
         yield mounting.step(Phase.MOUNTS, syscalls.close(mounting.CLASSIC_FD), "the place is done with", **absent)
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class ReadOnly:
     """Makes paths read-only that another part mounted, with every mount below them.  Missing ones stay missing.

@@ -21,12 +21,14 @@ from typing import Any
 from ..base import checks
 from ..core import mounting
 from ..core.plan import plan
+from ..core.remembered import by_value
 from ..core.stdio import DEVNULL
 from ..core.step import Phase, Step
 from ..core.timeline import OWN_IDS
 from ..errors import ContainerKitError, PlanError, Unavailable
 from ..linux import ids as idmaps
 from ..linux import kernel, procfs, syscalls
+from ..linux.facts import ask
 from ..linux.ids import Range
 from ..linux.syscalls import ATTR, CLONE, MS, Bytes, Call, HeaderAddress, O, Slot, Tool
 from ..state import scratch
@@ -56,6 +58,7 @@ def write_file(path: str, data: bytes, why: str, *, phase: Phase, child: bool = 
     yield step(phase, syscalls.close(file), why=f"{path} is done with")
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class User:
     """A user namespace: root in here, and only in here.
@@ -97,7 +100,7 @@ class User:
 
         Made by root, root inside is root outside for every file that it reaches, and for every process that it sees.
         """
-        uid, gid = os.geteuid(), os.getegid()
+        uid, gid = ask(os.geteuid), ask(os.getegid)
         if not idmaps.may_map():
             return cls(uid, gid, ((uid, uid, 1),), ((gid, gid, 1),))
         uids, gids = (tuple((first, first, count) for first, _, count in idmaps.own(kind)) for kind in ("uid", "gid"))
@@ -113,7 +116,7 @@ class User:
             return self.uids, self.gids
         if idmaps.has_own_ids():
             return idmaps.own_range("uid"), idmaps.own_range("gid")
-        return ((self.uid, os.geteuid(), 1),), ((self.gid, os.getegid(), 1),)
+        return ((self.uid, ask(os.geteuid), 1),), ((self.gid, ask(os.getegid), 1),)
 
     def outside(self, uid: int = 0, gid: int = 0) -> tuple[int, int]:
         """The user and the group, for the caller, that a user and a group inside are.  :raises PlanError: they are not mapped"""
@@ -133,7 +136,7 @@ class User:
 
     def _is_one_id(self) -> bool:
         """Whether the ranges are the caller's own ids: the child maps them itself, without privilege and without waiting."""
-        ids = ((self.uid, os.geteuid(), 1),), ((self.gid, os.getegid(), 1),)
+        ids = ((self.uid, ask(os.geteuid), 1),), ((self.gid, ask(os.getegid), 1),)
         return (tuple(self.uids), tuple(self.gids)) == ids
 
     def _own(self) -> Iterator[Step]:
@@ -157,7 +160,7 @@ class User:
         hint = {1: "one process maps its own id, and once only; a group only after setgroups is denied"}
         why = "no group can be dropped in here, so that one which is denied something cannot leave"
         yield from write_file("/proc/self/setgroups", b"deny", why, phase=Phase.IDENTITY)
-        for name, inside, own in (("uid", self.uid, os.geteuid()), ("gid", self.gid, os.getegid())):
+        for name, inside, own in (("uid", self.uid, ask(os.geteuid)), ("gid", self.gid, ask(os.getegid))):
             data = b"%d %d 1" % (inside, own)
             yield from write_file(
                 f"/proc/self/{name}_map", data, f"{name} {inside} in here is {own} outside", phase=Phase.IDENTITY, hint=hint
@@ -185,8 +188,8 @@ class User:
         A change of ids takes from everybody without privilege the right to trace the memory.  For root that is no loss, and the
         spawn gives it back; an ordinary caller would lose its own files in /proc meanwhile, so there the child leaves its memory first.
         """
-        moved = (idmaps.outside_of(uids, self.uid), idmaps.outside_of(gids, self.gid)) != (os.geteuid(), os.getegid())
-        more: dict[str, Any] = {"helper": "join" if moved and os.geteuid() else "", "order": mounting.BECOME}
+        moved = (idmaps.outside_of(uids, self.uid), idmaps.outside_of(gids, self.gid)) != (ask(os.geteuid), ask(os.getegid))
+        more: dict[str, Any] = {"helper": "join" if moved and ask(os.geteuid) else "", "order": mounting.BECOME}
         for call in (syscalls.setgroups(()), syscalls.setresgid(self.gid), syscalls.setresuid(self.uid)):
             yield Step.child(Phase.IDENTITY, call, why="be who was asked for", **more)
 
@@ -208,7 +211,7 @@ def subids(size: int = 65536) -> User:
     if idmaps.has_own_ids():
         return User()
     maps = []
-    for name, own in (("uid", os.geteuid()), ("gid", os.getegid())):
+    for name, own in (("uid", ask(os.geteuid)), ("gid", ask(os.getegid))):
         ranges, next_id = [(0, own, 1)], 1
         for first, count in idmaps.subordinate(f"/etc/sub{name}"):
             count = min(count, size - next_id)
@@ -236,6 +239,7 @@ def _remove_with_subids(path: Path) -> bool:
 scratch.fallbacks.append(_remove_with_subids)
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Mount:
     """A mount namespace: a copy of the host's table of mounts, which changes without the host's noticing.
@@ -259,6 +263,7 @@ class Mount:
         )
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Pid:
     """A pid namespace: the program is process 1, and sees only what it started.  When it ends, all of them do.
@@ -287,6 +292,7 @@ class Pid:
             yield Step.child(Phase.EXEC, call, why="this stays as process 1; its child becomes the program", at_most=0, helper="init")
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Net:
     """A network namespace: no interface but its own loopback.
@@ -308,6 +314,7 @@ class Net:
             yield Step.child(Phase.INSIDE, syscalls.close(endpoint), why="%socket is done with")
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Ipc:
     """An IPC namespace: System V objects and POSIX message queues of its own.  :see: ipc_namespaces(7)"""
@@ -316,6 +323,7 @@ class Ipc:
         yield _made("ipc", CLONE.NEWIPC, "an IPC namespace")
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Uts:
     """A UTS namespace: a host name of its own.
@@ -341,6 +349,7 @@ class Uts:
             yield Step.child(Phase.INSIDE, syscalls.setdomainname(self.domainname), why=f"in the domain {self.domainname}")
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Cgroup:
     """A cgroup namespace: the cgroup the child is in looks like the root.  Limits nothing.  :see: cgroup_namespaces(7)"""
@@ -349,6 +358,7 @@ class Cgroup:
         yield _made("cgroup", CLONE.NEWCGROUP, "a cgroup namespace")
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Time:
     """A time namespace: other offsets of the clocks that count since boot.  The wall clock stays.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..core.remembered import by_value
 from ..core.step import Phase, Step
 from ..linux import syscalls
 
@@ -13,6 +14,7 @@ __all__ = ["NoNewPrivileges"]
 ORDER = 40  # inside DROP: after the capabilities are set, before a seccomp filter, which wants it
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class NoNewPrivileges:
     """Nothing that is executed from here on has more privileges than who executes it.

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from ..core.remembered import by_value
 from ..core.step import Phase, Step
 from ..errors import PlanError
 from ..linux import syscalls
@@ -35,6 +36,7 @@ RESOURCES = {
 HINT = {1: "a hard limit can be raised only with CAP_SYS_RESOURCE outside of every user namespace, and nofile not above fs.nr_open"}
 
 
+@by_value
 @dataclass(frozen=True, slots=True, init=False)
 class Rlimits:
     """Limits by name: ``Rlimits(nofile=1024, core=0, as_=(2**30, "unlimited"))``.

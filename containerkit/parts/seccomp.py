@@ -8,13 +8,16 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import hashlib
 import platform
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
+from typing import Any
 
 from ..base import checks
+from ..core.remembered import by, by_value, exact
 from ..core.step import Phase, Step
 from ..errors import PlanError, Unavailable, WrongType
 from ..linux import syscalls
@@ -48,6 +51,7 @@ _HINT = {
 }
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What happens to one system call.
@@ -71,6 +75,18 @@ class Rule:
             raise PlanError(f"no such system call: {self.name!r}" + (f", did you mean {close[0]}?" if close else ""))
 
 
+def _value(seccomp: Seccomp) -> Hashable:
+    """A digest, made once: a filter has hundreds of rules.  Of a list, which may change, it is made each time."""
+    if (known := seccomp._digest) is not None:
+        return known
+    rules, otherwise, early = exact(seccomp.rules), exact(seccomp.otherwise), exact(seccomp.early)
+    digest = hashlib.sha256(repr((rules, otherwise, early)).encode("utf-8", "surrogatepass")).digest()
+    if type(seccomp.rules) is tuple and all(type(rule.where) is tuple for rule in seccomp.rules):
+        object.__setattr__(seccomp, "_digest", digest)
+    return digest
+
+
+@by(_value)
 @dataclass(frozen=True, slots=True)
 class Seccomp:
     """A filter for the program and all its children.  Make it with `default`, `allow` or `log`.
@@ -90,10 +106,15 @@ class Seccomp:
     rules: tuple[Rule, ...]
     otherwise: str = "EPERM"
     early: bool = False
+    _digest: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if _answer(self.otherwise) == ALLOW:
             raise PlanError("a filter that allows everything is none")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without what this process tells it by."""
+        return Seccomp, (self.rules, self.otherwise, self.early)
 
     @classmethod
     def default(cls, capabilities: Iterable[str] = ()) -> Seccomp:
@@ -113,7 +134,9 @@ class Seccomp:
         sockets = [Rule("socket", (Where(0, family),), "EPERM") for family in (AF_ALG, AF_VSOCK)]
         lacking = [Rule(name, action="ENOSYS") for name in LACKING]
         special = [Rule("clone", (Where(0, 0, NAMESPACES),)), *lacking, *sockets, Rule("socket")]
-        return cls((*plain, *special, *(Rule("personality", (Where(0, value),)) for value in ANY_PERSONALITY)))
+        made = cls((*plain, *special, *(Rule("personality", (Where(0, value),)) for value in ANY_PERSONALITY)))
+        object.__setattr__(made, "_digest", b"default")  # the only one that is not a digest
+        return made
 
     def before_capabilities(self) -> Seccomp:
         """The same with `early`."""

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from ..core.remembered import by_value
 from ..errors import PlanError
 
 LOAD, AND, JUMP, JUMP_EQUAL, JUMP_NOT_LESS, RETURN = 0x20, 0x54, 0x05, 0x15, 0x35, 0x06
@@ -28,6 +29,7 @@ Block = tuple[tuple[int, int, int, int], ...]
 """Instructions: code, jump if true, jump if false, k."""
 
 
+@by_value
 @dataclass(frozen=True, slots=True)
 class Where:
     """A condition on an argument: ``argument & mask == value``.

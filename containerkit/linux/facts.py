@@ -1,0 +1,156 @@
+"""Questions to the host, and whether its answers still hold.
+
+What a plan's steps are depends on the parts and on the host: who the caller is, what it may do, what is in a directory.  The code that
+makes steps puts each such question through `ask`.  So whoever remembers steps can remember the questions too, and put them again:
+
+    with recorded() as answers:         # {(os.geteuid,): 0, ...}
+        steps = make()
+    ...
+    if hold(answers):                   # the same questions have the same answers: the same steps would be made
+        use(steps)
+
+A question is a function with its arguments.  Its answer must be a value that can be compared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import TypeVar
+
+__all__ = ["LONGEST", "UNKNOWN", "Answers", "ask", "hold", "look", "read", "recorded", "text_of"]
+
+#: Bytes of a file that are kept as an answer.  What rests on a longer one is not remembered.
+LONGEST = 1 << 16
+SETTLED = 2_000_000_000  # nanoseconds: two changes within a tick of the clock show one time
+
+Question = tuple[Hashable, ...]
+Answers = dict[Question, object]
+T = TypeVar("T")
+
+
+class _Unknown:
+    """An answer that never holds."""
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    __hash__ = object.__hash__
+
+
+UNKNOWN = _Unknown()
+
+
+class _Thread(threading.local):
+    """What one thread has asked: capabilities and mounts belong to a thread."""
+
+    def __init__(self) -> None:
+        self.look: Answers | None = None
+        self.recordings: tuple[Answers, ...] = ()
+
+
+_thread = _Thread()
+
+
+def ask(question: Callable[..., T], *arguments: Hashable) -> T:
+    """The host's answer now; or, inside of one `look`, the answer that it gave before.
+
+    :param question: a function that changes nothing; two with equal arguments ask the same
+    :raises Exception: what the question raised; what rests on that is not remembered
+    """
+    key = (question, *arguments)
+    look = _thread.look
+    if look is not None and key in look:
+        answer = look[key]
+    else:
+        try:
+            answer = question(*arguments)
+        except BaseException:
+            _record(key, UNKNOWN)
+            raise
+        if look is not None:
+            look[key] = answer
+    _record(key, answer)
+    return answer  # type: ignore[return-value]
+
+
+def _record(key: Question, answer: object) -> None:
+    for recording in _thread.recordings:
+        recording[key] = answer
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[Answers]:
+    """Collects the questions that this thread asks in the block, with their answers."""
+    answers: Answers = {}
+    before = _thread.recordings
+    _thread.recordings = (*before, answers)
+    try:
+        yield answers
+    finally:
+        _thread.recordings = before
+
+
+class look:
+    """One look at the host: in the ``with`` block, this thread asks no question twice.  Blocks nest: the outermost counts."""
+
+    __slots__ = ("_is_outermost",)
+
+    def __enter__(self) -> None:
+        self._is_outermost = _thread.look is None
+        if self._is_outermost:
+            _thread.look = {}
+
+    def __exit__(self, *error: object) -> None:
+        if self._is_outermost:
+            _thread.look = None
+
+
+def hold(answers: Mapping[Question, object]) -> bool:
+    """Whether all questions have the same answers as before."""
+    try:
+        return all(ask(*question) == answer for question, answer in answers.items())  # type: ignore[arg-type]
+    except Exception:  # whoever makes the steps anew meets it again, where it can be said what for
+        return False
+
+
+def text_of(path: str) -> str | None:
+    """The text of a small file, asked; None where there is none.  For a file on disk the question is whether it is the same.
+
+    :raises OSError: it cannot be read
+    """
+    state = ask(_state, path)
+    data = state if isinstance(state, bytes | None) else read(path)
+    if data is not None and len(data) > LONGEST:
+        _record((_state, path), UNKNOWN)
+    return None if data is None else data.decode(errors="surrogateescape")
+
+
+def _state(path: str) -> bytes | tuple[int, ...] | None:
+    """What tells a file from a later state of it: its times, once they are old enough to tell; until then, and in procfs, its bytes."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    changed = max(status.st_mtime_ns, status.st_ctime_ns)
+    if not status.st_size or time.time_ns() - changed < SETTLED:
+        return read(path)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def read(path: str) -> bytes | None:
+    """The bytes of a file, read without a file object, which takes three times as long; None where there is none."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        pieces = []
+        while piece := os.read(fd, LONGEST):
+            pieces.append(piece)
+        return b"".join(pieces)
+    finally:
+        os.close(fd)
