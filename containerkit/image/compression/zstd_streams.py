@@ -18,6 +18,8 @@ from ..limits import Limits
 MAGIC = 0xFD2FB528
 CUT = "the zstd stream is cut short"
 LONGEST = 1 << 31  # bytes that the library can look back
+INPUT = 1 << 18  # bytes to read at a time
+INPUT = 1 << 18  # bytes to read at a time
 BLOCKS = 4  # of 128 KiB at most, in one step: more and they leave the cache, fewer and the threads wait for each other
 
 
@@ -40,21 +42,27 @@ def empty(size: int) -> bytes:
 
 
 class _Input:
-    """Exactly as many bytes as asked for."""
+    """A stream of which exactly as many bytes as are asked for can be looked at, and taken, without a copy of their own."""
 
     def __init__(self, stream: Readable) -> None:
-        self._stream, self._buffer, self._at = stream, b"", 0
+        self._stream, self._buffer = stream, memoryview(b"")
 
-    def take(self, size: int, *, end_allowed: bool = False) -> bytes:
-        while len(self._buffer) - self._at < size:
-            more = self._stream.read(1 << 18)
+    def look(self, size: int, *, end_allowed: bool = False) -> memoryview:
+        """The next `size` bytes, which stay."""
+        while len(self._buffer) < size:
+            more = self._stream.read(INPUT)
             if not more:
-                if end_allowed and len(self._buffer) == self._at:
-                    return b""
+                if end_allowed and not self._buffer:
+                    return self._buffer
                 raise InvalidLayer(CUT)
-            self._buffer, self._at = self._buffer[self._at :] + more, 0
-        self._at += size
-        return self._buffer[self._at - size : self._at]
+            self._buffer = memoryview(b"".join((self._buffer, more)) if self._buffer else more)
+        return self._buffer[:size]
+
+    def take(self, size: int, *, end_allowed: bool = False) -> memoryview:
+        """The next `size` bytes."""
+        data = self.look(size, end_allowed=end_allowed)
+        self._buffer = self._buffer[len(data) :]
+        return data
 
 
 def pieces(stream: Readable, limits: Limits) -> Iterator[bytes]:
@@ -74,7 +82,7 @@ def pieces(stream: Readable, limits: Limits) -> Iterator[bytes]:
             while left:
                 left -= len(source.take(min(left, 1 << 16)))
         elif number == MAGIC:
-            decoder = zstandard.ZstdDecompressor(max_window_size=min(max(limits.window, 1 << 10), LONGEST)).decompressobj()
+            decoder = zstandard.ZstdDecompressor(max_window_size=min(max(limits.window, 1 << 10), LONGEST)).decompressobj(BLOCKS << 17)
             try:
                 yield from _frame(source, decoder, magic, limits)
             except zstandard.ZstdError as error:
@@ -83,18 +91,17 @@ def pieces(stream: Readable, limits: Limits) -> Iterator[bytes]:
             raise InvalidLayer("the zstd stream is followed by something else")
 
 
-def _frame(source: _Input, decoder: Any, magic: bytes, limits: Limits) -> Iterator[bytes]:
+def _frame(source: _Input, decoder: Any, magic: memoryview, limits: Limits) -> Iterator[bytes]:
     head, checksum = _header(source, limits)
-    yield from filter(None, [decoder.decompress(magic + head)])
+    yield from filter(None, [decoder.decompress(bytes(magic) + head)])
     last = 0
     while not last:
-        blocks: list[bytes] = []
-        while not last and len(blocks) < BLOCKS:
-            block = source.take(3)
-            number = int.from_bytes(block, "little")
-            last, kind, size = number & 1, number >> 1 & 3, number >> 3
-            blocks.append(block + source.take(1 if kind == 1 else size))
-        data = decoder.decompress(b"".join(blocks) + (source.take(4) if last and checksum else b""))
+        size = blocks = 0
+        while not last and blocks < BLOCKS:
+            number, blocks = int.from_bytes(source.look(size + 3)[size:], "little"), blocks + 1
+            last, kind = number & 1, number >> 1 & 3
+            size += 3 + (1 if kind == 1 else number >> 3)
+        data = decoder.decompress(source.take(size + (4 if last and checksum else 0)))
         if data:
             yield data
     if not decoder.eof:
@@ -103,9 +110,9 @@ def _frame(source: _Input, decoder: Any, magic: bytes, limits: Limits) -> Iterat
 
 def _header(source: _Input, limits: Limits) -> tuple[bytes, bool]:
     """The header of a frame, and whether a checksum ends the frame."""
-    flags = source.take(1)
+    flags = bytes(source.take(1))
     content, single, dictionary = flags[0] >> 6, flags[0] >> 5 & 1, flags[0] & 3
-    rest = source.take((0 if single else 1) + (0, 1, 2, 4)[dictionary] + (single, 2, 4, 8)[content])
+    rest = bytes(source.take((0 if single else 1) + (0, 1, 2, 4)[dictionary] + (single, 2, 4, 8)[content]))
     if dictionary and any(rest[1 - single :][: (0, 1, 2, 4)[dictionary]]):
         raise Unsupported("a zstd stream that needs a dictionary")
     size = int.from_bytes(rest[-max((single, 2, 4, 8)[content], 1) :], "little") if single else _window(rest[0])
