@@ -29,7 +29,7 @@ from .writing import Writer
 __all__ = ["Entry", "Reader", "Writer"]
 
 BLOCK = 512
-HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12s")
+HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12s")  # without the names of owners
 ZERO = bytes(BLOCK)
 NO_ID = (1 << 32) - 1  # stands for "leave as it is" in chown(2)
 KINDS = {
@@ -84,7 +84,7 @@ class Reader:
     def __init__(self, stream: Readable, limits: Limits | None = None) -> None:
         self.limits = limits or Limits.default()
         self.entries = self.total = self.apparent = 0
-        self._stream, self._buffer, self._at = stream, memoryview(b""), 0
+        self._stream, self._data, self._buffer, self._at = stream, b"", memoryview(b""), 0
         self._left = self._padding = 0
 
     def __iter__(self) -> Iterator[Entry]:
@@ -96,8 +96,9 @@ class Reader:
         pax: dict[bytes, bytes] = {}
         more: _pax.Records = []
         while True:
-            self._skip(self._left + self._padding)
-            self._left = self._padding = 0
+            if self._left or self._padding:
+                self._skip(self._left + self._padding)
+                self._left = self._padding = 0
             header = self._take(BLOCK, end_allowed=True)
             if len(header) < BLOCK or header == ZERO:
                 if pax:
@@ -168,18 +169,17 @@ class Reader:
         pax.update(found)
 
     def _entry(self, fields: tuple[bytes, ...], pax: dict[bytes, bytes], more: _pax.Records) -> Entry:
-        name, mode, uid, gid, size_, mtime, _, type_, link, magic, _, _, major, minor, prefix, _ = fields
+        name, mode, uid, gid, size_, mtime, _, type_, link, magic, major, minor, prefix, _ = fields
         kind, number = KINDS[type_], _pax.number
         name, link = name.split(b"\0", 1)[0], link.split(b"\0", 1)[0]
         if magic == b"ustar\x0000" and prefix[0]:
             name = prefix.split(b"\0", 1)[0] + b"/" + name
         size, seconds = number(size_, "a size"), number(mtime, "a time")
+        device = (number(major, "a device"), number(minor, "a device")) if type_ in b"34" else (0, 0)
         entry = Entry(
             name, kind, number(mode, "a mode") & 0o7777, number(uid, "a user"), number(gid, "a group"), size, seconds * _pax.SECOND, link,
-            stored=size,
+            _NONE, *device, _NONE, None, size,
         )  # fmt: skip
-        if type_ in b"34":
-            entry = entry._replace(major=number(major, "a device"), minor=number(minor, "a device"))
         if pax:
             entry = _with_pax(entry, pax, self.limits)
         if type_ == b"S":
@@ -203,7 +203,7 @@ class Reader:
         def block() -> bytes:
             return bytes(self._take(BLOCK))
 
-        size, extents = map_of_header(b"".join(fields[14:16]), block, self.limits)
+        size, extents = map_of_header(b"".join(fields[12:14]), block, self.limits)
         return entry._replace(size=size, sparse=extents)
 
     def _pax_sparse(self, entry: Entry, more: _pax.Records) -> Entry:
@@ -222,21 +222,21 @@ class Reader:
     # --- bytes ---------------------------------------------------------------------------------------------------
 
     def _fill(self) -> int:
-        data = self._stream.read(CHUNK)
+        self._data = data = self._stream.read(CHUNK)
         self._buffer, self._at = memoryview(data), 0
         self.total += len(data)
         self.limits.check("bytes", self.total, "a layer, not compressed")
         return len(data)
 
-    def _take(self, size: int, *, end_allowed: bool = False) -> bytes | memoryview:
+    def _take(self, size: int, *, end_allowed: bool = False) -> bytes:
         """So many bytes; none where the stream ends and that is allowed."""
-        piece = self._buffer[self._at : self._at + size]
+        piece = self._data[self._at : self._at + size]
         self._at += len(piece)
         if len(piece) == size:
-            return bytes(piece)
+            return piece
         found = bytearray(piece)
         while len(found) < size and self._fill():
-            piece = self._buffer[: size - len(found)]
+            piece = self._data[: size - len(found)]
             self._at = len(piece)
             found += piece
         if len(found) < size and (found or not end_allowed):
@@ -252,7 +252,7 @@ class Reader:
             size -= step
 
 
-def _check_sum(header: bytes | memoryview, field: bytes) -> None:
+def _check_sum(header: bytes, field: bytes) -> None:
     """The sum of a header with its own field taken as spaces; some old programs took the bytes as signed."""
     said = _pax.number(field, "a checksum")
     # adler32 begins with a sum, exact up to 65520, and is ten times faster than sum()
