@@ -18,9 +18,9 @@ from ..limits import Limits
 MAGIC = 0xFD2FB528
 CUT = "the zstd stream is cut short"
 LONGEST = 1 << 31  # bytes that the library can look back
-INPUT = 1 << 18  # bytes to read at a time
-INPUT = 1 << 18  # bytes to read at a time
-BLOCKS = 4  # of 128 KiB at most, in one step: more and they leave the cache, fewer and the threads wait for each other
+INPUT = 1 << 20  # bytes to read at a time
+INPUT = 1 << 20  # bytes to read at a time
+BLOCKS = 8  # of 128 KiB at most, in one step: with fewer the threads wait for each other, for one of them runs Python at a time
 
 
 def library() -> Any:
@@ -66,7 +66,7 @@ class _Input:
 
 
 def pieces(stream: Readable, limits: Limits) -> Iterator[bytes]:
-    """What a zstd stream of one or more frames becomes, 512 KiB at most each.
+    """What a zstd stream of one or more frames becomes, 1 MiB at most each.
 
     :raises InvalidLayer: it is not zstd, is cut short, or its checksum is wrong
     :raises Unsupported: it needs a dictionary
