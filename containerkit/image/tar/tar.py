@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 from zlib import adler32
 
@@ -29,8 +30,9 @@ from .writing import Writer
 __all__ = ["Entry", "Reader", "Writer"]
 
 BLOCK = 512
-HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12s")  # without the names of owners
+HEADER = struct.Struct("100s24s12s12s8sc100s8s64x8s8s155s12s")  # mode and ids in one; without the names of owners
 ZERO = bytes(BLOCK)
+LATEST = _pax.SECOND << 40  # nanoseconds before or after 1970
 NO_ID = (1 << 32) - 1  # stands for "leave as it is" in chown(2)
 KINDS = {
     b"0": "file", b"\0": "file", b"7": "file", b"S": "file", b"1": "hardlink", b"2": "symlink", b"3": "char", b"4": "block",
@@ -100,7 +102,7 @@ class Reader:
                 self._skip(self._left + self._padding)
                 self._left = self._padding = 0
             header = self._take(BLOCK, end_allowed=True)
-            if len(header) < BLOCK or header == ZERO:
+            if not header or header == ZERO:
                 if pax:
                     raise InvalidLayer("the tar ends after the extended header of an entry that never comes")
                 return None
@@ -108,11 +110,11 @@ class Reader:
             if self.entries > self.limits.entries:
                 self.limits.check("entries", self.entries, "entries of a layer", "of them")
             fields = HEADER.unpack(header)
-            _check_sum(header, fields[6])
-            kind = fields[7]
+            _check_sum(header, fields[4])
+            kind = fields[5]
             if kind in KINDS:
                 return self._entry(fields, pax, more)
-            self._extended(kind, _pax.number(fields[4], "a size"), pax, more)
+            self._extended(kind, _pax.number(fields[2], "a size"), pax, more)
 
     def read(self, size: int = -1) -> bytes:
         """Bytes of the current entry as it is stored; b"" at its end."""
@@ -169,7 +171,7 @@ class Reader:
         pax.update(found)
 
     def _entry(self, fields: tuple[bytes, ...], pax: dict[bytes, bytes], more: _pax.Records) -> Entry:
-        name, mode, uid, gid, size_, mtime, _, type_, link, magic, major, minor, prefix, _ = fields
+        name, whose, size_, mtime, _, type_, link, magic, major, minor, prefix, _ = fields
         kind, number = KINDS[type_], _pax.number
         name, link = name.split(b"\0", 1)[0], link.split(b"\0", 1)[0]
         if magic == b"ustar\x0000" and prefix[0]:
@@ -177,8 +179,7 @@ class Reader:
         size, seconds = number(size_, "a size"), number(mtime, "a time")
         device = (number(major, "a device"), number(minor, "a device")) if type_ in b"34" else (0, 0)
         entry = Entry(
-            name, kind, number(mode, "a mode") & 0o7777, number(uid, "a user"), number(gid, "a group"), size, seconds * _pax.SECOND, link,
-            _NONE, *device, _NONE, None, size,
+            name, kind, *_mode_and_ids(whose), size, seconds * _pax.SECOND, link, _NONE, *device, _NONE, None, size
         )  # fmt: skip
         if pax:
             entry = _with_pax(entry, pax, self.limits)
@@ -203,7 +204,7 @@ class Reader:
         def block() -> bytes:
             return bytes(self._take(BLOCK))
 
-        size, extents = map_of_header(b"".join(fields[12:14]), block, self.limits)
+        size, extents = map_of_header(b"".join(fields[10:12]), block, self.limits)
         return entry._replace(size=size, sparse=extents)
 
     def _pax_sparse(self, entry: Entry, more: _pax.Records) -> Entry:
@@ -252,6 +253,11 @@ class Reader:
             size -= step
 
 
+@lru_cache(maxsize=256)  # most files of a layer have the same
+def _mode_and_ids(field: bytes) -> tuple[int, int, int]:
+    return _pax.number(field[:8], "a mode") & 0o7777, _pax.number(field[8:16], "a user"), _pax.number(field[16:], "a group")
+
+
 def _check_sum(header: bytes, field: bytes) -> None:
     """The sum of a header with its own field taken as spaces; some old programs took the bytes as signed."""
     said = _pax.number(field, "a checksum")
@@ -279,20 +285,20 @@ def _with_pax(entry: Entry, pax: dict[bytes, bytes], limits: Limits) -> Entry:
 
 def _checked(entry: Entry, limits: Limits) -> Entry:
     """An entry whose fields make sense together."""
-    name, kind, size = entry.name, entry.kind, entry.size
+    name, kind, _, uid, gid, size, mtime, link, _, major, minor, _, _, stored = entry
     if name[-1:] == b"/":
         kind = "directory" if kind == "file" else kind  # as programs older than the type for directories wrote them
         name = name.rstrip(b"/") or b"/"
-    if size < 0 or entry.stored < 0 or entry.uid < 0 or entry.gid < 0:
+    if size < 0 or stored < 0 or uid < 0 or gid < 0:
         raise InvalidLayer(f"{name[:200]!r}: a number is below zero")
-    if entry.major >= 1 << 12 or entry.minor >= 1 << 20 or entry.major < 0 or entry.minor < 0 or abs(entry.mtime) >= _pax.SECOND << 40:
+    if not 0 <= major < 1 << 12 or not 0 <= minor < 1 << 20 or not -LATEST < mtime < LATEST:
         raise InvalidLayer(f"{name[:200]!r}: a device or a time that Linux does not have")
-    if entry.uid >= NO_ID or entry.gid >= NO_ID:
+    if uid >= NO_ID or gid >= NO_ID:
         raise InvalidLayer(f"{name[:200]!r}: an owner that no user can be")
-    if b"\0" in name or b"\0" in entry.linkname:
+    if b"\0" in name or b"\0" in link:
         raise InvalidLayer(f"{name[:200]!r}: a name with a zero byte in it")
-    if len(name) > limits.path or len(entry.linkname) > limits.path:
-        limits.check("path", max(len(name), len(entry.linkname)), "a name in a layer")
+    if len(name) > limits.path or len(link) > limits.path:
+        limits.check("path", max(len(name), len(link)), "a name in a layer")
     if kind in ("symlink", "hardlink"):
         size = 0  # some write the size of what the link points to, and no bytes follow
     elif kind != "file" and size:
