@@ -1,11 +1,12 @@
 """Reading zstd a block at a time: what comes out of one step is bounded, and a stream that is cut short is noticed.
 
-The library's own reader does neither: it takes the end of its input for the end of the data.
+The library takes the end of its input for the end of the data: where a frame ends is looked up here.
 :see: rfc8878
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,9 +19,8 @@ from ..limits import Limits
 MAGIC = 0xFD2FB528
 CUT = "the zstd stream is cut short"
 LONGEST = 1 << 31  # bytes that the library can look back
-INPUT = 1 << 20  # bytes to read at a time
-INPUT = 1 << 20  # bytes to read at a time
-BLOCKS = 8  # of 128 KiB at most, in one step: with fewer the threads wait for each other, for one of them runs Python at a time
+INPUT = OUTPUT = 1 << 20  # bytes of a step: with less the threads wait for each other, for one of them runs Python at a time
+EMPTY = MAGIC.to_bytes(4, "little") + b"\x20\x00\x01\x00\x00"  # a frame without data
 
 
 def library() -> Any:
@@ -42,27 +42,70 @@ def empty(size: int) -> bytes:
 
 
 class _Input:
-    """A stream of which exactly as many bytes as are asked for can be looked at, and taken, without a copy of their own."""
+    """A stream that can be read exactly so far.
+
+    :ivar data, at: what was read last, and how much of it was taken
+    """
 
     def __init__(self, stream: Readable) -> None:
-        self._stream, self._buffer = stream, memoryview(b"")
+        self._stream, self.data, self.at = stream, b"", 0
 
-    def look(self, size: int, *, end_allowed: bool = False) -> memoryview:
-        """The next `size` bytes, which stay."""
-        while len(self._buffer) < size:
+    def take(self, size: int, *, end_allowed: bool = False) -> bytes:
+        """Exactly `size` bytes; none at the end of the stream, where that is allowed."""
+        while len(self.data) - self.at < size:
             more = self._stream.read(INPUT)
             if not more:
-                if end_allowed and not self._buffer:
-                    return self._buffer
+                if end_allowed and len(self.data) == self.at:
+                    return b""
                 raise InvalidLayer(CUT)
-            self._buffer = memoryview(b"".join((self._buffer, more)) if self._buffer else more)
-        return self._buffer[:size]
+            self.data, self.at = self.data[self.at :] + more, 0
+        self.at += size
+        return self.data[self.at - size : self.at]
 
-    def take(self, size: int, *, end_allowed: bool = False) -> memoryview:
-        """The next `size` bytes."""
-        data = self.look(size, end_allowed=end_allowed)
-        self._buffer = self._buffer[len(data) :]
+    def fill(self) -> None:
+        """There is something in `data` that was not taken."""
+        if self.at == len(self.data):
+            self.data, self.at = self._stream.read(INPUT), 0
+        if not self.data:
+            raise InvalidLayer(CUT)
+
+
+class _Frame:
+    """One frame, as a stream that the library reads.  It ends where the header of the frame's last block says so.
+
+    An empty frame follows: it changes nothing where the library has all of the first one.  Where the library still waits for
+    a block, it takes the empty frame for one that is too large, and refuses it.
+    """
+
+    def __init__(self, source: _Input, header: bytes, checksum: bool) -> None:
+        self._source, self._before, self._after, self._checksum = source, header, EMPTY, 4 if checksum else 0
+        self._left, self._header, self._last = 0, b"", False
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._before:
+            data, self._before = self._before, b""
+        elif self._last and not self._left:
+            data, self._after = self._after, b""
+        else:
+            source = self._source
+            source.fill()
+            start, source.at = source.at, self._end(source.data, source.at)
+            data = source.data[start : source.at]
         return data
+
+    def _end(self, data: bytes, at: int) -> int:
+        """How far these bytes belong to the frame.  Only the headers of blocks are looked at, which may be cut in two."""
+        while True:
+            at, self._left = min(at + self._left, len(data)), max(at + self._left - len(data), 0)
+            if at == len(data) or self._last:
+                return at
+            part = data[at : at + 3 - len(self._header)]
+            at, self._header = at + len(part), self._header + part
+            if len(self._header) < 3:
+                return at
+            number, self._header = int.from_bytes(self._header, "little"), b""
+            self._last = bool(number & 1)
+            self._left = (1 if number >> 1 & 3 == 1 else number >> 3) + (self._checksum if self._last else 0)
 
 
 def pieces(stream: Readable, limits: Limits) -> Iterator[bytes]:
@@ -72,8 +115,8 @@ def pieces(stream: Readable, limits: Limits) -> Iterator[bytes]:
     :raises Unsupported: it needs a dictionary
     :raises LimitExceeded: it needs more memory than `limits.window`
     """
-    source, zstandard = _Input(stream), library()
-    frames = 0
+    source, zstandard, frames = _Input(stream), library(), 0
+    decoder = zstandard.ZstdDecompressor(max_window_size=min(max(limits.window, 1 << 10), LONGEST))
     while magic := source.take(4, end_allowed=True):
         number = int.from_bytes(magic, "little")
         limits.check("entries", frames := frames + 1, "frames of a zstd stream", "of them")
@@ -82,37 +125,21 @@ def pieces(stream: Readable, limits: Limits) -> Iterator[bytes]:
             while left:
                 left -= len(source.take(min(left, 1 << 16)))
         elif number == MAGIC:
-            decoder = zstandard.ZstdDecompressor(max_window_size=min(max(limits.window, 1 << 10), LONGEST)).decompressobj(BLOCKS << 17)
+            head, checksum = _header(source, limits)
+            reader = decoder.stream_reader(_Frame(source, magic + head, checksum), read_size=INPUT)
             try:
-                yield from _frame(source, decoder, magic, limits)
+                yield from iter(functools.partial(reader.read, OUTPUT), b"")
             except zstandard.ZstdError as error:
                 raise InvalidLayer(f"not zstd: {error}") from None
         else:
             raise InvalidLayer("the zstd stream is followed by something else")
 
 
-def _frame(source: _Input, decoder: Any, magic: memoryview, limits: Limits) -> Iterator[bytes]:
-    head, checksum = _header(source, limits)
-    yield from filter(None, [decoder.decompress(bytes(magic) + head)])
-    last = 0
-    while not last:
-        size = blocks = 0
-        while not last and blocks < BLOCKS:
-            number, blocks = int.from_bytes(source.look(size + 3)[size:], "little"), blocks + 1
-            last, kind = number & 1, number >> 1 & 3
-            size += 3 + (1 if kind == 1 else number >> 3)
-        data = decoder.decompress(source.take(size + (4 if last and checksum else 0)))
-        if data:
-            yield data
-    if not decoder.eof:
-        raise InvalidLayer(CUT)
-
-
 def _header(source: _Input, limits: Limits) -> tuple[bytes, bool]:
     """The header of a frame, and whether a checksum ends the frame."""
-    flags = bytes(source.take(1))
+    flags = source.take(1)
     content, single, dictionary = flags[0] >> 6, flags[0] >> 5 & 1, flags[0] & 3
-    rest = bytes(source.take((0 if single else 1) + (0, 1, 2, 4)[dictionary] + (single, 2, 4, 8)[content]))
+    rest = source.take((0 if single else 1) + (0, 1, 2, 4)[dictionary] + (single, 2, 4, 8)[content])
     if dictionary and any(rest[1 - single :][: (0, 1, 2, 4)[dictionary]]):
         raise Unsupported("a zstd stream that needs a dictionary")
     size = int.from_bytes(rest[-max((single, 2, 4, 8)[content], 1) :], "little") if single else _window(rest[0])
