@@ -1,11 +1,12 @@
 """Reading zstd a block at a time: what comes out of one step is bounded, and a stream that is cut short is noticed.
 
-The library's own reader does neither: it takes the end of its input for the end of the data.
+The library takes the end of its input for the end of the data: where a frame ends is looked up here.
 :see: rfc8878
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +19,8 @@ from ..limits import Limits
 MAGIC = 0xFD2FB528
 CUT = "the zstd stream is cut short"
 LONGEST = 1 << 31  # bytes that the library can look back
-BLOCKS = 4  # of 128 KiB at most, in one step: more and they leave the cache, fewer and the threads wait for each other
+INPUT = OUTPUT = 1 << 20  # bytes of a step: with less the threads wait for each other, for one of them runs Python at a time
+EMPTY = MAGIC.to_bytes(4, "little") + b"\x20\x00\x01\x00\x00"  # a frame without data
 
 
 def library() -> Any:
@@ -40,32 +42,81 @@ def empty(size: int) -> bytes:
 
 
 class _Input:
-    """Exactly as many bytes as asked for."""
+    """A stream that can be read exactly so far.
+
+    :ivar data, at: what was read last, and how much of it was taken
+    """
 
     def __init__(self, stream: Readable) -> None:
-        self._stream, self._buffer, self._at = stream, b"", 0
+        self._stream, self.data, self.at = stream, b"", 0
 
     def take(self, size: int, *, end_allowed: bool = False) -> bytes:
-        while len(self._buffer) - self._at < size:
-            more = self._stream.read(1 << 18)
+        """Exactly `size` bytes; none at the end of the stream, where that is allowed."""
+        while len(self.data) - self.at < size:
+            more = self._stream.read(INPUT)
             if not more:
-                if end_allowed and len(self._buffer) == self._at:
+                if end_allowed and len(self.data) == self.at:
                     return b""
                 raise InvalidLayer(CUT)
-            self._buffer, self._at = self._buffer[self._at :] + more, 0
-        self._at += size
-        return self._buffer[self._at - size : self._at]
+            self.data, self.at = self.data[self.at :] + more, 0
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def fill(self) -> None:
+        """There is something in `data` that was not taken."""
+        if self.at == len(self.data):
+            self.data, self.at = self._stream.read(INPUT), 0
+        if not self.data:
+            raise InvalidLayer(CUT)
+
+
+class _Frame:
+    """One frame, as a stream that the library reads.  It ends where the header of the frame's last block says so.
+
+    An empty frame follows: it changes nothing where the library has all of the first one.  Where the library still waits for
+    a block, it takes the empty frame for one that is too large, and refuses it.
+    """
+
+    def __init__(self, source: _Input, header: bytes, checksum: bool) -> None:
+        self._source, self._before, self._after, self._checksum = source, header, EMPTY, 4 if checksum else 0
+        self._left, self._header, self._last = 0, b"", False
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._before:
+            data, self._before = self._before, b""
+        elif self._last and not self._left:
+            data, self._after = self._after, b""
+        else:
+            source = self._source
+            source.fill()
+            start, source.at = source.at, self._end(source.data, source.at)
+            data = source.data[start : source.at]
+        return data
+
+    def _end(self, data: bytes, at: int) -> int:
+        """How far these bytes belong to the frame.  Only the headers of blocks are looked at, which may be cut in two."""
+        while True:
+            at, self._left = min(at + self._left, len(data)), max(at + self._left - len(data), 0)
+            if at == len(data) or self._last:
+                return at
+            part = data[at : at + 3 - len(self._header)]
+            at, self._header = at + len(part), self._header + part
+            if len(self._header) < 3:
+                return at
+            number, self._header = int.from_bytes(self._header, "little"), b""
+            self._last = bool(number & 1)
+            self._left = (1 if number >> 1 & 3 == 1 else number >> 3) + (self._checksum if self._last else 0)
 
 
 def pieces(stream: Readable, limits: Limits) -> Iterator[bytes]:
-    """What a zstd stream of one or more frames becomes, 512 KiB at most each.
+    """What a zstd stream of one or more frames becomes, 1 MiB at most each.
 
     :raises InvalidLayer: it is not zstd, is cut short, or its checksum is wrong
     :raises Unsupported: it needs a dictionary
     :raises LimitExceeded: it needs more memory than `limits.window`
     """
-    source, zstandard = _Input(stream), library()
-    frames = 0
+    source, zstandard, frames = _Input(stream), library(), 0
+    decoder = zstandard.ZstdDecompressor(max_window_size=min(max(limits.window, 1 << 10), LONGEST))
     while magic := source.take(4, end_allowed=True):
         number = int.from_bytes(magic, "little")
         limits.check("entries", frames := frames + 1, "frames of a zstd stream", "of them")
@@ -74,31 +125,14 @@ def pieces(stream: Readable, limits: Limits) -> Iterator[bytes]:
             while left:
                 left -= len(source.take(min(left, 1 << 16)))
         elif number == MAGIC:
-            decoder = zstandard.ZstdDecompressor(max_window_size=min(max(limits.window, 1 << 10), LONGEST)).decompressobj()
+            head, checksum = _header(source, limits)
+            reader = decoder.stream_reader(_Frame(source, magic + head, checksum), read_size=INPUT)
             try:
-                yield from _frame(source, decoder, magic, limits)
+                yield from iter(functools.partial(reader.read, OUTPUT), b"")
             except zstandard.ZstdError as error:
                 raise InvalidLayer(f"not zstd: {error}") from None
         else:
             raise InvalidLayer("the zstd stream is followed by something else")
-
-
-def _frame(source: _Input, decoder: Any, magic: bytes, limits: Limits) -> Iterator[bytes]:
-    head, checksum = _header(source, limits)
-    yield from filter(None, [decoder.decompress(magic + head)])
-    last = 0
-    while not last:
-        blocks: list[bytes] = []
-        while not last and len(blocks) < BLOCKS:
-            block = source.take(3)
-            number = int.from_bytes(block, "little")
-            last, kind, size = number & 1, number >> 1 & 3, number >> 3
-            blocks.append(block + source.take(1 if kind == 1 else size))
-        data = decoder.decompress(b"".join(blocks) + (source.take(4) if last and checksum else b""))
-        if data:
-            yield data
-    if not decoder.eof:
-        raise InvalidLayer(CUT)
 
 
 def _header(source: _Input, limits: Limits) -> tuple[bytes, bool]:

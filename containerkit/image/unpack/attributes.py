@@ -53,6 +53,7 @@ class Attributes:
 
     def __init__(self, ids: Ids, skip: Collection[str], born: tuple[int, int] | None = None) -> None:
         self.ids, self.skip, self.skipped, self._born = ids, skip, list[Skipped](), born
+        self._known: tuple[int, int, tuple[int, int] | None] = -1, -1, None  # ids, and what `owner` said of them
 
     def put(self, fd: int, entry: Entry) -> None:
         """On a file that is open.  Owner first: changing it takes set-user-ID and capabilities away."""
@@ -64,7 +65,7 @@ class Attributes:
 
     def put_at(self, at: int, name: bytes, entry: Entry, *, mode: bool) -> None:
         """On what must not be opened; reached by a descriptor that only names it."""
-        if self.ids.chown and (owner := self.ids.outside(entry.uid, entry.gid)) != self._born:
+        if owner := self.owner(entry.uid, entry.gid):
             try:
                 os.chown(name, *owner, dir_fd=at, follow_symlinks=False)
             except OSError as error:
@@ -77,9 +78,17 @@ class Attributes:
                     self._xattrs(f"/proc/self/fd/{fd}", entry)
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=at, follow_symlinks=False)
 
+    def owner(self, uid: int, gid: int) -> tuple[int, int] | None:
+        """Who the ids in the layer are here; None where what is made has that owner already, or keeps the one it has."""
+        if (uid, gid) == self._known[:2]:  # one after the other, entries have the same
+            return self._known[2]
+        owner = self.ids.outside(uid, gid) if self.ids.chown else self._born
+        self._known = uid, gid, None if owner == self._born else owner
+        return self._known[2]
+
     def own(self, fd: int, uid: int, gid: int, name: bytes = b"") -> None:
         """Gives an open file to who the ids in the layer are here."""
-        if self.ids.chown and (owner := self.ids.outside(uid, gid)) != self._born:
+        if owner := self.owner(uid, gid):
             try:
                 os.fchown(fd, *owner)
             except OSError as error:

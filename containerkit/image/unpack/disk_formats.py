@@ -29,7 +29,7 @@ class DiskFormat:
 
     def __init__(self, root: Root, attributes: Attributes) -> None:
         self.root, self.attributes, self.implied = root, attributes, {b""}
-        self.enter: Callable[[bytes, int], int] = lambda path, fd: fd  # before something changes in the directory `fd`
+        self.enter: Callable[[bytes, int], int] | None = None  # before something changes in the directory `fd`
 
     def way(self, path: bytes, *, fresh: bool) -> None:
         """Makes a directory that the layer goes through.  :param fresh: it takes the place of something of the layer"""
@@ -56,7 +56,8 @@ class DiskFormat:
 
     def inside(self, path: bytes) -> int:
         """A directory of the layer, in which something is about to change."""
-        return self.enter(path, self.root.directory(path))
+        fd = self.root.directory(path)
+        return self.enter(path, fd) if self.enter else fd
 
     def _usual(self, path: bytes) -> None:
         """The owner and the mode of a directory that nobody describes."""
@@ -152,7 +153,8 @@ class Plain(DiskFormat):
     def clear(self, path: bytes, node: Directory, *, itself: bool) -> None:
         """What this layer says about directories comes at the end."""
         with owned(self.root.find(path)) as fd:
-            self.enter(path, fd)
+            if self.enter:
+                self.enter(path, fd)
             for name in map(os.fsencode, os.listdir(fd)):
                 child = node.children.get(name)
                 if child is None:

@@ -161,26 +161,30 @@ class Meaning:
     # --- what is made --------------------------------------------------------------------------------------------
 
     def _put(self, entry: Entry, parent: bytes, name: bytes, what: object) -> Decision:
-        place = self._parent(parent)
-        path, old = join(place.path, name), place.node.children.get(name)
-        replaces = name in place.node.children
-        decision = Decision("put", place.path, name, path, place.made, replaces=replaces)
-        if entry.kind == "directory":
-            if not isinstance(old, Directory):
-                self._turned(old)
-                old = place.node.children[name] = Directory(fresh=replaces)
-                decision = decision._replace(fresh=replaces)
-            old.what = what
-            return decision._replace(node=old)
-        if entry.kind == "hardlink":
+        above, node, made = self._parent(parent)
+        children, path, kind = node.children, join(above, name), entry.kind
+        old, replaces = children.get(name), name in children
+        if kind == "directory":
+            return self._put_directory(_Place(above, node, made), name, path, what)
+        source, borrowed, file = b"", False, _FILE
+        if kind == "hardlink":
             source, file, borrowed = self._source(entry, path)
-            decision = decision._replace(source=source, borrowed=borrowed)
-        else:
-            link = entry.linkname if entry.kind == "symlink" else None
-            file = _FILE if what is None and link is None else File(link, what=what)
-        self._turned(old)
-        place.node.children[name] = file
-        return decision._replace(node=file)
+        elif kind == "symlink" or what is not None:
+            file = File(entry.linkname if kind == "symlink" else None, what=what)
+        if replaces:
+            self._turned(old)
+        children[name] = file
+        return Decision("put", above, name, path, made, False, replaces, source, borrowed, file)
+
+    def _put_directory(self, place: _Place, name: bytes, path: bytes, what: object) -> Decision:
+        children = place.node.children
+        old, replaces = children.get(name), name in children
+        fresh = replaces and not isinstance(old, Directory)
+        if not isinstance(old, Directory):
+            self._turned(old)
+            old = children[name] = Directory(fresh=replaces)
+        old.what = what
+        return Decision("put", place.path, name, path, place.made, fresh, replaces, node=old)
 
     def _turned(self, old: Node | None) -> None:
         """Something that other names may lead through goes away."""

@@ -36,6 +36,7 @@ class Root:
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self._cache = dict[bytes, int]()
         self._stale: list[int] = []
+        self._last: tuple[bytes | None, int] = None, -1
         self.fd = os.open(directory, DIRECTORY)
         ffi, lib = extension().ffi, extension().lib
         self._how = ffi.new("char[]", struct.pack("QQQ", DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS))
@@ -55,6 +56,7 @@ class Root:
         """
         self._stale += self._cache.values()
         self._cache.clear()
+        self._last = None, -1
 
     def _close_stale(self) -> None:
         while self._stale:
@@ -73,6 +75,9 @@ class Root:
 
     def directory(self, path: bytes) -> int:
         """A directory that stays open for a while, and is not the caller's to close."""
+        last, fd = self._last
+        if path == last:  # entries come directory by directory
+            return fd
         self._close_stale()
         fd = self._cache.pop(path, -1)
         if fd < 0:
@@ -80,6 +85,7 @@ class Root:
             if len(self._cache) >= CACHED:
                 os.close(self._cache.pop(next(iter(self._cache))))
         self._cache[path] = fd
+        self._last = path, fd
         return fd
 
     def remove(self, directory: int, name: bytes) -> None:

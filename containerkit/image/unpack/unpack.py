@@ -82,7 +82,7 @@ def unpack(
         raise ValueError(f"unpack does not know whiteouts={whiteouts!r}, xattrs={xattrs!r}, skip={skip!r}")
     limits = limits or Limits.default()
     root = Root(directory)
-    attributes = Attributes(ids or Ids(), skip, _born(root.fd) if whiteouts == "overlay" else None)
+    attributes = Attributes(ids or Ids(), skip, _born(root.fd))
     try:
         form = Overlay(root, attributes, xattrs, borrows=borrows) if whiteouts == "overlay" else Plain(root, attributes)
         return _Unpacker(Reader(stream, limits), root, form, attributes).run()
@@ -91,10 +91,12 @@ def unpack(
 
 
 def _born(directory: int) -> tuple[int, int] | None:
-    """The owner of whatever is made in a directory that is empty and the caller's.
+    """The owner of whatever is made in a directory that is empty and the caller's; None where that is not known.
 
     The group may come from the directory above, which is also the caller's: it gets another one only at the end.
     """
+    if os.listdir(directory):
+        return None
     status, caller = os.fstat(directory), (os.geteuid(), os.getegid())
     return caller if (status.st_uid, status.st_gid) == caller else None
 
@@ -141,20 +143,21 @@ class _Unpacker:
         )  # fmt: skip
 
     def one(self, entry: Entry) -> None:
-        decision = self.meaning.decide(entry)
+        decision, form = self.meaning.decide(entry), self.form
         for path, fresh in decision.way:
             self.late.pop(path, None)  # another directory had that name
-            self.form.way(path, fresh=fresh)
+            form.way(path, fresh=fresh)
         if decision.act == "put":
-            at = self.form.inside(decision.parent)
+            at = form.inside(decision.parent)
             getattr(self, MAKERS[entry.kind])(entry, decision, at, decision.name)
-            self.form.made(decision)
+            if decision.fresh or decision.path in form.implied:
+                form.made(decision)
         elif decision.act == "root":
             self.late[b""] = os.fstat(self.root.fd).st_ino, entry
         elif decision.act == "delete":
-            self.form.delete(decision.path)
+            form.delete(decision.path)
         elif isinstance(decision.node, Directory):
-            self.form.clear(decision.path, decision.node, itself=decision.fresh)
+            form.clear(decision.path, decision.node, itself=decision.fresh)
 
     # --- entries -------------------------------------------------------------------------------------------------
 
