@@ -70,7 +70,8 @@ class Step:
     :ivar at_least: a smaller result is a failure
     :ivar at_most: a greater result ends this process's part of the plan in silence
     :ivar tolerates: error numbers that are no failure here
-    :ivar undo: the parent's way back, run when the process's context ends
+    :ivar undo: the parent's way back, run when the process's context ends, or, if this process was killed, by the next one: it removes a
+        name or a directory (unlinkat, unlink, rmdir), unmounts (umount2) or closes
     :ivar claims: what this step takes for itself: two steps that claim the same thing contradict each other
     :ivar needs: claims that must be made by somebody in the plan
     :ivar only_with: keep this step only when the plan has this claim; or, as "%ids", when another step uses the result of that name
@@ -110,7 +111,7 @@ class Step:
 
     @classmethod
     def parent(cls, phase: Phase, call: Call | Tool, *, why: str, **more: Any) -> Step:
-        """A step the parent makes."""
+        """A step the parent makes.  :raises PlanError: its undo is none that another process could do"""
         return cls(call, phase, Side.PARENT, why, **_frozen(more))
 
     @property
@@ -147,6 +148,10 @@ def _members() -> tuple[Callable[[Step], tuple[Any, ...]], dict[str, Callable[[S
 def _frozen(values: dict[str, Any]) -> dict[str, Any]:
     if "tolerates" in values:
         values["tolerates"] = frozenset(values["tolerates"])
+    if values.get("undo"):
+        from ..state.undo import check
+
+        check(values["undo"])
     if "needs" in values:
         values["needs"] = frozenset(values["needs"])
     return values

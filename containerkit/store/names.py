@@ -15,7 +15,8 @@ from ..image.files.layout import INDEX_JSON, index_of
 from ..image.files.named_images import name_of, named
 from ..image.media import OCI_INDEX
 from ..image.reference import Reference
-from ..state.files import locked, write_whole
+from ..state.files import write_whole
+from ..state.locks import locked
 
 __all__ = ["Entries", "Names", "full_name"]
 

@@ -49,8 +49,10 @@ from ..image.tar_from_tree import TarOptions
 from ..layers.changes import usage
 from ..linux import kernel
 from ..linux.ids import is_machine_root
-from ..state.files import locked, write_whole
+from ..state.files import write_whole
+from ..state.journal import sweep_once
 from ..state.leases import Lease, Leases
+from ..state.locks import locked
 from .collect import Collected, cached, collect, needed
 from .fsck import Problem, problems
 from .names import Names, drop, full_name, give, take
@@ -135,6 +137,7 @@ class Store(NamedImages):
         limits: Limits | None = None,
     ) -> None:  # fmt: skip
         self.directory = Path(checks.path(directory, "a store's directory")).absolute() if directory else default_directory()
+        sweep_once()
         xattrs, ids = self._make(xattrs, ids)
         self.blobs: StoreBlobs = StoreBlobs(self)
         self.origins, self.sizes = Origins(self.directory), Sizes(self.directory)
