@@ -32,6 +32,7 @@ __all__ = [
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 HEAD, MADE, DONE = "process", "made", "done"
+MOST = 1 << 18  # bytes of a journal before it is begun again
 
 
 class Line(NamedTuple):
@@ -54,7 +55,7 @@ class Entry:
     def add(self, what: str, value: object) -> None:
         """Writes down what became known of it."""
         if self._journal:
-            self._journal.write(MADE, self.number, what, value)
+            self._journal.write(self.number, MADE, self.number, what, value)
 
     def done(self) -> None:
         """It is gone.  A second time does nothing."""
@@ -70,34 +71,46 @@ class Journal:
     """
 
     def __init__(self) -> None:
-        self.record, self._number, self._open = _begun(), 0, set[int]()
-        self.record.write(HEAD, os.getpid())
-
-    @property
-    def name(self) -> str:
-        """A word that no other journal is called by."""
-        return self.record.name
+        self.record, self._number, self._size = _begun(), 0, 0
+        self._open: dict[int, list[tuple[object, ...]]] = {}  # the lines of what is not done
 
     def about_to(self, verb: str, *words: object) -> Entry:
         """Writes down what is about to be made."""
         with owner.guard:
             number, self._number = self._number, self._number + 1
-            self.write(verb, number, *words)
-            self._open.add(number)
+            self._open[number] = []
+            try:
+                self.write(number, verb, number, *words)
+            except BaseException:
+                self.done(number)
+                raise
             return Entry(self, number)
 
-    def write(self, *line: object) -> None:
-        if self.record.fd >= 0:  # it belongs to somebody else in a fork
-            self.record.write(*line)
+    def write(self, number: int, *line: object) -> None:
+        """One more line about an entry."""
+        with owner.guard:
+            if not self.ended and number in self._open:
+                self._open[number].append(line)
+                self._size += self.record.write(*line)
 
     def done(self, number: int) -> None:
         """The journal goes with the last of its things."""
         with owner.guard:
-            self._open.discard(number)
-            if self._open:
-                self.write(DONE, number)
-            else:
+            if self._open.pop(number, None) is None or self.ended:
+                return
+            if not self._open:
                 self.record.remove()
+            elif self._size < MOST:
+                self._size += self.record.write(DONE, number)
+            else:
+                self._begin_again()
+
+    def _begin_again(self) -> None:
+        """A new file, of what is not done, takes the place of one that has become long.  In between both say so."""
+        old, self.record, self._size = self.record, _begun(), 0
+        for line in [line for lines in self._open.values() for line in lines]:
+            self._size += self.record.write(*line)
+        old.remove()
 
     @property
     def ended(self) -> bool:
@@ -148,6 +161,7 @@ def _begun() -> Record:
         with opened(path, make=True) as here:
             while not (record := Record.make(os.urandom(4).hex(), here)):
                 pass
+            record.write(HEAD, os.getpid())
             return record
     except OSError as error:
         said = f"no place to write down what is to be undone: {error.strerror}; /run, or XDG_RUNTIME_DIR, must be this user's to write"

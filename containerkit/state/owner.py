@@ -21,6 +21,7 @@ middle has not removed has a dead owner again.  A record is trusted only if it i
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import threading
@@ -37,6 +38,7 @@ __all__ = ["Identity", "Record", "boot", "is_owned", "lines", "trusted"]
 
 HERE = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 OWNER = "owner"
+EXITING = 0x4  # PF_EXITING in linux/sched.h
 MOST = 1 << 24  # bytes of a record that are read
 
 
@@ -53,13 +55,17 @@ class Identity(NamedTuple):
 
     @classmethod
     def of(cls, pid: int | str = "self") -> Identity | None:
-        """The process of this number, as the procfs at /proc counts; None where it has ended, be it collected or not."""
+        """The process of this number, as the procfs at /proc counts; None where it has ended, be it collected or not.
+
+        A process whose first thread has ended goes on with its other threads.
+        """
         try:
             number, _, rest = _read(f"/proc/{pid}/stat").partition(" ")
         except OSError:
             return None
         state, *fields = rest.rpartition(")")[2].split()
-        return None if state in "ZX" else cls(boot(), int(number), int(fields[18]))
+        ended = state in "ZX" or int(fields[5]) & EXITING
+        return None if ended and int(fields[16]) <= 1 else cls(boot(), int(number), int(fields[18]))
 
     @classmethod
     def parse(cls, text: str) -> Identity | None:
@@ -151,13 +157,17 @@ class Record(OneProcess):
         if _is(fd, name, directory) and trusted(fd) and _named(fd) == _as_line(named):
             return cls(fd, name, directory)
         os.close(fd)
-        raise LayerError(1, f"the record was not handed to {named}", name)
+        raise LayerError(errno.EPERM, f"the record was not handed to {named}", name)
 
-    def write(self, *line: object) -> None:
-        """One more line.  When this returns, whoever sweeps sees it."""
+    def write(self, *line: object) -> int:
+        """One more line.  When this returns, the next sweep sees it.  Returns its bytes.  :raises OSError: the disk is full"""
         import json
 
-        os.write(self.fd, json.dumps(line).encode() + b"\n")
+        data = json.dumps(line).encode() + b"\n"
+        if os.write(self.fd, data) < len(data):
+            os.write(self.fd, b"\n")  # what comes next is no part of it
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.name)
+        return len(data)
 
     def lines(self) -> Iterator[list[Any]]:
         """All lines but those that name owners."""
@@ -171,7 +181,7 @@ class Record(OneProcess):
         """
         named = named if isinstance(named, Identity) else os.path.abspath(named)
         if not _lives(_as_line(named)):
-            raise LayerError(3, f"there is nobody to hand the record to: {named}", self.name)
+            raise LayerError(errno.ESRCH, f"there is nobody to hand the record to: {named}", self.name)
         self.write(*_as_line(named))
         self.let_go()
 

@@ -83,7 +83,7 @@ class Undo:
 
     def child(self, pid: int) -> None:
         """The child is there: nothing is undone before it has ended."""
-        self._entry.add(CHILD, str(Identity.of(pid) or ""))
+        self._entry.add(CHILD, str(Identity.of(pid) or "ended"))
 
     def done(self) -> None:
         """It is undone, or was never made."""
@@ -167,7 +167,7 @@ def undo(line: Line) -> bool:
     child = Identity.parse(known.get(CHILD, ""))
     if child and child.alive:
         return False
-    if kind == UNLINK and CLONING in known and not child:
+    if kind == UNLINK and CLONING in known and CHILD not in known:
         return True  # a child may be there or not: the next one who wants the name judges that
     if kind == UMOUNT:
         return _unmount(path, flags, before, known, space)
