@@ -11,7 +11,7 @@ from pathlib import Path
 from .journal import maybe
 from .owner import Record
 
-__all__ = ["Unfinished", "appearing_file", "rename", "replace", "sync_directory", "sync_filesystem", "write_all", "write_whole"]
+__all__ = ["Unfinished", "appearing_file", "rename", "replace", "sync_directory", "sync_filesystem", "write_all"]
 
 NEW = ".new-"
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -118,17 +118,3 @@ def rename(source: Path, target: Path) -> None:
     """Gives a thing that is already on disk its name, for good."""
     os.rename(source, target)
     sync_directory(target.parent)
-
-
-def write_whole(path: Path, data: bytes, staging: Path, *, mode: int = 0o644) -> None:
-    """A file that has the old bytes or the new ones, whatever happens.
-
-    :param staging: a path of the same file system that nobody else uses
-    """
-    fd = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-    with open(fd, "wb") as file:
-        file.write(data)
-        os.fchmod(fd, mode)  # the umask does not count
-        file.flush()
-        os.fsync(fd)
-    rename(staging, path)

@@ -49,7 +49,7 @@ from ..image.tar_from_tree import TarOptions
 from ..layers.changes import usage
 from ..linux import kernel
 from ..linux.ids import is_machine_root
-from ..state.files import write_whole
+from ..state.files import replace
 from ..state.journal import sweep_once
 from ..state.leases import Lease, Leases
 from ..state.locks import locked
@@ -166,11 +166,11 @@ class Store(NamedImages):
         with locked(self.directory / "locks" / "names"):
             if not about.exists():
                 found = xattrs or ("user" if kernel.has("userxattr") else "trusted")
-                write_whole(self.directory / OCI_LAYOUT, marker(), self.directory / f".{OCI_LAYOUT}")
+                replace(self.directory / OCI_LAYOUT, marker(), mode=0o644, sync=True)
                 if not (self.directory / INDEX_JSON).exists():
-                    write_whole(self.directory / INDEX_JSON, index_of([]), self.directory / f".{INDEX_JSON}")
+                    replace(self.directory / INDEX_JSON, index_of([]), mode=0o644, sync=True)
                 said = {"form": FORM, "xattrs": found, "owners": Owners.here(ids).to_json()}
-                write_whole(about, dump(said), self.directory / ".store.json")
+                replace(about, dump(said), mode=0o644, sync=True)
         fields = Fields(parse(about.read_bytes(), "store.json"), "store.json")
         if (form := fields.number("form")) != FORM:
             raise Unsupported(f"the store {self.directory} has the form {form}; this is for form {FORM}")

@@ -34,7 +34,18 @@ from containerkit.state import journal
 from containerkit.store.store import Store
 
 MOST = 400  # steps; a piece of work that has more never ends
-CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.chmod", "os.truncate", "fcntl.fcntl", "fcntl.flock"}
+CHANGES = {
+    "os.mkdir",
+    "os.rename",
+    "os.remove",
+    "os.rmdir",
+    "os.link",
+    "os.symlink",
+    "os.chmod",
+    "os.truncate",
+    "fcntl.fcntl",
+    "fcntl.flock",
+}
 REMOVEDIR = 0x200
 Work = Callable[[Path, Path], object]
 
@@ -219,15 +230,13 @@ def root_cache(directory: Path, rootdir: Path) -> None:
     rootfs.from_programs(["true"])
 
 
-OWNERS: dict[str, Work] = {
-    each.__name__: each for each in (plan, session, overlay, kept_overlay, blobs, unpacking, saving, root_cache)
-}
+OWNERS: dict[str, Work] = {each.__name__: each for each in (plan, session, overlay, kept_overlay, blobs, unpacking, saving, root_cache)}
 OF_ROOT: dict[str, Work] = {each.__name__: each for each in (groups, mounted_overlay)}
 
 
 def unfinished(directory: Path) -> list[str]:
     """What is left of something that was not finished, wherever it may lie."""
-    patterns = ("**/.part-*", "**/.new-*", "**/.*-*", "store/staging/*", "made", "kept/changes/in-use")
+    patterns = ("**/.part-*", "**/.new-*", "**/.*-????????", "**/.*-????????????", "store/staging/*", "made", "kept/changes/in-use")
     return sorted(str(path) for pattern in patterns for path in directory.glob(pattern))
 
 
