@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import containerkit as ck
-from containerkit.state import locks, owner
+from containerkit.state import journal, locks, owner
 from containerkit.state.owner import Identity, Record
+from containerkit.state.scratch import Scratch
+from containerkit.state.sweeping import sweep
 
 
 def made(path: Path) -> Record:
@@ -211,16 +212,6 @@ def test_whoever_inherits_the_descriptor_owns_it_too(tmp_path: Path) -> None:
     taken.remove()
 
 
-LOCKER = """
-import os, sys, time
-from containerkit.state import locks
-fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
-assert locks.hold(fd)
-print("ready", flush=True)
-time.sleep(60)
-"""
-
-
 class Owners:
     """Two owners that hand one record to and fro, by every way there is."""
 
@@ -303,16 +294,48 @@ def test_no_sweeper_finds_it_ownerless_while_it_is_handed_on(ways: list[str], tm
         owners.back().remove()
 
 
+def locker(path: Path) -> Callable[[], object]:
+    """Holds a lock, as a container's monitor does for as long as it lives."""
+
+    def hold() -> None:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        assert locks.hold(fd)
+
+    return hold
+
+
+def test_what_a_starter_has_made_is_its_monitor_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "directory", lambda: str(tmp_path / "journals"))
+    alive, made = tmp_path / "alive", list[Scratch]()
+
+    def starter() -> None:
+        made.append(Scratch("handed", tmp_path))
+        (made[0].path / "file").touch()
+        made[0].record.hand_to(alive)
+        journal.own().hand_to(alive)
+
+    with process(locker(alive)) as monitor:
+        with process(starter):
+            pass
+        assert sweep() == []
+        (left,) = tmp_path.glob("containerkit-handed-*")
+        assert (left / "file").exists(), "the starter is dead, and the monitor lives"
+        kill(monitor)
+    assert sweep() == [str(left)]
+    assert not left.exists()
+    assert [*journal.journals()] == []
+
+
 @pytest.mark.timeout(60)
 def test_processes_that_hand_one_on_while_others_sweep(tmp_path: Path) -> None:
-    """One after the other is started, takes over, and hands on to the next one; sweepers in processes of their own look all the time."""
-    path, source = str(tmp_path / "record"), str(tmp_path / "swept")
+    """A monitor after the other takes over and hands back; sweepers in processes of their own look all the time."""
+    path, source = str(tmp_path / "record"), tmp_path / "swept"
     record = made(tmp_path / "record")
 
     def sweeper() -> None:
         while True:
             if Record.take(path):
-                Path(source).touch()
+                source.touch()
 
     sweepers = []
     for _ in range(2):
@@ -323,17 +346,13 @@ def test_processes_that_hand_one_on_while_others_sweep(tmp_path: Path) -> None:
                 os._exit(1)
         sweepers.append(pid)
     try:
-        for _ in range(10):
-            with subprocess.Popen([sys.executable, "-c", LOCKER, str(tmp_path / "alive")], stdout=subprocess.PIPE) as monitor:
-                assert monitor.stdout
-                monitor.stdout.readline()
+        for _ in range(50):
+            with process(locker(tmp_path / "alive")):
                 record.hand_to(tmp_path / "alive")
-                time.sleep(0.01)
-                # and back, as to the one who ends a container when its monitor says so
+                time.sleep(0.001)
+                # and back, as to the process that ends a container when its monitor says so
                 record = Record.receive(path, str(tmp_path / "alive"))
-                monitor.kill()
-            time.sleep(0.005)
-            assert not os.path.exists(source)
+            assert not source.exists()
         assert owner.is_owned(path)
     finally:
         for pid in sweepers:

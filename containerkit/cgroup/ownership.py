@@ -26,23 +26,22 @@ class Ownership:
     def __init__(self) -> None:
         self.mark = f"{PREFIX}new."
         self._count, self._homes = 0, dict[str, journal.Entry]()
+        self._journal: journal.Journal | None = None
         self._guard = threading.Lock()
 
     def acquire(self) -> None:
-        """One group more."""
+        """One group more.  :raises CgroupError: this process has no place for a journal"""
         with self._guard:
             if not self._count:
+                self._journal = _journal()
                 self.mark = f"{PREFIX}{os.urandom(4).hex()}-{os.getpid()}."
             self._count += 1
 
     def record_homes(self, homes: set[str]) -> None:
-        """Writes down where its groups are, before they are made.  :raises CgroupError: there is no place to write to"""
+        """Writes down where its groups are, before they are made."""
         with self._guard:
             for home in sorted(homes - self._homes.keys()):
-                try:
-                    self._homes[home] = journal.about_to("groups", home, self.mark)
-                except LayerError as error:
-                    raise CgroupError(error.errno, error.strerror, error.filename) from None
+                self._homes[home] = journal.about_to("groups", home, self.mark)
 
     def release(self) -> None:
         """One group less.  With the last one, nothing of this process is left to sweep."""
@@ -51,8 +50,17 @@ class Ownership:
             if not self._count:
                 while self._homes:
                     self._homes.popitem()[1].done()
+                if self._journal:
+                    self._journal.end_if_idle()
 
     def forked(self) -> None:
         """In a child of os.fork(): the groups are the parent's."""
         self._count, self._guard = 0, threading.Lock()
         self._homes.clear()
+
+
+def _journal() -> journal.Journal:
+    try:
+        return journal.own()
+    except LayerError as error:
+        raise CgroupError(error.errno, error.strerror, error.filename) from None

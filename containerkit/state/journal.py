@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from ..errors import LayerError
 from ..linux.ids import is_machine_root, machine_uid
 from . import owner
-from .owner import Record, is_owned, trusted
+from .owner import Identity, Record, is_owned, trusted
 
 __all__ = [
     "Entry", "Journal", "Line", "about_to", "directory", "entries", "journals", "left", "living", "marked", "maybe", "own", "sweep_if_any",
@@ -105,12 +105,23 @@ class Journal:
             else:
                 self._begin_again()
 
+    def end_if_idle(self) -> None:
+        """Removes it where it has no entry that is not done."""
+        with owner.guard:
+            if not self._open:
+                self.record.remove()
+
     def _begin_again(self) -> None:
         """A new file, of what is not done, takes the place of one that has become long.  In between both say so."""
         old, self.record, self._size = self.record, _begun(), 0
         for line in [line for lines in self._open.values() for line in lines]:
             self._size += self.record.write(*line)
         old.remove()
+
+    def hand_to(self, named: Identity | str | os.PathLike[str]) -> None:
+        """Gives all that it speaks of to another owner: see `owner.Record.hand_to`.  What this process makes next has a new journal."""
+        with owner.guard:
+            self.record.hand_to(named)
 
     @property
     def ended(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ def _tree(line: Line) -> Iterator[str]:
     path = Path(line.words[0])
     if sweep_one(path):
         yield str(path)
+    elif os.path.lexists(path):
+        raise BlockingIOError(errno.EAGAIN, "another owner has it now, or it cannot be removed", str(path))
 
 
 def _file(line: Line) -> Iterator[str]:
@@ -48,7 +51,7 @@ def _groups(line: Line) -> Iterator[str]:
 
 def _undo(line: Line) -> Iterator[str]:
     if not undo.undo(line):
-        raise BlockingIOError(11, "a child still needs it", line.words[1])
+        raise BlockingIOError(errno.EAGAIN, "a child still needs it", line.words[1])
     yield line.words[1]
 
 
