@@ -26,7 +26,7 @@ from containerkit.image.files.named_images import named
 from containerkit.image.ids import Ids
 from containerkit.image.image import Image
 from containerkit.image.layer import Layer
-from containerkit.state.staging import GRACE
+from containerkit.state.scratch import GRACE
 from containerkit.store.store import Store
 from containerkit.store.unpacked import first_difference
 

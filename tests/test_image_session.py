@@ -55,7 +55,7 @@ def layer_of(store: Store, tar: bytes, blob: bytes | None = None, diff_id: Diges
 
 
 def is_empty(store: Store) -> bool:
-    left = [path for path in store.directory.glob("staging/*/*") if path.name != "pins"]
+    left = [path for path in store.directory.glob("staging/*/*") if path.name not in ("pins", "lock")]
     return not list(store.blobs) and not list(store.trees) and not left
 
 

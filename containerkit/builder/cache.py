@@ -11,11 +11,8 @@ may write the same one at once, and whoever is killed leaves none.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +23,7 @@ from ..image.digest import Digest
 from ..image.documents import parse
 from ..image.errors import ImageError, InvalidDocument
 from ..image.validate import RFC3339
+from ..state.files import replace
 
 __all__ = ["DIRECTORY", "Cache", "Record", "key_of", "write"]
 
@@ -65,17 +63,9 @@ def key_of(**what: Any) -> str:
 
 
 def write(path: Path, value: Any) -> None:
-    """Writes JSON down: whoever reads the file finds the old or the new, and `Store.gc` removes what was left half written."""
+    """Writes JSON down: whoever reads the file finds the old or the new, and what is left half written is swept."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd, new = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-    try:
-        with open(fd, "w") as file:
-            json.dump(value, file)
-        os.rename(new, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(new)
-        raise
+    replace(path, json.dumps(value).encode())
 
 
 class Cache:

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ..linux.descriptor import owned
-from ..state.files import locked, try_lock
+from ..state.locks import locked, try_lock
 from ..state.scratch import remove
 from ..store.store import Store
 from .errors import BuildError

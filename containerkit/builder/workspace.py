@@ -22,7 +22,7 @@ from ..image.digest import Digest
 from ..image.image import chain_ids
 from ..image.layer import Feed, Layer
 from ..image.tar_from_tree import TarOptions, write_upper
-from ..state.files import locked
+from ..state.locks import locked
 from ..store.session import is_whole
 from ..store.store import Store
 from .cache import Record

@@ -18,13 +18,13 @@ from typing import Any, Unpack
 
 from ..core.step import Step
 from ..errors import CgroupError, PlanError, Unavailable
-from ..state.owner import PREFIX
 from . import enter, stats, sweeping
 from .driver import Deadline, Write, await_ends, processes
 from .events import Events
 from .hierarchy import Hierarchy, system
 from .limits import WORDS, Limits, parse
 from .live import Live
+from .ownership import PREFIX
 from .paths import (
     checked_controllers,
     checked_name,
@@ -149,12 +149,12 @@ class Cgroup(Live):
         """What lies below another group has its owner."""
         if not isinstance(self.parent, Cgroup):
             sweeping.sweep_once()
-            owner.hold()
+            owner.acquire()
             self._owned = True
 
     def _note(self, paths: Iterable[str]) -> None:
         if self._owned:
-            owner.note({path.rpartition("/")[0] for path in paths})
+            owner.record_homes({path.rpartition("/")[0] for path in paths})
 
     def _make_in(self, hierarchy: Hierarchy, path: str, limits: dict[str, Any], writes: list[Write]) -> None:
         world = world_of(hierarchy)
@@ -362,7 +362,7 @@ class Cgroup(Live):
         self._paths = {}
         if self._owned:
             self._owned = False
-            owner.give()
+            owner.release()
 
     def close(self) -> None:
         """Kills what is in it and removes it: what leaving the context does.  In a fork of its maker it does nothing."""

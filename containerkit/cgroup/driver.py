@@ -5,19 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from ..base.log import Log
 from ..errors import CgroupError, Unavailable
-from .hierarchy import Hierarchy, read_file
+from ..linux.cgroupfs import end_all, processes, tree
+from .hierarchy import Hierarchy
 
 __all__ = ["CgroupDriver", "Deadline", "Write", "await_ends", "end_all", "processes", "put", "put_all", "refusal", "tree"]
 
 LOG = Log(__name__)
-LEAF = 2  # links of a directory without directories: the kernel counts them in a group as on a disk
 Write = tuple[str, str]
 """A file's name and what is written to it."""
 
@@ -167,48 +166,6 @@ def refusal(error: OSError, path: str, name: str, text: str) -> CgroupError | Un
         return Unavailable(f"the limit file {name}", probed=f"{path}/{name}", remedy=remedy)
     hint = _OF_FILE.get((error.errno or 0, name.partition(".")[0]), HINTS.get(error.errno or 0, ""))
     return CgroupError(error.errno, f"cannot write {text!r}: {error.strerror}" + (f"; {hint}" if hint else ""), f"{path}/{name}")
-
-
-def tree(path: str) -> list[str]:
-    """The directories of a group and of all below it, the deepest first."""
-    try:
-        if os.stat(path).st_nlink == LEAF:
-            return [path]
-        with os.scandir(path) as entries:
-            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except FileNotFoundError:
-        return []
-    return [*(directory for child in below for directory in tree(child)), path]
-
-
-def processes(path: str, name: str = "cgroup.procs", *, recursive: bool = True) -> list[int]:
-    """The ids that a file lists; of groups gone meanwhile, none.  0 stands for one that our pid namespace cannot see."""
-    found: list[int] = []
-    for directory in tree(path) if recursive else [path]:
-        try:
-            found += map(int, read_file(f"{directory}/{name}").split())
-        except (FileNotFoundError, OSError) as error:
-            if error.errno not in (2, 19):
-                raise
-    return found
-
-
-def end_all(path: str) -> bool:
-    """Sends SIGKILL to each process of the tree.  False when one cannot be reached: it is not ours to signal, or we cannot see it."""
-    missed = [pid for pid in processes(path) if not _ended(pid)]
-    return not missed
-
-
-def _ended(pid: int) -> bool:
-    """One that our pid namespace cannot see is listed as 0, and kill(0) means our own process group."""
-    try:
-        if pid > 0:
-            os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    except PermissionError:
-        return False
-    return pid > 0
 
 
 def await_ends(pids: Iterable[int], deadline: Deadline) -> bool:

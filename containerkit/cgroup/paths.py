@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CgroupError, PlanError, Unavailable
-from ..state.owner import Owner
-from .driver import CgroupDriver, tree
+from ..linux import cgroupfs
+from .driver import CgroupDriver
 from .hierarchy import Hierarchy, system
+from .ownership import Ownership
 from .v1 import V1
 from .v2 import V2
 
@@ -22,7 +22,7 @@ LONGEST = 200  # bytes; the kernel takes 255, and the owner's mark needs some
 RESERVED = {"tasks", "notify_on_release", "release_agent"}
 CONTROLLERS = frozenset("cgroup cpu cpuacct cpuset memory io blkio pids hugetlb rdma misc devices freezer irq dmem debug".split())
 
-owner = Owner()
+owner = Ownership()
 
 
 def checked_name(name: str) -> str:
@@ -122,18 +122,10 @@ def remove_tree(path: str, patience: float = 2.0) -> None:
 
     :raises CgroupError: it is in use
     """
-    for directory in tree(path):
-        end = time.monotonic() + patience
-        while True:
-            try:
-                os.rmdir(directory)
-                break
-            except FileNotFoundError:
-                break
-            except OSError as error:
-                if error.errno != 16 or time.monotonic() > end:
-                    raise CgroupError(error.errno, f"cannot remove the group: {error.strerror}", directory) from None
-                time.sleep(0.001)
+    try:
+        cgroupfs.remove(path, patience)
+    except OSError as error:
+        raise CgroupError(error.errno, f"cannot remove the group: {error.strerror}", error.filename) from None
 
 
 os.register_at_fork(after_in_child=owner.forked)

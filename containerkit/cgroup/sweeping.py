@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from functools import cache
 
 from ..base.log import Log
-from ..errors import CgroupError, Unavailable
-from ..state.owner import abandoned, living
-from .driver import processes, put
+from ..errors import CgroupError
+from ..linux import cgroupfs
+from ..linux.cgroupfs import processes
+from ..state import journal, sweeping
+from .driver import put
 from .hierarchy import Hierarchy, system
-from .paths import forget, hierarchy_of, remove_tree, world_of
+from .paths import forget, hierarchy_of
+from .version_0_1 import abandoned
 
 LOG = Log(__name__)
 
@@ -20,13 +24,12 @@ __all__ = ["found", "make_room", "sweep", "sweep_once"]
 
 def sweep() -> list[str]:
     """Kills and removes the groups of owners that ended without doing so.  Returns the directories."""
-    swept: list[str] = []
+    swept = sweeping.sweep(("groups",))
     for path in abandoned():
         try:
-            _end(path)
+            cgroupfs.end(path)
             swept.append(path)
-            LOG.debug("%s was left by a process that ended: removed", path)
-        except (CgroupError, Unavailable, TimeoutError) as error:
+        except OSError as error:
             LOG.debug("%s was left by a process that ended: skipped, %s", path, error)
     return swept
 
@@ -34,24 +37,21 @@ def sweep() -> list[str]:
 @cache
 def sweep_once() -> None:
     """A process sweeps before its first group.  What cannot be swept is left to who asks for it."""
+    journal.sweep_once()
     with contextlib.suppress(OSError):
         sweep()
 
 
-def _end(path: str) -> None:
-    hierarchy = hierarchy_of(path)
-    if hierarchy is None:
-        raise CgroupError(2, "its hierarchy is not mounted here", path)
-    if processes(path):
-        world_of(hierarchy).kill(path, last=True)
-        world_of(hierarchy).wait_empty(path, 10)
-    remove_tree(path)
+def _living() -> Iterator[str]:
+    for line in journal.living():
+        if line.verb == "groups":
+            yield from journal.marked(*line.words)
 
 
 def found() -> dict[str, dict[Hierarchy, str]]:
     """The groups of all living owners of this user: the name -> their directories, the one that can kill first."""
     groups: dict[str, dict[Hierarchy, str]] = {}
-    for path in sorted(living()):
+    for path in sorted(_living()):
         if hierarchy := hierarchy_of(path):
             groups.setdefault(os.path.basename(path), {})[hierarchy] = path
     return {mark: dict(sorted(paths.items(), key=lambda item: _rank(item[0]))) for mark, paths in groups.items()}

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from ..image.picture import printable
 from ..image.tar.blobs_tar import appearing
 from ..layers import changes
 from ..layers.changes import Change
+from ..state.scratch import Scratch
 from ..store.store import Store
 from . import table
 from .parser import Parser, store_of
@@ -113,10 +113,10 @@ def _input(name: str | None) -> Iterator[str]:
         return
     if sys.stdin.isatty():
         raise ImageError("a tar is not typed: use -i FILE, or redirect the input")
-    with tempfile.NamedTemporaryFile(prefix="containerkit-load-") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-        file.flush()
-        yield file.name
+    with contextlib.closing(Scratch("load")) as scratch:
+        with open(scratch.path / "archive", "xb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        yield str(scratch.path / "archive")
 
 
 def _entries(source: NamedImages) -> list[tuple[Descriptor, list[str]]]:

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +17,7 @@ from ..image.blobs import Blobs
 from ..image.files import archive, layout
 from ..image.files.named_images import named
 from ..image.tar.blobs_tar import appearing
+from ..state.scratch import Scratch
 from ..store.store import Store
 from .parser import Parser, store_of
 from .steps import HOW, steps
@@ -103,8 +103,9 @@ def _context(options: argparse.Namespace) -> Iterator[tuple[str | BinaryIO, str 
     elif _is_tar(sys.stdin.buffer):
         yield sys.stdin.buffer, options.file
     else:
-        with tempfile.TemporaryDirectory(prefix="containerkit-context-") as empty:
-            yield empty, sys.stdin.buffer.read()
+        with contextlib.closing(Scratch("context")) as scratch:
+            (scratch.path / "empty").mkdir()
+            yield str(scratch.path / "empty"), sys.stdin.buffer.read()
 
 
 def _is_tar(stream: BinaryIO) -> bool:

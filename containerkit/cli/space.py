@@ -12,7 +12,7 @@ from typing import Any
 
 from ..rootfs import tree
 from ..state import scratch
-from ..state.files import locked, try_lock
+from ..state.locks import locked, try_lock
 from ..store.collect import cached, needed
 from ..store.store import Store
 from . import human

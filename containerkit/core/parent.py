@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Sequence
-from typing import Any
+from errno import EBUSY
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ContainerKitError, Unavailable
 from ..linux.native import extension
@@ -17,6 +18,9 @@ from .errors import StepError
 from .step import Step
 from .trace import Raw, Trace
 
+if TYPE_CHECKING:
+    from ..state.undo import Undo
+
 
 class ParentExecutor:
     """This process making steps: its slots, its trace, and its way back.
@@ -25,6 +29,7 @@ class ParentExecutor:
     :ivar slots: name -> descriptor that a step opened and none closed yet
     :ivar trace: the step's place -> what it returned, and when
     :ivar undo: the ways back, in the order they came
+    :ivar written: the same as they are written down for the next process
     :ivar said: what the last tool that failed wrote
     """
 
@@ -34,6 +39,7 @@ class ParentExecutor:
         self.slots: dict[str, int] = {}
         self.trace: dict[int, Raw] = {}
         self.undo: list[Callable[[], None]] = []
+        self.written: list[Undo] = []
         self.lib, self.ffi = extension().lib, extension().ffi
         self._trace = self.ffi.new("struct ck_trace *")
         self._asked: dict[int, tuple[Any, int]] = {}
@@ -46,6 +52,7 @@ class ParentExecutor:
         :raises subprocess.TimeoutExpired: the tool took longer, and was killed
         """
         call = step.call
+        written = self._written(step) if step.undo else None
         if prepared is not None and prepared.call is call:
             made = self._call(prepared)
         else:
@@ -56,8 +63,13 @@ class ParentExecutor:
             if step.save.name in self.slots:  # two parts that make the same, as two that hide files do
                 os.close(self.slots[step.save.name])
             self.slots[step.save.name] = result
-        if step.undo and result >= 0:
-            self.undo.append(self._undoing(step.undo))
+        if step.undo and written:
+            if result >= 0:
+                written.made()
+                self.written.append(written)
+                self.undo.append(self._undoing(step.undo, written))
+            else:
+                written.done()
         return result
 
     def _call(self, call: Prepared) -> Raw:
@@ -81,9 +93,18 @@ class ParentExecutor:
         self.said = done.stderr.decode(errors="replace").strip() if done.returncode else ""
         return -1 if done.returncode else 0, begin, self.lib.ck_clock()
 
-    def _undoing(self, call: Call) -> Callable[[], None]:
+    def _written(self, step: Step) -> Undo:
+        """What the step has to undo, on disk before it is made."""
+        from ..state.undo import Undo
+
+        assert step.undo
+        return Undo(step.call, step.undo, lambda arg: self.value(arg, []), self.pid)
+
+    def _undoing(self, call: Call, written: Undo) -> Callable[[], None]:
         def undo() -> None:
             result = self._call(Prepared(call))[0]
+            if result != -EBUSY:
+                written.done()
             if result < 0:
                 raise OSError(-result, os.strerror(-result), str(call))
 

@@ -19,6 +19,7 @@ from typing import Any
 from ..linux import dumpable, procfs
 from ..linux.native import extension
 from ..linux.syscalls import CLONE
+from ..state.journal import sweep_once
 from . import guardian
 from .compiler import Program
 from .descriptors import ChildDescriptors, fileno
@@ -46,6 +47,7 @@ def spawn(
     :raises StepError: for the step that failed;  :raises Unavailable: this kernel lacks something
     :raises subprocess.TimeoutExpired: the program does not run yet; nothing is left behind
     """
+    sweep_once()
     deadline = None if timeout is None else time.monotonic() + timeout
     opened = open_streams(streams, program.timeline.owner, own_terminal=program.timeline.own_terminal, size=size)
     try:
@@ -127,12 +129,21 @@ class _Spawn:
         assert isinstance(flags, int)
         if self.deadline is not None:
             flags &= ~CLONE.VFORK  # it would hold this thread, whatever holds the child
+        for written in self.parent.written:
+            written.cloning()
         pid = self.lib.ck_start(self.child, int(flags) & ~ADDED_BY_CK_START, self.parent.value(cgroup[0], []) if cgroup else -1)
         began = self.child.program.started or self.child.end
         self.parent.trace[at] = (pid, self.child.begin, began)
         if pid < 0:
             self._fail(self.steps[at], -pid)
-        self.parent.pid, self.pidfd = pid, self.child.pidfd
+        self.pidfd = self.child.pidfd
+        self._is(pid)
+
+    def _is(self, pid: int) -> None:
+        """The child is this one."""
+        self.parent.pid = pid
+        for written in self.parent.written:
+            written.child(pid)
 
     # --- two actors ----------------------------------------------------------------------------------------------
 
@@ -238,7 +249,8 @@ class _Spawn:
                 os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
             helper, self.pidfd, self.child.pidfd = self.pidfd, -1, -1
             os.close(helper)
-            self.pidfd, self.parent.pid = _child_of_ours(forked), forked
+            self.pidfd = _child_of_ours(forked)
+            self._is(forked)
 
     def _fail_in_child(self, index: int, trace: list[Raw]) -> None:
         """Of several tries to find the program, the one that got furthest has the most to say."""

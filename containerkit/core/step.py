@@ -72,7 +72,8 @@ class Step:
     :ivar at_least: a smaller result is a failure
     :ivar at_most: a greater result ends this process's part of the plan in silence
     :ivar tolerates: error numbers that are no failure here
-    :ivar undo: the parent's way back, run when the process's context ends
+    :ivar undo: the parent's way back, run when the process's context ends, or, if this process was killed, by the next one: it removes a
+        name or a directory (unlinkat, unlink, rmdir), unmounts (umount2) or closes
     :ivar claims: what this step takes for itself: two steps that claim the same thing contradict each other
     :ivar needs: claims that must be made by somebody in the plan
     :ivar only_with: keep this step only when the plan has this claim; or, as "%ids", when another step uses the result of that name
@@ -112,7 +113,7 @@ class Step:
 
     @classmethod
     def parent(cls, phase: Phase, call: Call | Tool, *, why: str, **more: Any) -> Step:
-        """A step the parent makes."""
+        """A step the parent makes.  :raises PlanError: its undo is none that another process could do"""
         return _made(cls, {"call": call, "phase": phase, "side": Side.PARENT, "why": why}, more)
 
     @property
@@ -137,7 +138,7 @@ _SETS = ("tolerates", "needs")
 
 
 def _made(cls: type[Step], known: dict[str, Any], changes: dict[str, Any]) -> Step:
-    """A step with these attributes, and the changes.  :raises TypeError: a step has no such attribute"""
+    """A step with these attributes, and the changes.  :raises TypeError: a step has no such attribute; :raises PlanError: see `parent`"""
     made = object.__new__(cls)
     attributes = made.__dict__
     attributes.update(known)
@@ -148,6 +149,10 @@ def _made(cls: type[Step], known: dict[str, Any], changes: dict[str, Any]) -> St
         for name in _SETS:
             if name in changes:
                 attributes[name] = frozenset(changes[name])
+        if changes.get("undo"):
+            from ..state.undo import check
+
+            check(changes["undo"])
     return made
 
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from ..linux import kept
 from ..linux.ids import is_machine_root
+from ..state import journal
 
 Listing = Mapping[Hashable, str]
 Process = tuple[int, int]  # pid and start time: a pid alone is used again
@@ -172,7 +173,8 @@ def state_directories() -> Listing:
     run = "/run" if is_machine_root() else os.environ.get("XDG_RUNTIME_DIR", "")
     patterns = [os.path.join(glob.escape(tempfile.gettempdir()), "containerkit-*")]
     patterns += [f"{glob.escape(run)}/containerkit/*"] if run else []
-    return {path: path for pattern in patterns for path in glob.iglob(pattern)}
+    found = [path for pattern in patterns for path in glob.iglob(pattern) if path != journal.directory()]
+    return {path: path for path in (*found, *journal.left())}
 
 
 def nftables_tables() -> Listing:

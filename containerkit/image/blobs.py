@@ -16,12 +16,14 @@ import fcntl
 import io
 import os
 import stat
-import tempfile
 import time
 import weakref
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO, NoReturn, Protocol, runtime_checkable
 
+from ..state.files import Unfinished
+from ..state.locks import is_held
+from ..state.scratch import Scratch
 from .descriptor import Descriptor
 from .digest import CHUNK, Digest, Readable, Verifier
 from .documents import LIMIT
@@ -164,15 +166,9 @@ class TemporaryBlobs(FileBlobs):
         return self
 
     def __init__(self) -> None:
-        held = tempfile.TemporaryDirectory(prefix="containerkit-blobs-", ignore_cleanup_errors=True)
-        super().__init__(held.name)
-        weakref.finalize(self, _remove, os.getpid(), held)
-
-
-def _remove(pid: int, held: tempfile.TemporaryDirectory[str]) -> None:
-    """A forked child that ends does not remove what its parent has."""
-    if os.getpid() == pid:
-        held.cleanup()
+        scratch = Scratch("blobs")
+        super().__init__(scratch.path)
+        weakref.finalize(self, scratch.close)  # in a forked child it does nothing
 
 
 class BlobWriter:
@@ -180,9 +176,8 @@ class BlobWriter:
 
     def __init__(self, parent: str, algorithm: str) -> None:
         self._parent, self._hasher, self.size = parent, Digest.of(b"", algorithm).hasher(), 0
-        fd, self._path = tempfile.mkstemp(prefix=PART, dir=parent)
-        fcntl.flock(fd, fcntl.LOCK_EX)  # for as long as it is written: see `is_abandoned`
-        self._file = os.fdopen(fd, "wb", buffering=0)
+        self._unfinished = Unfinished(parent, PART)
+        self._file = os.fdopen(self._unfinished.fd, "wb", buffering=0, closefd=False)
 
     def write(self, data: bytes | memoryview) -> int:
         view = memoryview(data)
@@ -207,23 +202,19 @@ class BlobWriter:
         digest = Digest.finish(self._hasher)
         if expected and (expected.digest, expected.size) != (digest, self.size):
             raise Mismatch("blob being written", f"{expected.digest} of {expected.size} bytes", f"{digest} of {self.size} bytes")
-        os.fchmod(self._file.fileno(), 0o644)
-        if sync:
-            os.fsync(self._file.fileno())
-        os.rename(self._path, os.path.join(self._parent, digest.hex))
+        self._unfinished.finish(os.path.join(self._parent, digest.hex), sync=sync)
         return expected or Descriptor(media_type, digest, self.size)
 
     def close(self) -> None:
         self._file.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
+        self._unfinished.close()
 
 
 def is_abandoned(path: StrPath) -> bool:
-    """Whether nobody writes this unfinished blob any more.  One that was begun a moment ago may not be locked yet."""
+    """Whether nobody writes this unfinished blob any more.  Version 0.1 locked one a moment after it was begun."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        if time.time() - os.fstat(fd).st_mtime < GRACE:
+        if time.time() - os.fstat(fd).st_mtime < GRACE or is_held(fd):
             return False
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True

@@ -9,12 +9,11 @@ to take a blob from another repository of its own.  So what cannot be read or wr
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from ..state.files import locked
+from ..state.files import replace
+from ..state.locks import locked
 from .blobs import Blobs
 from .digest import Digest
 from .documents import Fields, dump, parse
@@ -24,7 +23,6 @@ from .reference import Reference
 __all__ = ["Origins", "note_origin", "origins_of"]
 
 MOST = 8  # repositories that are remembered of one blob
-NEW = ".new-"
 
 
 def origins_of(blobs: Blobs, digest: Digest) -> tuple[Reference, ...]:
@@ -72,15 +70,7 @@ class Origins:
 
     def _write(self, path: Path, names: list[str]) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd, new = tempfile.mkstemp(prefix=NEW, dir=path.parent)
-        try:
-            with open(fd, "wb") as file:
-                file.write(dump({"repositories": names}))
-            os.rename(new, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):  # `gc` took it
-                os.unlink(new)
-            raise
+        replace(path, dump({"repositories": names}))
 
 
 def _repository(name: str) -> Reference | None:

@@ -39,6 +39,8 @@ from ..errors import LayerError, PlanError, Unavailable
 from ..linux import kernel, syscalls
 from ..linux.facts import ask
 from ..linux.syscalls import ATTR, MNT, MS, Bytes, Call, O, Slot
+from ..state.journal import sweep_if_any
+from ..state.owner import Identity
 from ..state.private import check_private, private
 from ..state.scratch import Scratch
 from . import merged
@@ -100,9 +102,9 @@ class _State:
         """The source of an overlay whose upper directory is named by a relative path: what tells in a table of mounts whose it is."""
         return ask(_mark, str(self.upper))
 
-    def is_taken(self, by: str = "") -> bool:
+    def is_taken(self, by: Identity | None = None) -> bool:
         try:
-            return os.readlink(self.in_use) == by or not by
+            return Identity.parse(os.readlink(self.in_use)) == by or not by
         except FileNotFoundError:
             return False
 
@@ -112,8 +114,8 @@ class _State:
             lock = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, lock)
             fcntl.flock(lock, fcntl.LOCK_EX)  # nobody judges an old link, and then takes away a newer one
-            owner = os.readlink(self.in_use)
-            if owner != _identity(owner.split()[0]) and not _mounted_anywhere(self.upper, self.mark):
+            owner = Identity.parse(os.readlink(self.in_use))
+            if not (owner and owner.alive) and not _mounted_anywhere(self.upper, self.mark):
                 os.unlink(self.in_use)
 
 
@@ -186,6 +188,7 @@ class LayerFS(OneProcess):
             state = _State(private(Path(self._directory).resolve()))
         for path in (state.upper, state.work):
             path.mkdir(exist_ok=True)
+        sweep_if_any()
         state.free_if_abandoned()
         os.chmod(state.upper, os.stat(self.lowers[-1]).st_mode & 0o7777)
         self._check_attributes(state.upper)
@@ -211,7 +214,7 @@ class LayerFS(OneProcess):
 
     def close(self) -> None:
         """Removes the temporary directories; a kept one stays.  :raises LayerError: a child still has it mounted"""
-        if self._state and self._state.is_taken(by=_identity("self")):
+        if self._state and self._state.is_taken(by=Identity.of()):
             raise LayerError(f"{self!r} is still mounted by a process that was not closed")
         self._state = None
         for scratch in filter(None, [self._scratch, *self._owned]):
@@ -254,7 +257,7 @@ class LayerFS(OneProcess):
 
     def _take(self, state: _State) -> Step:
         """Only one child at a time has it mounted.  The link goes when the process is closed."""
-        path, owner = str(state.in_use), Bytes(ask(_identity, "self").encode() + b"\0", "{this process}")
+        path, owner = str(state.in_use), Bytes(ask(_owner, "self").encode() + b"\0", "{this process}")
         taken, mark = (
             Call("symlinkat", (owner, syscalls.AT_FDCWD, os.fsencode(path)), "symlink(2)"),
             Call("unlinkat", (syscalls.AT_FDCWD, os.fsencode(path), 0), "unlink(2)"),
@@ -476,6 +479,10 @@ def _mode(path: str) -> int:
     return os.stat(path).st_mode & 0o7777
 
 
+def _owner(pid: str) -> str:
+    return str(Identity.of(pid))
+
+
 def _mark(upper: str) -> str:
     status = os.stat(upper)
     return f"containerkit-{status.st_dev:x}-{status.st_ino:x}"
@@ -493,16 +500,6 @@ def _one_string(lowers: Iterable[str], options: Iterable[tuple[str, str | None]]
 def _flat(lowers: Iterable[Lower | LayerFS]) -> Iterator[Lower]:
     for lower in lowers:
         yield from lower._lowers.sources if isinstance(lower, LayerFS) else [lower]
-
-
-def _identity(pid: str) -> str:
-    """A process and the moment it began, for numbers come again: "" for one that has ended.  :see: proc_pid_stat(5)"""
-    try:
-        number, _, rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").partition(" ")
-    except OSError:
-        return ""
-    state, *fields = rest.rpartition(")")[2].split()
-    return "" if state in "ZX" else f"{number} {fields[18]}"
 
 
 def _mounted_anywhere(upper: Path, mark: str) -> bool:

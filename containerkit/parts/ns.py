@@ -12,26 +12,21 @@ from __future__ import annotations
 import os
 import socket as socket_module
 import struct
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..base import checks
 from ..core import mounting
-from ..core.plan import plan
 from ..core.remembered import by_value
-from ..core.stdio import DEVNULL
 from ..core.step import Phase, Step
 from ..core.timeline import OWN_IDS
-from ..errors import ContainerKitError, PlanError, Unavailable
+from ..errors import PlanError, Unavailable
 from ..linux import ids as idmaps
 from ..linux import kernel, procfs, syscalls
 from ..linux.facts import ask
 from ..linux.ids import Range
 from ..linux.syscalls import ATTR, CLONE, MS, Bytes, Call, HeaderAddress, O, Slot, Tool
-from ..state import scratch
 
 __all__ = ["Cgroup", "Ipc", "Mount", "Net", "Pid", "Time", "User", "Uts", "subids"]
 
@@ -223,20 +218,6 @@ def subids(size: int = 65536) -> User:
             raise Unavailable(f"a range of {name}s for this user", probed=f"/etc/sub{name}", remedy=remedy)
         maps.append(tuple(ranges))
     return User(uids=maps[0], gids=maps[1])
-
-
-def _remove_with_subids(path: Path) -> bool:
-    """Files of ids that only a map of the caller's reaches: whoever is root there may remove them."""
-    remove = "import shutil, sys; shutil.rmtree(sys.argv[1])"
-    try:
-        made = plan(subids(), run=[sys.executable, "-I", "-S", "-c", remove, str(path)])
-        with made.spawn(stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL) as process:
-            return process.wait() == 0
-    except ContainerKitError:
-        return False
-
-
-scratch.fallbacks.append(_remove_with_subids)
 
 
 @by_value

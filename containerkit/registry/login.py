@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..image.documents import Fields, dump
 from ..image.errors import ImageError
+from ..state.files import replace
 from . import _helpers
 from .client import Registry
 from .credentials import HUB_NAMES, Login, by_name, encoded, files, login_file, matches, read_file, server_name
@@ -114,24 +114,10 @@ def _changing(place: Path) -> Iterator[dict[str, Any]]:
             raise CredentialsError(f"{place}: auths is no object")
         yield content
         if dump(content) != before:
-            _write(place, dump(content, indent=1) + b"\n", lock)
+            replace(place, dump(content, indent=1) + b"\n", mode=0o600, sync=True)
     except ImageError as error:
         raise CredentialsError(f"{place}: {error}") from error
     except OSError as error:
         raise CredentialsError(f"{place}: {error.strerror}") from error
     finally:
         os.close(lock)
-
-
-def _write(place: Path, data: bytes, directory: int) -> None:
-    fd, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)  # made with mode 0600
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(fd)
-        os.rename(name, place)
-    except BaseException:
-        os.unlink(name)
-        raise
-    os.fsync(directory)

@@ -8,17 +8,20 @@ import hashlib
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import PlanError
+from ..linux.descriptor import owned
 from ..linux.ids import is_machine_root
 from ..linux.kept import keeps
+from ..state.locks import locked, try_lock
+from ..state.scratch import LOCK, Scratch, remove, sweep
 
 StrPath = str | os.PathLike[str]
 
+STAGING = ".staging-"  # what is begun in the cache
 _FORM = "1"  # part of every cache key: raise it when the same files would make another root
 _FICLONE = 0x40049409
 EMPTY = ("dev", "etc", "home", "mnt", "proc", "root", "run", "sys", "tmp", "usr/bin", "var/tmp")
@@ -154,27 +157,13 @@ def cache_directory() -> Path:
     return (Path("/var/cache") if is_machine_root() else own) / "containerkit" / "rootfs"
 
 
-@contextlib.contextmanager
-def _locked(path: Path, flags: int = 0) -> Iterator[int]:
-    """Hold an flock(2) on a file or directory.  The kernel lets go of it when the holder dies, however it dies."""
-    fd = os.open(path, flags | os.O_RDONLY | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield fd
-    finally:
-        os.close(fd)
-
-
 def _sweep(cache: Path) -> None:
-    """Remove the staging directories whose makers are gone: nobody holds their lock."""
-    for stale in cache.glob(".staging-*"):
-        with contextlib.suppress(OSError):
-            fd = os.open(stale, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(stale)
-            finally:
-                os.close(fd)
+    """Remove what killed makers left.  Version 0.1 locked the staging directory itself."""
+    sweep(cache, STAGING)
+    for stale in cache.glob(f"{STAGING}*"):
+        if not os.path.lexists(stale / LOCK) and (fd := try_lock(stale)) is not None:
+            with owned(fd), contextlib.suppress(OSError):
+                remove(stale)
 
 
 #: The cached roots that this process was given, and a descriptor that holds the lock of each until it ends: `prune` leaves those alone.
@@ -215,18 +204,20 @@ def _cached(tree: Tree, cache: Path) -> Path:
     if _hold(final) and tree.whole(final):
         return final
     cache.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        with _locked(cache / ".lock", os.O_CREAT):  # nobody sweeps between making the directory and locking it
-            _sweep(cache)
-            staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=cache))
-            stack.enter_context(_locked(staging))
-        stack.callback(shutil.rmtree, staging, ignore_errors=True)
+    with locked(cache / ".lock"):  # version 0.1 does not sweep between the directory and its lock
+        _sweep(cache)
+        scratch = Scratch("new", cache, prefix=STAGING)
+    try:
+        staging = scratch.path / "root"
+        staging.mkdir(0o700)
         tree.write(staging)
-        with _locked(cache / ".lock", os.O_CREAT):
+        with locked(cache / ".lock"):
             if not tree.whole(final):
                 if final.exists():
-                    final.rename(cache / f".staging-damaged-{os.getpid()}")  # the next sweep takes it
+                    final.rename(scratch.path / "damaged")
                 staging.rename(final)
+    finally:
+        scratch.close()
     return final if _hold(final) else _cached(tree, cache)  # pruned as soon as the maker's own lock was gone
 
 
@@ -247,22 +238,10 @@ def cached_roots(cache: Path | None = None) -> list[CachedRoot]:
 
 
 def _unused(path: Path) -> bool:
-    try:
-        with open_directory(path) as fd:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-    except OSError:
+    if (fd := try_lock(path)) is None:
         return False
-
-
-@contextlib.contextmanager
-def open_directory(path: Path) -> Iterator[int]:
-    """A directory, and no link to one."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+    os.close(fd)
+    return True
 
 
 def prune_roots(cache: Path | None = None) -> list[Path]:
@@ -270,16 +249,17 @@ def prune_roots(cache: Path | None = None) -> list[Path]:
     cache, gone = cache or cache_directory(), []
     if not cache.is_dir():
         return []
-    with _locked(cache / ".lock", os.O_CREAT):
+    with locked(cache / ".lock"):
         _sweep(cache)
-        for path in sorted(cache.iterdir()):
-            if path.name.startswith(".") or not path.is_dir():
-                continue
-            with contextlib.suppress(OSError), open_directory(path) as fd:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.rename(cache / f".staging-pruned-{path.name}")
-                gone.append(path)
-        _sweep(cache)
+        scratch = Scratch("pruned", cache, prefix=STAGING)
+        try:
+            for path in sorted(cache.iterdir()):
+                if not path.name.startswith(".") and (fd := try_lock(path)) is not None:
+                    with owned(fd), contextlib.suppress(OSError):
+                        path.rename(scratch.path / path.name)
+                        gone.append(path)
+        finally:
+            scratch.close()
     return gone
 
 

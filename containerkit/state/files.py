@@ -1,51 +1,97 @@
-"""What reaches the disk, and when: locks the kernel drops with their holder, files that appear whole, one sync for a tree."""
+"""What reaches the disk, and when: files that appear whole, one sync for a tree."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["locked", "rename", "sync_directory", "sync_filesystem", "try_lock", "write_whole"]
+from .journal import maybe
+from .owner import Record
 
+__all__ = ["Unfinished", "appearing_file", "rename", "replace", "sync_directory", "sync_filesystem", "write_all"]
+
+NEW = ".new-"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+class Unfinished:
+    """A file that is being written under a name of its own, until it gets the right one.  It is locked meanwhile: see `owner`.
+
+    :param directory: where
+    :param prefix: of its name
+    :ivar fd: open for writing
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], prefix: str) -> None:
+        made = None
+        while made is None:
+            self.path = os.path.join(os.path.abspath(directory), f"{prefix}{os.urandom(6).hex()}")
+            self._entry = maybe("file", self.path)
+            try:
+                made = Record.make(self.path)
+            except FileExistsError:
+                continue
+            finally:
+                if made is None:
+                    self._entry.done()
+        self.record, self.fd = made, made.fd
+
+    def finish(self, path: str | os.PathLike[str], *, mode: int = 0o644, sync: bool = False) -> None:
+        """Gives it its name.  What had that name is replaced.
+
+        :param sync: wait until the disk has it, and its name
+        """
+        os.fchmod(self.fd, mode)
+        if sync:
+            os.fsync(self.fd)
+        os.rename(self.path, path)
+        if sync:
+            sync_directory(os.path.dirname(os.path.abspath(path)))
+        self.record.let_go()
+        self._entry.done()
+
+    def close(self) -> None:
+        """Removes it, unless it is finished."""
+        self.record.remove()
+        self._entry.done()
+
+
 @contextlib.contextmanager
-def locked(path: str | os.PathLike[str], *, shared: bool = False) -> Iterator[int]:
-    """Holds an flock(2) on a file.  Waits for it.  Threads count as strangers.
+def appearing_file(path: str | os.PathLike[str], *, mode: int = 0o644, sync: bool = False) -> Iterator[int]:
+    """A file, open for writing, that has its name when the `with` ends well, and not before; an old one stays until then.
 
-    :param path: a file, which is made where it is missing, or a directory
-    :param shared: many may hold it at once, while nobody holds it alone
-    :see: flock(2)
+    :param sync: wait until the disk has it
     """
-    flags = os.O_RDONLY | os.O_DIRECTORY if os.path.isdir(path) else os.O_RDWR | os.O_CREAT
-    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    directory, name = os.path.split(os.path.abspath(path))
+    unfinished = Unfinished(directory, f".{name}-")
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        yield fd
+        yield unfinished.fd
+        unfinished.finish(path, mode=mode, sync=sync)
     finally:
-        os.close(fd)
+        unfinished.close()
 
 
-def try_lock(path: str | os.PathLike[str], *, shared: bool = False) -> int | None:
-    """The descriptor of a directory that nobody holds, now held by the caller; or None.
+def replace(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600, sync: bool = False) -> None:
+    """A small file that has the old bytes or the new ones, whatever happens.  Any number of processes may do so at once.
 
-    :param shared: as for `locked`
+    :param sync: wait until the disk has it
     """
+    unfinished = Unfinished(os.path.dirname(os.path.abspath(path)), NEW)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        return None
-    return fd
+        write_all(unfinished.fd, data)
+        unfinished.finish(path, mode=mode, sync=sync)
+    finally:
+        unfinished.close()
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Writes all of it, however much the kernel takes at a time."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def sync_directory(path: str | os.PathLike[str]) -> None:
@@ -72,17 +118,3 @@ def rename(source: Path, target: Path) -> None:
     """Gives a thing that is already on disk its name, for good."""
     os.rename(source, target)
     sync_directory(target.parent)
-
-
-def write_whole(path: Path, data: bytes, staging: Path, *, mode: int = 0o644) -> None:
-    """A file that has the old bytes or the new ones, whatever happens.
-
-    :param staging: a path of the same file system that nobody else uses
-    """
-    fd = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-    with open(fd, "wb") as file:
-        file.write(data)
-        os.fchmod(fd, mode)  # the umask does not count
-        file.flush()
-        os.fsync(fd)
-    rename(staging, path)

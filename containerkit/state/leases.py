@@ -1,8 +1,8 @@
-"""Who is at work in a store, and what it needs meanwhile.
+"""Which processes are at work in a store, and what each needs meanwhile.
 
-A lease is a directory below ``staging`` whose flock(2) its owner holds: the kernel drops it with the owner, however that
-ends.  What an owner prepares lies in its lease until it is renamed to its place; what it relies on is pinned there, an
-empty file a digest, so that nobody collects it.  Whoever takes the next lease removes those of the dead.
+A lease is a scratch directory below ``staging`` (see `scratch`).  What its owner prepares lies in it until it is renamed to its
+place; what its owner relies on is pinned there, an empty file a digest, so that nobody collects it.  Taking a lease removes those
+of dead owners first.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ import contextlib
 import fcntl
 import itertools
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from ..errors import LayerError
-from .files import locked, try_lock
-from .scratch import remove
+from .locks import locked, try_lock
+from .scratch import LOCK, Scratch, is_abandoned, remove, sweep_one
 
 __all__ = ["Lease", "Leases"]
 
@@ -31,8 +29,11 @@ class Lease:
     :ivar path: the directory
     """
 
-    def __init__(self, path: Path, fd: int) -> None:
-        self.path, self._fd, self._count = path, fd, itertools.count()
+    def __init__(self, scratch: Scratch) -> None:
+        self.path, self._scratch, self._count = scratch.path, scratch, itertools.count()
+        self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self._fd, fcntl.LOCK_EX)  # version 0.1 asks the directory itself who owns it
+        (self.path / PINS).mkdir()
 
     def pin(self, digest: str) -> None:
         """Keeps a blob or a layer from being collected for as long as the lease lasts, whether it is there yet or not."""
@@ -47,7 +48,7 @@ class Lease:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             try:
-                remove(self.path)
+                self._scratch.close()
             finally:
                 os.close(fd)
 
@@ -67,15 +68,11 @@ class Leases:
     def take(self) -> Lease:
         """A new lease.  Sweeps first."""
         self.sweep()
-        with locked(self._lock):  # nobody sweeps between making the directory and locking it
-            path = Path(tempfile.mkdtemp(dir=self.directory))
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        (path / PINS).mkdir()
-        return Lease(path, fd)
+        with locked(self._lock):  # version 0.1 does not sweep between the directory and its lock
+            return Lease(Scratch("lease", self.directory, prefix=""))
 
     def pinned(self) -> set[str]:
-        """What the living rely on, as digests.  Those of the dead count until they are swept, which harms nobody."""
+        """The digests that leases pin.  A stale lease pins until it is swept."""
         found: set[str] = set()
         for lease in self._all():
             with contextlib.suppress(FileNotFoundError):
@@ -84,26 +81,30 @@ class Leases:
 
     def sweep(self) -> list[Path]:
         """Removes the leases of owners that ended.  Returns their paths."""
-        swept = []
-        with contextlib.ExitStack() as held:
-            for path, fd in self._dead():
-                held.callback(os.close, fd)
-                with contextlib.suppress(LayerError):
-                    remove(path)
-                    swept.append(path)
-        return swept
+        return [path for path in self.dead() if self._remove(path)]
 
     def dead(self) -> list[Path]:
         """The leases that the next sweep removes."""
-        found = []
-        for path, fd in self._dead():
-            os.close(fd)
-            found.append(path)
-        return found
-
-    def _dead(self) -> list[tuple[Path, int]]:
         with locked(self._lock):
-            return [(path, fd) for path in self._all() if (fd := try_lock(path)) is not None]
+            return [path for path in self._all() if _is_dead(path)]
+
+    def _remove(self, path: Path) -> bool:
+        if os.path.lexists(path / LOCK):
+            return sweep_one(path)
+        with contextlib.suppress(OSError):
+            remove(path)
+            return True
+        return False
 
     def _all(self) -> Iterator[Path]:
         return (self.directory / name for name in sorted(os.listdir(self.directory)))
+
+
+def _is_dead(path: Path) -> bool:
+    """Version 0.1 locked the directory itself."""
+    if os.path.lexists(path / LOCK):
+        return is_abandoned(path)
+    if (fd := try_lock(path)) is not None:
+        os.close(fd)
+        return True
+    return False

@@ -1,164 +1,293 @@
-"""Groups that are gone when their owner is, even when it was killed.
+"""Who owns what is on disk: a record names its owner, and the first process that finds the owner dead becomes the next one.
 
-A process that makes groups holds a lock on one byte of a file.  The kernel drops the lock with the process, so that a sweep can
-tell the living from the dead.  The byte's number is in the name of each of its groups, and so is the file's own tag: a sweep
-with another file (another /run) does not take what is not its own.  The file's lines say in which directories to look.
-:see: fcntl(2), open file description locks
+    record = Record.make(directory, "name")     this process owns it from here on
+    record.write("text")                        what it is about
+    record.hand_to("/path/to/another/lock")     now whoever holds that lock does: a container's monitor, say
+    Record.take(directory, "name")              of a dead owner: mine now; None where the owner lives
+
+A record is a file.  Its owner is the process that holds the file's lock, which the kernel drops with that process.  Where nobody
+holds it, the last owner that its text names counts: a process, by its boot, its pid and the time when it began; or whoever holds
+the lock of another file.  So there are three ways to hand a record on, and in none of them it is ownerless for a moment:
+
+- to a process that inherits the descriptor: both hold the lock, until the first one closes its own
+- to another lock, and to a process: the new owner is named while the old one still holds the lock
+
+To sweep is to become the owner first.  So two that sweep never act on the same record, and what a sweeper that is killed in the
+middle has not removed has a dead owner again.  A record is trusted only if it is this user's, and nobody else may write to it.
+
+:see: fcntl(2), open file description locks;  proc_pid_stat(5);  proc_sys_kernel(5), random
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import os
-import secrets
 import stat
-import struct
-import tempfile
 import threading
+import weakref
 from collections.abc import Iterator
+from functools import cache
+from typing import Any, NamedTuple
 
-from ..errors import CgroupError
-from ..linux.ids import is_machine_root, machine_uid
+from ..base.pickling import OneProcess
+from ..errors import LayerError
+from .locks import hold, is_held
 
-__all__ = ["PREFIX", "Owner", "abandoned", "living"]
+__all__ = ["Identity", "Record", "boot", "is_owned", "lines", "trusted"]
 
-#: How the name of a group or directory with an owner begins.
-PREFIX = "containerkit."
-FIRST = 1 << 20  # byte to lock, the first: behind the text of the file
+HERE = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+OWNER = "owner"
+EXITING = 0x4  # PF_EXITING in linux/sched.h
+MOST = 1 << 24  # bytes of a record that are read
 
 
-def register() -> int:
-    """Opens the file; makes it where it is the first time.  It stays: a file of a few lines.
+class Identity(NamedTuple):
+    """A process and the moment it began, for numbers come again.
 
-    :raises CgroupError: somebody else owns it, or its directory
+    :ivar boot: the kernel's name for the time since this machine was started
+    :ivar started: clock ticks after that
     """
-    path = _place()
+
+    boot: str
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int | str = "self") -> Identity | None:
+        """The process of this number, as the procfs at /proc counts; None where it has ended, be it collected or not.
+
+        A process whose first thread has ended goes on with its other threads.
+        """
+        try:
+            number, _, rest = _read(f"/proc/{pid}/stat").partition(" ")
+        except OSError:
+            return None
+        state, *fields = rest.rpartition(")")[2].split()
+        ended = state in "ZX" or int(fields[5]) & EXITING
+        return None if ended and int(fields[16]) <= 1 else cls(boot(), int(number), int(fields[18]))
+
+    @classmethod
+    def parse(cls, text: str) -> Identity | None:
+        """What `str` made of one, or version 0.1, which left the boot out; None for any other text."""
+        with contextlib.suppress(ValueError):
+            *before, pid, started = text.split(" ")
+            if len(before) < 2:
+                return cls(before[0] if before else boot(), int(pid), int(started))
+        return None
+
+    @property
+    def alive(self) -> bool:
+        """Whether that process still runs.  Another one that got its number is another one."""
+        return Identity.of(self.pid) == self
+
+    def __str__(self) -> str:
+        return f"{self.boot} {self.pid} {self.started}"
+
+
+@cache
+def boot() -> str:
+    """The kernel's name for the time since this machine was started; "-" where it does not say."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        why = f"cannot open the register of groups: {error.strerror}; /run, or XDG_RUNTIME_DIR, must be this user's to write"
-        raise CgroupError(error.errno, why, path) from None
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
-        os.close(fd)
-        raise CgroupError(1, "the register of groups must belong to this user alone", path)
-    if not status.st_size:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        if not os.fstat(fd).st_size:
-            os.write(fd, f"{secrets.token_hex(4)}\n".encode())
-        fcntl.flock(fd, fcntl.LOCK_UN)
-    return fd
-
-
-def _place() -> str:
-    """For root in /run; for others in their own runtime directory, or in the one for temporary files."""
-    if is_machine_root():
-        return "/run/containerkit.cgroups"
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return (
-        os.path.join(runtime, "containerkit.cgroups")
-        if runtime
-        else os.path.join(tempfile.gettempdir(), f".containerkit.cgroups.{machine_uid()}")
-    )
-
-
-def _content(fd: int) -> tuple[str, set[str]]:
-    """The file's tag, and the directories in which groups were ever made."""
-    tag, *homes = os.pread(fd, os.fstat(fd).st_size, 0).decode().splitlines()
-    return tag, set(homes)
-
-
-def _locked(fd: int, byte: int) -> bool:
-    """Locks one byte, unless another has."""
-    try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhxxxxqqixxxx", fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0))
+        return _read("/proc/sys/kernel/random/boot_id").strip()
     except OSError:
-        return False
-    return True
+        return "-"
 
 
-def _any_byte() -> int:
-    return max(FIRST, int.from_bytes(os.urandom(4)))
-
-
-class Owner:
-    """This process as an owner of groups, from its first group to its last.
-
-    :ivar mark: what the names of its groups begin with, while it has some
-    """
-
-    def __init__(self) -> None:
-        self.mark = f"{PREFIX}new."
-        self._fd, self._count, self._homes = -1, 0, set[str]()
-        self._guard = threading.Lock()
-
-    def hold(self) -> None:
-        """One group more: from here on the lock is held."""
-        with self._guard:
-            if self._fd < 0:
-                self._open()
-            self._count += 1
-
-    def note(self, homes: set[str]) -> None:
-        """Writes down where its groups are, before they are made."""
-        with self._guard:
-            if new := homes - self._homes:
-                os.write(self._fd, "".join(f"{home}\n" for home in sorted(new)).encode())
-                self._homes |= new
-
-    def give(self) -> None:
-        """One group less; the lock goes with the last."""
-        with self._guard:
-            self._count -= 1
-            if not self._count and self._fd >= 0:
-                self._close()
-
-    def _open(self) -> None:
-        self._fd = register()
-        tag, self._homes = _content(self._fd)
-        byte = _any_byte()
-        while not _locked(self._fd, byte):
-            byte = _any_byte()
-        self.mark = f"{PREFIX}{tag}-{byte:08x}-{os.getpid()}."
-
-    def _close(self) -> None:
-        os.close(self._fd)
-        self._fd = -1
-
-    def forked(self) -> None:
-        """In a child of os.fork(): the groups are the parent's, and its lock must not outlive it in us."""
-        if self._fd >= 0:
-            self._close()
-        self._count, self._guard = 0, threading.Lock()
-
-
-def _marked(homes: set[str], tag: str) -> Iterator[tuple[int, str]]:
-    """The byte and the directory of every group that bears the tag."""
-    for home in sorted(homes):
-        with contextlib.suppress(OSError), os.scandir(home) as entries:
-            for entry in entries:
-                if entry.name.startswith(f"{PREFIX}{tag}-"):
-                    with contextlib.suppress(ValueError, IndexError):
-                        yield int(entry.name.split("-")[1], 16), entry.path
-
-
-def abandoned() -> Iterator[str]:
-    """The groups whose owner is dead; as long as one is being looked at, nobody else can be its owner."""
-    yield from _of_owners(living=False)
-
-
-def living() -> Iterator[str]:
-    """The groups whose owner lives, of this user's."""
-    yield from _of_owners(living=True)
-
-
-def _of_owners(living: bool) -> Iterator[str]:
-    fd = register()
+def _read(path: str) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        tag, homes = _content(fd)
-        for byte, path in _marked(homes, tag):
-            if _locked(fd, byte) != living:
-                yield path
+        return os.read(fd, 4096).decode(errors="replace")
     finally:
         os.close(fd)
+
+
+class Record(OneProcess):
+    """A file that has an owner, and is owned by this process now.
+
+    :ivar name: of the file, in `directory`
+    :ivar directory: a descriptor, closed with this; None where `name` is a path
+    """
+
+    stays = "it is owned by one process; `hand_to` gives it to another one"
+
+    def __init__(self, fd: int, name: str, directory: int | None = None) -> None:
+        self.fd, self.name = fd, name
+        self.directory = None if directory is None else os.dup(directory)
+        _held.add(self)
+
+    @classmethod
+    def make(cls, name: str, directory: int | None = None) -> Record | None:
+        """A new, empty record.  None where a sweeper took the file before it was locked: try another name.
+
+        :raises FileExistsError: there is one of that name
+        """
+        fd = os.open(name, HERE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory)
+        if hold(fd) and _is(fd, name, directory):
+            return cls(fd, name, directory)
+        os.close(fd)
+        return None
+
+    @classmethod
+    def take(cls, name: str, directory: int | None = None, *, plain: bool = False) -> Record | None:
+        """A record of a dead owner, owned by this process from here on.  None where the owner lives, or it is gone, or not this user's.
+
+        :param plain: the file is the thing itself, whose text names no owner
+        """
+        with contextlib.suppress(OSError):
+            fd = os.open(name, HERE, dir_fd=directory)
+            # asked twice: the owner may have named another one, or a sweeper have been here, since it was looked at first
+            if _is_dead(fd, plain) and hold(fd) and _is(fd, name, directory) and (plain or not _named_owner_lives(fd)):
+                return cls(fd, name, directory)
+            os.close(fd)
+        return None
+
+    @classmethod
+    def receive(cls, name: str, named: Identity | str, directory: int | None = None) -> Record:
+        """What another process has handed to this one by name, to go on with.
+
+        :param named: as it was handed: the identity of this process, or the path of a lock that it holds
+        :raises LayerError: it was handed to somebody else, or is not there
+        """
+        try:
+            fd = os.open(name, HERE, dir_fd=directory)
+        except OSError as error:
+            raise LayerError(error.errno, f"cannot take over the record: {error.strerror}", name) from None
+        hold(fd, wait=True)
+        if _is(fd, name, directory) and trusted(fd) and _named(fd) == _as_line(named):
+            return cls(fd, name, directory)
+        os.close(fd)
+        raise LayerError(errno.EPERM, f"the record was not handed to {named}", name)
+
+    def write(self, *line: object) -> int:
+        """One more line.  When this returns, the next sweep sees it.  Returns its bytes.  :raises OSError: the disk is full"""
+        import json
+
+        data = json.dumps(line).encode() + b"\n"
+        if os.write(self.fd, data) < len(data):
+            os.write(self.fd, b"\n")  # what comes next is no part of it
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.name)
+        return len(data)
+
+    def lines(self) -> Iterator[list[Any]]:
+        """All lines but those that name owners."""
+        return (line for line in lines(self.fd) if line[0] != OWNER)
+
+    def hand_to(self, named: Identity | str | os.PathLike[str]) -> None:
+        """Gives it to a living process, or to whoever holds a lock.  This process no longer owns it.
+
+        :param named: a process; or the path of a file whose lock another process holds for as long as it lives
+        :raises LayerError: nobody is there: this process still owns the record
+        """
+        named = named if isinstance(named, Identity) else os.path.abspath(named)
+        if not _lives(_as_line(named)):
+            raise LayerError(errno.ESRCH, f"there is nobody to hand the record to: {named}", self.name)
+        self.write(*_as_line(named))
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Leaves it to the next sweep, unless another process holds it too or is named in it."""
+        fds, self.fd, self.directory = (self.fd, self.directory), -1, None
+        for fd in fds:
+            if fd is not None and fd >= 0:
+                os.close(fd)
+
+    def remove(self) -> None:
+        """Removes the file, and with it the record."""
+        if self.fd >= 0:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.name, dir_fd=self.directory)
+            self.let_go()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.let_go()
+
+
+def is_owned(name: str, directory: int | None = None) -> bool:
+    """Whether a record is there and has a living owner.  Takes nothing."""
+    try:
+        fd = os.open(name, HERE, dir_fd=directory)
+    except OSError:
+        return False
+    try:
+        return trusted(fd) and not _is_dead(fd, plain=False)
+    finally:
+        os.close(fd)
+
+
+def lines(fd: int) -> Iterator[list[Any]]:
+    """The lines of a record.  The last one of an owner that was killed while writing it may be cut short: it says nothing."""
+    import json
+
+    *whole, _ = os.pread(fd, MOST, 0).split(b"\n")
+    for text in whole:
+        with contextlib.suppress(ValueError):
+            line = json.loads(text)
+            if isinstance(line, list) and line:
+                yield line
+
+
+def trusted(fd: int) -> bool:
+    """Whether a file, or a directory, is this user's, and nobody else may write to it."""
+    status = os.fstat(fd)
+    regular = stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
+    return (regular or stat.S_ISDIR(status.st_mode)) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
+def _is(fd: int, name: str, directory: int | None) -> bool:
+    """Whether the name still is that of the open file."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=directory, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
+def _is_dead(fd: int, plain: bool) -> bool:
+    """In this order: the owner that names the next one holds the lock while it writes."""
+    return trusted(fd) and not is_held(fd) and (plain or not _named_owner_lives(fd))
+
+
+def _named(fd: int) -> list[Any] | None:
+    return next((line for line in reversed([*lines(fd)]) if line[0] == OWNER), None)
+
+
+def _named_owner_lives(fd: int) -> bool:
+    named = _named(fd)
+    return named is not None and _lives(named)
+
+
+def _as_line(named: Identity | str) -> list[Any]:
+    return [OWNER, "process", str(named)] if isinstance(named, Identity) else [OWNER, "lock", named]
+
+
+def _lives(line: list[Any]) -> bool:
+    """Whether the owner that a line names is there."""
+    match line:
+        case [_, "process", str(text)]:
+            named = Identity.parse(text)
+            return named is not None and named.alive
+        case [_, "lock", str(path)]:
+            with contextlib.suppress(OSError):
+                fd = os.open(path, HERE)
+                try:
+                    return trusted(fd) and is_held(fd)
+                finally:
+                    os.close(fd)
+    return False
+
+
+_held: weakref.WeakSet[Record] = weakref.WeakSet()
+guard = threading.RLock()
+
+
+def _forked() -> None:
+    """In a child of os.fork(): what the parent owns must not outlive it in us."""
+    global guard
+    guard = threading.RLock()
+    for record in [*_held]:
+        record.let_go()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -1,53 +1,77 @@
 """Directories that are gone when their owner is, even when it was killed.
 
-A scratch directory holds a file `lock` that its owner keeps locked.  The kernel drops the lock with its owner, so
-whoever makes the next scratch directory can tell the living from the dead, and sweeps the dead.
+A scratch directory has a record in it, the file `lock` (see `owner`), and a line in its owner's journal that says where it is.  So
+the next start of anything removes what a killed owner left, wherever it is; and who has no such journal, as in a container with the
+same directory for temporary files, finds it where it lies.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..base.pickling import OneProcess
 from ..errors import LayerError
+from . import owner
+from .journal import maybe, sweep_if_any
+from .owner import Record, trusted
+from .subids import remove_with_subids
 
-__all__ = ["Scratch", "remove", "sweep"]
+__all__ = ["Scratch", "is_abandoned", "listed", "remove", "sweep", "sweep_one"]
 
 PREFIX = "containerkit-"
+LOCK = "lock"
 DEEP = 100  # directories
-GRACE = 60.0  # seconds in which a directory without a lock may still be in the making
-
-#: Ways to remove what belongs to ids that only a user namespace of the caller's reaches.  Each returns whether it could.
-fallbacks: list[Callable[[Path], bool]] = []
+GRACE = 60.0  # seconds in which a directory of version 0.1 without a lock may still be in the making
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Scratch(OneProcess):
-    """A temporary directory with a lock.
+    """A temporary directory that has an owner.
 
     :ivar path: the directory
+    :ivar record: who owns it
     """
 
     stays = "it is removed by the process that made it; send its path"
 
-    def __init__(self, kind: str, parent: str | os.PathLike[str] | None = None) -> None:
-        """:param kind: a word for its name  :param parent: where; the directory for temporary files unless given"""
-        base = Path(parent or tempfile.gettempdir()).resolve()
-        sweep(base)
-        self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{kind}-", dir=base))
-        self._lock = os.open(self.path / "locking", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        os.rename(self.path / "locking", self.path / "lock")  # from here on a sweeper may look
+    def __init__(self, kind: str, parent: str | os.PathLike[str] | None = None, *, prefix: str = PREFIX) -> None:
+        """:param kind: a word for its name
+
+        :param parent: where; the directory for temporary files unless given.  It is swept first
+        :param prefix: of its name, and of those that are swept
+        """
+        base = Path(parent or _temporary()).resolve()
+        sweep_if_any()
+        sweep(base, prefix)
+        made = None
+        while made is None:
+            made = self._make(base / f"{prefix}{kind}-{os.urandom(4).hex()}")
+        self.record = made
+
+    def _make(self, path: Path) -> Record | None:
+        """None where the name is taken, or a sweeper was there between the directory and its lock."""
+        self.path, self._entry, made = path, maybe("tree", str(path)), None
+        try:
+            os.mkdir(path, 0o700)
+            with contextlib.suppress(FileNotFoundError):
+                made = Record.make(str(path / LOCK))
+        except FileExistsError:
+            return None
+        finally:
+            if made is None:
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)
+                self._entry.done()
+        return made
 
     def close(self) -> None:
         """Removes the directory.  :raises LayerError: something in it cannot be removed"""
-        if self._lock >= 0:
+        if self.record.fd >= 0:
             try:
                 _remove_scratch(self.path)
             finally:
@@ -55,61 +79,84 @@ class Scratch(OneProcess):
 
     def let_go(self) -> None:
         """Gives up the lock and leaves the directory to the next sweep."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self.record.let_go()
+        if not os.path.lexists(self.path):
+            self._entry.done()
 
     def __del__(self) -> None:
-        if getattr(self, "_lock", -1) >= 0:
+        if getattr(self, "record", None) and self.record.fd >= 0:
             with contextlib.suppress(Exception):
                 self.close()
 
 
-def sweep(base: str | os.PathLike[str] | None = None) -> list[Path]:
+def _temporary() -> str:
+    import tempfile
+
+    return tempfile.gettempdir()
+
+
+def sweep(base: str | os.PathLike[str] | None = None, prefix: str = PREFIX) -> list[Path]:
     """Removes the scratch directories of owners that ended without closing them.  Returns their paths."""
-    swept = []
-    for entry in os.scandir(base or tempfile.gettempdir()):
-        if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False) and _abandoned(entry):
-            with contextlib.suppress(LayerError):
-                _remove_scratch(Path(entry.path))
-                swept.append(Path(entry.path))
-    return swept
+    return [path for path in _named(base, prefix) if sweep_one(path, young=GRACE)]
 
 
 def listed(base: str | os.PathLike[str] | None = None) -> list[tuple[Path, bool]]:
     """This user's scratch directories, and whether the owner of each has ended, so that `sweep` removes it."""
-    found = []
-    for entry in os.scandir(base or tempfile.gettempdir()):
-        with contextlib.suppress(FileNotFoundError):
-            if (
-                entry.name.startswith(PREFIX)
-                and entry.is_dir(follow_symlinks=False)
-                and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
-            ):
-                found.append((Path(entry.path), _abandoned(entry)))
-    return sorted(found)
+    return [(path, is_abandoned(path)) for path in sorted(_named(base, PREFIX))]
 
 
-def _abandoned(entry: os.DirEntry[str]) -> bool:
+def _named(base: str | os.PathLike[str] | None, prefix: str) -> Iterator[Path]:
+    with os.scandir(base or _temporary()) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                if (
+                    entry.name.startswith(prefix)
+                    and entry.is_dir(follow_symlinks=False)
+                    and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+                ):
+                    yield Path(entry.path)
+
+
+def sweep_one(path: Path, *, young: float = 0.0) -> bool:
+    """Removes one scratch directory, unless its owner lives.  Returns whether it was removed here.
+
+    :param young: seconds in which a directory without a lock may still be in the making: 0 where its owner is known to be dead
+    """
+    with contextlib.suppress(OSError), _opened(path) as fd:
+        if record := Record.take(LOCK, fd):
+            try:
+                _remove_scratch(path)
+                return True
+            finally:
+                record.let_go()
+        if _never_locked(fd, young):
+            _remove_scratch(path)
+            return True
+    return False
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether the owner of a scratch directory has ended.  Takes nothing."""
+    with contextlib.suppress(OSError), _opened(path) as fd:
+        return _never_locked(fd, GRACE) or (os.path.lexists(path / LOCK) and not owner.is_owned(LOCK, fd))
+    return False
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """:raises OSError: it is no directory, or not this user's alone"""
+    fd = os.open(path, DIRECTORY)
     try:
-        status = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:  # its owner removed it meanwhile
-        return False
-    if status.st_uid != os.geteuid():
-        return False
-    try:
-        lock = os.open(os.path.join(entry.path, "lock"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return time.time() - status.st_mtime > GRACE and set(os.listdir(entry.path)) <= {"locking"}
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+        if not trusted(fd):
+            raise PermissionError(1, "it belongs to another user, or others may write to it", str(path))
+        yield fd
     finally:
-        os.close(lock)
-    return True
+        os.close(fd)
+
+
+def _never_locked(fd: int, young: float) -> bool:
+    """Whether its owner died before it put anything into it.  Version 0.1 put `locking` there first."""
+    return set(os.listdir(fd)) <= {"locking"} and time.time() - os.fstat(fd).st_mtime >= young
 
 
 def _remove_scratch(path: Path) -> None:
@@ -134,7 +181,7 @@ def remove(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        if os.path.lexists(path) and not any(fallback(path) for fallback in fallbacks):
+        if os.path.lexists(path) and not remove_with_subids(path):
             raise LayerError(error.errno, f"cannot remove {path}: {error.strerror}", error.filename) from error
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import glob
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
-from ..linux.descriptor import DIRECTORY, owned
-from .files import sync_filesystem, try_lock
+from ..errors import LayerError
+from .files import sync_filesystem
+from .locks import try_lock
+from .scratch import GRACE, Scratch, remove
 
 __all__ = ["appearing"]
-
-GRACE = 60.0  # seconds in which a directory without a lock may still be in the making
 
 
 @contextlib.contextmanager
@@ -30,25 +28,26 @@ def appearing(directory: str | os.PathLike[str]) -> Iterator[str]:
     """
     target = os.path.abspath(directory)
     parent, name = os.path.split(target)
-    _sweep(parent, name)
-    staging = tempfile.mkdtemp(prefix=f".{name}.", suffix=".new", dir=parent)
-    with owned(os.open(staging, DIRECTORY)) as fd:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        try:
-            os.chmod(staging, 0o755)
-            yield staging
-            sync_filesystem(staging)
-            _rename_new(staging, target)
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
+    _sweep_old(parent, name)
+    scratch = Scratch("new", parent, prefix=f".{name}.containerkit-")
+    try:
+        staging = scratch.path / "tree"
+        staging.mkdir(0o755)
+        os.chmod(staging, 0o755)
+        yield str(staging)
+        sync_filesystem(staging)
+        _rename_new(str(staging), target)
+    finally:
+        with contextlib.suppress(LayerError):
+            scratch.close()
 
 
-def _sweep(parent: str, name: str) -> None:
+def _sweep_old(parent: str, name: str) -> None:
+    """What version 0.1 left, whose staging directory was locked itself."""
     for path in glob.glob(os.path.join(glob.escape(parent), f".{glob.escape(name)}.*.new")):
         with contextlib.suppress(OSError):
             if time.time() - os.lstat(path).st_mtime > GRACE and (fd := try_lock(path)) is not None:
-                shutil.rmtree(path, ignore_errors=True)
+                remove(Path(path))
                 os.close(fd)
 
 

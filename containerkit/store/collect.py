@@ -21,7 +21,7 @@ from ..image.errors import ImageError
 from ..image.files.named_images import name_of
 from ..image.image import chain_ids
 from ..image.manifest import Manifest
-from ..state.files import locked
+from ..state.locks import locked
 
 if TYPE_CHECKING:
     from ..state.leases import Lease

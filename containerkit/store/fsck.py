@@ -21,7 +21,7 @@ from ..image.digest import CHUNK, Digest
 from ..image.errors import ImageError
 from ..image.files.named_images import name_of
 from ..linux.descriptor import owned
-from ..state.files import locked
+from ..state.locks import locked
 from .collect import chains_of
 from .unpacked import first_difference
 

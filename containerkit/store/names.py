@@ -15,7 +15,8 @@ from ..image.files.layout import INDEX_JSON, index_of
 from ..image.files.named_images import name_of, named
 from ..image.media import OCI_INDEX
 from ..image.reference import Reference
-from ..state.files import locked, write_whole
+from ..state.files import replace
+from ..state.locks import locked
 
 __all__ = ["Entries", "Names", "full_name"]
 
@@ -34,7 +35,7 @@ class Names:
     """Which names lead to what.  :param root: the store's directory"""
 
     def __init__(self, root: Path) -> None:
-        self._path, self._new, self._lock = root / INDEX_JSON, root / f".{INDEX_JSON}", root / "locks" / "names"
+        self._path, self._lock = root / INDEX_JSON, root / "locks" / "names"
 
     def read(self) -> Entries:
         """The entries of the index, in order.  :raises InvalidDocument: somebody wrote something else there"""
@@ -54,7 +55,7 @@ class Names:
     def _write(self, entries: Entries) -> None:
         old = parse(self._path.read_bytes(), INDEX_JSON)
         more = {key: value for key, value in old.items() if key not in ("schemaVersion", "mediaType", "manifests")}
-        write_whole(self._path, index_of(entries, **more), self._new)
+        replace(self._path, index_of(entries, **more), mode=0o644, sync=True)
 
 
 def give(entries: Entries, target: Descriptor, names: list[str]) -> None:

@@ -18,8 +18,9 @@ from ..image.files.named_images import named
 from ..image.limits import Limits
 from ..image.tar_from_tree import TarOptions
 from ..image.unpack.adopt import normalize
-from ..state.files import locked, sync_directory
+from ..state.files import sync_directory
 from ..state.leases import Lease
+from ..state.locks import locked
 from .names import Names, give
 from .unpacked import UnpackedLayers
 

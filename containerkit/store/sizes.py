@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from ..image.errors import ImageError
 from ..image.layer import Layer
+from ..state.files import replace
 
 __all__ = ["Sizes"]
 
@@ -42,12 +41,4 @@ class Sizes:
 
 def _write(path: Path, number: int) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd, new = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-    try:
-        with open(fd, "wb") as file:
-            file.write(b"%d" % number)
-        os.rename(new, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(new)
-        raise
+    replace(path, b"%d" % number)

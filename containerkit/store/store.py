@@ -49,8 +49,10 @@ from ..image.tar_from_tree import TarOptions
 from ..layers.changes import usage
 from ..linux import kernel
 from ..linux.ids import is_machine_root
-from ..state.files import locked, write_whole
+from ..state.files import replace
+from ..state.journal import sweep_once
 from ..state.leases import Lease, Leases
+from ..state.locks import locked
 from .collect import Collected, cached, collect, needed
 from .fsck import Problem, problems
 from .names import Names, drop, full_name, give, take
@@ -135,6 +137,7 @@ class Store(NamedImages):
         limits: Limits | None = None,
     ) -> None:  # fmt: skip
         self.directory = Path(checks.path(directory, "a store's directory")).absolute() if directory else default_directory()
+        sweep_once()
         xattrs, ids = self._make(xattrs, ids)
         self.blobs: StoreBlobs = StoreBlobs(self)
         self.origins, self.sizes = Origins(self.directory), Sizes(self.directory)
@@ -163,11 +166,11 @@ class Store(NamedImages):
         with locked(self.directory / "locks" / "names"):
             if not about.exists():
                 found = xattrs or ("user" if kernel.has("userxattr") else "trusted")
-                write_whole(self.directory / OCI_LAYOUT, marker(), self.directory / f".{OCI_LAYOUT}")
+                replace(self.directory / OCI_LAYOUT, marker(), mode=0o644, sync=True)
                 if not (self.directory / INDEX_JSON).exists():
-                    write_whole(self.directory / INDEX_JSON, index_of([]), self.directory / f".{INDEX_JSON}")
+                    replace(self.directory / INDEX_JSON, index_of([]), mode=0o644, sync=True)
                 said = {"form": FORM, "xattrs": found, "owners": Owners.here(ids).to_json()}
-                write_whole(about, dump(said), self.directory / ".store.json")
+                replace(about, dump(said), mode=0o644, sync=True)
         fields = Fields(parse(about.read_bytes(), "store.json"), "store.json")
         if (form := fields.number("form")) != FORM:
             raise Unsupported(f"the store {self.directory} has the form {form}; this is for form {FORM}")

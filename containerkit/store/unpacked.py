@@ -23,7 +23,8 @@ from ..image.unpack.implied import inherit_attributes
 from ..image.unpack.meaning import Borrowed
 from ..layers.merged import is_whiteout
 from ..linux.descriptor import DIRECTORY, owned
-from ..state.files import locked, rename, sync_filesystem
+from ..state.files import rename, sync_filesystem
+from ..state.locks import locked
 from .arriving import Arriving
 
 if TYPE_CHECKING:

@@ -415,7 +415,7 @@ def test_a_runtime_directory_of_somebody_else_is_told_by_name(as_user, tmp_path:
     source = f"import os\nos.environ['XDG_RUNTIME_DIR'] = {str(tmp_path)!r}\nimport containerkit as ck\n"
     said = as_user(source + "try: ck.Cgroup('mine').make()\nexcept ck.CgroupError as e: print(e)")
     assert "XDG_RUNTIME_DIR" in said
-    assert f"{tmp_path}/containerkit.cgroups" in said
+    assert f"{tmp_path}/containerkit/journals" in said
 
 
 @needs_v2

@@ -190,10 +190,10 @@ def test_root_has_all_ids_already() -> None:
 WHERE = """
 from containerkit.linux import ids as _idmaps
 from containerkit.rootfs import tree as _tree
-from containerkit.cgroup import owner
+from containerkit.state import journal
 from containerkit.store.store import Store, default_directory
 print(_idmaps.is_machine_root(), _idmaps.machine_uid())
-print(default_directory(), _tree.cache_directory(), owner._place(), sep="\\n")
+print(default_directory(), _tree.cache_directory(), journal.directory(), sep="\\n")
 """
 
 
@@ -201,7 +201,7 @@ print(default_directory(), _tree.cache_directory(), owner._place(), sep="\\n")
 def test_it_is_not_root_of_the_machine(home: Home) -> None:
     home.environment.pop("XDG_RUNTIME_DIR", None)
     own = str(home.path / "containerkit")
-    place = f"{tempfile.gettempdir()}/.containerkit.cgroups.{os.getuid()}"
+    place = f"{tempfile.gettempdir()}/.containerkit.{os.getuid()}"
     assert home.python(WHERE).split() == ["False", str(os.getuid()), f"{own}/store-subids", f"{own}/rootfs", place]
 
 

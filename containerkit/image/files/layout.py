@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from ...state.files import locked
+from ...state.locks import locked
 from .. import media
 from ..blobs import Blobs, FileBlobs
 from ..content import Found, below, opened, reach

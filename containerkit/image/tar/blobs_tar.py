@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO
 
+from ...state.files import appearing_file
 from ..blobs import Blobs
 from ..content import Found, opened
 from ..descriptor import Descriptor
@@ -52,13 +52,12 @@ def _add_blob(writer: Writer, name: str, descriptor: Descriptor, blobs: Blobs) -
 @contextlib.contextmanager
 def appearing(path: StrPath) -> Iterator[BinaryIO]:
     """A file that is there when the `with` ends well, and not before; an old one stays until then."""
-    directory, name = os.path.split(os.path.abspath(path))
-    new = os.path.join(directory, f".{name}-{secrets.token_hex(6)}")
-    try:
-        with open(new, "xb") as file:
-            yield file
-        os.rename(new, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(new)
-        raise
+    with appearing_file(path, mode=0o666 & ~_umask()) as fd, os.fdopen(fd, "wb", closefd=False) as file:
+        yield file
+        file.flush()
+
+
+def _umask() -> int:
+    """What open(2) takes from the mode of a new file."""
+    with open("/proc/thread-self/status") as status:
+        return next((int(line.split()[1], 8) for line in status if line.startswith("Umask:")), 0o022)

@@ -1,0 +1,66 @@
+"""Groups that are gone when their owner is, even when it was killed.
+
+The journal of a process that makes groups says in which directories they are, and what their names begin with: its mark.  So
+whoever finds the process dead can tell its groups from those of the living.  See `containerkit.state.journal`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from ..errors import CgroupError, LayerError
+from ..state import journal
+
+__all__ = ["PREFIX", "Ownership"]
+
+PREFIX = "containerkit."
+
+
+class Ownership:
+    """This process as an owner of groups, from its first group to its last.
+
+    :ivar mark: what the names of its groups begin with, while it has some
+    """
+
+    def __init__(self) -> None:
+        self.mark = f"{PREFIX}new."
+        self._count, self._homes = 0, dict[str, journal.Entry]()
+        self._journal: journal.Journal | None = None
+        self._guard = threading.Lock()
+
+    def acquire(self) -> None:
+        """One group more.  :raises CgroupError: this process has no place for a journal"""
+        with self._guard:
+            if not self._count:
+                self._journal = _journal()
+                self.mark = f"{PREFIX}{os.urandom(4).hex()}-{os.getpid()}."
+            self._count += 1
+
+    def record_homes(self, homes: set[str]) -> None:
+        """Writes down where its groups are, before they are made."""
+        with self._guard:
+            for home in sorted(homes - self._homes.keys()):
+                self._homes[home] = journal.about_to("groups", home, self.mark)
+
+    def release(self) -> None:
+        """One group less.  With the last one, nothing of this process is left to sweep."""
+        with self._guard:
+            self._count -= 1
+            if not self._count:
+                while self._homes:
+                    self._homes.popitem()[1].done()
+                if self._journal:
+                    self._journal.end_if_idle()
+
+    def forked(self) -> None:
+        """In a child of os.fork(): the groups are the parent's."""
+        self._count, self._guard = 0, threading.Lock()
+        self._homes.clear()
+
+
+def _journal() -> journal.Journal:
+    try:
+        return journal.own()
+    except LayerError as error:
+        raise CgroupError(error.errno, error.strerror, error.filename) from None

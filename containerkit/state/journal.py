@@ -1,0 +1,270 @@
+"""What a process owns that a SIGKILL would leave behind, written down before it is made.
+
+    entry = about_to("tree", "/tmp/containerkit-layer-x")     the line is on disk before the directory is
+    ...
+    entry.done()                                              it is gone
+
+A journal is a record (see `owner`) in a directory that only this user enters: below /run for root, below XDG_RUNTIME_DIR for others,
+and where that is not set, among the temporary files.  Each process has at most one, for as long as it has an entry that
+is not done.  `sweep` reads those of dead processes.
+
+Its lines: what is about to be, ["tree", 0, "/tmp/..."], with a number; what more became known of it, ["made", 0, "child", ...]; and
+["done", 0].
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+from ..errors import LayerError
+from ..linux.ids import is_machine_root, machine_uid
+from . import owner
+from .owner import Identity, Record, is_owned, trusted
+
+__all__ = [
+    "Entry", "Journal", "Line", "about_to", "directory", "entries", "journals", "left", "living", "marked", "maybe", "own", "sweep_if_any",
+    "sweep_once",
+]  # fmt: skip
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+HEAD, MADE, DONE = "process", "made", "done"
+MOST = 1 << 18  # bytes of a journal before it is begun again
+
+
+class Line(NamedTuple):
+    """An entry as it is read: what kind of thing, which, and what became known of it later."""
+
+    number: int
+    verb: str
+    words: tuple[Any, ...]
+    more: dict[str, Any]
+
+
+class Entry:
+    """One thing that a journal speaks of."""
+
+    __slots__ = ("_journal", "number")
+
+    def __init__(self, journal: Journal | None, number: int = -1) -> None:
+        self._journal, self.number = journal, number
+
+    def add(self, what: str, value: object) -> None:
+        """Writes down what became known of it."""
+        if self._journal:
+            self._journal.write(self.number, MADE, self.number, what, value)
+
+    def done(self) -> None:
+        """It is gone.  A second time does nothing."""
+        journal, self._journal = self._journal, None
+        if journal:
+            journal.done(self.number)
+
+
+class Journal:
+    """The journal of one owner.
+
+    :raises LayerError: no directory for it is this user's
+    """
+
+    def __init__(self) -> None:
+        self.record, self._number, self._size = _begun(), 0, 0
+        self._open: dict[int, list[tuple[object, ...]]] = {}  # the lines of what is not done
+
+    def about_to(self, verb: str, *words: object) -> Entry:
+        """Writes down what is about to be made."""
+        with owner.guard:
+            number, self._number = self._number, self._number + 1
+            self._open[number] = []
+            try:
+                self.write(number, verb, number, *words)
+            except BaseException:
+                self.done(number)
+                raise
+            return Entry(self, number)
+
+    def write(self, number: int, *line: object) -> None:
+        """One more line about an entry."""
+        with owner.guard:
+            if not self.ended and number in self._open:
+                self._open[number].append(line)
+                self._size += self.record.write(*line)
+
+    def done(self, number: int) -> None:
+        """The journal goes with the last of its things."""
+        with owner.guard:
+            if self._open.pop(number, None) is None or self.ended:
+                return
+            if not self._open:
+                self.record.remove()
+            elif self._size < MOST:
+                self._size += self.record.write(DONE, number)
+            else:
+                self._begin_again()
+
+    def end_if_idle(self) -> None:
+        """Removes it where it has no entry that is not done."""
+        with owner.guard:
+            if not self._open:
+                self.record.remove()
+
+    def _begin_again(self) -> None:
+        """A new file, of what is not done, takes the place of one that has become long.  In between both say so."""
+        old, self.record, self._size = self.record, _begun(), 0
+        for line in [line for lines in self._open.values() for line in lines]:
+            self._size += self.record.write(*line)
+        old.remove()
+
+    def hand_to(self, named: Identity | str | os.PathLike[str]) -> None:
+        """Gives all that it speaks of to another owner: see `owner.Record.hand_to`.  What this process makes next has a new journal."""
+        with owner.guard:
+            self.record.hand_to(named)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is gone, or has another owner."""
+        return self.record.fd < 0
+
+
+_own: Journal | None = None
+
+
+def own() -> Journal:
+    """This process's journal.  :raises LayerError: no directory for it is this user's"""
+    global _own
+    with owner.guard:
+        if _own is None or _own.ended:
+            _own = Journal()
+        return _own
+
+
+def about_to(verb: str, *words: object) -> Entry:
+    """Writes down, in the journal of this process, what is about to be made.  :raises LayerError: there is no place for it"""
+    with owner.guard:
+        return own().about_to(verb, *words)
+
+
+def maybe(verb: str, *words: object) -> Entry:
+    """The same for what a later sweep finds anyway where it lies: without a place for a journal it goes on without."""
+    try:
+        return about_to(verb, *words)
+    except (LayerError, OSError):
+        return Entry(None)
+
+
+# Where they are -------------------------------------------------------------------------------------------------
+
+
+def directory() -> str:
+    """Where this user's journals are."""
+    runtime = "/run" if is_machine_root() else os.environ.get("XDG_RUNTIME_DIR")
+    if runtime:
+        return f"{runtime}/containerkit/journals"
+    return f"{os.environ.get('TMPDIR') or '/tmp'}/.containerkit.{machine_uid()}"
+
+
+def _begun() -> Record:
+    path = directory()
+    try:
+        with opened(path, make=True) as here:
+            while not (record := Record.make(os.urandom(4).hex(), here)):
+                pass
+            record.write(HEAD, os.getpid())
+            return record
+    except OSError as error:
+        said = f"no place to write down what is to be undone: {error.strerror}; /run, or XDG_RUNTIME_DIR, must be this user's to write"
+        raise LayerError(error.errno, said, path) from None
+
+
+@contextlib.contextmanager
+def opened(path: str, *, make: bool = False) -> Iterator[int]:
+    """A directory of this user's alone.  :raises OSError: it is not there, or is another user's"""
+    if make:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+    fd = os.open(path, DIRECTORY)
+    try:
+        if not trusted(fd):
+            raise PermissionError(1, "it belongs to another user, or others may write to it", path)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def sweep_if_any() -> None:
+    """Removes what killed processes left.  What cannot be removed stops nobody."""
+    with contextlib.suppress(OSError):
+        if os.listdir(directory()):
+            from .sweeping import sweep
+
+            sweep()
+
+
+@cache
+def sweep_once() -> None:
+    """The same at the first spawn or group of a process, or when it opens its first store."""
+    sweep_if_any()
+
+
+# Those of others ------------------------------------------------------------------------------------------------
+
+
+def journals() -> Iterator[tuple[int, str]]:
+    """The journals of this user: a descriptor of the directory, and the name."""
+    with contextlib.suppress(FileNotFoundError, PermissionError), opened(directory()) as here:
+        for name in sorted(os.listdir(here)):
+            yield here, name
+
+
+def living() -> Iterator[Line]:
+    """What the journals of this user's living processes speak of."""
+    for here, name in journals():
+        if is_owned(name, here):
+            yield from entries(_read(name, here))
+
+
+def left() -> Iterator[str]:
+    """The journals of dead processes, and of this one."""
+    for here, name in journals():
+        whose = next((words for verb, *words in _read(name, here) if verb == HEAD), None)
+        if whose == [os.getpid()] or not is_owned(name, here):
+            yield f"{directory()}/{name}"
+
+
+def _read(name: str, here: int) -> list[list[Any]]:
+    """The lines of a journal of somebody else's; none where it is gone."""
+    with contextlib.suppress(OSError):
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=here)
+        try:
+            return [*owner.lines(fd)]
+        finally:
+            os.close(fd)
+    return []
+
+
+def entries(lines: Iterable[list[Any]]) -> list[Line]:
+    """The entries of a journal that are not done, in order."""
+    found: dict[int, Line] = {}
+    for verb, *words in lines:
+        if verb == HEAD or not words or not isinstance(words[0], int):
+            continue
+        number, *rest = words
+        if verb == DONE:
+            found.pop(number, None)
+        elif verb == MADE:
+            if number in found and len(rest) == 2:
+                found[number].more[rest[0]] = rest[1]
+        else:
+            found[number] = Line(number, verb, tuple(rest), {})
+    return list(found.values())
+
+
+def marked(home: str, mark: str) -> list[str]:
+    """The control groups in a directory that an owner has marked as its own."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(home) as found:
+        return sorted(entry.path for entry in found if entry.name.startswith(mark))
+    return []

@@ -1,0 +1,204 @@
+"""What the steps of a plan have to undo, written down before it is made, so that a SIGKILL of their process is no end of it.
+
+A step's undo is a `Call`.  Three kinds of calls undo what outlives a process: those that remove a name, those that remove a
+directory, and umount2.  They are written down as a path, with what was there before and what is there afterwards: the sweep, which
+may come much later, undoes only what the dead owner made.  What ends with a descriptor or a process needs no line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import stat
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import PlanError
+from ..linux.syscalls import AT_FDCWD, MNT, Bytes, Call, Tool
+from .journal import Entry, Line, maybe
+from .owner import Identity, boot
+
+__all__ = ["Undo", "check", "undo"]
+
+VERB, AS, CLONING, CHILD = "undo", "as", "cloning", "child"
+REMOVEDIR = 0x200
+UNLINK, RMDIR, UMOUNT = "unlink", "rmdir", "umount"
+GONE = (2, 20, 39)  # ENOENT, ENOTDIR, ENOTEMPTY: nothing of the owner's is there, or more than that
+NOT_MOUNTED = (2, 22)  # ENOENT, EINVAL
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check(call: Call | Tool) -> None:
+    """:raises PlanError: the undo of a step cannot be written down"""
+    _kind(call)
+
+
+def _kind(call: Call | Tool) -> tuple[str, Any, Any, int] | None:
+    """Which kind it is, of which directory, which name in it, and with which flags; None where it ends with the process anyway."""
+    match call.name, call.args:
+        case "close", _:
+            return None
+        case "unlinkat", (where, bytes() | Bytes() as name, int(flags)):
+            return RMDIR if flags & REMOVEDIR else UNLINK, where, name, 0
+        case "unlink", (bytes() | Bytes() as name,):
+            return UNLINK, AT_FDCWD, name, 0
+        case "rmdir", (bytes() | Bytes() as name,):
+            return RMDIR, AT_FDCWD, name, 0
+        case "umount2", (bytes() | Bytes() as name, int(flags)):
+            return UMOUNT, AT_FDCWD, name, int(flags)
+    raise PlanError(
+        f"{call} cannot be a step's undo: after a SIGKILL of this process the next one has to do it, and that can only remove a name or"
+        " a directory (unlinkat, unlink, rmdir), unmount (umount2), or close"
+    )
+
+
+class Undo:
+    """What one step has to undo.
+
+    :param made: the step's call  :param call: its undo
+    :param value: gives an argument of a call as a number
+    :param pid: of the child; -1 where there is none yet
+    """
+
+    def __init__(self, made: Call | Tool, call: Call, value: Callable[[Any], int], pid: int) -> None:
+        self._entry, self._path, self._kind = Entry(None), "", ""
+        self._link: str | None = None
+        if kind := _kind(call):
+            self._kind, where, name, flags = kind
+            self._path = _path(where, name, value, pid)
+            self._link = _leads_to(made)
+            self._entry = maybe(VERB, self._kind, self._path, flags, self._link, look(self._kind, self._path), _space())
+            if pid > 0:
+                self.child(pid)
+
+    def made(self) -> None:
+        """The step is made."""
+        if self._kind and self._link is None:  # a link is known by where it leads to
+            self._entry.add(AS, look(self._kind, self._path))
+
+    def cloning(self) -> None:
+        """A child comes to be that may outlive this process, and needs what was made."""
+        self._entry.add(CLONING, "")
+
+    def child(self, pid: int) -> None:
+        """The child is there: nothing is undone before it has ended."""
+        self._entry.add(CHILD, str(Identity.of(pid) or "ended"))
+
+    def done(self) -> None:
+        """It is undone, or was never made."""
+        self._entry.done()
+
+
+def _leads_to(made: Call | Tool) -> str | None:
+    """Where the symbolic link that a call makes leads to; None for other calls."""
+    match made.name, made.args:
+        case "symlinkat", (bytes() | Bytes() as target, *_):
+            return os.fsdecode(_text(target))
+    return None
+
+
+def _text(name: bytes | Bytes) -> bytes:
+    return name if isinstance(name, bytes) else name.data.rstrip(b"\0")
+
+
+def _path(where: Any, name: bytes | Bytes, value: Callable[[Any], int], pid: int) -> str:
+    """The path from the root, of what a call names in a directory."""
+    text = os.fsdecode(_text(name).replace(b"{pid}/", b"%d/" % pid))
+    if text.startswith("/"):
+        return text
+    directory = os.getcwd() if where == AT_FDCWD else os.readlink(f"/proc/self/fd/{value(where)}")
+    return os.path.join(directory, text)
+
+
+def _space() -> str:
+    """In which boot and which mount namespace."""
+    return f"{boot()} {os.readlink('/proc/self/ns/mnt')}"
+
+
+# Afterwards -----------------------------------------------------------------------------------------------------
+
+
+def look(kind: str, path: str) -> list[Any] | None:
+    """What is at a path, told from another thing that may be there later; None where there is nothing."""
+    if kind == UMOUNT:
+        return _mount(path)
+    with contextlib.suppress(OSError), _parent(path) as (directory, name):
+        return _seen(directory, name)
+    return None
+
+
+def _seen(directory: int, name: str) -> list[Any]:
+    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    is_link = stat.S_ISLNK(status.st_mode)
+    return [status.st_dev, status.st_ino, stat.S_IFMT(status.st_mode), os.readlink(name, dir_fd=directory) if is_link else ""]
+
+
+def _mount(path: str) -> list[Any] | None:
+    """The line of the topmost mount at a path.  Its propagation may change meanwhile, so that is left out."""
+    shown = os.path.realpath(path).replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
+    found = None
+    with open("/proc/self/mountinfo", errors="surrogateescape") as table:
+        for line in table:
+            fields = line.rstrip("\n").split(" ")
+            if fields[4] == shown:
+                found = [*fields[:6], *fields[fields.index("-") :]]
+    return found
+
+
+@contextlib.contextmanager
+def _parent(path: str) -> Any:
+    """The directory that a path's last name is in, held open."""
+    parent, name = os.path.split(path.rstrip("/"))
+    fd = os.open(parent or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd, name
+    finally:
+        os.close(fd)
+
+
+def undo(line: Line) -> bool:
+    """Undoes what a dead owner had made.  False where it is to be tried again later.
+
+    :raises OSError: the kernel refuses
+    """
+    kind, path, flags, link, before, space = line.words
+    known = line.more
+    child = Identity.parse(known.get(CHILD, ""))
+    if child and child.alive:
+        return False
+    if kind == UNLINK and CLONING in known and CHILD not in known:
+        return True  # a child may be there or not: the next one who wants the name judges that
+    if kind == UMOUNT:
+        return _unmount(path, flags, before, known, space)
+    with contextlib.suppress(FileNotFoundError), _parent(path) as (directory, name):
+        seen = _seen(directory, name)
+        if seen == known[AS] if AS in known else seen != before and link in (None, seen[-1]):
+            try:
+                (os.rmdir if kind == RMDIR else os.unlink)(name, dir_fd=directory)
+            except OSError as error:
+                if error.errno not in GONE:
+                    raise
+    return True
+
+
+def _unmount(path: str, flags: int, before: list[Any] | None, known: dict[str, Any], space: str) -> bool:
+    """A mount ends with its mount namespace, and that one with the last process in it."""
+    if space.split(" ")[0] != boot():
+        return True
+    if space != _space():
+        return not _is_inhabited(space.split(" ")[1])
+    seen = _mount(path)
+    ours = seen and (seen == known[AS] if AS in known else seen != before)
+    if ours and _libc.umount2(os.fsencode(path), int(flags | MNT.UMOUNT_NOFOLLOW)) != 0 and ctypes.get_errno() not in NOT_MOUNTED:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
+    return True
+
+
+def _is_inhabited(namespace: str) -> bool:
+    """Whether a process that this one may look at is in a mount namespace."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{name}/ns/mnt") == namespace:
+                return True
+    return False
