@@ -33,6 +33,7 @@ NAMES = (
     "layering",
     "pulling",
     "building",
+    "loading",
     "layer_memory",
 )
 BUDGET = Budget()
