@@ -129,7 +129,7 @@ def _parser() -> Parser:
 
 
 def _verbs(parser: argparse.ArgumentParser) -> Any:
-    return parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=DeferredParser)
+    return parser.add_subparsers(title="verbs", metavar="VERB", required=True, prog=parser.prog, parser_class=DeferredParser)
 
 
 def _group(members: dict[str, tuple[str, str]]) -> Callable[[argparse.ArgumentParser], None]:
