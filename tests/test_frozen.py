@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from containerkit import frozen as ours
-from containerkit.frozen import FrozenDict, field, fields, frozen, record, replace
+from containerkit.base import frozen as ours
+from containerkit.base.frozen import FrozenDict, field, fields, frozen, record, replace
 
 SOURCE = """
 @value
@@ -315,7 +315,7 @@ def test_nothing_is_compiled_and_dataclasses_is_not_loaded() -> None:
     """In a Python of its own: what makes a class costs no compiling, whatever else is in this one."""
     program = """
         import sys
-        from containerkit.frozen import frozen, replace
+        from containerkit.base.frozen import frozen, replace
         compiled = []
         sys.addaudithook(lambda event, args: compiled.append(args) if event == "compile" else None)
         @frozen
