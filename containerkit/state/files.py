@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["locked", "rename", "sync_directory", "sync_filesystem", "try_lock", "write_whole"]
+from ..linux import native
 
-_libc = ctypes.CDLL(None, use_errno=True)
+__all__ = ["locked", "rename", "sync_directory", "sync_filesystem", "try_lock", "write_whole"]
 
 
 @contextlib.contextmanager
@@ -61,9 +60,9 @@ def sync_filesystem(path: str | os.PathLike[str]) -> None:
     """Makes all that was written last: one call for a tree of many files.  :see: syncfs(2)"""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if _libc.syncfs(fd) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), os.fspath(path))
+        native.call("syncfs", fd)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
     finally:
         os.close(fd)
 
