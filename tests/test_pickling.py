@@ -27,7 +27,7 @@ from containerkit.base.frozen import FrozenDict
 from containerkit.base.pickling import Elsewhere, OneProcess
 from containerkit.cgroup.hierarchy import Hierarchy, _interned
 from containerkit.core.errors import StepRefused
-from containerkit.core.process import SpawnTimeout
+from containerkit.core.spawn_timeout import SpawnTimeout
 from containerkit.dockerfile.file import Dockerfile, Stage
 from containerkit.errors import RegistryError
 from containerkit.image.blobs import MemoryBlobs, TemporaryBlobs

@@ -8,12 +8,12 @@ import errno
 import functools
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
+from ..base import late
 from ..core.errors import StepError
 from ..core.plan import Plan, plan
 from ..core.process import Process
@@ -248,7 +248,7 @@ def _finish(process: Process, end: float | None) -> int:
         else:
             relay(process, end)
         code = process.wait(None if end is None else max(0.0, end - time.monotonic()))
-    except subprocess.TimeoutExpired:
+    except late.subprocess.TimeoutExpired:
         return 124
     return shell_code(code)
 

@@ -10,12 +10,12 @@ import contextlib
 import os
 import select
 import stat
-import subprocess
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import IO
 
+from ..base import late
 from ..core.process import Process
 
 __all__ = ["relay"]
@@ -89,7 +89,7 @@ def relay(process: Process, end: float | None = None) -> None:
     while process.poll() is None:
         left = _left(end)
         if left == 0:
-            raise subprocess.TimeoutExpired("the program", 0.0)
+            raise late.subprocess.TimeoutExpired("the program", 0.0)
         _turn([*inputs, *outputs], left, process.pidfd)
     while any(line.open for line in outputs):
         busy = any(line.waiting for line in outputs)  # then for who reads our output, as long as there is time

@@ -6,7 +6,6 @@ import contextlib
 import os
 import selectors
 import signal
-import subprocess
 import sys
 import termios
 import time
@@ -14,6 +13,7 @@ import tty
 from collections.abc import Iterator
 from typing import Any
 
+from ..base import late
 from ..core.process import Process
 
 
@@ -33,7 +33,7 @@ def connect(process: Process, end: float | None = None) -> None:
         while True:
             left = None if end is None else end - time.monotonic()
             if left is not None and left <= 0:
-                raise subprocess.TimeoutExpired("the program", 0.0)
+                raise late.subprocess.TimeoutExpired("the program", 0.0)
             for key, _ in selector.select(left):
                 if not _copy(key.fd, key.data):
                     if key.fd == process.terminal:

@@ -9,11 +9,11 @@ import contextlib
 import io
 import os
 import selectors
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Literal
 
+from ..base import late
 from ..errors import PlanError
 
 __all__ = ["OUTPUT_LIMIT", "Collected", "Conversation", "OverLimit", "TooMuchOutput", "checked_limit"]
@@ -142,7 +142,7 @@ class Conversation:
             while self._open:
                 left = None if end is None else end - time.monotonic()
                 if left is not None and left <= 0:
-                    raise subprocess.TimeoutExpired("the program", 0.0)
+                    raise late.subprocess.TimeoutExpired("the program", 0.0)
                 for key, _ in selector.select(left):
                     if self.ready(key.fd):
                         selector.unregister(key.fd)

@@ -11,11 +11,11 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from ..base import late
 from ..linux import dumpable, procfs
 from ..linux.native import extension
 from ..linux.syscalls import CLONE
@@ -25,7 +25,7 @@ from .descriptors import ChildDescriptors, fileno
 from .errors import StepError
 from .exec_failure import interpreter
 from .parent import ParentExecutor
-from .process import Process, SpawnTimeout, end_child, readable, run_undo
+from .process import Process, end_child, readable, run_undo
 from .standard_steps import GUARDIAN, OWN
 from .stdio import NAMES, Stream, Streams, open_streams
 from .step import Side, Step
@@ -77,7 +77,9 @@ class _Spawn:
         try:
             self._spawn({**given, **self._guardian()})
             trace = self.trace()
-        except subprocess.TimeoutExpired as error:
+        except late.subprocess.TimeoutExpired as error:
+            from .spawn_timeout import SpawnTimeout
+
             expired = SpawnTimeout(error.cmd, error.timeout)
             expired.trace = self.trace()
             self._abort()
@@ -179,8 +181,8 @@ class _Spawn:
             raise self._expired()
         return left
 
-    def _expired(self) -> subprocess.TimeoutExpired:
-        return subprocess.TimeoutExpired(self.program.timeline.what, self.timeout or 0.0)
+    def _expired(self) -> late.subprocess.TimeoutExpired:
+        return late.subprocess.TimeoutExpired(self.program.timeline.what, self.timeout or 0.0)
 
     def _await(self, fd: int) -> None:
         """Waits until there is something to read, as long as the caller's time allows."""
