@@ -17,6 +17,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,7 +99,7 @@ def example(kind: Any) -> Any:
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     plain: dict[Any, Any] = {
         str: "word", int: 5, float: 0.5, bool: True, bytes: b"bytes", object: "anything", Any: "anything", type(None): None,
-        Sequence: ["word"], Iterable: ["word"], Mapping: {"name": "value"},
+        Path: Path("some/where"), Sequence: ["word"], Iterable: ["word"], Mapping: {"name": "value"},
     }  # fmt: skip
     if origin in (typing.Union, types.UnionType):
         return example(inner[0])

@@ -13,7 +13,6 @@ import socket
 import threading
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 
 from ..errors import Unavailable
 from ..linux import procfs
@@ -47,10 +46,11 @@ def fileno(stream: Stream) -> int:
 @cache
 def helper() -> bytes:
     """The bytes of csrc/helper.c, compiled.  Raises Unavailable where it was not."""
-    path = Path(__file__).parents[1] / "libexec" / "ck-helper"
-    if not path.is_file():
-        raise Unavailable("the helper program", probed=str(path), remedy="install a wheel, or build with a C compiler")
-    return path.read_bytes()
+    path = os.path.join(os.path.dirname(os.path.dirname(__file__)), "libexec", "ck-helper")
+    if not os.path.isfile(path):
+        raise Unavailable("the helper program", probed=path, remedy="install a wheel, or build with a C compiler")
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def memfd(name: str, data: bytes, seals: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
-import platform
+import os
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -226,7 +226,7 @@ def _rules(names: Iterable[str], *where: Where) -> tuple[Rule, ...]:
 
 def _architecture() -> int:
     """This machine, as the kernel's audit names it.  Raises Unavailable for one the library does not know."""
-    machine = platform.machine()
+    machine = os.uname().machine
     if machine not in ARCHITECTURES:
         raise Unavailable("a seccomp filter", probed=f"uname on {machine}", remedy="x86-64 or aarch64")
     return ARCHITECTURES[machine]
