@@ -11,9 +11,10 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from ..base.frozen import frozen
 
 __all__ = ["Extra", "command", "extras"]
 
@@ -23,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _OF_EXTRA = re.compile(r"""extra\s*==\s*["']([\w.-]+)["']""")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Extra:
     """One optional part.
 

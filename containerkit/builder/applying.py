@@ -14,10 +14,10 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..base.frozen import replace
 from ..dockerfile import instructions as dockerfile
 from ..image.history import now
 from ..image.image import Image

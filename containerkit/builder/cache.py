@@ -17,10 +17,10 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..base.frozen import frozen
 from ..image.descriptor import Descriptor
 from ..image.digest import Digest
 from ..image.documents import parse
@@ -33,7 +33,7 @@ DIRECTORY = "build/cache"  # of a store
 FORM = 1  # grows when an instruction makes another layer than before of the same
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Record:
     """What came of an instruction.
 

@@ -20,8 +20,8 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
+from ..base.frozen import field, frozen
 from ..core.errors import StepError
 from ..core.plan import Plan, plan
 from ..core.process import Process
@@ -50,7 +50,7 @@ ONE_ID = "an ordinary user builds with one id; `containerkit unshare containerki
 REFUSED = re.compile(rb"ch(own|grp)|set(e|res|fs)?[ug]id|setgroups|initgroups", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Job:
     """What is to be run, and in what.
 

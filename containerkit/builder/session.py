@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
+from ..base.frozen import field, record
 from .cache import Cache, Record
 from .digests import Digests
 from .mounting import SecretSource
@@ -17,7 +17,7 @@ from .workspace import Workspace
 __all__ = ["BuildSession"]
 
 
-@dataclass(slots=True)
+@record
 class BuildSession:
     """What all stages of a build share.
 

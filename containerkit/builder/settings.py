@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
+from ..base.frozen import replace
 from ..dockerfile import instructions as dockerfile
 from ..dockerfile.parser import parse_change
 from ..image.config import ImageConfig

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from ..base.frozen import frozen, replace
 from ..dockerfile import instructions as dockerfile
 from ..dockerfile.parser import ALONE
 from ..dockerfile.predefined import PROXIES
@@ -165,7 +165,7 @@ def _account(user: str, tree: Tree) -> Account:
 # --- RUN --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Command:
     """What a RUN starts.
 

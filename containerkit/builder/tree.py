@@ -16,10 +16,10 @@ import os
 import stat
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ..base.frozen import frozen
 from ..image.limits import Limits
 from ..image.unpack.root import Root
 from ..layers.merged import is_opaque, is_whiteout
@@ -53,7 +53,7 @@ class Everything:
         return True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Node:
     """Something in a tree.
 

@@ -12,10 +12,10 @@ import difflib
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypedDict
 
+from ..base.frozen import frozen
 from ..errors import PlanError
 from .values import DeviceRule, count, disk, flag, keyed, numbers, size, word
 
@@ -77,7 +77,7 @@ class Limits(TypedDict, total=False):
     devices: Iterable[Any] | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Word:
     """One limit: the controller that keeps it, its v2 file, and the parser of its value."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..base.frozen import frozen
 from ..errors import ImageError
 from ..image import Image, Index, Reference, media
 from ..image.digest import Digest
@@ -21,7 +21,7 @@ __all__ = ["NONE", "Listed", "listed", "rows", "shorten"]
 NONE = "<none>"
 
 
-@dataclass(frozen=True)
+@frozen(slots=False)
 class Listed:
     """One image of a store.
 

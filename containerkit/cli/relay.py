@@ -12,10 +12,10 @@ import select
 import stat
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import IO
 
 from ..base import late
+from ..base.frozen import record
 from ..core.process import Process
 
 __all__ = ["relay"]
@@ -25,7 +25,7 @@ SURE = 4096  # bytes that a pipe takes without blocking once it is ready: PIPE_B
 GONE = select.POLLNVAL | select.POLLERR
 
 
-@dataclass(slots=True)
+@record
 class _Line:
     """One direction.
 
@@ -37,7 +37,7 @@ class _Line:
     source: int
     target: int
     stream: IO[bytes]
-    waiting: memoryview = memoryview(b"")  # noqa: RUF009 - it cannot be changed
+    waiting: memoryview = memoryview(b"")
     open: bool = True
 
     @property

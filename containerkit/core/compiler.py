@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from ..base.frozen import frozen
 from ..errors import PlanError
 from ..linux.native import extension, number
 from ..linux.syscalls import Arg, Bytes, Call, Deferred, Fd, HeaderAddress, Labelled, OutputBuffer, Slot, Strings
@@ -19,7 +19,7 @@ from .timeline import Timeline
 SLOTS = 512  # CK_SLOTS of csrc/spawn.h
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Program:
     """A compiled timeline.
 

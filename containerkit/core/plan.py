@@ -8,11 +8,11 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..base import checks
+from ..base.frozen import replace
 from ..base.log import Log
 from ..errors import PlanError, WrongType
 from ..linux.syscalls import text

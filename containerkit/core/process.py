@@ -12,11 +12,11 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any
 
 from ..base import checks, late
+from ..base.frozen import frozen
 from ..base.pickling import OneProcess
 from ..errors import Unavailable
 from ..linux.native import extension, number
@@ -28,7 +28,7 @@ P_PIDFD, WEXITED, WNOHANG = 3, 4, 1
 HELD_SECONDS, HELD_PAUSE = 1.0, 0.005
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """What a process and the children it waited for used.
 

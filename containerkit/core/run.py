@@ -7,10 +7,10 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 from ..base import checks, late
+from ..base.frozen import frozen, replace
 from ..base.log import Log
 from ..errors import PlanError
 from .conversation import OUTPUT_LIMIT, Collected, Conversation, OverLimit, TooMuchOutput, checked_limit
@@ -51,7 +51,7 @@ class Watch(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Result:
     """How a program ended.
 

@@ -7,10 +7,10 @@ import fcntl
 import os
 import struct
 import termios
-from dataclasses import dataclass, field
 from typing import IO
 
 from ..base import checks
+from ..base.frozen import field, record
 from ..errors import PlanError
 from ..linux.syscalls import HasFileno
 from .device_nodes import open_null
@@ -29,7 +29,7 @@ NAMES = ("stdin", "stdout", "stderr")
 Stream = int | HasFileno | None
 
 
-@dataclass(slots=True)
+@record
 class Streams:
     """The two ends of every stream.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from enum import Enum, IntEnum
 from functools import cache
 from operator import attrgetter
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from ..base.frozen import fields, frozen
 from ..linux.syscalls import Call, Slot, Tool
 
 Hint = str | Mapping[int, str]
@@ -44,7 +44,7 @@ class Phase(IntEnum):
     """The program takes over."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Something in the root that a mount, or the program, needs to be there.
 
@@ -58,7 +58,7 @@ class Place:
     mount: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Step:
     """One system call with a reason.  Make it with `Step.child` or `Step.parent`.
 
@@ -123,7 +123,7 @@ class Step:
         return self.hint if isinstance(self.hint, str) else self.hint.get(errno, "")
 
     def with_(self, **changes: Any) -> Step:
-        """The same step, changed.  A plan of a hundred steps does this twice a step, so it is not dataclasses.replace."""
+        """The same step, changed.  A plan of a hundred steps does this twice a step, so it is not `replace`."""
         made, (values, members) = object.__new__(Step), _members()
         for put, value in zip(members.values(), values(self), strict=True):
             put(made, value)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ..base import checks
+from ..base.frozen import frozen, replace
 from ..errors import PlanError, WrongType
 from ..linux import syscalls
 from ..linux.procfs import PROC
@@ -26,7 +26,7 @@ from .standard_steps import CALLER, GUARDIAN, HELPER, OWN, PROGRAM, SYNC, Option
 from .step import Composite, Part, Phase, Place, RootPart, Side, Step
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Timeline:
     """Everything that will happen, in order.
 

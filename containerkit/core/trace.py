@@ -10,10 +10,10 @@ import html
 import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
+from ..base.frozen import frozen
 from ..linux.native import extension
 from .step import Side, Step
 
@@ -23,7 +23,7 @@ ENTRY = struct.Struct("qQQ")
 """The same in memory: struct ck_trace."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """One step that was made.
 

@@ -20,10 +20,11 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..base.frozen import frozen
 from ..core.errors import StepError
 from ..errors import ContainerKitError
 from ..linux.ids import has_own_ids, own_range
@@ -56,7 +57,7 @@ mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_rest
 _NO_UPPER = ("overlay", "nfs", "nfs4", "cifs", "smb3", "9p", "vfat", "exfat", "ntfs", "ecryptfs", "ramfs")
 
 
-@dataclass(frozen=True)
+@frozen(slots=False)
 class Finding:
     """One thing looked at.
 
@@ -72,7 +73,7 @@ class Finding:
     remedy: str = ""
 
 
-@dataclass(frozen=True)
+@frozen(slots=False)
 class Report:
     """All findings, in an order to read them in."""
 
@@ -112,7 +113,7 @@ class Report:
 _MARKS = {True: "ok", False: "NO", None: "?"}
 
 
-@dataclass(frozen=True)
+@frozen(slots=False)
 class Host:
     """Where to look: this host, or files laid out like one.
 

@@ -22,9 +22,9 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from types import TracebackType
 
+from ..base.frozen import field, frozen, record
 from ..errors import ContainerKitError
 from .snapshot import (
     Look,
@@ -50,7 +50,7 @@ class LeakError(ContainerKitError, AssertionError):
     """Something is still there that was not there before."""
 
 
-@dataclass(frozen=True)
+@frozen(slots=False)
 class Leak:
     """One thing left behind: its kind ("mount", "cgroup", "process", ...) and what it is."""
 
@@ -61,7 +61,7 @@ class Leak:
         return f"{self.kind}: {self.what}"
 
 
-@dataclass
+@record(slots=False)
 class _Snapshot:
     """What there is at one moment, by kind."""
 

@@ -14,9 +14,9 @@ import socket
 import struct
 import tempfile
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..base.frozen import record
 from ..linux import kept
 from ..linux.ids import is_machine_root
 
@@ -68,7 +68,7 @@ def stat_of(pid: str) -> Stat | None:
     return Stat(int(pid), comm, fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[19]))
 
 
-@dataclass
+@record(slots=False)
 class Processes:
     """All processes of /proc at one moment.  `me` is this one, as the procfs mounted at /proc counts."""
 

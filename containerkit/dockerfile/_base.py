@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
+from ..base.frozen import field, frozen, replace
 from .expansion import Expansion
 from .words import NOWHERE, Warn, Where
 
@@ -16,7 +16,7 @@ __all__ = ["Command", "Heredoc", "Instruction", "flag", "flags", "list_of"]
 _PLAIN = re.compile(r"[!-~]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Instruction:
     """One instruction.
 
@@ -67,7 +67,7 @@ class Instruction:
         return f"{text} {self.escape}" if ends else text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Command:
     """What is to be run.
 
@@ -86,7 +86,7 @@ class Command:
         return self.words[0] if self.shell else _json(self.words)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Heredoc:
     """A text inside the Dockerfile.
 

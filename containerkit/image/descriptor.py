@@ -10,10 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..base.frozen import FrozenDict
+from ..base.frozen import FrozenDict, field, frozen, replace
 from . import media
 from .digest import Digest
 from .documents import Fields
@@ -23,7 +22,7 @@ from .platform import Platform
 __all__ = ["Descriptor", "Platform"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Descriptor:
     """What a blob is, how large, and the name its bytes give it.
 

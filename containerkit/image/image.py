@@ -16,11 +16,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.door import behind
+from ..base.frozen import field, frozen
 from . import media, mutate
 from .blobs import Blobs, FileBlobs, MemoryBlobs, read
 from .config import ImageConfig
@@ -45,7 +45,7 @@ __all__ = ["Image", "chain_ids"]
 StrPath = str | os.PathLike[str]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Image:
     """Layers, and what to do with them.  Made by `open`, `load`, `of` and `scratch`; equal when the manifests' bytes are.
 

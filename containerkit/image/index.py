@@ -11,10 +11,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..base.frozen import FrozenDict
+from ..base.frozen import FrozenDict, field, frozen, replace
 from . import media
 from .blobs import Blobs, MemoryBlobs, read
 from .config import ImageConfig
@@ -35,7 +34,7 @@ MOST = 4096  # manifests that one index leads to
 _NOWHERE = MemoryBlobs()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Index:
     """One name for the images of many machines.  Equal when the bytes are.
 

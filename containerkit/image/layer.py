@@ -15,9 +15,9 @@ import io
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
+from ..base.frozen import field, frozen
 from ..state.staging import appearing
 from . import layer_writer, media, tar_from_tree, tar_from_two_trees
 from .blobs import Blobs, FileBlobs, MemoryBlobs, TemporaryBlobs
@@ -39,7 +39,7 @@ StrPath = str | os.PathLike[str]
 SPOOLED = 16 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Layer:
     """One layer of an image.
 

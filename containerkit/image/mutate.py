@@ -11,10 +11,10 @@ The functions are also methods of `Image`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..base import checks
+from ..base.frozen import replace
 from ..errors import WrongType
 from . import media, merge
 from .blobs import Blobs, FileBlobs, MemoryBlobs

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import html as html_module
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..base.frozen import frozen
 from .blobs import is_local
 from .digest import Digest
 from .errors import ImageError
@@ -30,7 +30,7 @@ MOST_KNOWN = 1000
 _KNOWN: dict[Digest, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """A line of the picture.
 

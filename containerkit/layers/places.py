@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from ..base.frozen import frozen
 from ..core import mounting
 from ..core.mount_targets import is_kernels, order_of
 from ..core.step import Phase, Place, Step
@@ -22,7 +22,7 @@ from .merged import LINKS, entry
 __all__ = ["Led", "are_missing", "behind_links", "lead"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Led:
     """Where a path leads to in a root.
 

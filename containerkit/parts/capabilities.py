@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 
+from ..base.frozen import frozen, replace
 from ..core.step import Phase, Step
 from ..errors import PlanError
 from ..linux import syscalls
@@ -44,7 +44,7 @@ _NEEDS_SETPCAP = "dropping from the bounding set needs CAP_SETPCAP: run as root,
 _NOT_HELD = "nobody can give what it does not have: the caller, or this user namespace, lacks one of these capabilities"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Capabilities:
     """Exactly these capabilities, and no way to others.  Make it with `none`, `only` or `default`.
 

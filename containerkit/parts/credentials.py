@@ -7,9 +7,9 @@ ck.Credentials(1000, 1000, groups=(27,))
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ..base import checks
+from ..base.frozen import frozen
 from ..core.step import Phase, Step
 from ..errors import PlanError
 from ..linux import syscalls
@@ -27,7 +27,7 @@ _HINT = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Credentials:
     """The program runs as this user and group.
 

@@ -21,11 +21,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
 from ..base import checks
+from ..base.frozen import frozen
 from ..core import mounting
 from ..core.mount_targets import ROOT
 from ..core.step import Phase, Place, Step
@@ -57,7 +57,7 @@ LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/sel
 Path = str | os.PathLike[str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Root:
     """A directory of the host's as the root; the host's own root goes, with all its mounts.
 
@@ -108,7 +108,7 @@ class Root:
             yield from mounting.set_attributes(ROOT, attr, True, phase=Phase.ROOTFS)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bind:
     """A file or directory of the host's, also visible inside.
 
@@ -150,7 +150,7 @@ class Bind:
         yield from mounting.placed(target, [*place, *shown])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tmpfs:
     """Memory as a directory.
 
@@ -180,7 +180,7 @@ class Tmpfs:
         yield from _placed("tmpfs", target, 0o755, options, f"memory at /{target}", attr=mounting.attributes(self.options))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Proc:
     """A proc of the program's pid namespace.  `ns.Pid()` brings one along.
 
@@ -204,7 +204,7 @@ class Proc:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sysfs:
     """The kernel's view of devices, read-only unless asked otherwise.  :see: sysfs(5)"""
 
@@ -220,7 +220,7 @@ class Sysfs:
         yield from _placed("sysfs", target, 0o555, {}, "the kernel's view of devices", attr=attr, hint=hint)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mqueue:
     """The IPC namespace's POSIX message queues, as files.  :see: mq_overview(7)"""
 
@@ -234,7 +234,7 @@ class Mqueue:
         yield from _placed("mqueue", target, 0o755, {}, "message queues as files", attr=SAFE, hint=hint)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Devpts:
     """Pseudo-terminals of the program's own.
 
@@ -255,7 +255,7 @@ class Devpts:
         yield from _placed("devpts", target, 0o755, options, "terminals of its own", attr=ATTR.NOSUID | ATTR.NOEXEC, hint=hint)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dev:
     """A minimal /dev: null zero full random urandom tty, ptmx and pts, shm, fd and the standard streams.
 
@@ -332,7 +332,7 @@ class Dev:
             yield mounting.step(Phase.MOUNTS, syscalls.close(HOSTS_FD), "the host's devices are done with")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Masked:
     """Hides paths: files behind /dev/null, directories behind an empty read-only tmpfs.  Missing ones stay missing.
 
@@ -390,7 +390,7 @@ class Masked:
         yield mounting.step(Phase.MOUNTS, syscalls.close(mounting.CLASSIC_FD), "the place is done with", **absent)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReadOnly:
     """Makes paths read-only that another part mounted, with every mount below them.  Missing ones stay missing.
 

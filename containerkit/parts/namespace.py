@@ -11,11 +11,11 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from ..base import checks
+from ..base.frozen import frozen
 from ..base.pickling import OneProcess
 from ..core import mounting
 from ..core.step import Part, Phase, Step
@@ -263,7 +263,7 @@ class Namespace(OneProcess):
         return f"<Namespace {self.kind}:[{self.inode}]>" if self._fd >= 0 else f"<Namespace {self.kind}, closed>"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _As:
     """A user namespace joined as one of its users."""
 

@@ -14,11 +14,11 @@ import socket as socket_module
 import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..base import checks
+from ..base.frozen import frozen
 from ..core import mounting
 from ..core.plan import plan
 from ..core.stdio import DEVNULL
@@ -56,7 +56,7 @@ def write_file(path: str, data: bytes, why: str, *, phase: Phase, child: bool = 
     yield step(phase, syscalls.close(file), why=f"{path} is done with")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class User:
     """A user namespace: root in here, and only in here.
 
@@ -236,7 +236,7 @@ def _remove_with_subids(path: Path) -> bool:
 scratch.fallbacks.append(_remove_with_subids)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mount:
     """A mount namespace: a copy of the host's table of mounts, which changes without the host's noticing.
 
@@ -259,7 +259,7 @@ class Mount:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pid:
     """A pid namespace: the program is process 1, and sees only what it started.  When it ends, all of them do.
 
@@ -287,7 +287,7 @@ class Pid:
             yield Step.child(Phase.EXEC, call, why="this stays as process 1; its child becomes the program", at_most=0, helper="init")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Net:
     """A network namespace: no interface but its own loopback.
 
@@ -308,7 +308,7 @@ class Net:
             yield Step.child(Phase.INSIDE, syscalls.close(endpoint), why="%socket is done with")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ipc:
     """An IPC namespace: System V objects and POSIX message queues of its own.  :see: ipc_namespaces(7)"""
 
@@ -316,7 +316,7 @@ class Ipc:
         yield _made("ipc", CLONE.NEWIPC, "an IPC namespace")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Uts:
     """A UTS namespace: a host name of its own.
 
@@ -341,7 +341,7 @@ class Uts:
             yield Step.child(Phase.INSIDE, syscalls.setdomainname(self.domainname), why=f"in the domain {self.domainname}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cgroup:
     """A cgroup namespace: the cgroup the child is in looks like the root.  Limits nothing.  :see: cgroup_namespaces(7)"""
 
@@ -349,7 +349,7 @@ class Cgroup:
         yield _made("cgroup", CLONE.NEWCGROUP, "a cgroup namespace")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Time:
     """A time namespace: other offsets of the clocks that count since boot.  The wall clock stays.
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
+from ..base.frozen import frozen
 from ..core.step import Phase, Step
 from ..errors import PlanError
 from ..linux import syscalls
@@ -35,7 +35,7 @@ RESOURCES = {
 HINT = {1: "a hard limit can be raised only with CAP_SYS_RESOURCE outside of every user namespace, and nofile not above fs.nr_open"}
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@frozen(init=False)
 class Rlimits:
     """Limits by name: ``Rlimits(nofile=1024, core=0, as_=(2**30, "unlimited"))``.
 

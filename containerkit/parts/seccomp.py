@@ -11,10 +11,10 @@ import errno
 import os
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
 from ..base import checks
+from ..base.frozen import frozen, replace
 from ..core.step import Phase, Step
 from ..errors import PlanError, Unavailable, WrongType
 from ..linux import syscalls
@@ -48,7 +48,7 @@ _HINT = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rule:
     """What happens to one system call.
 
@@ -71,7 +71,7 @@ class Rule:
             raise PlanError(f"no such system call: {self.name!r}" + (f", did you mean {close[0]}?" if close else ""))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seccomp:
     """A filter for the program and all its children.  Make it with `default`, `allow` or `log`.
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
+from ..base.frozen import frozen
 from ..errors import PlanError
 
 LOAD, AND, JUMP, JUMP_EQUAL, JUMP_NOT_LESS, RETURN = 0x20, 0x54, 0x05, 0x15, 0x35, 0x06
@@ -28,7 +28,7 @@ Block = tuple[tuple[int, int, int, int], ...]
 """Instructions: code, jump if true, jump if false, k."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Where:
     """A condition on an argument: ``argument & mask == value``.
 

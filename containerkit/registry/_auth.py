@@ -11,9 +11,9 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
+from ..base.frozen import field, frozen
 from ..image.documents import Fields
 from ..image.errors import ImageError
 from ._http import HOPS, Http, Response, follows
@@ -37,7 +37,7 @@ _APART = re.compile(r"[\s,;]*+", re.ASCII)
 Scopes = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Challenge:
     """One way to be asked.
 
@@ -83,7 +83,7 @@ def _plain(quoted: str | None, bare: str) -> str:
     return bare.strip("';") if quoted is None else re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Token:
     text: str = field(repr=False)
     until: float

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import urllib.request
-from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from ..base.frozen import frozen
 from .errors import ProtocolError, printable
 
 __all__ = ["Origin", "bare", "is_loopback", "proxy", "target"]
@@ -16,7 +16,7 @@ PORTS = {"http": 80, "https": 443}
 LONGEST = 16384  # characters of a URL
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Origin:
     """Who is talked to: what a password is for."""
 

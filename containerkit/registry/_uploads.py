@@ -10,10 +10,10 @@ import contextlib
 import io
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote, urlencode
 
+from ..base.frozen import frozen
 from ..image.descriptor import Descriptor
 from ..image.digest import Digest
 from ..image.errors import Mismatch
@@ -77,7 +77,7 @@ def known(endpoint: Endpoint, repository: str, digest: Digest) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Upload:
     """One blob on its way.
 

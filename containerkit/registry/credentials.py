@@ -15,10 +15,10 @@ import base64
 import binascii
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..base.frozen import field, frozen
 from ..image.documents import Fields, parse
 from ..image.errors import ImageError
 from ..linux.ids import machine_uid
@@ -33,7 +33,7 @@ HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
 LIMIT = 1 << 20  # bytes of such a file
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Login:
     """Who asks.  Nobody, when all is empty.
 

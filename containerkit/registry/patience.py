@@ -10,9 +10,9 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
+from ..base.frozen import frozen
 from . import task_group
 from .errors import Absent, Refused, RegistryError, ServerError, TooManyRequests, TooSlow, Unreachable, Untrusted
 
@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 LASTING = (Absent, TooSlow, Untrusted)  # who types a wrong name does not want to wait before being told
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Timeouts:
     """How long to wait, in seconds.
 
@@ -40,7 +40,7 @@ class Timeouts:
     speed: int = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Retries:
     """How often to try again what may go well the next time, and how long to wait before, in seconds.
 

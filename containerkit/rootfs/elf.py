@@ -11,11 +11,11 @@ import os
 import struct
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from ..base.frozen import frozen
 from ..errors import PlanError
 
 __all__ = ["Elf", "MissingLibrary", "libraries", "read"]
@@ -51,7 +51,7 @@ class MissingLibrary(PlanError):
     """A library is nowhere that ld.so(8) would look."""
 
 
-@dataclass(frozen=True)
+@frozen(slots=False)
 class Elf:
     """The part of an ELF file that decides what else must be there.
 

@@ -10,9 +10,9 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..base.frozen import field, frozen, record
 from ..errors import PlanError
 from ..linux.ids import is_machine_root
 from ..linux.kept import keeps
@@ -31,7 +31,7 @@ _ETC = {
 }
 
 
-@dataclass
+@record(slots=False)
 class Tree:
     """A root directory that is not written yet: what goes where, all by absolute path as seen from inside."""
 
@@ -230,7 +230,7 @@ def _cached(tree: Tree, cache: Path) -> Path:
     return final if _hold(final) else _cached(tree, cache)  # pruned as soon as the maker's own lock was gone
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CachedRoot:
     """A root of the cache.
 

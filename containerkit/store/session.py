@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ..base.frozen import replace
 from ..image.blobs import Blobs, FileBlobs
 from ..image.content import opened, reach
 from ..image.descriptor import Descriptor

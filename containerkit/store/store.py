@@ -25,11 +25,11 @@ import contextlib
 import os
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
 from ..base import checks
+from ..base.frozen import frozen
 from ..image.blobs import Blobs, FileBlobs
 from ..image.descriptor import Descriptor, Platform
 from ..image.digest import Digest
@@ -81,7 +81,7 @@ def default_directory() -> Path:
     return own / "containerkit" / ("store" if os.geteuid() else "store-subids")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stored:
     """One thing in a store: an image, an index, an artifact.
 
@@ -102,7 +102,7 @@ class Stored:
         return tuple(Reference.parse(name).familiar for name in self.names)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoreUsage:
     """What a store takes on disk.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from ..base.frozen import frozen
 from ..image.blobs import FileBlobs
 from ..image.descriptor import Descriptor
 from ..image.digest import Digest
@@ -34,7 +34,7 @@ __all__ = ["UnpackedLayers", "first_difference", "same_bytes"]
 TREE, LABEL = "diff", "layer.json"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Needs:
     """What an unpacked layer needs of those below it."""
 
@@ -57,7 +57,7 @@ def _borrowed(value: object, where: str) -> Borrowed:
     return Borrowed(target, tuple(names))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UnpackedLayers:
     """Unpacked layers.
 

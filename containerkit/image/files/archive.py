@@ -14,10 +14,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO
 
+from ...base.frozen import frozen
 from .. import media
 from ..blobs import Blobs, MemoryBlobs, read
 from ..config import ImageConfig
@@ -40,7 +40,7 @@ StrPath = str | os.PathLike[str]
 MANIFEST_JSON, REPOSITORIES = "manifest.json", "repositories"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Item:
     """One image of a manifest.json: paths in the archive, and names."""
 

@@ -10,9 +10,9 @@ import stat
 import tempfile
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from ...base.frozen import frozen
 from .. import media
 from ..compression.compression import Decompressed
 from ..digest import CHUNK, Readable
@@ -28,7 +28,7 @@ MOST = 100_000  # members
 HOPS = 40  # links that lead to links, as the kernel has it
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Member:
     """One entry of a tarball.
 

@@ -6,8 +6,8 @@ import errno
 import logging
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
 
+from ...base.frozen import frozen
 from ...linux.descriptor import owned
 from ..errors import CannotUnpack, InvalidLayer
 from ..ids import Ids
@@ -28,7 +28,7 @@ HINTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Skipped:
     """Something of a layer that was left out because the caller allowed it.
 
