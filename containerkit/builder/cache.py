@@ -12,12 +12,8 @@ may write the same one at once, and whoever is killed leaves none.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from ..base.frozen import frozen
@@ -26,6 +22,10 @@ from ..image.digest import Digest
 from ..image.documents import parse
 from ..image.errors import ImageError, InvalidDocument
 from ..image.validate import RFC3339
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["DIRECTORY", "Cache", "Record", "key_of", "write"]
 
@@ -60,12 +60,18 @@ class Record:
 
 def key_of(**what: Any) -> str:
     """The key of an instruction: plain values by name."""
+    import hashlib
+    import json
+
     text = json.dumps([FORM, what], sort_keys=True, ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write(path: Path, value: Any) -> None:
     """Writes JSON down: whoever reads the file finds the old or the new, and `Store.gc` removes what was left half written."""
+    import json
+    import tempfile
+
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd, new = tempfile.mkstemp(prefix=".new-", dir=path.parent)
     try:

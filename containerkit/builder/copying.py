@@ -15,7 +15,6 @@ import re
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from ..dockerfile.ignore import Ignore
@@ -33,6 +32,10 @@ from .modes import chmod, chown
 from .picking import Pick, clean, pick
 from .tree import Node, Tree
 from .workspace import Workspace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Copying", "destination"]
 

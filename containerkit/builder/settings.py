@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -113,6 +112,8 @@ def _healthcheck(step: dockerfile.Healthcheck, state: State) -> State:
 
 
 def _words(argv: Sequence[str]) -> str:
+    import json
+
     return "[" + " ".join(json.dumps(word, ensure_ascii=False) for word in argv) + "]"
 
 

@@ -16,7 +16,6 @@ import os
 import stat
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from ..base.frozen import frozen
@@ -25,6 +24,10 @@ from ..image.unpack.root import Root
 from ..layers.merged import is_opaque, is_whiteout
 from ..linux.descriptor import owned
 from .errors import BuildError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Everything", "Filter", "Node", "Tree"]
 

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -180,6 +179,8 @@ KEEP = {"memory_min", "memory_low"}  # what is kept from reclaim: the opposite o
 
 def _meant(name: str) -> str:
     """What somebody may have wanted who wrote a word that is none."""
+    import difflib
+
     word = name.lower().replace(".", "_").replace("-", "_")
     if word in ELSEWHERE:
         return f": {ELSEWHERE[word]}"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -108,12 +106,16 @@ def _load(options: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _input(name: str | None) -> Iterator[str]:
     """A file's name.  What comes through a pipe is kept first: a tar's index may be at its end."""
+    import tempfile
+
     if name not in (None, "-"):
         yield str(name)
         return
     if sys.stdin.isatty():
         raise ImageError("a tar is not typed: use -i FILE, or redirect the input")
     with tempfile.NamedTemporaryFile(prefix="containerkit-load-") as file:
+        import shutil
+
         shutil.copyfileobj(sys.stdin.buffer, file)
         file.flush()
         yield file.name

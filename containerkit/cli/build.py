@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -96,6 +95,8 @@ def _tell(image: Image, options: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def _context(options: argparse.Namespace) -> Iterator[tuple[str | BinaryIO, str | bytes | None]]:
     """The context and the Dockerfile.  Standard input is a tar, or else a Dockerfile that needs no context, as docker tells them apart."""
+    import tempfile
+
     if options.context != "-":
         yield options.context, options.file
     elif options.file == "-":

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import errno
 import functools
-import json
 import os
 import sys
 import time
@@ -191,6 +190,8 @@ def _volume(text: str) -> mounts.Bind:
 
 def _plan(options: argparse.Namespace) -> int:
     with planned(options) as (made, _):
+        import json
+
         if options.tty:
             from . import terminal
 

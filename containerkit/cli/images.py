@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -113,6 +112,8 @@ def _declare_inspect(parser: Parser) -> None:
 
 def _inspect(options: argparse.Namespace) -> int:
     """What is there is shown, also where something else is not."""
+    import json
+
     store = store_of(options)
     found: list[Any] = []
     missing = _each(options.images, lambda name: found.append(_inspected(store, name, options)))

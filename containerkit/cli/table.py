@@ -5,7 +5,6 @@ show(rows, {"Repository": "REPOSITORY", "ID": "IMAGE ID"}, options.format)
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -26,6 +25,8 @@ def show(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], format: 
     :raises BadTemplate: the format is not understood
     """
     if format == "json":
+        import json
+
         for row in rows:
             print(json.dumps(row))
     elif not format or format == "table":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import signal
 import sys
 import termios
@@ -25,6 +24,8 @@ def connect(process: Process, end: float | None = None) -> None:
     :param end: a time of `time.monotonic`
     :raises subprocess.TimeoutExpired: it still runs then
     """
+    import selectors
+
     with _raw(), _window(process), selectors.DefaultSelector() as selector:
         assert process.terminal is not None
         selector.register(process.terminal, selectors.EVENT_READ, 1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import selectors
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Literal
@@ -135,6 +134,8 @@ class Conversation:
         :param end: a time of `time.monotonic`
         :raises subprocess.TimeoutExpired: it came first
         """
+        import selectors
+
         self.begin()
         with selectors.PollSelector() as selector:
             for fd, writes in self.streams().items():

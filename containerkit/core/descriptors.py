@@ -9,7 +9,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import socket
 import threading
 from collections.abc import Mapping
 from functools import cache
@@ -20,6 +19,10 @@ from ..linux.procfs import PROC
 from ..linux.syscalls import Fd
 from .standard_steps import CALLER, HELPER, PROGRAM, SYNC
 from .stdio import Stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 MFD_EXEC = 0x10
@@ -125,6 +128,8 @@ class ChildDescriptors:
         return self.parents_proc
 
     def _make_sync(self) -> int:
+        import socket
+
         self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.theirs = self._raised(theirs.detach())
         _sync_ends.add(self.theirs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import select
 import signal
 import struct
@@ -68,6 +67,8 @@ class Process(OneProcess):
         self, pid: int, pidfd: int, trace: Trace, ours: dict[int, IO[bytes]], terminal: int | None,
         undo: list[Callable[[], None]], exact_memory: bool,
     ) -> None:  # fmt: skip
+        import resource
+
         self.returncode: int | None = None
         self.usage: Usage | None = None
         self.truncated = False

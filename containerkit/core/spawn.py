@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -162,6 +161,8 @@ class _Spawn:
         assert self.inputs.ours
         self._await(self.inputs.ours.fileno())
         with contextlib.suppress(ConnectionResetError):
+            import socket
+
             if not self.program.timeline.own_terminal or self.terminal is not None:
                 return bool(self.inputs.ours.recv(1))
             said, handed, _, _ = self.inputs.ours.recvmsg(1, socket.CMSG_LEN(4), socket.MSG_CMSG_CLOEXEC)
@@ -193,6 +194,8 @@ class _Spawn:
     def _say(self) -> None:
         assert self.inputs.ours
         with contextlib.suppress(BrokenPipeError):
+            import socket
+
             self.inputs.ours.send(b".", socket.MSG_NOSIGNAL)
 
     def _parent_step(self, place: int) -> None:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
@@ -72,6 +71,8 @@ class _Snapshot:
 
     @classmethod
     def now(cls) -> _Snapshot:
+        import socket
+
         processes, table, fds = Processes.now(), mountinfo(), open_fds()
         links: Look = {(index, name): name for index, name in socket.if_nameindex()}
         looks: dict[str, Look] = {"mount": mounts(table), "cgroup": cgroups(table), "link": links}

@@ -7,12 +7,9 @@ while they are being read; what has vanished is left out.
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import re
-import socket
 import struct
-import tempfile
 from collections.abc import Hashable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -166,6 +163,9 @@ def open_fds() -> Look:
 
 
 def state_directories() -> Look:
+    import glob
+    import tempfile
+
     run = "/run" if is_machine_root() else os.environ.get("XDG_RUNTIME_DIR", "")
     patterns = [os.path.join(glob.escape(tempfile.gettempdir()), "containerkit-*")]
     patterns += [f"{glob.escape(run)}/containerkit/*"] if run else []
@@ -177,6 +177,8 @@ def nftables_tables() -> Look:
 
     :raises OSError: not allowed, or no nf_tables in this kernel
     """
+    import socket
+
     request = struct.pack("=IHHII BBH", 20, 0x0A01, 0x301, 1, 0, 0, 0, 0)  # NFT_MSG_GETTABLE, REQUEST | DUMP
     found: dict[Hashable, str] = {}
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 12) as netlink:  # NETLINK_NETFILTER

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 
@@ -134,6 +133,8 @@ def array(statement: Statement, start: int = 0) -> list[Word] | None:
 
     :raises NotStrings: JSON, but not of strings alone
     """
+    import json
+
     text = statement.rest[start:]
     if not text.startswith("["):
         return None
@@ -176,6 +177,8 @@ def _after(text: str, position: int) -> int:
 
 
 def _is_array(text: str) -> bool:
+    import json
+
     try:
         return isinstance(json.loads(text, parse_constant=_refuse), list)
     except (ValueError, RecursionError):

@@ -16,7 +16,6 @@ import fcntl
 import io
 import os
 import stat
-import tempfile
 import time
 import weakref
 from collections.abc import Iterator, Mapping
@@ -26,6 +25,10 @@ from .descriptor import Descriptor
 from .digest import CHUNK, Digest, Readable, Verifier
 from .documents import LIMIT
 from .errors import LimitExceeded, Mismatch, Missing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import tempfile
 
 __all__ = ["BlobWriter", "Blobs", "FileBlobs", "MemoryBlobs", "TemporaryBlobs", "is_local", "read"]
 
@@ -164,6 +167,8 @@ class TemporaryBlobs(FileBlobs):
         return self
 
     def __init__(self) -> None:
+        import tempfile
+
         held = tempfile.TemporaryDirectory(prefix="containerkit-blobs-", ignore_cleanup_errors=True)
         super().__init__(held.name)
         weakref.finalize(self, _remove, os.getpid(), held)
@@ -179,6 +184,8 @@ class BlobWriter:
     """A blob being written to a file; its digest is taken on the way."""
 
     def __init__(self, parent: str, algorithm: str) -> None:
+        import tempfile
+
         self._parent, self._hasher, self.size = parent, Digest.of(b"", algorithm).hasher(), 0
         fd, self._path = tempfile.mkstemp(prefix=PART, dir=parent)
         fcntl.flock(fd, fcntl.LOCK_EX)  # for as long as it is written: see `is_abandoned`

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections.abc import Mapping
 from typing import Any
@@ -99,6 +98,8 @@ class Descriptor:
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object, in the order the specification has; what is empty is left out."""
+        import base64
+
         found: dict[str, Any] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
         optional: Mapping[str, Any] = {
             "urls": list(self.urls),
@@ -122,6 +123,8 @@ class Descriptor:
 
 
 def _decoded(text: str, where: str) -> bytes:
+    import base64
+
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

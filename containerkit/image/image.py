@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.door import behind
@@ -36,6 +35,8 @@ from .manifest import Manifest
 from .platform import Platform
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..store.image_diff import Comparison
     from ..store.store import Store
     from .reference import Reference

@@ -13,7 +13,6 @@ import contextlib
 import errno
 import io
 import os
-import tempfile
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, BinaryIO, Literal
 
@@ -226,6 +225,8 @@ class _Whole:
 
 
 def _spool(reader: Reader, entry: Entry) -> BinaryIO:
+    import tempfile
+
     file = tempfile.SpooledTemporaryFile(SPOOLED)  # noqa: SIM115
     if entry.sparse is not None:
         file.rollover()  # in memory a hole would be bytes

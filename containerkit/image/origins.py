@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path
 
 from ..state.files import locked
 from .blobs import Blobs
@@ -20,6 +18,10 @@ from .digest import Digest
 from .documents import Fields, dump, parse
 from .errors import ImageError, InvalidReference
 from .reference import Reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Origins", "note_origin", "origins_of"]
 
@@ -71,6 +73,8 @@ class Origins:
         return self._directory / digest.algorithm / digest.hex
 
     def _write(self, path: Path, names: list[str]) -> None:
+        import tempfile
+
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd, new = tempfile.mkstemp(prefix=NEW, dir=path.parent)
         try:

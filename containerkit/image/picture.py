@@ -5,7 +5,6 @@ What a layer adds is told by its history, and by its entries where it is small e
 
 from __future__ import annotations
 
-import html as html_module
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -77,6 +76,8 @@ def text(image: Image, limit: int | None = SMALL) -> str:
 
 def html(image: Image, limit: int | None = SMALL) -> str:
     """The picture for a notebook."""
+    import html as html_module
+
     found = rows(image, limit)
     largest = max((row.size or 0 for row in found), default=0)
     escape = html_module.escape

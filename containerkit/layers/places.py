@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 from ..base.frozen import frozen
 from ..core import mounting
@@ -18,6 +17,10 @@ from ..core.mount_targets import is_kernels, order_of
 from ..core.step import Phase, Place, Step
 from ..linux import syscalls
 from .merged import LINKS, entry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Led", "are_missing", "behind_links", "lead"]
 

@@ -6,7 +6,6 @@ what a program of a user other than root keeps when it is executed.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 
 from ..base.frozen import frozen, replace
@@ -142,6 +141,8 @@ def _shown(number: int) -> Labelled:
 
 def _known(name: str) -> str:
     if name not in NAMES:
+        import difflib
+
         close = difflib.get_close_matches(str(name).upper(), NAMES, 1)
         raise PlanError(f"no such capability: {name!r}" + (f", did you mean {close[0]}?" if close else ""))
     return name

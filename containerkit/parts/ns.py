@@ -10,11 +10,9 @@ To join one that exists put a `Namespace` in the plan.
 from __future__ import annotations
 
 import os
-import socket as socket_module
 import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from ..base import checks
@@ -30,6 +28,10 @@ from ..linux import kernel, procfs, syscalls
 from ..linux.ids import Range
 from ..linux.syscalls import ATTR, CLONE, MS, Bytes, Call, HeaderAddress, O, Slot, Tool
 from ..state import scratch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Cgroup", "Ipc", "Mount", "Net", "Pid", "Time", "User", "Uts", "subids"]
 
@@ -300,6 +302,8 @@ class Net:
     def steps(self) -> Iterable[Step]:
         yield _made("net", CLONE.NEWNET, "a network namespace")
         if self.loopback:
+            import socket as socket_module
+
             endpoint, request = Slot("socket"), struct.pack("16sH22x", b"lo", 1)
             call = syscalls.socket(socket_module.AF_INET, socket_module.SOCK_DGRAM | socket_module.SOCK_CLOEXEC, shown="AF_INET")
             yield Step.child(Phase.INSIDE, call, why="a way to talk to the network namespace", save=endpoint)

@@ -6,7 +6,6 @@ whole container use a cgroup.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Literal
 
@@ -62,6 +61,8 @@ class Rlimits:
 
 def _read(name: str, value: Limit | tuple[Limit, Limit]) -> tuple[str, int, int]:
     if name not in RESOURCES:
+        import difflib
+
         close = difflib.get_close_matches(name, RESOURCES, 1) or sorted(RESOURCES)
         raise PlanError(f"no such resource limit: {name}, did you mean {' or '.join(close)}?")
     pair = value if isinstance(value, tuple) else (value, value)

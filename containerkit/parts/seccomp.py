@@ -6,7 +6,6 @@ The filter is a list of what is allowed.  What it does not name, and what the ke
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import os
 import struct
@@ -67,6 +66,8 @@ class Rule:
         if not isinstance(self.name, str):
             raise WrongType(f"a system call has a name, as str, not {checks.said(self.name)}")
         if self.name not in KNOWN:
+            import difflib
+
             close = difflib.get_close_matches(self.name, KNOWN, 1)
             raise PlanError(f"no such system call: {self.name!r}" + (f", did you mean {close[0]}?" if close else ""))
 

@@ -11,7 +11,6 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from urllib.parse import quote, urlencode
 
 from ..base.frozen import field, frozen
 from ..image.documents import Fields
@@ -154,6 +153,8 @@ class Authority:
         return f"Bearer {token.text}"
 
     def _fetch(self, realm: str, service: str, scopes: Scopes, who: Login) -> _Token:
+        from urllib.parse import quote, urlencode
+
         fields = [("service", service)] * bool(service)
         if who.identity_token:
             form = [("grant_type", "refresh_token"), ("refresh_token", who.identity_token), ("client_id", CLIENT), *fields]
@@ -170,6 +171,8 @@ class Authority:
             return self._post(realm, [*form, *fields, ("scope", " ".join(scopes))])  # a service that speaks OAuth2 only
 
     def _post(self, realm: str, form: list[tuple[str, str]]) -> _Token:
+        from urllib.parse import urlencode
+
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         return insist(lambda: _token(self._sent("POST", realm, headers, urlencode(form).encode())), self._retries)
 

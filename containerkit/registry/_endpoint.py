@@ -6,7 +6,6 @@ import functools
 import logging
 import os
 import re
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Collection, Mapping
@@ -71,6 +70,8 @@ class Endpoint:
 
     def _has_tls(self) -> bool:
         """:raises Absent: nobody is there"""
+        import socket
+
         try:
             address = (self._host.strip("[]"), self._port or 443)
             with socket.create_connection(address, min(PROBE, self.timeouts.connect)) as sock:

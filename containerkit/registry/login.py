@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -124,6 +123,8 @@ def _changing(place: Path) -> Iterator[dict[str, Any]]:
 
 
 def _write(place: Path, data: bytes, directory: int) -> None:
+    import tempfile
+
     fd, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)  # made with mode 0600
     try:
         with os.fdopen(fd, "wb") as file:

@@ -5,9 +5,7 @@ Registry("example.com", timeouts=Timeouts(read=10), retries=Retries(attempts=2))
 
 from __future__ import annotations
 
-import email.utils
 import logging
-import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -59,6 +57,8 @@ class Retries:
         :param attempt: how many there were since the first
         :param said: what the registry asks for
         """
+        import random
+
         if attempt >= self.attempts or (said is not None and said > self.longest):
             return None
         own: float = min(self.first * 2.0**attempt, self.longest) * random.uniform(0.75, 1.25)
@@ -95,6 +95,8 @@ def insist(action: Callable[[], Result], retries: Retries) -> Result:
 
 def seconds_after(text: str) -> float | None:
     """What a Retry-After header asks for: seconds, or a date.  None where it is neither.  :see: rfc9110 section 10.2.3"""
+    import email.utils
+
     text = text.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])

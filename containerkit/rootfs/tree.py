@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +80,8 @@ class Tree:
 
     def digest(self) -> str:
         """A name for this content: equal when each file is the same file, unchanged."""
+        import hashlib
+
         stats = {path: (self.sources.get(path), s.st_size, s.st_mtime_ns, s.st_mode) for path, s in self.files.items()}
         known = (_FORM, sorted(stats.items()), sorted(self.links.items()), sorted(self.directories), sorted(_ETC.items()))
         return hashlib.sha256(repr(known).encode()).hexdigest()[:32]
@@ -135,6 +134,8 @@ def _copy(source: str, target: str, status: os.stat_result) -> None:
     The set-user-ID and set-group-ID bits stay behind: a cached copy would outlive the host's security updates.
     """
     with open(source, "rb") as from_file, open(target, "xb") as to_file:
+        import shutil
+
         try:
             fcntl.ioctl(to_file.fileno(), _FICLONE, from_file.fileno())
         except OSError:
@@ -167,6 +168,8 @@ def _locked(path: Path, flags: int = 0) -> Iterator[int]:
 
 def _sweep(cache: Path) -> None:
     """Remove the staging directories whose makers are gone: nobody holds their lock."""
+    import shutil
+
     for stale in cache.glob(".staging-*"):
         with contextlib.suppress(OSError):
             fd = os.open(stale, os.O_RDONLY | os.O_CLOEXEC)
@@ -216,7 +219,11 @@ def _cached(tree: Tree, cache: Path) -> Path:
         return final
     cache.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
+        import shutil
+
         with _locked(cache / ".lock", os.O_CREAT):  # nobody sweeps between making the directory and locking it
+            import tempfile
+
             _sweep(cache)
             staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=cache))
             stack.enter_context(_locked(staging))
@@ -284,6 +291,8 @@ def prune_roots(cache: Path | None = None) -> list[Path]:
 
 
 def make(tree: Tree, dest: StrPath | None) -> Path:
+    import shutil
+
     if dest is None:
         return _cached(tree, cache_directory())
     root = Path(dest)

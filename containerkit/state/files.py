@@ -6,9 +6,12 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from ..linux import native
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["locked", "rename", "sync_directory", "sync_filesystem", "try_lock", "write_whole"]
 

@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import itertools
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -68,6 +67,8 @@ class Leases:
         """A new lease.  Sweeps first."""
         self.sweep()
         with locked(self._lock):  # nobody sweeps between making the directory and locking it
+            import tempfile
+
             path = Path(tempfile.mkdtemp(dir=self.directory))
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(fd, fcntl.LOCK_EX)

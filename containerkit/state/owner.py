@@ -11,10 +11,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import stat
 import struct
-import tempfile
 import threading
 from collections.abc import Iterator
 
@@ -45,6 +43,8 @@ def register() -> int:
     if not status.st_size:
         fcntl.flock(fd, fcntl.LOCK_EX)
         if not os.fstat(fd).st_size:
+            import secrets
+
             os.write(fd, f"{secrets.token_hex(4)}\n".encode())
         fcntl.flock(fd, fcntl.LOCK_UN)
     return fd
@@ -52,6 +52,8 @@ def register() -> int:
 
 def _place() -> str:
     """For root in /run; for others in their own runtime directory, or in the one for temporary files."""
+    import tempfile
+
     if is_machine_root():
         return "/run/containerkit.cgroups"
     runtime = os.environ.get("XDG_RUNTIME_DIR")

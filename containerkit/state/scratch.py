@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +37,8 @@ class Scratch(OneProcess):
 
     def __init__(self, kind: str, parent: str | os.PathLike[str] | None = None) -> None:
         """:param kind: a word for its name  :param parent: where; the directory for temporary files unless given"""
+        import tempfile
+
         base = Path(parent or tempfile.gettempdir()).resolve()
         sweep(base)
         self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{kind}-", dir=base))
@@ -67,6 +68,8 @@ class Scratch(OneProcess):
 
 def sweep(base: str | os.PathLike[str] | None = None) -> list[Path]:
     """Removes the scratch directories of owners that ended without closing them.  Returns their paths."""
+    import tempfile
+
     swept = []
     for entry in os.scandir(base or tempfile.gettempdir()):
         if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False) and _abandoned(entry):
@@ -78,6 +81,8 @@ def sweep(base: str | os.PathLike[str] | None = None) -> list[Path]:
 
 def listed(base: str | os.PathLike[str] | None = None) -> list[tuple[Path, bool]]:
     """This user's scratch directories, and whether the owner of each has ended, so that `sweep` removes it."""
+    import tempfile
+
     found = []
     for entry in os.scandir(base or tempfile.gettempdir()):
         with contextlib.suppress(FileNotFoundError):

@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import glob
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 
@@ -28,11 +25,15 @@ def appearing(directory: str | os.PathLike[str]) -> Iterator[str]:
 
     :raises FileExistsError: something is there already
     """
+    import tempfile
+
     target = os.path.abspath(directory)
     parent, name = os.path.split(target)
     _sweep(parent, name)
     staging = tempfile.mkdtemp(prefix=f".{name}.", suffix=".new", dir=parent)
     with owned(os.open(staging, DIRECTORY)) as fd:
+        import shutil
+
         fcntl.flock(fd, fcntl.LOCK_EX)
         try:
             os.chmod(staging, 0o755)
@@ -45,6 +46,9 @@ def appearing(directory: str | os.PathLike[str]) -> Iterator[str]:
 
 
 def _sweep(parent: str, name: str) -> None:
+    import glob
+    import shutil
+
     for path in glob.glob(os.path.join(glob.escape(parent), f".{glob.escape(name)}.*.new")):
         with contextlib.suppress(OSError):
             if time.time() - os.lstat(path).st_mtime > GRACE and (fd := try_lock(path)) is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ..base.frozen import frozen, replace
@@ -13,6 +12,8 @@ from ..image.descriptor import Descriptor
 from ..image.digest import Digest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..image.layer import Layer
     from .unpacked import UnpackedLayers
 

@@ -10,7 +10,6 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..base.frozen import frozen
@@ -26,6 +25,8 @@ from .collect import chains_of
 from .unpacked import first_difference
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..state.leases import Lease
     from .store import Store
 

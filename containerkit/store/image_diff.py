@@ -14,7 +14,6 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.frozen import fields, frozen
@@ -25,6 +24,8 @@ from ..layers.merged import entry, names
 from .unpacked import same_bytes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..image.image import Image
     from .store import Store
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from ..image.content import below
 from ..image.descriptor import Descriptor
@@ -16,6 +15,10 @@ from ..image.files.named_images import name_of, named
 from ..image.media import OCI_INDEX
 from ..image.reference import Reference
 from ..state.files import locked, write_whole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Entries", "Names", "full_name"]
 

@@ -8,7 +8,6 @@ owners; so it is refused.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from ..base.frozen import frozen
@@ -16,6 +15,10 @@ from ..image.documents import Fields
 from ..image.errors import InvalidDocument, Unsupported
 from ..image.ids import ALL, Ids, Ranges
 from ..linux.ids import own
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Owners"]
 

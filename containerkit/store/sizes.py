@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Collection, Iterator
-from pathlib import Path
 
 from ..image.errors import ImageError
 from ..image.layer import Layer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Sizes"]
 
@@ -41,6 +43,8 @@ class Sizes:
 
 
 def _write(path: Path, number: int) -> None:
+    import tempfile
+
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd, new = tempfile.mkstemp(prefix=".new-", dir=path.parent)
     try:

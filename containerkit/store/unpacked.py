@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from ..base.frozen import frozen
 from ..image.blobs import FileBlobs
@@ -27,6 +25,8 @@ from ..state.files import locked, rename, sync_filesystem
 from .arriving import Arriving
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..state.leases import Lease
 
 __all__ = ["UnpackedLayers", "first_difference", "same_bytes"]
@@ -51,6 +51,8 @@ class Needs:
 
 
 def _borrowed(value: object, where: str) -> Borrowed:
+    from urllib.parse import unquote_to_bytes
+
     if not isinstance(value, list) or not value or not all(isinstance(path, str) for path in value):
         raise ImageError(f"{where}: expected paths")
     target, *names = map(unquote_to_bytes, value)
@@ -113,6 +115,8 @@ class UnpackedLayers:
 
     def unpack(self, layer: Layer, chain: Digest, place: Path) -> None:
         """Unpacks a layer anywhere, with its label."""
+        from urllib.parse import quote_from_bytes
+
         place.mkdir(mode=0o700)
         tree = place / TREE
         tree.mkdir(mode=0o755)
@@ -164,6 +168,8 @@ class UnpackedLayers:
 
     def needs(self, chain: Digest) -> Needs:
         """What a layer needs of those below it.  :raises ImageError: it is not known"""
+        from urllib.parse import unquote_to_bytes
+
         fields = Fields(self.label(chain), LABEL)
         implied, hiding = ([unquote_to_bytes(path) for path in fields.texts(name)] for name in ("implied", "hiding"))
         return Needs(implied, hiding, [_borrowed(value, where) for value, where in fields.objects("borrowed", [])])
@@ -217,6 +223,8 @@ def _chain(path: Path) -> Digest | None:
 
 def _counted(tree: Path) -> tuple[int, list[str]]:
     """How much is in a tree, and which of its directories have whiteouts."""
+    from urllib.parse import quote_from_bytes
+
     entries, hiding = 0, set()
     for where, directories, files, fd in os.fwalk(os.fsencode(tree)):
         entries += len(directories) + len(files)

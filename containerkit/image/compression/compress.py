@@ -11,10 +11,14 @@ import os
 import zlib
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 from ..errors import Unsupported
 from . import gzip_streams, zstd_streams
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["Block", "Compressor"]
 

@@ -11,7 +11,6 @@ is taken as it is.  Where there is none, one is made, and always the same one: c
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
@@ -170,6 +169,8 @@ def write(path: StrPath | BinaryIO, items: Items) -> None:
     :param items: images, not indexes, with their names as annotations (see `source.named`), and where their blobs are
     :raises Unsupported: an index, or an artifact;  :raises ImageError: something is missing, or not what its digest says
     """
+    import json
+
     items = list(items)
     found: list[tuple[Found, Blobs]] = [(each, blobs) for entry, blobs in items for each in reach(blobs, entry)]
     images = _images(items)

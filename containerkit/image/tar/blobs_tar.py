@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO
 
@@ -52,6 +51,8 @@ def _add_blob(writer: Writer, name: str, descriptor: Descriptor, blobs: Blobs) -
 @contextlib.contextmanager
 def appearing(path: StrPath) -> Iterator[BinaryIO]:
     """A file that is there when the `with` ends well, and not before; an old one stays until then."""
+    import secrets
+
     directory, name = os.path.split(os.path.abspath(path))
     new = os.path.join(directory, f".{name}-{secrets.token_hex(6)}")
     try:

@@ -7,7 +7,6 @@ import io
 import os
 import posixpath
 import stat
-import tempfile
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -208,6 +207,8 @@ def _opened(path: str) -> int:
 
 def _uncompressed(fd: int, limits: Limits) -> int:
     """The descriptor of a plain tar with the same content."""
+    import tempfile
+
     if media.sniff(os.pread(fd, 6, 0)) == "none":
         return fd
     with open(fd, "rb", buffering=0) as file, tempfile.TemporaryFile() as plain:
