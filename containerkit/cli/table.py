@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .template import Template, fields, shown
-
 __all__ = ["show", "table"]
 
 NARROWEST, SPACE = 10, 3  # characters: docker's
@@ -24,6 +22,8 @@ def show(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], format: 
     :param format: "json", "table", "table TEMPLATE" or a template
     :raises BadTemplate: the format is not understood
     """
+    from .template import Template, shown
+
     if format == "json":
         import json
 
@@ -41,6 +41,8 @@ def show(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], format: 
 
 
 def _templated(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], text: str) -> None:
+    from .template import Template, fields
+
     template = Template(text)
     heading = [" ".join(columns.get(field, _heading(field)) for field in fields(cell)) for cell in re.split(r"\\t|\t", text)]
     print(table([heading, *(template.fill(row).split("\t") for row in rows)]))

@@ -16,15 +16,14 @@ from ..image.digest import CHUNK, Digest, Readable, Verifier
 from ..image.errors import Missing
 from ..image.files.named_images import named
 from ..image.limits import Limits
-from ..image.tar_from_tree import TarOptions
-from ..image.unpack.adopt import normalize
 from ..state.files import locked, sync_directory
 from ..state.leases import Lease
 from .names import Names, give
-from .unpacked import UnpackedLayers
 
 if TYPE_CHECKING:
     from ..image.layer import Layer
+    from ..image.tar_from_tree import TarOptions
+    from .unpacked import UnpackedLayers
 
 __all__ = ["Session", "is_whole"]
 
@@ -106,6 +105,8 @@ class Session:
 
     def adopt(self, layer: Layer, upper: Path, chain: Digest, form: TarOptions) -> Path:
         """See `Store.adopt`."""
+        from ..image.unpack.adopt import normalize
+
         if not self.has(layer.descriptor):
             raise Missing(f"the blob {layer.digest} is not in the store")
         if self.has_tree(chain):

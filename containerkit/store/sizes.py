@@ -7,11 +7,12 @@ import os
 from collections.abc import Collection, Iterator
 
 from ..image.errors import ImageError
-from ..image.layer import Layer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ..image.layer import Layer
 
 __all__ = ["Sizes"]
 

@@ -27,11 +27,13 @@ from ..documents import Fields, dump, parse
 from ..errors import InvalidDocument, InvalidImage, Missing, Unsupported
 from ..manifest import Manifest
 from ..reference import Reference
-from ..tar.blobs_tar import tar_file, tar_stream
-from ..tar.tarball import Tarball
 from .blob_union import BlobUnion
 from .layout import INDEX_JSON, OCI_LAYOUT, Items, TarBlobs, index_of, marker
 from .named_images import IMAGE_NAME, NamedImages, name_of, named
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..tar.tarball import Tarball
 
 __all__ = ["Archive", "write"]
 
@@ -81,6 +83,8 @@ class Archive(NamedImages):
         :raises Missing: not a docker-archive;  :raises Unsupported: one of docker before 1.10
         :raises ImageError: one that cannot be read; the kind says why
         """
+        from ..tar.tarball import Tarball
+
         with Tarball(path).closed_on_error() as tarball:
             return cls(tarball)
 
@@ -181,8 +185,12 @@ def write(path: StrPath | BinaryIO, items: Items) -> None:
         REPOSITORIES: dump(_repositories(images)),
     }
     if isinstance(path, str | os.PathLike):
+        from ..tar.blobs_tar import tar_file
+
         tar_file(path, files, found)
     else:
+        from ..tar.blobs_tar import tar_stream
+
         tar_stream(path, files, found)
 
 
