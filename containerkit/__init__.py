@@ -26,7 +26,9 @@ A `Process` is what a plan becomes.  There is no other mechanism.
 
 import sys
 
-TYPE_CHECKING = False  # a checker takes it for True; `typing` itself takes a while to load
+from .base.late import names
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import rootfs
     from .cgroup import Cgroup
@@ -73,8 +75,9 @@ if "logging" in sys.modules:  # who has not loaded it asks for no log
 
     logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library says nothing unless it is asked
 
-#: The public names by the module that defines them.  A module is loaded when one of its names is first used.
+#: The public names by the module that defines them, and the rooms.  A module is loaded when one of its names is first used.
 _NAMES = {
+    "": "base builder cgroup container core diagnose dockerfile image layers linux parts registry rootfs state store",
     "cgroup": "Cgroup",
     "container.inside": "Inside exec",
     "container.sandbox": "sandbox",
@@ -102,12 +105,6 @@ _NAMES = {
     "parts.seccomp": "Seccomp",
     "store.store": "Store",
 }
-_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
-#: What is loaded as a whole: `containerkit.errors`, `containerkit.cgroup.stats` and the like can be named without an import.
-_ROOMS = frozenset(
-    "base builder cgroup cli container core diagnose dockerfile image layers linux parts registry rootfs state store errors".split()
-)
-
 __all__ = [
     "DEVNULL",
     "PIPE",
@@ -168,19 +165,8 @@ __all__ = [
 
 
 if not TYPE_CHECKING:  # a checker must still find a name that is misspelt
-
-    def __getattr__(name):
-        """Load a public name, or a room, when it is first used.  From then on it is an attribute like any other.
-
-        Threads may come here at once: the import system lets one of them load the module, and all of them find the same object.
-        """
-        if home := _HOMES.get(name):
-            module = __import__(f"{__name__}.{home}", fromlist=(name,))  # as in `from home import name`
-            return globals().setdefault(name, getattr(module, name))
-        if name in _ROOMS:
-            return __import__(f"{__name__}.{name}", fromlist=("",))
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    __getattr__ = names(__name__, _NAMES)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_ROOMS})
+    return sorted({*globals(), *__all__})
