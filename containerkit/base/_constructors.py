@@ -87,18 +87,29 @@ def _writers(kind: type, fields: Mapping[str, Field], given: tuple[Field, ...]) 
     """Writes each argument into its field; the last writer also does all that comes after the fields."""
     writers: list[Callable[..., Any]] = [_writer(kind, field) for field in given]
     rest = [field for field in fields.values() if not field.init and field.optional]
-    if not rest and not hasattr(kind, "__post_init__"):
-        return writers or [lambda self: None]
-    last = writers.pop() if writers else None
+    checks = hasattr(kind, "__post_init__")
+    if not writers and not rest and not checks:
+        return [lambda self: None]
+    if checks and not rest and writers:
+        writers.append(_then_check(writers.pop()))
+    elif checks or rest:
+        writers.append(_finisher(writers.pop() if writers else None, rest, checks))
+    return writers
 
+
+def _then_check(write: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda self, value: write(self, value) or self.__post_init__()
+
+
+def _finisher(write: Callable[[Any, Any], None] | None, rest: list[Field], checks: bool) -> Callable[..., Any]:
     def finish(self: Any, *value: Any) -> Any:
-        if last:
-            last(self, *value)
+        if write:
+            write(self, *value)
         for field in rest:
             object.__setattr__(self, field.name, field.value())
-        return self.__post_init__() if hasattr(self, "__post_init__") else None
+        return self.__post_init__() if checks else None
 
-    return [*writers, finish]
+    return finish
 
 
 def _writer(kind: type, field: Field) -> Callable[[Any, Any], None]:
