@@ -21,7 +21,6 @@ from ..image.descriptor import Descriptor
 from ..image.digest import Digest
 from ..image.documents import parse
 from ..image.errors import ImageError, InvalidDocument
-from ..image.validate import RFC3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +51,8 @@ class Record:
     @classmethod
     def from_json(cls, value: Any) -> Record:
         """From a JSON object.  :raises KeyError, TypeError, ImageError: not one of this kind"""
+        from ..image.validate import RFC3339
+
         if (created := str(value["created"])) and not RFC3339.fullmatch(created):
             raise InvalidDocument(f"record.created: {created[:60]!r} is no date of RFC 3339")
         layer = (Descriptor.from_json(value["layer"], "layer"), Digest(value["diff_id"])) if "layer" in value else None

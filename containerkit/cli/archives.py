@@ -12,12 +12,10 @@ from ..errors import ImageError
 from ..image import Descriptor, History, Image, ImageConfig, Layer, Platform, Reference, media, merge, mutate
 from ..image.blobs import Blobs, TemporaryBlobs
 from ..image.errors import InvalidReference
-from ..image.files import archive, layout
 from ..image.files.named_images import NamedImages, name_of, named
 from ..image.files.opening import open_source
 from ..image.history import now
 from ..image.picture import printable
-from ..image.tar.blobs_tar import appearing
 from ..layers import changes
 from ..layers.changes import Change
 from ..store.store import Store
@@ -56,8 +54,12 @@ def _save(options: argparse.Namespace) -> int:
         raise ImageError("a directory is not for standard output: use -o DIR")
     sys.stdout.flush()
     if docker:
+        from ..image.files import archive
+
         archive.write(options.output or sys.stdout.buffer, items)
     else:
+        from ..image.files import layout
+
         layout.write(options.output or sys.stdout.buffer, items, tar=options.format == "oci-archive")
     return 0
 
@@ -185,6 +187,8 @@ def _declare_export(parser: Parser) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     """All its layers as one tar, without what they hide of each other."""
+    from ..image.tar.blobs_tar import appearing
+
     image = store_of(options).get(options.image, options.platform)
     if options.output is None and sys.stdout.isatty():
         raise ImageError("a tar is not for a terminal: use -o FILE, or redirect the output")

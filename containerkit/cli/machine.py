@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from ..diagnose.doctor import doctor
-from . import demo
 from .parser import Parser
 
 
@@ -15,6 +14,8 @@ def _declare_doctor(parser: Parser) -> None:
 
 
 def _declare_demo(parser: Parser) -> None:
+    from . import demo
+
     parser.add_argument("--explain", action="store_true", help="print the reason for every step")
     parser.set_defaults(verb=lambda options: demo.demo(explain=options.explain))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import re
 import ssl
@@ -11,6 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
+from ..base.log import Log
 from ..image.errors import InvalidReference
 from ._auth import Authority, Scopes
 from ._http import HOPS, Body, Http, Response, follows
@@ -22,7 +22,7 @@ from .patience import Retries, Timeouts, insist
 
 __all__ = ["Endpoint"]
 
-LOG = logging.getLogger(__name__)
+LOG = Log(__name__)
 
 Result = TypeVar("Result")
 HUB, HUB_HOST = "docker.io", "registry-1.docker.io"

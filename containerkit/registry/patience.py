@@ -5,18 +5,18 @@ Registry("example.com", timeouts=Timeouts(read=10), retries=Retries(attempts=2))
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from ..base.frozen import frozen
+from ..base.log import Log
 from . import task_group
 from .errors import Absent, Refused, RegistryError, ServerError, TooManyRequests, TooSlow, Unreachable, Untrusted
 
 __all__ = ["Retries", "Timeouts", "insist", "seconds_after"]
 
-LOG = logging.getLogger(__name__)
+LOG = Log(__name__)
 Result = TypeVar("Result")
 LASTING = (Absent, TooSlow, Untrusted)  # who types a wrong name does not want to wait before being told
 
