@@ -14,7 +14,7 @@ import pytest
 from containerkit.base import extras
 from containerkit.diagnose.doctor import doctor
 
-REPO = Path(extras.__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parent.parent
 
 
 def declared() -> dict[str, list[str]]:

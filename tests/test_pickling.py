@@ -191,7 +191,9 @@ class OfAUser(ck.PlanError):
 # Values ---------------------------------------------------------------------------------------------------------
 
 #: What holds something that this test cannot make: a class of a room that is private, and never given to a user.
-INSIDE = {"Program", "Timeline", "Word", "Expansion", "Trees", "Door", "Place", "Job", "Pick", "Node", "State", "Row"}
+INSIDE = {"Program", "Timeline", "Word", "Expansion", "Trees", "Door", "Place", "Job", "Pick", "Node", "State", "Row"} | {
+    "UnpackedLayers", "ProcsFile", "GroupDirectory", "Status", "CachedRoot", "Needs",
+}  # fmt: skip
 
 
 def is_for_users(kind: type) -> bool:
