@@ -77,7 +77,7 @@ if "logging" in sys.modules:  # who has not loaded it asks for no log
 
 #: The public names by the module that defines them, and the rooms.  A module is loaded when one of its names is first used.
 _NAMES = {
-    "": "base builder cgroup container core diagnose dockerfile image layers linux parts registry rootfs state store",
+    "": "base builder cgroup cli container core diagnose dockerfile image layers linux parts registry rootfs state store",
     "cgroup": "Cgroup",
     "container.inside": "Inside exec",
     "container.sandbox": "sandbox",

@@ -14,10 +14,14 @@ def _declare_doctor(parser: Parser) -> None:
 
 
 def _declare_demo(parser: Parser) -> None:
+    parser.add_argument("--explain", action="store_true", help="print the reason for every step")
+    parser.set_defaults(verb=_demo)
+
+
+def _demo(options: argparse.Namespace) -> int:
     from . import demo
 
-    parser.add_argument("--explain", action="store_true", help="print the reason for every step")
-    parser.set_defaults(verb=lambda options: demo.demo(explain=options.explain))
+    return demo.demo(explain=options.explain)
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, Self
@@ -139,4 +138,6 @@ def list_of(words: Sequence[str], *, json: bool = True) -> str:
 
 
 def _json(words: Iterable[str]) -> str:
+    import json
+
     return json.dumps(list(words), ensure_ascii=False)

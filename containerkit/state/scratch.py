@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..base.pickling import OneProcess
 from ..errors import LayerError
+from . import temporary
 
 __all__ = ["Scratch", "remove", "sweep"]
 
@@ -37,11 +38,9 @@ class Scratch(OneProcess):
 
     def __init__(self, kind: str, parent: str | os.PathLike[str] | None = None) -> None:
         """:param kind: a word for its name  :param parent: where; the directory for temporary files unless given"""
-        import tempfile
-
-        base = Path(parent or tempfile.gettempdir()).resolve()
+        base = Path(parent or temporary.directory()).resolve()
         sweep(base)
-        self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{kind}-", dir=base))
+        self.path = Path(temporary.made(f"{PREFIX}{kind}-", base))
         self._lock = os.open(self.path / "locking", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         os.rename(self.path / "locking", self.path / "lock")  # from here on a sweeper may look
@@ -68,10 +67,8 @@ class Scratch(OneProcess):
 
 def sweep(base: str | os.PathLike[str] | None = None) -> list[Path]:
     """Removes the scratch directories of owners that ended without closing them.  Returns their paths."""
-    import tempfile
-
     swept = []
-    for entry in os.scandir(base or tempfile.gettempdir()):
+    for entry in os.scandir(base or temporary.directory()):
         if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False) and _abandoned(entry):
             with contextlib.suppress(LayerError):
                 _remove_scratch(Path(entry.path))
@@ -81,10 +78,8 @@ def sweep(base: str | os.PathLike[str] | None = None) -> list[Path]:
 
 def listed(base: str | os.PathLike[str] | None = None) -> list[tuple[Path, bool]]:
     """This user's scratch directories, and whether the owner of each has ended, so that `sweep` removes it."""
-    import tempfile
-
     found = []
-    for entry in os.scandir(base or tempfile.gettempdir()):
+    for entry in os.scandir(base or temporary.directory()):
         with contextlib.suppress(FileNotFoundError):
             if (
                 entry.name.startswith(PREFIX)
