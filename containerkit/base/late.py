@@ -12,11 +12,11 @@ Elsewhere an import inside the function that needs it does the same.  It cannot 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
 
 TYPE_CHECKING = False  # a checker takes it for True; `typing` itself takes a while to load
 if TYPE_CHECKING:
     import subprocess as subprocess
+    from collections.abc import Callable, Mapping
     from typing import Any
 else:
 
