@@ -34,6 +34,7 @@ NAMES = (
     "layering",
     "pulling",
     "building",
+    "loading",
     "layer_memory",
 )
 BUDGET = Budget()

@@ -28,7 +28,7 @@ ENTRYPOINT ["sh", "/app/0.txt"]
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
     """One table: cold, then cached."""
     material = Material.of(ground, budget == QUICK)
-    context, base = _context(material), material.directory / "base.tar"
+    context, base = context_of(material), material.directory / "base.tar"
     layer = ck.Layer.from_directory(rootfs.from_programs(["sh", "cp", "mkdir", "ls", "cat"]))
     ck.Image.scratch().append(layer, history="base").with_config(cmd=["sh"]).save(base, BASE, docker=True)
     store = ck.Store(material.directory / "build-store")
@@ -57,7 +57,7 @@ NOTES = (
 )
 
 
-def _context(material: Material) -> Path:
+def context_of(material: Material) -> Path:
     context = material.directory / "context"
     (context / "src").mkdir(parents=True, exist_ok=True)
     (context / "Dockerfile").write_text(DOCKERFILE)

@@ -25,47 +25,47 @@ A `Process` is what a plan becomes.  There is no other mechanism.
 """
 
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
-from .cgroup import Cgroup
-from .container.inside import Inside, exec
-from .container.sandbox import sandbox
-from .core.errors import Failed, StepError, StepRefused
-from .core.plan import Plan, plan
-from .core.process import Process, Usage
-from .core.run import Result, run
-from .core.stdio import DEVNULL, PIPE, PTY, STDOUT
-from .core.step import Part, Phase, Side, Step
-from .core.trace import Trace
-from .diagnose.doctor import doctor
-from .diagnose.leaks import leaks
-from .errors import (
-    BuildError,
-    CgroupError,
-    ContainerKitError,
-    DockerfileError,
-    ImageError,
-    LayerError,
-    PlanError,
-    RegistryError,
-    Unavailable,
-    WrongType,
-)
-from .layers.layerfs import LayerFS
-from .linux import kernel, syscalls
-from .parts import mounts, ns
-from .parts.capabilities import Capabilities
-from .parts.credentials import Credentials
-from .parts.namespace import Namespace
-from .parts.privileges import NoNewPrivileges
-from .parts.rlimits import Rlimits
-from .parts.seccomp import Seccomp
-from .rootfs import rootfs
+from .base.late import names
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from . import rootfs
+    from .cgroup import Cgroup
+    from .container.inside import Inside, exec
+    from .container.sandbox import sandbox
     from .core.coroutines import AsyncProcess, arun
+    from .core.errors import Failed, StepError, StepRefused
+    from .core.plan import Plan, plan
+    from .core.process import Process, Usage
+    from .core.run import Result, run
+    from .core.stdio import DEVNULL, PIPE, PTY, STDOUT
+    from .core.step import Part, Phase, Side, Step
+    from .core.trace import Trace
+    from .diagnose.doctor import doctor
+    from .diagnose.leaks import leaks
+    from .errors import (
+        BuildError,
+        CgroupError,
+        ContainerKitError,
+        DockerfileError,
+        ImageError,
+        LayerError,
+        PlanError,
+        RegistryError,
+        Unavailable,
+        WrongType,
+    )
     from .image import Digest, Image, ImageConfig, Index, Layer, Reference
+    from .layers.layerfs import LayerFS
+    from .linux import kernel, syscalls
+    from .parts import mounts, ns
+    from .parts.capabilities import Capabilities
+    from .parts.credentials import Credentials
+    from .parts.namespace import Namespace
+    from .parts.privileges import NoNewPrivileges
+    from .parts.rlimits import Rlimits
+    from .parts.seccomp import Seccomp
     from .store.store import Store
 
 __version__ = "0.1.0"
@@ -75,21 +75,36 @@ if "logging" in sys.modules:  # who has not loaded it asks for no log
 
     logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library says nothing unless it is asked
 
-_LATER = dict.fromkeys(("Digest", "Image", "ImageConfig", "Index", "Layer", "Reference"), ".image") | {
-    "Store": ".store.store", "AsyncProcess": ".core.coroutines", "arun": ".core.coroutines",
-}  # fmt: skip
-
-
-if not TYPE_CHECKING:  # a checker must still find a name that is misspelt
-
-    def __getattr__(name: str) -> Any:
-        """Images and asyncio are loaded when they are first named: who wants a namespace does not wait for them."""
-        if name not in _LATER:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        found = globals()[name] = getattr(import_module(_LATER[name], __name__), name)
-        return found
-
-
+#: The public names by the module that defines them, and the rooms.  A module is loaded when one of its names is first used.
+_NAMES = {
+    "": "base builder cgroup cli container core diagnose dockerfile image layers linux parts registry rootfs state store",
+    "cgroup": "Cgroup",
+    "container.inside": "Inside exec",
+    "container.sandbox": "sandbox",
+    "core.coroutines": "AsyncProcess arun",
+    "core.errors": "Failed StepError StepRefused",
+    "core.plan": "Plan plan",
+    "core.process": "Process Usage",
+    "core.run": "Result run",
+    "core.stdio": "DEVNULL PIPE PTY STDOUT",
+    "core.step": "Part Phase Side Step",
+    "core.trace": "Trace",
+    "diagnose.doctor": "doctor",
+    "diagnose.leaks": "leaks",
+    "errors": "BuildError CgroupError ContainerKitError DockerfileError ImageError LayerError"
+    " PlanError RegistryError Unavailable WrongType",
+    "image": "Digest Image ImageConfig Index Layer Reference",
+    "layers.layerfs": "LayerFS",
+    "linux": "kernel syscalls",
+    "parts": "mounts ns",
+    "parts.capabilities": "Capabilities",
+    "parts.credentials": "Credentials",
+    "parts.namespace": "Namespace",
+    "parts.privileges": "NoNewPrivileges",
+    "parts.rlimits": "Rlimits",
+    "parts.seccomp": "Seccomp",
+    "store.store": "Store",
+}
 __all__ = [
     "DEVNULL",
     "PIPE",
@@ -147,3 +162,11 @@ __all__ = [
     "sandbox",
     "syscalls",
 ]
+
+
+if not TYPE_CHECKING:  # a checker must still find a name that is misspelt
+    __getattr__ = names(__name__, _NAMES)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

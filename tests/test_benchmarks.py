@@ -24,7 +24,7 @@ pytestmark = [
 ]
 REPO = Path(__file__).resolve().parent.parent
 NAMES = ["steps", "kinds", "spawning", "peers", "memory", "threads", "bindings", "overlays", "cgroups"]
-NAMES += ["unpacking", "layering", "pulling", "building", "layer_memory"]
+NAMES += ["unpacking", "layering", "pulling", "building", "loading", "layer_memory"]
 
 
 def run(*words: str | Path, out: Path) -> subprocess.CompletedProcess[str]:

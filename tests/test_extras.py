@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from containerkit.base import extras
 from containerkit.diagnose.doctor import doctor
 
-REPO = Path(extras.__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parent.parent
 
 
 def declared() -> dict[str, list[str]]:
@@ -54,7 +55,7 @@ def test_installed_from_a_directory_the_command_names_it(monkeypatch: pytest.Mon
             return json.dumps({"url": sources.as_uri(), "dir_info": {}}) if name == "direct_url.json" else ""
 
     monkeypatch.setattr(extras, "CHECKOUT", tmp_path / "site-packages")
-    monkeypatch.setattr(extras.metadata, "distribution", lambda name: Installed())
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: Installed())
     assert extras.command("zstd") == f"pip install '{sources}[zstd]'"
 
 

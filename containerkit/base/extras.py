@@ -6,14 +6,12 @@ They are read from the package's own metadata, so that a list of them is nowhere
 
 from __future__ import annotations
 
-import importlib.metadata as metadata
-import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+
+from ..base.frozen import frozen
 
 __all__ = ["Extra", "command", "extras"]
 
@@ -23,7 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _OF_EXTRA = re.compile(r"""extra\s*==\s*["']([\w.-]+)["']""")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Extra:
     """One optional part.
 
@@ -39,6 +37,8 @@ class Extra:
 
 def extras() -> tuple[Extra, ...]:
     """Every extra but those that only collect others.  None where the package has no metadata: it was copied, not installed."""
+    import importlib.metadata as metadata
+
     try:
         wanted = metadata.requires(PACKAGE) or []
         names = metadata.metadata(PACKAGE).get_all("Provides-Extra") or []
@@ -57,6 +57,8 @@ def _needs(extra: str, wanted: list[str]) -> Iterator[str]:
 
 
 def _is_missing(name: str) -> bool:
+    import importlib.metadata as metadata
+
     try:
         metadata.distribution(name)
     except metadata.PackageNotFoundError:
@@ -81,6 +83,10 @@ def _checkout() -> Path | None:
 
 def _installed_from() -> Path | None:
     """What pip noted of a directory that it installed.  :see: PEP 610"""
+    import importlib.metadata as metadata
+    import json
+    from urllib.parse import unquote, urlsplit
+
     try:
         url = json.loads(metadata.distribution(PACKAGE).read_text("direct_url.json") or "{}").get("url", "")
     except (metadata.PackageNotFoundError, ValueError, AttributeError):

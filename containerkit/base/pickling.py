@@ -8,9 +8,9 @@ something of one process (a descriptor, a lock, a directory that goes with it) r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from ..base.frozen import frozen
 from ..errors import PlanError
 
 __all__ = ["Elsewhere", "OneProcess", "crosses"]
@@ -29,7 +29,7 @@ class OneProcess:
         raise TypeError(f"a {type(self).__name__} cannot be pickled or copied: {self.stays}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Elsewhere:
     """Stands for a descriptor, or for a function, of the process that pickled a step.  The step still prints as it did.
 

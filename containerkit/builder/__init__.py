@@ -18,10 +18,25 @@ Every instruction turns a state into the next; there is no other mechanism.
 :see: https://docs.docker.com/reference/dockerfile/
 """
 
-from .applying import add, run
-from .building import build
-from .caches import prune
-from .errors import FailedStep
-from .progress import Event
+from ..base.late import names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .applying import add, run
+    from .building import build
+    from .caches import prune
+    from .errors import FailedStep
+    from .progress import Event
 
 __all__ = ["Event", "FailedStep", "add", "build", "prune", "run"]
+
+_NAMES = {
+    "applying": "add run",
+    "building": "build",
+    "caches": "prune",
+    "errors": "FailedStep",
+    "progress": "Event",
+}
+
+if not TYPE_CHECKING:
+    __getattr__ = names(__name__, _NAMES)

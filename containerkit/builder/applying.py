@@ -14,10 +14,10 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..base.frozen import replace
 from ..dockerfile import instructions as dockerfile
 from ..image.history import now
 from ..image.image import Image
@@ -31,10 +31,12 @@ from .mounting import SecretSource
 from .progress import Progress, Reporter
 from .session import BuildSession
 from .solving import state_of
-from .stage import perform, reported
 from .state import State
 from .tree import Tree
-from .workspace import Workspace, check_userns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .workspace import Workspace
 
 __all__ = ["add", "run"]
 
@@ -115,6 +117,8 @@ def run(
     :param store: as for `add`
     :raises FailedStep: it did not exit with 0, or could not be started
     """
+    from .workspace import check_userns
+
     check_userns(userns)
     command = dockerfile.Command((argv,), shell=True) if isinstance(argv, str) else dockerfile.Command(tuple(argv))
     step = dockerfile.Run(command=command, mounts=tuple(mounts), network=network)
@@ -154,6 +158,9 @@ def _done(
     """The image after one operation.  Its config stays but for what the operation itself says in the history."""
     store = store or Store.of(image.source) or Store()
     with ExitStack() as opened:
+        from .stage import perform, reported
+        from .workspace import Workspace
+
         workshop = opened.enter_context(Workspace(store, userns=userns))
         workshop.hold([image.digest, image.id, *(layer.digest for layer in image.layers)])
         tree, owned = _tree(opened, workshop, origin)

@@ -24,19 +24,18 @@ from ..image.history import now
 from ..image.image import Image
 from ..image.platform import Platform
 from ..image.reference import Reference
-from ..parts.name_files import NETWORKS
 from ..store.names import full_name
 from ..store.store import Store
-from . import exchange
 from .cache import DIRECTORY, Cache
 from .context import Context, directory_of, ignore_of, read_inside
 from .digests import Digests
 from .errors import BuildError
-from .mounting import SecretSource
 from .progress import Progress
 from .session import BuildSession
-from .solving import Solver
-from .workspace import Workspace, check_userns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .mounting import SecretSource
 
 __all__ = ["Resolve", "build"]
 
@@ -103,6 +102,10 @@ def build(
     given = checks.mapping(args, "args")
     epoch = _epoch(given)
     with ExitStack() as opened:
+        from . import exchange
+        from .solving import Solver
+        from .workspace import Workspace
+
         workshop = opened.enter_context(Workspace(store, compression=compression, epoch=epoch, userns=userns))
         directory = directory_of(context, workshop)
         path, text = _dockerfile(dockerfile, directory)
@@ -139,6 +142,9 @@ def _check_types(context: object, dockerfile: object) -> None:
 
 def _check(network: str, compression: str, userns: str) -> None:
     """Before anything is done.  :raises BuildError: it could not be done"""
+    from ..parts.name_files import NETWORKS
+    from .workspace import check_userns
+
     if network not in NETWORKS:
         raise BuildError(f"a network is one of {', '.join(NETWORKS)}, not {network!r}")
     check_userns(userns)

@@ -11,19 +11,19 @@ may write the same one at once, and whoever is killed leaves none.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from ..base.frozen import frozen
 from ..image.descriptor import Descriptor
 from ..image.digest import Digest
 from ..image.documents import parse
 from ..image.errors import ImageError, InvalidDocument
-from ..image.validate import RFC3339
 from ..state.files import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["DIRECTORY", "Cache", "Record", "key_of", "write"]
 
@@ -31,7 +31,7 @@ DIRECTORY = "build/cache"  # of a store
 FORM = 1  # grows when an instruction makes another layer than before of the same
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Record:
     """What came of an instruction.
 
@@ -50,6 +50,8 @@ class Record:
     @classmethod
     def from_json(cls, value: Any) -> Record:
         """From a JSON object.  :raises KeyError, TypeError, ImageError: not one of this kind"""
+        from ..image.validate import RFC3339
+
         if (created := str(value["created"])) and not RFC3339.fullmatch(created):
             raise InvalidDocument(f"record.created: {created[:60]!r} is no date of RFC 3339")
         layer = (Descriptor.from_json(value["layer"], "layer"), Digest(value["diff_id"])) if "layer" in value else None
@@ -58,12 +60,17 @@ class Record:
 
 def key_of(**what: Any) -> str:
     """The key of an instruction: plain values by name."""
+    import hashlib
+    import json
+
     text = json.dumps([FORM, what], sort_keys=True, ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write(path: Path, value: Any) -> None:
     """Writes JSON down: whoever reads the file finds the old or the new, and what is left half written is swept."""
+    import json
+
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     replace(path, json.dumps(value).encode())
 

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -52,6 +51,8 @@ class Caches:
         """
         key = (name, sharing == "private")
         if key not in self._taken:
+            import hashlib
+
             place = self._base / hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:32]
             self._taken[key] = self._free(name, place, fill) if sharing == "private" else self._one(place, sharing == "shared", fill)
         return self._taken[key]

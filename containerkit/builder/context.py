@@ -17,12 +17,10 @@ from typing import BinaryIO
 
 from ..dockerfile.ignore import Ignore
 from ..image import media
-from ..image.compression.compression import Decompressed
 from ..image.digest import Readable
 from ..image.errors import ImageError
 from ..image.ids import Ids
 from ..image.limits import Limits
-from ..image.unpack.unpack import unpack
 from .errors import BuildError
 from .tree import Tree
 from .workspace import Workspace
@@ -87,6 +85,8 @@ def directory_of(given: Given, workshop: Workspace) -> Path:
 
 def unpack_context(stream: BinaryIO, place: Path, limits: Limits | None = None) -> None:
     """Unpacks a tar; all its files are the caller's."""
+    from ..image.unpack.unpack import unpack
+
     unpack(decompressed(stream, limits), place, whiteouts="plain", ids=Ids.mine(), limits=limits, skip=("devices", "xattrs"))
 
 
@@ -105,6 +105,8 @@ def decompressed(stream: BinaryIO, limits: Limits | None = None) -> Readable:
     :param limits: how large it may become
     :raises InvalidLayer: while reading: damaged;  :raises LimitExceeded: while reading: too large
     """
+    from ..image.compression.compression import Decompressed
+
     buffered = io.BufferedReader(stream) if isinstance(stream, io.RawIOBase) else stream
     head = buffered.peek(6)[:6] if isinstance(buffered, io.BufferedReader) else _peek(buffered)
     return Decompressed(buffered, limits=limits) if media.sniff(head) in KNOWN else buffered

@@ -15,24 +15,24 @@ import re
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from ..dockerfile.ignore import Ignore
 from ..dockerfile.instructions import Add, Copy
 from ..image.errors import ImageError, LimitExceeded
-from ..image.layer import Layer
-from ..image.tar.tar import Reader
-from ..image.unpack.unpack import unpack
 from .context import decompressed
 from .digests import Digests
 from .errors import BuildError
-from .fetching import fetch, is_git, is_url
-from .laying import Laying
 from .modes import chmod, chown
 from .picking import Pick, clean, pick
 from .tree import Node, Tree
 from .workspace import Workspace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..image.layer import Layer
 
 __all__ = ["Copying", "destination"]
 
@@ -81,6 +81,8 @@ class Copying:
         return found
 
     def _source(self, tree: Tree, source: str, owned: bool) -> list[Pick]:
+        from .fetching import is_git, is_url
+
         if isinstance(self.step, Add) and is_git(source):
             raise BuildError(f"ADD {source}: git repositories are not fetched here; clone it into the context")
         if isinstance(self.step, Add) and is_url(source):
@@ -93,6 +95,8 @@ class Copying:
         return [self._archive(each) if self.step.unpack is not False else each for each in found]
 
     def _fetched(self, url: str) -> Pick:
+        from .fetching import fetch
+
         assert isinstance(self.step, Add)
         place = self.workshop.directory()
         path = fetch(url, place, checksum=self.step.checksum, limits=self.workshop.store.trees.limits)
@@ -118,6 +122,8 @@ class Copying:
 
     def _archive(self, pick: Pick) -> Pick:
         """What is in a tar; the file itself where it is none."""
+        from ..image.unpack.unpack import unpack
+
         if not pick.node.is_file or not is_archive(pick.tree, pick.node):
             return pick
         place, store = self.workshop.directory(), self.workshop.store
@@ -151,6 +157,8 @@ class Copying:
         :raises BuildError: a file and a directory are in each other's way; --chown names somebody who is not there
         """
         with self.workshop.tree(() if self.is_alone else layers) as below, Tree() as nothing:
+            from .laying import Laying
+
             owner = chown(self.step.chown, below) if self.step.chown else None
             there = nothing if self.step.link else below
             laying = Laying(there, self.workshop.form, owner=owner, mode=self._mode, excluded=self._excluded)
@@ -176,6 +184,8 @@ class Copying:
 
 def is_archive(tree: Tree, node: Node) -> bool:
     """Whether a file is a tar, compressed or not: told by its first entry, not by its name."""
+    from ..image.tar.tar import Reader
+
     if not stat.S_ISREG(node.status.st_mode) or not node.status.st_size:
         return False
     try:

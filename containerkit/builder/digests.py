@@ -12,14 +12,11 @@ without its times telling.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import stat
 import threading
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from ..image.digest import CHUNK
 from ..image.tar.holes import pieces
@@ -28,6 +25,11 @@ from ..image.tar_from_tree import TarOptions, _Tree
 from .cache import write
 from .picking import Pick
 from .tree import Node, Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import hashlib
+    from pathlib import Path
 
 __all__ = ["Digests"]
 
@@ -49,6 +51,8 @@ class Digests:
         self._used = set[str]()
         if path is not None:
             with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
+                import json
+
                 known = json.loads(path.read_bytes()).items()
                 self._known = {key: what for key, what in known if isinstance(what, list) and len(what) == 4}
         self._maker = _Tree(Writer(lambda block: None), TarOptions())
@@ -56,12 +60,16 @@ class Digests:
     @classmethod
     def beside(cls, store: Path, context: Path) -> Digests:
         """Those of one context.  Of one that is in the store itself, as an unpacked tar is, nothing is kept: it goes with the build."""
+        import hashlib
+
         if context.is_relative_to(store):
             return cls()
         return cls(store / DIRECTORY / f"{hashlib.sha256(os.fsencode(context)).hexdigest()[:32]}.json")
 
     def of(self, picks: Iterable[Pick], excluded: Excluded | None = None) -> str:
         """The digest of what was picked: a hex number."""
+        import hashlib
+
         hasher = hashlib.sha256()
         for pick in picks:
             _feed(hasher, b"pick", pick.name, b"%d%d%d" % (pick.whole, pick.owned, pick.node.is_dir))
@@ -122,6 +130,8 @@ def _feed(hasher: hashlib._Hash, *words: bytes) -> None:
 
 def _read(fd: int) -> str:
     """Of a file with many zeros the stretches between them, wherever the file system has holes."""
+    import hashlib
+
     hasher = hashlib.sha256()
     with open(fd, "rb", buffering=0) as file:
         size = os.fstat(fd).st_size

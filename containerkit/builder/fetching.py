@@ -9,15 +9,12 @@ It has to come with a least speed and within a time: see `Limits`.
 
 from __future__ import annotations
 
-import email.utils
 import os
 import posixpath
 import re
 import time
-import urllib.parse
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 from ..errors import Unavailable
@@ -25,6 +22,10 @@ from ..image.digest import CHUNK, Digest
 from ..image.errors import LimitExceeded
 from ..image.limits import Limits
 from .errors import BuildError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["fetch", "is_git", "is_url", "name_of"]
 
@@ -46,6 +47,8 @@ def is_git(source: str) -> bool:
 
 def name_of(url: str) -> str:
     """What a file is called that is fetched; "" where the URL does not tell."""
+    import urllib.parse
+
     return posixpath.basename(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
 
 
@@ -138,6 +141,8 @@ def _stamp(path: Path, modified: str | None) -> None:
     """The time that the server says; 1970 where it says none, so that two builds do not differ by their times."""
     moment = 0.0
     if modified:
+        import email.utils
+
         try:
             moment = email.utils.parsedate_to_datetime(modified).timestamp()
         except (TypeError, ValueError):

@@ -15,8 +15,8 @@ import os
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from ..base.frozen import frozen
 from ..image.tar.tar import Entry
 from ..image.tar.writing import Sink, Writer
 from ..image.tar_from_tree import TarOptions, _Tree
@@ -30,7 +30,7 @@ __all__ = ["Laying"]
 Chosen = Callable[[bytes], bool]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Placed:
     """One entry of the layer, and where its bytes are."""
 

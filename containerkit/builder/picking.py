@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from ..base.frozen import frozen
 from ..dockerfile.parser import ALONE
 from ..dockerfile.patterns import BadPattern, Pattern
 from .errors import BuildError
@@ -19,7 +19,7 @@ from .tree import Node, Tree
 __all__ = ["Pick", "pick"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pick:
     """One thing to copy.
 

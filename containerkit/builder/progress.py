@@ -11,8 +11,9 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal
+
+from ..base.frozen import field, frozen, record
 
 __all__ = ["Event", "Progress", "Reporter"]
 
@@ -21,7 +22,7 @@ KEPT = 20  # lines of the last output, for who asks what went wrong
 LONGEST = 64 << 10  # bytes of a line that are waited for
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Event:
     """One thing that happened.
 
@@ -54,7 +55,7 @@ class Event:
 Progress = Callable[[Event], object]
 
 
-@dataclass(slots=True)
+@record
 class Reporter:
     """One step's reports.  Events of different steps may come from different threads, one at a time.
 

@@ -15,16 +15,13 @@ namespace with the ids that the store has: one, so that it can become nobody els
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 
+from ..base.frozen import field, frozen
 from ..core.errors import StepError
 from ..core.plan import Plan, plan
-from ..core.process import Process
 from ..core.stdio import DEVNULL, PIPE, STDOUT
 from ..core.step import Part
 from ..image.layer import Layer
@@ -39,6 +36,7 @@ from ..parts.name_files import network_files
 from ..parts.seccomp import Seccomp
 from .errors import BuildError, Exited
 from .progress import Reporter
+from .session import Running
 from .settling import Stubs
 from .workspace import Workspace
 
@@ -50,7 +48,7 @@ ONE_ID = "an ordinary user builds with one id; `containerkit unshare containerki
 REFUSED = re.compile(rb"ch(own|grp)|set(e|res|fs)?[ug]id|setgroups|initgroups", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Job:
     """What is to be run, and in what.
 
@@ -72,38 +70,6 @@ class Job:
     files: tuple[File, ...] = ()
     binds: tuple[Part, ...] = ()
     places: tuple[str, ...] = ()
-
-
-class Running:
-    """The programs that run now.  `stop` ends them, and lets no other begin."""
-
-    def __init__(self) -> None:
-        self._lock, self._processes, self._stopped = threading.Lock(), set[Process](), False
-
-    @contextlib.contextmanager
-    def watching(self, process: Process) -> Iterator[None]:
-        """`process` is one of them, for as long as the ``with`` lasts."""
-        with self._lock:
-            self._processes.add(process)
-            if self._stopped:
-                process.kill()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._processes.discard(process)
-
-    def stop(self) -> None:
-        """Kills them all, with what they started."""
-        with self._lock:
-            self._stopped = True
-            for process in self._processes:
-                process.kill()
-
-    def check(self) -> None:
-        """:raises BuildError: they were stopped"""
-        if self._stopped:
-            raise BuildError("the build was stopped")
 
 
 def run(workshop: Workspace, layers: Sequence[Layer], job: Job, reporter: Reporter, running: Running) -> Layer | None:

@@ -5,19 +5,56 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
-from .cache import Cache, Record
-from .digests import Digests
-from .mounting import SecretSource
-from .running import Running
-from .tree import Tree
-from .workspace import Workspace
+from ..base.frozen import field, record
+from .errors import BuildError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..core.process import Process
+    from .cache import Cache, Record
+    from .digests import Digests
+    from .mounting import SecretSource
+    from .tree import Tree
+    from .workspace import Workspace
 
 __all__ = ["BuildSession"]
 
 
-@dataclass(slots=True)
+class Running:
+    """The programs that run now.  `stop` ends them, and lets no other begin."""
+
+    def __init__(self) -> None:
+        self._lock, self._stopped = threading.Lock(), False
+        self._processes: set[Process] = set()
+
+    @contextmanager
+    def watching(self, process: Process) -> Iterator[None]:
+        """`process` is one of them, for as long as the ``with`` lasts."""
+        with self._lock:
+            self._processes.add(process)
+            if self._stopped:
+                process.kill()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._processes.discard(process)
+
+    def stop(self) -> None:
+        """Kills them all, with what they started."""
+        with self._lock:
+            self._stopped = True
+            for process in self._processes:
+                process.kill()
+
+    def check(self) -> None:
+        """:raises BuildError: they were stopped"""
+        if self._stopped:
+            raise BuildError("the build was stopped")
+
+
+@record
 class BuildSession:
     """What all stages of a build share.
 

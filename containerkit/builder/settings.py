@@ -8,12 +8,11 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
+from ..base.frozen import replace
 from ..dockerfile import instructions as dockerfile
 from ..dockerfile.parser import parse_change
 from ..image.config import ImageConfig
@@ -113,6 +112,8 @@ def _healthcheck(step: dockerfile.Healthcheck, state: State) -> State:
 
 
 def _words(argv: Sequence[str]) -> str:
+    import json
+
     return "[" + " ".join(json.dumps(word, ensure_ascii=False) for word in argv) + "]"
 
 

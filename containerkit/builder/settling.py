@@ -14,12 +14,15 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterable
-from pathlib import Path
 
 from ..image.tar_from_tree import OF_OVERLAYFS
 from ..layers.merged import OPAQUE, is_opaque
 from ..linux.beneath import Beneath
 from .tree import Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Stubs", "bare"]
 

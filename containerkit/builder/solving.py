@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from ..base.frozen import replace
 from ..core.standard_steps import DEFAULT_PATH
 from ..dockerfile import Dockerfile, Stage, parse_trigger
 from ..dockerfile import instructions as dockerfile

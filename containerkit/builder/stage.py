@@ -8,29 +8,30 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from ..base.frozen import frozen, replace
 from ..dockerfile import instructions as dockerfile
 from ..dockerfile.parser import ALONE
 from ..dockerfile.predefined import PROXIES
 from ..errors import ContainerKitError, DockerfileError, PlanError
 from ..image.history import now
-from ..image.layer import Layer
 from ..layers.accounts import Account, account
-from ..parts.files import File
 from .cache import Record, key_of
 from .copying import Copying
 from .errors import BuildError, Exited, FailedStep
-from .laying import Laying
-from .mounting import Mounting
 from .progress import Reporter
-from .running import Job, run
 from .session import BuildSession
 from .settings import absolute, setting
 from .state import State
 from .tree import Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..image.layer import Layer
+    from ..parts.files import File
+    from .mounting import Mounting
 
 __all__ = ["perform", "reported", "steps"]
 
@@ -145,6 +146,8 @@ def _workdir(works: BuildSession, step: dockerfile.Workdir, state: State, report
 def _directory(works: BuildSession, path: str, state: State) -> Layer | None:
     """It belongs to USER.  None where it is there already."""
     with works.workshop.tree(state.layers) as below:
+        from .laying import Laying
+
         there = below.follow(os.fsencode(path))
         node = below.get(there)
         if not there or (node and node.is_dir):
@@ -165,7 +168,7 @@ def _account(user: str, tree: Tree) -> Account:
 # --- RUN --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Command:
     """What a RUN starts.
 
@@ -179,6 +182,8 @@ class _Command:
     def of(cls, step: dockerfile.Run, state: State) -> _Command:
         """A heredoc that begins with #! is a program of its own."""
         if step.script is not None:
+            from ..parts.files import File
+
             name = step.heredocs[0].name
             path = posixpath.join(SCRIPTS, name)
             return cls((path,), (File(path, step.script.encode(errors="surrogateescape"), 0o755),))
@@ -186,6 +191,8 @@ class _Command:
 
 
 def _run(works: BuildSession, step: dockerfile.Run, state: State, reporter: Reporter) -> State:
+    from .mounting import Mounting
+
     if step.security == "insecure":
         raise BuildError("--security=insecure: a RUN never gets more than a container")
     command = _Command.of(step, state)
@@ -207,6 +214,8 @@ def _userns(works: BuildSession) -> dict[str, str]:
 
 
 def _layer(works: BuildSession, command: _Command, state: State, mounting: Mounting, network: str, reporter: Reporter) -> Layer | None:
+    from .running import Job, run
+
     mounting.prepare()
     with works.workshop.tree(state.layers) as below:
         who = _account(state.config.user, below)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..base.frozen import field, frozen, replace
 from ..core.standard_steps import DEFAULT_PATH
 from ..image.config import ImageConfig
 from ..image.digest import Digest
@@ -20,7 +20,7 @@ SHELL = ("/bin/sh", "-c")
 COMMENT = "containerkit"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class State:
     """A stage, so far.
 

@@ -16,15 +16,18 @@ import os
 import stat
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
+from ..base.frozen import frozen
 from ..image.limits import Limits
 from ..image.unpack.root import Root
 from ..layers.merged import is_opaque, is_whiteout
 from ..linux.descriptor import owned
 from .errors import BuildError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Everything", "Filter", "Node", "Tree"]
 
@@ -53,7 +56,7 @@ class Everything:
         return True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Node:
     """Something in a tree.
 

@@ -20,15 +20,16 @@ from types import TracebackType
 from ..image.blobs import FileBlobs
 from ..image.digest import Digest
 from ..image.image import chain_ids
-from ..image.layer import Feed, Layer
-from ..image.tar_from_tree import TarOptions, write_upper
 from ..state.locks import locked
 from ..store.session import is_whole
 from ..store.store import Store
 from .cache import Record
 from .errors import BuildError
-from .settling import bare
 from .tree import Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..image.layer import Feed, Layer
 
 __all__ = ["Workspace", "chain_of", "check_userns"]
 
@@ -54,6 +55,8 @@ class Workspace:
     """
 
     def __init__(self, store: Store, *, compression: str = "gzip", epoch: int | None = None, userns: str = "") -> None:
+        from ..image.tar_from_tree import TarOptions
+
         self.store, self.compression, self.userns = store, compression, userns
         self.form = TarOptions(ids=store.trees.ids, epoch=epoch)
         self._lease = store.leases.take()
@@ -86,6 +89,8 @@ class Workspace:
 
         :param write: writes the tar
         """
+        from ..image.layer import Layer
+
         made = Layer.written(write, FileBlobs(self.directory()), self.compression)
         self.hold([made.digest])
         assert isinstance(made.blobs, FileBlobs)
@@ -98,6 +103,8 @@ class Workspace:
 
     def recall(self, record: Record) -> Layer | None:
         """The layer of a record, held; None where it has gone."""
+        from ..image.layer import Layer
+
         assert record.layer is not None
         descriptor, diff_id = record.layer
         self.hold([descriptor.digest])
@@ -126,6 +133,9 @@ class Workspace:
 
         :param below: what `layers` show together
         """
+        from ..image.tar_from_tree import write_upper
+        from .settling import bare
+
         bare(upper, below)
         if not os.listdir(upper):
             return None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..base.frozen import frozen
 from ..core.step import Phase, Step
 from ..errors import CgroupError
 from ..linux import kernel, syscalls
@@ -34,7 +34,7 @@ def refused(error: OSError, doing: str) -> CgroupError:
     return CgroupError(error.errno, f"{doing}: {error.strerror}" + (f"; {hint}" if hint else ""), error.filename)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProcsFile:
     """The cgroup.procs of a group in one hierarchy, opened by us.
 
@@ -49,7 +49,7 @@ class ProcsFile:
         return self.group.opened(self.hierarchy, "cgroup.procs", os.O_WRONLY, self.known)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GroupDirectory:
     """The directory of a group in the v2 hierarchy."""
 

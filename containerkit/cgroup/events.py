@@ -13,9 +13,9 @@ import struct
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 
+from ..base.frozen import frozen
 from ..base.pickling import OneProcess
 from ..linux.native import extension, number
 from .driver import Deadline, put
@@ -28,7 +28,7 @@ IN_MODIFY, IN_DELETE, IN_Q_OVERFLOW = 0x2, 0x200, 0x4000
 IN_CLOEXEC = os.O_CLOEXEC | os.O_NONBLOCK
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Event:
     """:ivar name: "oom", "oom_kill", "max", "high", "low", "pids", "populated", "frozen", ...
     :ivar value: how often it has happened since the group was made; for "populated" and "frozen" the state, 0 or 1.  Two changes
@@ -39,7 +39,7 @@ class Event:
     value: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """A file whose changes are events.
 

@@ -11,10 +11,10 @@ import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
+from ..base.frozen import frozen
 from ..errors import Unavailable
 
 __all__ = ["Hierarchy", "System", "read_file", "system"]
@@ -23,7 +23,7 @@ SCOPE = "systemd-run --user --scope -p Delegate=yes COMMAND, or ask root for a c
 OTHER_NAMES = {"blkio": "io"}  # v1 name -> the word of the vocabulary
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Hierarchy:
     """One mounted hierarchy.  The same one is the same object, however often it is looked for.
 
@@ -98,7 +98,7 @@ def _may_fill(path: str) -> bool:
     return os.access(path, os.W_OK) and os.access(f"{path}/cgroup.procs", os.W_OK)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class System:
     """All hierarchies this process can see."""
 

@@ -8,14 +8,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypedDict
 
+from ..base.frozen import frozen
 from ..errors import PlanError
 from .values import DeviceRule, count, disk, flag, keyed, numbers, size, word
 
@@ -77,7 +76,7 @@ class Limits(TypedDict, total=False):
     devices: Iterable[Any] | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Word:
     """One limit: the controller that keeps it, its v2 file, and the parser of its value."""
 
@@ -180,6 +179,8 @@ KEEP = {"memory_min", "memory_low"}  # what is kept from reclaim: the opposite o
 
 def _meant(name: str) -> str:
     """What somebody may have wanted who wrote a word that is none."""
+    import difflib
+
     word = name.lower().replace(".", "_").replace("-", "_")
     if word in ELSEWHERE:
         return f": {ELSEWHERE[word]}"

@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-from dataclasses import dataclass
 from types import TracebackType
 
+from ..base.frozen import frozen
 from ..base.pickling import OneProcess
 from ..errors import CgroupError, PlanError, Unavailable
 
@@ -18,9 +18,10 @@ __all__ = ["Line", "Pressure", "Trigger", "parse"]
 
 RESOURCES = ("cpu", "memory", "io", "irq")
 MICROSECONDS = 1_000_000
+KEYS = ("avg10", "avg60", "avg300", "total")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Line:
     """:ivar avg10, avg60, avg300: percent of the time in the last 10, 60 and 300 seconds  :ivar total: seconds in all"""
 
@@ -30,7 +31,7 @@ class Line:
     total: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pressure:
     """:ivar some: at least one task waited  :ivar full: all of them did; nobody worked"""
 
@@ -44,7 +45,7 @@ def parse(text: str) -> Pressure:
     for kind, *words in (line.split() for line in text.splitlines() if line.strip()):
         pairs: dict[str, float] = {}
         for key, _, value in (word.partition("=") for word in words):
-            if key in Line.__dataclass_fields__:
+            if key in KEYS:
                 with contextlib.suppress(ValueError):
                     pairs[key] = float(value) / (MICROSECONDS if key == "total" else 1)
         lines[kind] = Line(**pairs)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+
+from ..base.frozen import field, fields, frozen
 
 __all__ = ["CpuStat", "IoStat", "MemoryStat", "PidsStat", "Stat", "flat", "nested"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CpuStat:
     """:ivar usage_seconds, user_seconds, system_seconds: CPU time used; None where nobody counts it (v1 without cpuacct)
     :ivar periods, throttled: periods with a quota, and those in which it ran out
@@ -27,7 +28,7 @@ class CpuStat:
     burst_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemoryStat:
     """:ivar current, peak: bytes now, and at most since the group was made
     :ivar swap: bytes in swap now
@@ -42,7 +43,7 @@ class MemoryStat:
     details: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IoStat:
     """Of one disk: bytes and operations, read, written and discarded."""
 
@@ -54,7 +55,7 @@ class IoStat:
     dios: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PidsStat:
     """:ivar current, peak: tasks now, and at most  :ivar refused: forks that met the limit"""
 
@@ -63,7 +64,7 @@ class PidsStat:
     refused: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stat:
     """What a group used.  None where its controller is not in play.
 
@@ -109,7 +110,7 @@ def cpu(text: str) -> CpuStat:
 
 def io(text: str) -> dict[str, IoStat]:
     """io.stat."""
-    known = IoStat.__dataclass_fields__
+    known = {each.name for each in fields(IoStat)}
     return {disk: IoStat(**{k: v for k, v in pairs.items() if k in known}) for disk, pairs in nested(text).items()}
 
 

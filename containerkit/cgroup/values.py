@@ -9,9 +9,9 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..base.frozen import frozen
 from ..errors import PlanError
 
 MAX: Literal["max"] = "max"
@@ -129,7 +129,7 @@ def word(value: Any) -> str:
     return value
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeviceRule:
     """One line of an allow list: ``c 1:3 rwm``.
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from ..base.frozen import frozen
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Counts", "Watch", "standing_in", "verdict"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Counts:
     """:ivar oom_kills: processes the OOM killer took in the group or below  :ivar refused: forks that met pids.max"""
 

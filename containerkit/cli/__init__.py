@@ -19,7 +19,7 @@ from ..base.log import Log
 from ..errors import ContainerKitError
 from . import streams
 from .human import complain
-from .parser import SKIPPABLE, STORE, Parser
+from .parser import SKIPPABLE, STORE, DeferredParser, Parser
 
 __all__ = ["main"]
 
@@ -120,13 +120,20 @@ def _parser() -> Parser:
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="tell what is done; also after the verb")
     parser.add_argument("--store", metavar="DIR", help=f"where images are; {STORE}, or the user's own directory unless given")
     parser.add_argument("--skip", action="append", choices=SKIPPABLE, default=[], help="leave out of layers what this user may not make")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Parser)
+    verbs = _verbs(parser)
     _add(verbs, RUN | STORED)
     for group, (text, members) in GROUPS.items():
-        inner = verbs.add_parser(group, help=text, description=text, mixed=False)
-        _add(inner.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Parser), members)
+        verbs.add_parser(group, help=text, description=text, mixed=False, fill=_group(members))
     _add(verbs, MACHINE)
     return parser
+
+
+def _verbs(parser: argparse.ArgumentParser) -> Any:
+    return parser.add_subparsers(title="verbs", metavar="VERB", required=True, prog=parser.prog, parser_class=DeferredParser)
+
+
+def _group(members: dict[str, tuple[str, str]]) -> Callable[[argparse.ArgumentParser], None]:
+    return lambda parser: _add(_verbs(parser), members)
 
 
 def _add(verbs: Any, table: dict[str, tuple[str, str]]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,12 +12,10 @@ from ..errors import ImageError
 from ..image import Descriptor, History, Image, ImageConfig, Layer, Platform, Reference, media, merge, mutate
 from ..image.blobs import Blobs, TemporaryBlobs
 from ..image.errors import InvalidReference
-from ..image.files import archive, layout
 from ..image.files.named_images import NamedImages, name_of, named
 from ..image.files.opening import open_source
 from ..image.history import now
 from ..image.picture import printable
-from ..image.tar.blobs_tar import appearing
 from ..layers import changes
 from ..layers.changes import Change
 from ..state.scratch import Scratch
@@ -58,8 +55,12 @@ def _save(options: argparse.Namespace) -> int:
         raise ImageError("a directory is not for standard output: use -o DIR")
     sys.stdout.flush()
     if docker:
+        from ..image.files import archive
+
         archive.write(options.output or sys.stdout.buffer, items)
     else:
+        from ..image.files import layout
+
         layout.write(options.output or sys.stdout.buffer, items, tar=options.format == "oci-archive")
     return 0
 
@@ -108,12 +109,15 @@ def _load(options: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _input(name: str | None) -> Iterator[str]:
     """A file's name.  What comes through a pipe is kept first: a tar's index may be at its end."""
+
     if name not in (None, "-"):
         yield str(name)
         return
     if sys.stdin.isatty():
         raise ImageError("a tar is not typed: use -i FILE, or redirect the input")
     with contextlib.closing(Scratch("load")) as scratch:
+        import shutil
+
         with open(scratch.path / "archive", "xb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
         yield str(scratch.path / "archive")
@@ -183,6 +187,8 @@ def _declare_export(parser: Parser) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     """All its layers as one tar, without what they hide of each other."""
+    from ..image.tar.blobs_tar import appearing
+
     image = store_of(options).get(options.image, options.platform)
     if options.output is None and sys.stdout.isatty():
         raise ImageError("a tar is not for a terminal: use -o FILE, or redirect the output")

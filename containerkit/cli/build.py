@@ -12,11 +12,8 @@ from typing import BinaryIO
 
 from ..builder import build
 from ..errors import BuildError
-from ..image import Descriptor, Image, Platform, Reference, media, merge
+from ..image import Descriptor, Image, Platform, Reference, media
 from ..image.blobs import Blobs
-from ..image.files import archive, layout
-from ..image.files.named_images import named
-from ..image.tar.blobs_tar import appearing
 from ..state.scratch import Scratch
 from ..store.store import Store
 from .parser import Parser, store_of
@@ -96,6 +93,7 @@ def _tell(image: Image, options: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def _context(options: argparse.Namespace) -> Iterator[tuple[str | BinaryIO, str | bytes | None]]:
     """The context and the Dockerfile.  Standard input is a tar, or else a Dockerfile that needs no context, as docker tells them apart."""
+
     if options.context != "-":
         yield options.context, options.file
     elif options.file == "-":
@@ -198,6 +196,9 @@ def _to_directory(place: str) -> Writer:
 
 
 def _to_tar(place: str) -> Writer:
+    from ..image import merge
+    from ..image.tar.blobs_tar import appearing
+
     def write(image: Image, names: list[str]) -> None:
         with appearing(place) if place != "-" else contextlib.nullcontext(sys.stdout.buffer) as file:
             merge.write(image.layers, file.write)
@@ -207,15 +208,21 @@ def _to_tar(place: str) -> Writer:
 
 def _to_oci(place: str) -> Writer:
     """A directory where the name ends in a slash."""
+    from ..image.files import layout
+
     target = sys.stdout.buffer if place == "-" else place
     return lambda image, names: layout.write(target, _named(image, names), tar=not place.endswith("/"))
 
 
 def _to_docker(place: str) -> Writer:
+    from ..image.files import archive
+
     return lambda image, names: archive.write(sys.stdout.buffer if place == "-" else place, _named(image, names))
 
 
 def _named(image: Image, names: list[str]) -> list[tuple[Descriptor, Blobs]]:
+    from ..image.files.named_images import named
+
     return [(named(image.descriptor, str(Reference.parse(name)) if name else ""), image.blobs) for name in names or [""]]
 
 

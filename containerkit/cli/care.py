@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -38,6 +37,8 @@ def _gc(options: argparse.Namespace) -> int:
         if options.cache:
             _prune_mounts(store)
     if options.format:
+        import json
+
         print(json.dumps({"Images": found.images, "Blobs": found.blobs, "Layers": found.layers, "Bytes": found.bytes}))
     else:
         done, counts = "would remove" if options.dry_run else "removed", (len(found.images), len(found.blobs), len(found.layers))

@@ -14,9 +14,9 @@ import os
 import re
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..base.frozen import frozen
 from ..core.standard_steps import DEFAULT_PATH
 from ..core.step import Part
 from ..errors import PlanError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Contained", "chosen", "of_image", "of_root"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Contained:
     """What runs in a container, and as whom.
 

@@ -6,14 +6,13 @@ import argparse
 import contextlib
 import errno
 import functools
-import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..base import late
 from ..core.errors import StepError
 from ..core.plan import Plan, plan
 from ..core.process import Process
@@ -25,12 +24,13 @@ from ..parts import mounts, ns
 from ..parts.capabilities import Capabilities
 from ..parts.privileges import NoNewPrivileges
 from ..parts.seccomp import Seccomp
-from ..rootfs import rootfs
-from . import terminal
 from .contained import Contained, chosen, of_image, of_root
 from .parser import Parser
 from .relay import relay
 from .stopping import Stopping
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROGRAMS = "sh,ls,cat,hostname,id,ps,mount,env,sleep,touch,rm,mkdir,stat,readlink,echo,true,false"
 
@@ -139,11 +139,17 @@ def planned(options: argparse.Namespace) -> Iterator[tuple[Plan, Contained]]:
     """
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     image = chosen(options) if words is options.words and not options.rootfs else None
-    layers = [image] if image else options.rootfs or [rootfs.from_programs([p for p in options.programs.split(",") if p])]
+    layers = [image] if image else options.rootfs or [_from_programs(options.programs)]
     with LayerFS(*layers, readonly=options.read_only, directory=options.keep) as root:
         inside = of_image(image, root, options) if image else of_root(root, options, words)
         parts = _parts(options, root, inside)
         yield plan(*parts, run=inside.argv, env=inside.env, cwd=inside.cwd, die_with_parent=True), inside
+
+
+def _from_programs(names: str) -> Path:
+    from ..rootfs import from_programs
+
+    return from_programs([name for name in names.split(",") if name])
 
 
 def _parts(options: argparse.Namespace, root: LayerFS, inside: Contained) -> Iterator[Part]:
@@ -184,7 +190,11 @@ def _volume(text: str) -> mounts.Bind:
 
 def _plan(options: argparse.Namespace) -> int:
     with planned(options) as (made, _):
+        import json
+
         if options.tty:
+            from . import terminal
+
             made = made.with_streams(stdin=PTY, stdout=PTY, stderr=PTY, size=terminal.size())
         print(json.dumps(made.to_json(), indent=2) if options.json else made.explain() if options.explain else made)
     return 0
@@ -236,6 +246,8 @@ def shell_code(code: int) -> int:
 def _spawn(made: Plan, options: argparse.Namespace) -> Process:
     """With pipes of its own, or a terminal: none of our descriptors is for the inside."""
     if options.tty:
+        from . import terminal
+
         return start(made, PTY, PTY, terminal.size())
     return start(made, PIPE if options.interactive else DEVNULL, PIPE)
 
@@ -244,11 +256,13 @@ def _finish(process: Process, end: float | None) -> int:
     """Its exit code; 124 where time was up, as with timeout(1)."""
     try:
         if process.terminal is not None:
+            from . import terminal
+
             terminal.connect(process, end)
         else:
             relay(process, end)
         code = process.wait(None if end is None else max(0.0, end - time.monotonic()))
-    except subprocess.TimeoutExpired:
+    except late.subprocess.TimeoutExpired:
         return 124
     return shell_code(code)
 

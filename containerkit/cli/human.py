@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from datetime import UTC, datetime
 
 __all__ = ["ago", "complain", "local", "moment", "size"]
 
@@ -23,6 +22,8 @@ def size(number: float) -> str:
 
 def moment(text: str) -> float | None:
     """Seconds since 1970 of a time in RFC 3339; None where none is said, also in Go's way, which is the year 1."""
+    from datetime import UTC, datetime
+
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,10 +12,8 @@ from ..image import Image, Reference, media
 from ..image.history import matched
 from ..store.store import Store
 from . import human, table
-from .inspect import document
 from .listing import listed, rows, shorten
 from .parser import Parser, store_of
-from .template import Template
 
 COLUMNS = {"Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "Platform": "PLATFORM", "ID": "IMAGE ID"}
 COLUMNS |= {"CreatedSince": "CREATED", "Size": "SIZE"}
@@ -113,6 +110,10 @@ def _declare_inspect(parser: Parser) -> None:
 
 def _inspect(options: argparse.Namespace) -> int:
     """What is there is shown, also where something else is not."""
+    import json
+
+    from .template import Template
+
     store = store_of(options)
     found: list[Any] = []
     missing = _each(options.images, lambda name: found.append(_inspected(store, name, options)))
@@ -128,6 +129,8 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _inspected(store: Store, name: str, options: argparse.Namespace) -> object:
+    from .inspect import document
+
     entry = store.find(name)
     if options.raw:
         with store.blobs.open(entry) as file:

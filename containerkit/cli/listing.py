@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..base.frozen import frozen
 from ..errors import ImageError
-from ..image import Image, Index, Reference, media
+from ..image import Image, Reference, media
 from ..image.digest import Digest
 from ..store.store import Store, Stored
 from . import human
-from .space import on_disk
 
 __all__ = ["NONE", "Listed", "listed", "rows", "shorten"]
 
 NONE = "<none>"
 
 
-@dataclass(frozen=True)
+@frozen(slots=False)
 class Listed:
     """One image of a store.
 
@@ -54,6 +53,8 @@ class Listed:
     @property
     def disk(self) -> int:
         """Bytes that its blobs and its unpacked layers take on disk; what others share is counted too."""
+        from .space import on_disk
+
         if not self.image:
             return 0
         blobs = {self.image.digest, self.image.id, *(each.digest for each in self.image.manifest.layers)}
@@ -101,6 +102,8 @@ def _called(stored: Stored) -> str:
 
 
 def _one(store: Store, stored: Stored) -> Listed:
+    from ..image import Index
+
     if media.kind(stored.descriptor.media_type) != "index":
         return Listed(stored, Image.load(store.blobs, stored.descriptor), store)
     try:
@@ -111,6 +114,8 @@ def _one(store: Store, stored: Stored) -> Listed:
 
 
 def _all(store: Store, stored: Stored) -> list[Listed]:
+    from ..image import Index
+
     if media.kind(stored.descriptor.media_type) != "index":
         return [_one(store, stored)]
     here = [d for d in Index.load(store.blobs, stored.descriptor).leaves() if store.blobs.has(d.digest)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from ..diagnose.doctor import doctor
-from . import demo
 from .parser import Parser
 
 
@@ -16,7 +15,13 @@ def _declare_doctor(parser: Parser) -> None:
 
 def _declare_demo(parser: Parser) -> None:
     parser.add_argument("--explain", action="store_true", help="print the reason for every step")
-    parser.set_defaults(verb=lambda options: demo.demo(explain=options.explain))
+    parser.set_defaults(verb=_demo)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from . import demo
+
+    return demo.demo(explain=options.explain)
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -10,12 +10,12 @@ import contextlib
 import os
 import select
 import stat
-import subprocess
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import IO
 
+from ..base import late
+from ..base.frozen import record
 from ..core.process import Process
 
 __all__ = ["relay"]
@@ -25,7 +25,7 @@ SURE = 4096  # bytes that a pipe takes without blocking once it is ready: PIPE_B
 GONE = select.POLLNVAL | select.POLLERR
 
 
-@dataclass(slots=True)
+@record
 class _Line:
     """One direction.
 
@@ -37,7 +37,7 @@ class _Line:
     source: int
     target: int
     stream: IO[bytes]
-    waiting: memoryview = memoryview(b"")  # noqa: RUF009 - it cannot be changed
+    waiting: memoryview = memoryview(b"")
     open: bool = True
 
     @property
@@ -89,7 +89,7 @@ def relay(process: Process, end: float | None = None) -> None:
     while process.poll() is None:
         left = _left(end)
         if left == 0:
-            raise subprocess.TimeoutExpired("the program", 0.0)
+            raise late.subprocess.TimeoutExpired("the program", 0.0)
         _turn([*inputs, *outputs], left, process.pidfd)
     while any(line.open for line in outputs):
         busy = any(line.waiting for line in outputs)  # then for who reads our output, as long as there is time

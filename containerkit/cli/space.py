@@ -6,10 +6,10 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..base.frozen import frozen
 from ..rootfs import tree
 from ..state import scratch
 from ..state.locks import locked, try_lock
@@ -20,7 +20,7 @@ from . import human
 __all__ = ["Item", "Kind", "forget_damaged", "kinds", "on_disk", "total"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Item:
     """One thing on disk.
 
@@ -39,7 +39,7 @@ class Item:
                 "Reclaimable": human.size(self.free)}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kind:
     """All things of one kind.
 

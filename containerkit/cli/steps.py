@@ -13,10 +13,10 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..base import extras
+from ..base.frozen import field, record
 from ..errors import ContainerKitError
 from ..image.picture import printable
 from .progress import fancy
@@ -87,7 +87,7 @@ def _lines(event: Event) -> list[str]:
     return [said[event.state]] if event.state in said else []
 
 
-@dataclass(slots=True)
+@record
 class _Running:
     title: str
     began: float

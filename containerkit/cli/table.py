@@ -5,12 +5,9 @@ show(rows, {"Repository": "REPOSITORY", "ID": "IMAGE ID"}, options.format)
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-from .template import Template, fields, shown
 
 __all__ = ["show", "table"]
 
@@ -25,7 +22,11 @@ def show(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], format: 
     :param format: "json", "table", "table TEMPLATE" or a template
     :raises BadTemplate: the format is not understood
     """
+    from .template import Template, shown
+
     if format == "json":
+        import json
+
         for row in rows:
             print(json.dumps(row))
     elif not format or format == "table":
@@ -40,6 +41,8 @@ def show(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], format: 
 
 
 def _templated(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], text: str) -> None:
+    from .template import Template, fields
+
     template = Template(text)
     heading = [" ".join(columns.get(field, _heading(field)) for field in fields(cell)) for cell in re.split(r"\\t|\t", text)]
     print(table([heading, *(template.fill(row).split("\t") for row in rows)]))

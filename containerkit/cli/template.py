@@ -7,7 +7,6 @@ and text between them, in which `\\t` and `\\n` are a tab and a line's end.  Any
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -57,6 +56,8 @@ def _action(text: str) -> Callable[[Values], str]:
         path = match[1]
         return lambda values: shown(_look(values, path))
     if match := AS_JSON.fullmatch(text):
+        import json
+
         path = match[1]
         return lambda values: json.dumps(_look(values, path), separators=(",", ":"))
     if match := INDEX.fullmatch(text):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import signal
-import subprocess
 import sys
 import termios
 import time
@@ -14,6 +12,7 @@ import tty
 from collections.abc import Iterator
 from typing import Any
 
+from ..base import late
 from ..core.process import Process
 
 
@@ -25,6 +24,8 @@ def connect(process: Process, end: float | None = None) -> None:
     :param end: a time of `time.monotonic`
     :raises subprocess.TimeoutExpired: it still runs then
     """
+    import selectors
+
     with _raw(), _window(process), selectors.DefaultSelector() as selector:
         assert process.terminal is not None
         selector.register(process.terminal, selectors.EVENT_READ, 1)
@@ -33,7 +34,7 @@ def connect(process: Process, end: float | None = None) -> None:
         while True:
             left = None if end is None else end - time.monotonic()
             if left is not None and left <= 0:
-                raise subprocess.TimeoutExpired("the program", 0.0)
+                raise late.subprocess.TimeoutExpired("the program", 0.0)
             for key, _ in selector.select(left):
                 if not _copy(key.fd, key.data):
                     if key.fd == process.terminal:

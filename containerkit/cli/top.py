@@ -6,12 +6,12 @@ import argparse
 import contextlib
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import psutil
 
 from ..base import extras
+from ..base.frozen import frozen
 from ..cgroup import Cgroup, Stat
 from ..errors import Unavailable
 from ..image.picture import printable
@@ -27,7 +27,7 @@ def _declare(parser: Parser) -> None:
     parser.set_defaults(verb=_top)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Look:
     """One group at one moment."""
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from ..base.frozen import field, frozen
 from ..errors import PlanError
 from ..linux.native import extension, number
 from ..linux.procfs import PROC
@@ -77,7 +77,7 @@ class Turn(NamedTuple):
     answered: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Program:
     """A compiled timeline.
 

@@ -10,11 +10,11 @@ import io
 import math
 import os
 import select
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Literal
 
+from ..base import late
 from ..errors import PlanError
 
 __all__ = ["OUTPUT_LIMIT", "Collected", "Conversation", "OverLimit", "TooMuchOutput", "checked_limit"]
@@ -136,6 +136,7 @@ class Conversation:
         :param end: a time of `time.monotonic`
         :raises subprocess.TimeoutExpired: it came first
         """
+
         self.begin()
         poller = select.poll()
         for fd, writes in self.streams().items():
@@ -143,7 +144,7 @@ class Conversation:
         while self._open:
             left = None if end is None else end - time.monotonic()
             if left is not None and left <= 0:
-                raise subprocess.TimeoutExpired("the program", 0.0)
+                raise late.subprocess.TimeoutExpired("the program", 0.0)
             for fd, _ in poller.poll(None if left is None else math.ceil(left * 1000)):
                 if self.ready(fd):
                     poller.unregister(fd)

@@ -25,8 +25,9 @@ from .conversation import OUTPUT_LIMIT, PIECE, Collected, Conversation, OverLimi
 from .event_loop import converse, piece, until_ready
 from .maker_threads import Making, clean_up
 from .plan import Plan, Word, plan
-from .process import Process, SpawnTimeout, Usage
+from .process import Process, Usage
 from .run import Job, Output, Result
+from .spawn_timeout import SpawnTimeout
 from .stdio import PIPE
 from .step import Part
 from .trace import Trace

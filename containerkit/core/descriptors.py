@@ -9,11 +9,9 @@ import contextlib
 import errno
 import fcntl
 import os
-import socket
 import threading
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 
 from ..errors import Unavailable
 from ..linux import procfs
@@ -22,6 +20,10 @@ from ..linux.procfs import PROC
 from ..linux.syscalls import Fd
 from .standard_steps import CALLER, HELPER, PROGRAM, SYNC
 from .stdio import Stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 MFD_EXEC = 0x10
@@ -48,10 +50,11 @@ def fileno(stream: Stream) -> int:
 @cache
 def helper() -> bytes:
     """The bytes of csrc/helper.c, compiled.  Raises Unavailable where it was not."""
-    path = Path(__file__).parents[1] / "libexec" / "ck-helper"
-    if not path.is_file():
-        raise Unavailable("the helper program", probed=str(path), remedy="install a wheel, or build with a C compiler")
-    return path.read_bytes()
+    path = os.path.join(os.path.dirname(os.path.dirname(__file__)), "libexec", "ck-helper")
+    if not os.path.isfile(path):
+        raise Unavailable("the helper program", probed=path, remedy="install a wheel, or build with a C compiler")
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def memfd(name: str, data: bytes | int, seals: int) -> int:
@@ -171,6 +174,8 @@ class ChildDescriptors:
         return self.parents_proc
 
     def _make_sync(self) -> int:
+        import socket
+
         self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.theirs = self._raised(theirs.detach())
         _sync_ends.add(self.theirs)

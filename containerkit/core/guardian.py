@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import socket
 import threading
 from collections.abc import Iterable
 from functools import cache
@@ -44,6 +43,8 @@ class _Guardian:
     """
 
     def __init__(self) -> None:
+        import socket
+
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)

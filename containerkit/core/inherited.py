@@ -7,13 +7,12 @@ So a plan that shuts its program in leaves both behind, first of all.
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import os
 from collections.abc import Sequence
 from functools import cache
 
-from ..linux import procfs, syscalls
+from ..errors import Unavailable
+from ..linux import native, procfs, syscalls
 from ..linux.facts import ask, text_of
 from ..linux.syscalls import Call, Labelled
 from .standard_steps import Options
@@ -22,7 +21,6 @@ from .step import Phase, Step
 JOIN_SESSION_KEYRING, GET_KEYRING_ID, SESSION_KEYRING = 1, 0, -3
 CAP_SETGID = 6
 _SHUT_IN = frozenset({"user namespace", "mnt namespace", "root"})
-_NUMBERS = {"x86_64": 250, "aarch64": 219}
 _HINTS = {
     errno.EDQUOT: "this user has as many keys as it may (one for each running container): sysctl kernel.keys.maxkeys, or "
     "plan(..., keep_keyring=True) where the program may have the caller's keys",
@@ -66,12 +64,13 @@ def keyctl_refusal() -> frozenset[int]:
     A kernel without keyrings says ENOSYS, a filter either.  Programs inherit the filter, so they read no key.  Asked with a call
     that changes nothing.
     """
-    number = _NUMBERS.get(os.uname().machine)
-    if number is None:
-        return frozenset()
-    arguments = [ctypes.c_long(value) for value in (number, GET_KEYRING_ID, SESSION_KEYRING, 0)]
-    libc = ctypes.CDLL(None, use_errno=True)
-    return frozenset({ctypes.get_errno()} & {errno.ENOSYS, errno.EPERM}) if libc.syscall(*arguments) < 0 else frozenset()
+    try:
+        native.call("keyctl", GET_KEYRING_ID, SESSION_KEYRING & 0xFFFFFFFF, 0)
+    except OSError as error:
+        return frozenset({errno.ENOSYS, errno.EPERM} & {error.errno or 0})
+    except Unavailable:  # nothing is compiled: the plan is printed, and not run
+        pass
+    return frozenset()
 
 
 def may_drop_groups() -> bool:

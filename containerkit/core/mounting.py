@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from ..base.frozen import replace
 from ..errors import PlanError
 from ..linux import ids as idmaps
 from ..linux import kernel, syscalls

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Sequence
 from errno import EBUSY
 from typing import TYPE_CHECKING, Any
@@ -84,6 +83,8 @@ class ParentExecutor:
         return trace.result, trace.begin, trace.end
 
     def _tool(self, tool: Tool, seconds: float | None) -> Raw:
+        import subprocess
+
         begin = self.lib.ck_clock()
         argv = [a.replace("{pid}", str(self.pid)) for a in tool.argv]
         try:

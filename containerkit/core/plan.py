@@ -5,7 +5,6 @@ Building and printing one needs no privilege and no compiled extension, and touc
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -176,6 +175,8 @@ class Plan:
         return {"run": [os.fsdecode(a) for a in self.argv], "steps": [_plain(s) for s in self.timeline.steps]}
 
     def _repr_html_(self) -> str:
+        import html
+
         head = "<tr><th></th><th>side</th><th>phase</th><th>call</th><th>why</th></tr>"
         rows = (
             f"<tr><td>{i}</td><td>{s.side.value}</td><td>{s.phase.name.lower()}</td>"

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import select
 import signal
 import struct
-import subprocess
 import threading
 import time
 import warnings
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any
 
-from ..base import checks
+from ..base import checks, late
+from ..base.frozen import frozen
 from ..base.pickling import OneProcess
 from ..errors import Unavailable
 from ..linux.native import extension, number
@@ -29,7 +27,7 @@ P_PIDFD, WEXITED, WNOHANG = 3, 4, 1
 HELD_SECONDS, HELD_PAUSE = 1.0, 0.005
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """What a process and the children it waited for used.
 
@@ -48,15 +46,6 @@ class Usage:
     def cpu_seconds(self) -> float:
         """CPU seconds in all."""
         return self.user_seconds + self.system_seconds
-
-
-class SpawnTimeout(subprocess.TimeoutExpired):
-    """The time given to `Plan.spawn` is over, and the child is no more.
-
-    :ivar trace: what was made so far, and when
-    """
-
-    trace: Trace | None = None
 
 
 class Process(OneProcess):
@@ -78,6 +67,8 @@ class Process(OneProcess):
         self, pid: int, pidfd: int, trace: Trace, ours: dict[int, IO[bytes]], terminal: int | None,
         undo: list[Callable[[], None]], exact_memory: bool,
     ) -> None:  # fmt: skip
+        import resource
+
         self.returncode: int | None = None
         self.usage: Usage | None = None
         self.truncated = False
@@ -110,7 +101,7 @@ class Process(OneProcess):
             left = None if end is None else max(0.0, end - time.monotonic())
             ended = self.pidfd < 0 or readable(self.pidfd, left)
             if self.poll() is None and timeout is not None and (not ended or left == 0.0):
-                raise subprocess.TimeoutExpired("the program", timeout)
+                raise late.subprocess.TimeoutExpired("the program", timeout)
             if self.returncode is None and ended and not self._given_up():
                 time.sleep(HELD_PAUSE)
         return self.returncode
@@ -208,8 +199,8 @@ class Process(OneProcess):
         try:
             Conversation(self.stdin, list(zip((self.stdout, self.stderr), outputs, strict=True)), input or b"").run(end)
             self.wait(None if end is None else max(0.0, end - time.monotonic()))
-        except subprocess.TimeoutExpired as error:
-            raise subprocess.TimeoutExpired("the program", timeout or 0.0, outputs[0].value(), outputs[1].value()) from error
+        except late.subprocess.TimeoutExpired as error:
+            raise late.subprocess.TimeoutExpired("the program", timeout or 0.0, outputs[0].value(), outputs[1].value()) from error
         finally:
             self.truncated = any(output.truncated for output in outputs)
         return outputs[0].value(), outputs[1].value()

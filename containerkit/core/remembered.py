@@ -14,10 +14,10 @@ from __future__ import annotations
 import contextlib
 import pathlib
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
+from ..base.frozen import fields
 from ..linux import facts, kernel
 
 __all__ = ["Inexact", "Memory", "by_value", "exact", "forget", "value_of"]

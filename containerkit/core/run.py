@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
-from ..base import checks
+from ..base import checks, late
+from ..base.frozen import frozen
 from ..base.log import Log
 from ..errors import PlanError
 from .conversation import OUTPUT_LIMIT, Collected, Conversation, OverLimit, TooMuchOutput, checked_limit
 from .errors import Failed
 from .plan import Plan, Word, plan
-from .process import Process, SpawnTimeout, Usage
+from .process import Process, Usage
 from .stdio import DEVNULL, PIPE, PTY, STDOUT, Stream
 from .step import Part
 from .trace import Trace
@@ -52,7 +51,7 @@ class Watch(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Result:
     """How a program ended.
 
@@ -135,12 +134,12 @@ def run_plan(made: Plan, **terms: Unpack[Terms]) -> Result:
     with Job(made, **terms) as job:
         try:
             process = job.begin()
-        except SpawnTimeout as expired:
+        except late.subprocess.TimeoutExpired as expired:
             return job.never_began(expired)
         try:
             job.conversation.run(job.end)
             process.wait(job.left())
-        except subprocess.TimeoutExpired:
+        except late.subprocess.TimeoutExpired:
             job.stop("timeout")
         except TooMuchOutput:
             job.stop("output")
@@ -214,9 +213,9 @@ class Job:
         )  # fmt: skip
         return self._checked(result)
 
-    def never_began(self, expired: SpawnTimeout) -> Result:
+    def never_began(self, expired: late.subprocess.TimeoutExpired) -> Result:
         """Time was up before the program began.  :raises Failed: that was to be checked"""
-        nothing, trace = Usage(0.0, 0.0, None), expired.trace or Trace((), {}, b"")
+        nothing, trace = Usage(0.0, 0.0, None), getattr(expired, "trace", None) or Trace((), {}, b"")
         return self._checked(Result(128 + signal.SIGKILL, b"", b"", "timeout", nothing, trace, time.monotonic() - self._begun))
 
     def _checked(self, result: Result) -> Result:

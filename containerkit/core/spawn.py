@@ -10,12 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
-import subprocess
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from ..base import late
 from ..linux import dumpable, procfs
 from ..linux.native import extension
 from ..linux.syscalls import CLONE
@@ -26,7 +25,7 @@ from .descriptors import ChildDescriptors, fileno
 from .errors import StepError
 from .exec_failure import interpreter
 from .parent import ParentExecutor
-from .process import Process, SpawnTimeout, end_child, readable, run_undo
+from .process import Process, end_child, readable, run_undo
 from .standard_steps import GUARDIAN, OWN
 from .stdio import NAMES, Stream, Streams, open_streams
 from .step import Step
@@ -79,7 +78,9 @@ class _Spawn:
         try:
             self._spawn({**given, **self._guardian()})
             trace = self.trace()
-        except subprocess.TimeoutExpired as error:
+        except late.subprocess.TimeoutExpired as error:
+            from .spawn_timeout import SpawnTimeout
+
             expired = SpawnTimeout(error.cmd, error.timeout)
             expired.trace = self.trace()
             self._abort()
@@ -170,6 +171,8 @@ class _Spawn:
         assert self.inputs.ours
         self._await(self.inputs.ours.fileno())
         with contextlib.suppress(ConnectionResetError):
+            import socket
+
             if not self.program.timeline.own_terminal or self.terminal is not None:
                 return bool(self.inputs.ours.recv(1))
             said, handed, _, _ = self.inputs.ours.recvmsg(1, socket.CMSG_LEN(4), socket.MSG_CMSG_CLOEXEC)
@@ -189,8 +192,8 @@ class _Spawn:
             raise self._expired()
         return left
 
-    def _expired(self) -> subprocess.TimeoutExpired:
-        return subprocess.TimeoutExpired(self.program.timeline.what, self.timeout or 0.0)
+    def _expired(self) -> late.subprocess.TimeoutExpired:
+        return late.subprocess.TimeoutExpired(self.program.timeline.what, self.timeout or 0.0)
 
     def _await(self, fd: int) -> None:
         """Waits until there is something to read, as long as the caller's time allows."""
@@ -201,6 +204,8 @@ class _Spawn:
     def _say(self) -> None:
         assert self.inputs.ours
         with contextlib.suppress(BrokenPipeError):
+            import socket
+
             self.inputs.ours.send(b".", socket.MSG_NOSIGNAL)
 
     def _parent_step(self, place: int) -> None:

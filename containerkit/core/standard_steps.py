@@ -9,9 +9,9 @@ import itertools
 import os
 import signal
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from ..base.frozen import field, frozen
 from ..errors import Unavailable
 from ..linux import procfs, syscalls
 from ..linux.facts import ask
@@ -27,7 +27,7 @@ SYNC, PROGRAM, HELPER, CALLER = Fd("sync"), Fd("program"), Fd("helper"), Fd("cal
 GUARDIAN, OWN = Fd("guardian"), Fd("own")
 
 
-@dataclass(frozen=True)
+@frozen(slots=False)
 class Options:
     """What belongs to the program rather than to a part.  Documented at `containerkit.core.plan`."""
 

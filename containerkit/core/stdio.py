@@ -7,22 +7,21 @@ import fcntl
 import io
 import os
 import struct
-import subprocess
 import termios
-from dataclasses import dataclass, field
 from typing import IO
 
 from ..base import checks
+from ..base.frozen import field, record
 from ..errors import PlanError
 from ..linux.syscalls import HasFileno
 from .device_nodes import open_null
 
 #: A pipe: the program's end goes to it, ours to `Process`.
-PIPE = subprocess.PIPE
+PIPE = -1  # as `subprocess` has it
 #: For stderr: where stdout goes.
-STDOUT = subprocess.STDOUT
+STDOUT = -2
 #: Nothing to read, and what is written is gone.
-DEVNULL = subprocess.DEVNULL
+DEVNULL = -3
 #: For all three streams: a pseudo-terminal, of which `Process.terminal` is our end.  The container's own, where the plan
 #: mounts a devpts (as `mounts.Dev` does); else the host's.
 PTY = -4
@@ -31,7 +30,7 @@ NAMES = ("stdin", "stdout", "stderr")
 Stream = int | HasFileno | None
 
 
-@dataclass(slots=True)
+@record
 class Streams:
     """The two ends of every stream.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
 from enum import Enum, IntEnum
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from ..base.frozen import fields, frozen
 from ..linux.syscalls import Call, Slot, Tool
 
 Hint = str | Mapping[int, str]
@@ -43,7 +43,7 @@ class Phase(IntEnum):
     """The program takes over."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Something in the root that a mount, or the program, needs to be there.
 
@@ -57,7 +57,7 @@ class Place:
     mount: bool = False
 
 
-@dataclass(frozen=True)
+@frozen(slots=False)
 class Step:
     """One system call with a reason.  Make it with `Step.child` or `Step.parent`.
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from operator import attrgetter
 
 from ..base import checks
+from ..base.frozen import field, frozen, replace
 from ..errors import PlanError, WrongType
 from ..linux import syscalls
 from ..linux.procfs import PROC
@@ -30,7 +30,7 @@ from .step import Composite, Joined, Part, Phase, Place, RootPart, Side, Step
 WHEN = attrgetter("phase", "order")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Timeline:
     """Everything that will happen, in order.
 

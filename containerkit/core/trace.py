@@ -6,14 +6,13 @@ The error report and the benchmark of single system calls are the same data: thi
 from __future__ import annotations
 
 import errno as errno_module
-import html
 import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
+from ..base.frozen import frozen
 from ..linux.native import extension
 from .step import Joined, Side, Step
 
@@ -23,7 +22,7 @@ ENTRY = struct.Struct("qQQ")
 """The same in memory: struct ck_trace."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """One step that was made.
 
@@ -123,6 +122,8 @@ class Trace(Sequence[Entry]):
                  "us": round(e.microseconds, 2)} for e in self]  # fmt: skip
 
     def _repr_html_(self) -> str:
+        import html
+
         rows = "".join(
             f"<tr><td style='text-align:right'>{e.microseconds:.1f}</td><td>{e.step.side.value}</td>"
             f"<td style='text-align:left'><code>{html.escape(str(e.step))}</code></td><td>{e.result}</td></tr>"

@@ -8,22 +8,17 @@ no privilege is needed.
 
 from __future__ import annotations
 
-import html
 import importlib
 import importlib.util
-import json
 import os
 import pwd
 import re
-import shutil
 import stat
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..base.frozen import frozen
 from ..core.errors import StepError
 from ..errors import ContainerKitError
 from ..linux.ids import has_own_ids, own_range
@@ -56,7 +51,7 @@ mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_rest
 _NO_UPPER = ("overlay", "nfs", "nfs4", "cifs", "smb3", "9p", "vfat", "exfat", "ntfs", "ecryptfs", "ramfs")
 
 
-@dataclass(frozen=True)
+@frozen(slots=False)
 class Finding:
     """One thing looked at.
 
@@ -72,7 +67,7 @@ class Finding:
     remedy: str = ""
 
 
-@dataclass(frozen=True)
+@frozen(slots=False)
 class Report:
     """All findings, in an order to read them in."""
 
@@ -101,9 +96,14 @@ class Report:
 
     def to_json(self) -> str:
         """A JSON list of objects with the fields of `Finding`."""
+        import json
+        from dataclasses import asdict
+
         return json.dumps([asdict(finding) for finding in self], indent=2)
 
     def _repr_html_(self) -> str:
+        import html
+
         rows = ((_MARKS[finding.ok], finding.name, finding.found, finding.remedy) for finding in self)
         body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
         return f"<table><tr><th></th><th>looked at</th><th>found</th><th>remedy</th></tr>{body}</table>"
@@ -112,7 +112,7 @@ class Report:
 _MARKS = {True: "ok", False: "NO", None: "?"}
 
 
-@dataclass(frozen=True)
+@frozen(slots=False)
 class Host:
     """Where to look: this host, or files laid out like one.
 
@@ -221,6 +221,9 @@ def _policies(host: Host) -> Iterator[Finding]:
 
 def _try_user_namespace(host: Host) -> Iterator[Finding]:
     """The proof, made as nobody when asked by root: root is allowed what others are not."""
+    import shutil
+    import subprocess
+
     tool = shutil.which("unshare")
     if not tool or host.root != "/":
         yield Finding("userns: tried", None, "not tried", "To have it tried, install util-linux.")
@@ -315,6 +318,8 @@ def _delegation(host: Host, mounts: list[tuple[list[str], str, str]], own: dict[
 
 
 def _overlay(host: Host) -> Iterator[Finding]:
+    import tempfile
+
     there = "overlay" in (host.read("proc/filesystems") or "").split()
     yield _finding("overlay", there, "there" if there else "not in this kernel, or its module is not loaded", "Run: modprobe overlay")
     ok = there and host.version >= (5, 11)
@@ -337,6 +342,8 @@ def _filesystem(host: Host, directory: str) -> str:
 
 
 def _id_maps(host: Host) -> Iterator[Finding]:
+    import shutil
+
     for tool in ("newuidmap", "newgidmap"):
         path = shutil.which(tool)
         able = bool(path) and _has_privilege(str(path))
@@ -359,6 +366,8 @@ def _own_ids(host: Host) -> Iterator[Finding]:
             "ids of root's containers", False, str(error), "Run: usermod --add-subuids 524288-589823 --add-subgids 524288-589823 root"
         )
     if host.root == "/" and has_own_ids():
+        import tempfile
+
         from ..store.store import default_directory
 
         yield from (_shown_with(name, path) for name, path in (("TMPDIR", Path(tempfile.gettempdir())), ("the store", default_directory())))
@@ -420,6 +429,8 @@ def _privileges(host: Host) -> Iterator[Finding]:
 
 
 def _tools(host: Host) -> Iterator[Finding]:
+    import shutil
+
     nft = shutil.which("nft", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
     yield _finding("nftables", bool(nft), nft or "nft not found", "Run: apt-get install nftables (needed to publish ports)")
     package = Path(__file__).parents[1]

@@ -19,12 +19,11 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from types import TracebackType
 
+from ..base.frozen import field, frozen, record
 from ..errors import ContainerKitError
 from .snapshot import (
     Listing,
@@ -50,7 +49,7 @@ class LeakError(ContainerKitError, AssertionError):
     """Something is still there that was not there before."""
 
 
-@dataclass(frozen=True)
+@frozen(slots=False)
 class Leak:
     """One thing left behind: its kind ("mount", "cgroup", "process", ...) and what it is."""
 
@@ -61,7 +60,7 @@ class Leak:
         return f"{self.kind}: {self.what}"
 
 
-@dataclass
+@record(slots=False)
 class _Snapshot:
     """What there is at one moment, by kind."""
 
@@ -72,6 +71,8 @@ class _Snapshot:
 
     @classmethod
     def now(cls) -> _Snapshot:
+        import socket
+
         processes, table, fds = Processes.now(), mountinfo(), open_fds()
         links: Listing = {(index, name): name for index, name in socket.if_nameindex()}
         listings: dict[str, Listing] = {"mount": mounts(table), "cgroup": cgroups(table), "link": links}

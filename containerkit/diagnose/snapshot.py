@@ -7,16 +7,13 @@ while they are being read; what has vanished is left out.
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import re
-import socket
 import struct
-import tempfile
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..base.frozen import record
 from ..linux import kept
 from ..linux.ids import is_machine_root
 from ..state import journal
@@ -70,7 +67,7 @@ def stat_of(pid: str) -> Stat | None:
     return Stat(int(pid), comm, fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[19]))
 
 
-@dataclass
+@record(slots=False)
 class Processes:
     """All processes of /proc at one moment.  `me` is this one, as the procfs mounted at /proc counts."""
 
@@ -170,6 +167,9 @@ def open_fds() -> Listing:
 
 def state_directories() -> Listing:
     """Return the directories that programs of this user keep state in while they run."""
+    import glob
+    import tempfile
+
     run = "/run" if is_machine_root() else os.environ.get("XDG_RUNTIME_DIR", "")
     patterns = [os.path.join(glob.escape(tempfile.gettempdir()), "containerkit-*")]
     patterns += [f"{glob.escape(run)}/containerkit/*"] if run else []
@@ -182,6 +182,8 @@ def nftables_tables() -> Listing:
 
     :raises OSError: not allowed, or no nf_tables in this kernel
     """
+    import socket
+
     request = struct.pack("=IHHII BBH", 20, 0x0A01, 0x301, 1, 0, 0, 0, 0)  # NFT_MSG_GETTABLE, REQUEST | DUMP
     found: dict[Hashable, str] = {}
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 12) as netlink:  # NETLINK_NETFILTER

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
+from ..base.frozen import field, frozen, replace
 from .expansion import Expansion
 from .words import NOWHERE, Warn, Where
 
@@ -16,7 +15,7 @@ __all__ = ["Command", "Heredoc", "Instruction", "flag", "flags", "list_of"]
 _PLAIN = re.compile(r"[!-~]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Instruction:
     """One instruction.
 
@@ -67,7 +66,7 @@ class Instruction:
         return f"{text} {self.escape}" if ends else text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Command:
     """What is to be run.
 
@@ -86,7 +85,7 @@ class Command:
         return self.words[0] if self.shell else _json(self.words)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Heredoc:
     """A text inside the Dockerfile.
 
@@ -139,4 +138,6 @@ def list_of(words: Sequence[str], *, json: bool = True) -> str:
 
 
 def _json(words: Iterable[str]) -> str:
+    import json
+
     return json.dumps(list(words), ensure_ascii=False)

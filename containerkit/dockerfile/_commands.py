@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from ..base.frozen import frozen, replace
 from ._base import Command, Heredoc, Instruction, flag, flags
 from ._heredocs import announced
 from ._mount_options import expanded, options
@@ -15,7 +15,7 @@ from .mounts import Mount, Unexpanded
 __all__ = ["Cmd", "Entrypoint", "Healthcheck", "OnBuild", "Run", "Shell"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Run(Instruction):
     """RUN: a command that changes the file system.
 
@@ -66,7 +66,7 @@ class Run(Instruction):
         return self.heredocs
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cmd(Instruction):
     """CMD: what a container runs, or the arguments of its ENTRYPOINT."""
 
@@ -77,7 +77,7 @@ class Cmd(Instruction):
         yield str(self.command)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entrypoint(Instruction):
     """ENTRYPOINT: what a container always runs."""
 
@@ -88,7 +88,7 @@ class Entrypoint(Instruction):
         yield str(self.command)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shell(Instruction):
     """SHELL: what lines are given to from here on."""
 
@@ -99,7 +99,7 @@ class Shell(Instruction):
         yield str(Command(self.argv))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OnBuild(Instruction):
     """ONBUILD: an instruction for whoever builds on this image.
 
@@ -113,7 +113,7 @@ class OnBuild(Instruction):
         yield self.trigger
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Healthcheck(Instruction):
     """HEALTHCHECK: how to see that a container works.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Any
 
+from ..base.frozen import field, frozen
 from ._base import Command, Heredoc
 from ._spaces import SPACES
 from ._split import NotStrings, Statement, array
@@ -16,7 +16,7 @@ __all__ = ["Context"]
 _LIKE_JSON = re.compile(r"""\[\s*("[^"]*"|'[^']*')\s*[],]""")  # and not [ "$x" = y ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Context:
     """What an instruction is read with.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+from ..base.frozen import frozen, replace
 from ._base import Heredoc, Instruction, flag, flags, list_of
 from ._flags import value
 from ._heredocs import announcement
@@ -16,7 +16,7 @@ from .words import Word
 __all__ = ["Add", "Copy"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Files(Instruction):
     """What COPY and ADD share.
 
@@ -75,7 +75,7 @@ def _word(text: str, instruction: Instruction) -> Word:
     return text if isinstance(text, Word) else Word(text, instruction.where)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Copy(_Files):
     """COPY: files of the context, of a stage or of an image.
 
@@ -92,7 +92,7 @@ class Copy(_Files):
         yield from _Files.written_flags(self)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Add(_Files):
     """ADD: files of the context or the network; tars are unpacked.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -16,6 +15,8 @@ T = TypeVar("T")
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """The one of `known` that was probably meant: a half sentence, or "" """
+    import difflib
+
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word[:40].lower(), by_lower, 1, 0.6)
     return f" (did you mean {by_lower[near[0]]}?)" if near else ""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from itertools import accumulate
 
+from ..base.frozen import frozen
 from ..errors import DockerfileError
 from ._spaces import SPACES
 from .words import Remark, Where, Word
@@ -15,7 +15,7 @@ __all__ = ["Line", "Reader", "decoded"]
 LARGEST = 1 << 20  # bytes of a file
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Piece:
     """What one line of the file gave: the characters from `start` on are those from `where` on."""
 
@@ -23,7 +23,7 @@ class _Piece:
     where: Where
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Line:
     """One line that is meant: joined, comments left out.
 

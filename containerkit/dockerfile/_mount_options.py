@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from typing import Any
 
+from ..base.frozen import fields
 from ._flags import suggestion
 from ._values import number, size, truth
 from .expansion import Expansion

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
+from ..base.frozen import replace
 from ._base import Instruction
 from ._context import Context
 from ._flags import Flags

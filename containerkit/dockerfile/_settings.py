@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, Self
 
+from ..base.frozen import frozen, replace
 from ._base import Instruction, flag, list_of
 from ._flags import value
 from ._values import ports, signal_name
@@ -31,7 +31,7 @@ class Pair(NamedTuple):
         return self.name if self.value is None else f"{self.name}={self.value}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class From(Instruction):
     """FROM: begins a stage.
 
@@ -58,7 +58,7 @@ class From(Instruction):
         yield list_of([self.image, *(["AS", self.name] if self.name else [])], json=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Arg(Instruction):
     """ARG: variables of the build, each with its default or None."""
 
@@ -72,7 +72,7 @@ class Arg(Instruction):
         yield from map(str, self.pairs)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Pairs(Instruction):
     """What ENV and LABEL share.
 
@@ -90,21 +90,21 @@ class _Pairs(Instruction):
         yield from (f"{pair.name} {pair.value}" if self.legacy else str(pair) for pair in self.pairs)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Env(_Pairs):
     """ENV: variables of the build and of the container."""
 
     keyword: ClassVar[str] = "ENV"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Label(_Pairs):
     """LABEL: what is said about the image."""
 
     keyword: ClassVar[str] = "LABEL"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class User(Instruction):
     """USER: who runs what follows: "name", "uid", "user:group"."""
 
@@ -118,7 +118,7 @@ class User(Instruction):
         yield self.user
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Workdir(Instruction):
     """WORKDIR: where what follows runs; a relative one is below the one before."""
 
@@ -132,7 +132,7 @@ class Workdir(Instruction):
         yield self.path
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Volume(Instruction):
     """VOLUME: paths whose content outlives the container."""
 
@@ -146,7 +146,7 @@ class Volume(Instruction):
         yield list_of(self.paths)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Expose(Instruction):
     """EXPOSE: ports it listens at.
 
@@ -173,7 +173,7 @@ class Expose(Instruction):
         yield list_of(self.ports, json=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopSignal(Instruction):
     """STOPSIGNAL: what asks the container to end: a name or a number."""
 
@@ -188,7 +188,7 @@ class StopSignal(Instruction):
         yield self.signal
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Maintainer(Instruction):
     """MAINTAINER: who made it.  Old; LABEL says it now."""
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from ..base.frozen import frozen
 from ._lines import Line
 from ._spaces import SPACES
 from .words import Word
@@ -19,7 +18,7 @@ _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Statement:
     """One instruction, divided.
 
@@ -134,6 +133,8 @@ def array(statement: Statement, start: int = 0) -> list[Word] | None:
 
     :raises NotStrings: JSON, but not of strings alone
     """
+    import json
+
     text = statement.rest[start:]
     if not text.startswith("["):
         return None
@@ -176,6 +177,8 @@ def _after(text: str, position: int) -> int:
 
 
 def _is_array(text: str) -> bool:
+    import json
+
     try:
         return isinstance(json.loads(text, parse_constant=_refuse), list)
     except (ValueError, RecursionError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator
-from decimal import Decimal
 
 __all__ = ["duration", "mode", "number", "ports", "signal_name", "size", "truth"]
 
@@ -45,6 +44,8 @@ def mode(text: str) -> str:
 
 def size(text: str) -> int:
     """Bytes of "64m", "1.5GiB"; every unit counts by 1024."""
+    from decimal import Decimal
+
     found = _SIZE.fullmatch(text)
     if not found:
         raise ValueError(f"{text[:80]!r} is not a size: a number with k, m, g, t or p was expected")
@@ -53,6 +54,8 @@ def size(text: str) -> int:
 
 def duration(text: str) -> int:
     """Nanoseconds of "1m30s", "500ms"; 0, or a millisecond at least."""
+    from decimal import Decimal
+
     if text in ("0", "+0", "-0"):
         return 0
     total, position = Decimal(0), int(text.startswith("+"))

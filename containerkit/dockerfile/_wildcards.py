@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from ..base.frozen import frozen
 
 __all__ = ["BadPattern", "Wildcard"]
 
@@ -18,7 +19,7 @@ class BadPattern(ValueError):
     """Not a pattern; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wildcard:
     """A pattern.
 

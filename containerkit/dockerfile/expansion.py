@@ -17,15 +17,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
+from ..base.frozen import frozen, replace
 from ._lexer import Lexer, Problem
 from .words import NOWHERE, Remark, Warn, Where, Word
 
 __all__ = ["Expansion"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Expansion:
     """How the words of one instruction are expanded.
 

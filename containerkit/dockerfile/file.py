@@ -8,8 +8,8 @@ dockerfile.global_values({"VERSION": "2"}, predefined)       what FROM is expand
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 
+from ..base.frozen import field, frozen, replace
 from ._base import Instruction
 from ._settings import Arg, From
 from .words import Remark, Warn, Where
@@ -17,7 +17,7 @@ from .words import Remark, Warn, Where
 __all__ = ["Dockerfile", "Stage"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stage:
     """FROM, and all that follows up to the next.
 
@@ -50,7 +50,7 @@ class Stage:
         return self.start.where
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dockerfile:
     """What a Dockerfile says.
 

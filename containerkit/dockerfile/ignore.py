@@ -12,8 +12,8 @@ The last line that matches counts.  One that matches a directory matches all tha
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
+from ..base.frozen import field, frozen
 from ..errors import DockerfileError
 from ._lines import decoded
 from ._spaces import SPACES
@@ -25,7 +25,7 @@ REMEMBERED = 10_000  # directories
 ROUNDS = 16  # of cleaning one pattern: more would be for one who writes "./ ./ ./ " to keep us busy
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rule:
     """One line.
 
@@ -39,7 +39,7 @@ class Rule:
         return ("!" if self.keeps else "/" * self.pattern.text.startswith(("#", "!", "\ufeff"))) + self.pattern.text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ignore:
     """Which paths are left out.
 

@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar
 
+from ..base.frozen import field, frozen
 from .words import NOWHERE, Where
 
 __all__ = ["Bind", "Cache", "Mount", "Secret", "Ssh", "Tmpfs", "Unexpanded"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Mount:
     """One mount of one RUN.
 
@@ -27,7 +27,7 @@ class Mount:
     where: Where = field(default=NOWHERE, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Unexpanded(Mount):
     """A mount whose options wait for the values of variables.  `Run.expand` makes one of the others of it.
 
@@ -37,7 +37,7 @@ class Unexpanded(Mount):
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Bind(Mount):
     """A directory or file of the context, a stage or an image.
 
@@ -50,7 +50,7 @@ class Bind(Mount):
     readonly: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Cache(Mount):
     """A directory that stays from build to build, in no layer.
 
@@ -70,7 +70,7 @@ class Cache(Mount):
     mode: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Tmpfs(Mount):
     """An empty directory in memory.
 
@@ -81,7 +81,7 @@ class Tmpfs(Mount):
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Secret(Mount):
     """A secret of whoever builds, in no layer.
 
@@ -101,7 +101,7 @@ class Secret(Mount):
     mode: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Ssh(Mount):
     """The socket of an ssh agent.
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 
+from ..base.frozen import replace
 from ..errors import DockerfileError
 from ._base import Heredoc, Instruction
 from ._commands import Cmd, Entrypoint, Healthcheck

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
+from ..base.frozen import frozen
 from ..errors import Crossing
 
 __all__ = ["BadPattern", "Pattern", "clean"]
@@ -33,7 +33,7 @@ class BadPattern(Crossing, ValueError):
 STAR, DEEP, REST = "*", "**/", "**"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pattern:
     """A pattern.
 

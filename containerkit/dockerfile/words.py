@@ -7,15 +7,15 @@ raise word.where.error("not found")     the very word is pointed at
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..base.frozen import field, frozen
 from ..errors import DockerfileError
 
 __all__ = ["NOWHERE", "Remark", "Warn", "Where", "Word"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Where:
     """A place in a Dockerfile.
 

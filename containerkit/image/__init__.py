@@ -12,15 +12,35 @@
 :see: https://github.com/opencontainers/image-spec
 """
 
-from .config import ImageConfig
-from .descriptor import Descriptor
-from .digest import Digest
-from .history import History
-from .image import Image
-from .index import Index
-from .layer import Layer
-from .manifest import Manifest
-from .platform import Platform
-from .reference import Reference
+from ..base.late import names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .config import ImageConfig
+    from .descriptor import Descriptor
+    from .digest import Digest
+    from .history import History
+    from .image import Image
+    from .index import Index
+    from .layer import Layer
+    from .manifest import Manifest
+    from .platform import Platform
+    from .reference import Reference
 
 __all__ = ["Descriptor", "Digest", "History", "Image", "ImageConfig", "Index", "Layer", "Manifest", "Platform", "Reference"]
+
+_NAMES = {
+    "config": "ImageConfig",
+    "descriptor": "Descriptor",
+    "digest": "Digest",
+    "history": "History",
+    "image": "Image",
+    "index": "Index",
+    "layer": "Layer",
+    "manifest": "Manifest",
+    "platform": "Platform",
+    "reference": "Reference",
+}
+
+if not TYPE_CHECKING:
+    __getattr__ = names(__name__, _NAMES)

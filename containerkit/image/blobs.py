@@ -29,6 +29,10 @@ from .digest import CHUNK, Digest, Readable, Verifier
 from .documents import LIMIT
 from .errors import LimitExceeded, Mismatch, Missing
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    pass
+
 __all__ = ["BlobWriter", "Blobs", "FileBlobs", "MemoryBlobs", "TemporaryBlobs", "is_local", "read"]
 
 StrPath = str | os.PathLike[str]
@@ -175,6 +179,7 @@ class BlobWriter:
     """A blob being written to a file; its digest is taken on the way."""
 
     def __init__(self, parent: str, algorithm: str) -> None:
+
         self._parent, self._hasher, self.size = parent, Digest.of(b"", algorithm).hasher(), 0
         self._unfinished = Unfinished(parent, PART)
         self._file = os.fdopen(self._unfinished.fd, "wb", buffering=0, closefd=False)

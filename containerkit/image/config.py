@@ -10,10 +10,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from ..base.frozen import FrozenDict
+from ..base.frozen import FrozenDict, field, fields, frozen, replace
 from .digest import Digest
 from .documents import Fields, dump, parse
 from .errors import InvalidDocument
@@ -28,7 +27,7 @@ _COMMANDS = {"entrypoint": "Entrypoint", "cmd": "Cmd"}
 _SETS = {"exposed_ports": "ExposedPorts", "volumes": "Volumes"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImageConfig:
     """What to run in an image and how, what its layers hold, and how it came to be.
 

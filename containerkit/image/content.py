@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from ..base.frozen import frozen
 from . import media
 from .blobs import Blobs, read
 from .descriptor import Descriptor
@@ -20,7 +20,7 @@ DEPTH = 8  # indexes in indexes
 MOST = 100_000  # blobs that one name may lead to
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """A blob that was reached.
 

@@ -7,13 +7,11 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..base.frozen import FrozenDict
+from ..base.frozen import FrozenDict, field, frozen, replace
 from . import media
 from .digest import Digest
 from .documents import Fields
@@ -23,7 +21,7 @@ from .platform import Platform
 __all__ = ["Descriptor", "Platform"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Descriptor:
     """What a blob is, how large, and the name its bytes give it.
 
@@ -100,6 +98,8 @@ class Descriptor:
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object, in the order the specification has; what is empty is left out."""
+        import base64
+
         found: dict[str, Any] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
         optional: Mapping[str, Any] = {
             "urls": list(self.urls),
@@ -123,6 +123,8 @@ class Descriptor:
 
 
 def _decoded(text: str, where: str) -> bytes:
+    import base64
+
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 from typing import Any, Protocol
@@ -53,6 +52,8 @@ class Digest(str):
     @classmethod
     def of(cls, data: bytes | bytearray | memoryview, algorithm: str = "sha256") -> Digest:
         """The digest of `data`."""
+        import hashlib
+
         return cls.finish(hashlib.new(_trusted(algorithm), data))
 
     @classmethod
@@ -75,6 +76,8 @@ class Digest(str):
 
     def hasher(self) -> Any:
         """A new hashlib object of this digest's algorithm."""
+        import hashlib
+
         return hashlib.new(self.algorithm)
 
     def __repr__(self) -> str:

@@ -10,7 +10,6 @@ duplicate keys, keys that differ only in case, NaN, bytes that are not UTF-8, ha
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
@@ -33,6 +32,8 @@ def parse(data: bytes, what: str, *, limit: int = LIMIT, depth: int = DEPTH) -> 
     :raises InvalidDocument: not one JSON object in UTF-8, or one that can be read in two ways
     :raises LimitExceeded: too large or too deep
     """
+    import json
+
     if len(data) > limit:
         raise LimitExceeded(what, limit)
     try:
@@ -49,6 +50,8 @@ def parse(data: bytes, what: str, *, limit: int = LIMIT, depth: int = DEPTH) -> 
 
 def dump(value: Any, *, indent: int | None = None) -> bytes:
     """`value` as JSON: UTF-8, in the order given, no spaces."""
+    import json
+
     separators = (",", ":") if indent is None else None
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=separators, indent=indent).encode()
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from ..base.frozen import FrozenDict
+from ..base.frozen import FrozenDict, field, frozen
 from .documents import Fields
 
 __all__ = ["History", "matched", "now"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class History:
     """One instruction.
 

@@ -12,8 +12,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
+from ..base.frozen import frozen
 from .errors import InvalidLayer
 
 __all__ = ["Ids"]
@@ -22,7 +22,7 @@ Ranges = tuple[tuple[int, int, int], ...]
 ALL: Ranges = ((0, 0, (1 << 32) - 1),)  # the last number, as -1, stands for "leave as it is" in chown(2)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ids:
     """Ranges of ids.
 

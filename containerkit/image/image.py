@@ -16,28 +16,28 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.door import behind
-from . import media, mutate
+from ..base.frozen import field, frozen
+from . import media
 from .blobs import Blobs, FileBlobs, MemoryBlobs, read
 from .config import ImageConfig
 from .descriptor import Descriptor
 from .digest import Digest
 from .errors import InvalidImage, Unsupported
-from .files.blob_union import BlobUnion
 from .history import History
 from .ids import Ids
-from .layer import Layer
 from .limits import Limits
 from .manifest import Manifest
 from .platform import Platform
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..store.image_diff import Comparison
     from ..store.store import Store
+    from .layer import Layer
     from .reference import Reference
 
 __all__ = ["Image", "chain_ids"]
@@ -45,7 +45,7 @@ __all__ = ["Image", "chain_ids"]
 StrPath = str | os.PathLike[str]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Image:
     """Layers, and what to do with them.  Made by `open`, `load`, `of` and `scratch`; equal when the manifests' bytes are.
 
@@ -93,6 +93,8 @@ class Image:
         :param like: a manifest that says whose media types to use, OCI's or docker's, and has the other fields
         :param fields: fields of `Manifest`: annotations, artifact_type, subject
         """
+        from . import mutate
+
         return mutate.assemble(cls, config, tuple(layers), like, fields)
 
     @classmethod
@@ -112,6 +114,7 @@ class Image:
         :param tar: a tar or a directory; by the name's ending unless given
         :raises ImageError: something is missing, or not what its digest says
         """
+        from . import mutate
         from .files.opening import save_image
 
         save_image(mutate.plain(self) if plain else self, path, reference, docker=docker, tar=tar)
@@ -188,6 +191,8 @@ class Image:
         :raises Unsupported: an artifact: its blobs are `manifest.layers`, to be opened from `blobs`
         :raises InvalidImage: the config speaks of more layers than the manifest, or of fewer
         """
+        from .layer import Layer
+
         if self.manifest.is_artifact:
             raise Unsupported(f"an artifact of type {self.manifest.kind!r} has no layers to unpack")
         descriptors, diff_ids = self.manifest.layers, self.config.diff_ids
@@ -212,6 +217,8 @@ class Image:
     @property
     def blobs(self) -> Blobs:
         """Everything the image is made of, by digest: manifest, config and layers."""
+        from .files.blob_union import BlobUnion
+
         own = MemoryBlobs({self.digest: self.data, self.id: self.config_data})
         return BlobUnion({self.digest: own, self.id: own}, self.source)
 
@@ -271,34 +278,48 @@ class Image:
 
     def append(self, *layers: Layer, history: Iterable[History] | History | str = ()) -> Image:
         """With more layers on top.  See `mutate.append`."""
+        from . import mutate
+
         return mutate.append(self, *layers, history=history)
 
     def with_config(self, **changes: Any) -> Image:
         """With other fields of its `ImageConfig`: ``with_config(cmd=["sh"], env={"A": "b"})``.  See `mutate.with_config`."""
+        from . import mutate
+
         return mutate.with_config(self, **changes)
 
     def with_annotations(self, annotations: Mapping[str, str | None]) -> Image:
         """With more annotations; one that is None goes.  See `mutate.with_annotations`."""
+        from . import mutate
+
         return mutate.with_annotations(self, annotations)
 
     def with_platform(self, platform: Platform | str) -> Image:
         """Said to be for another machine.  See `mutate.with_platform`."""
+        from . import mutate
+
         return mutate.with_platform(self, platform)
 
     def rebase(self, old: Image, new: Image) -> Image:
         """With the layers of `new` where those of `old` were.  See `mutate.rebase`."""
+        from . import mutate
+
         return mutate.rebase(self, old, new)
 
     def squash(
         self, keep: int = 0, *, blobs: FileBlobs | MemoryBlobs | None = None, compression: str = "gzip", limits: Limits | None = None,
     ) -> Image:  # fmt: skip
         """With all layers but the lowest `keep` made into one.  See `mutate.squash`."""
+        from . import mutate
+
         return mutate.squash(self, keep, blobs=blobs, compression=compression, limits=limits)
 
     def flatten(
         self, *, blobs: FileBlobs | MemoryBlobs | None = None, compression: str = "gzip", limits: Limits | None = None
     ) -> Image:  # fmt: skip
         """With one layer, and nothing in it that is not seen.  See `mutate.flatten`."""
+        from . import mutate
+
         return mutate.flatten(self, blobs=blobs, compression=compression, limits=limits)
 
     def picture(self, limit: int | None = None) -> str:

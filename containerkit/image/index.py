@@ -11,10 +11,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..base.frozen import FrozenDict
+from ..base.frozen import FrozenDict, field, frozen, replace
 from . import media
 from .blobs import Blobs, MemoryBlobs, read
 from .config import ImageConfig
@@ -22,11 +21,9 @@ from .descriptor import Descriptor
 from .digest import Digest
 from .documents import dump
 from .errors import ImageError, InvalidDocument, InvalidImage, LimitExceeded, Missing
-from .files.blob_union import BlobUnion
 from .image import Image
 from .manifest import Manifest, common, opened, written
 from .platform import Platform
-from .validate import mismatches
 
 __all__ = ["Index"]
 
@@ -35,7 +32,7 @@ MOST = 4096  # manifests that one index leads to
 _NOWHERE = MemoryBlobs()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Index:
     """One name for the images of many machines.  Equal when the bytes are.
 
@@ -88,6 +85,8 @@ class Index:
 
         :param docker: docker's manifest list rather than OCI's index
         """
+        from .files.blob_union import BlobUnion
+
         parts = tuple(parts)
         kind = media.DOCKER_LIST if docker else media.OCI_INDEX
         source = BlobUnion({}, *(part.blobs for part in parts))
@@ -109,10 +108,14 @@ class Index:
     @property
     def blobs(self) -> Blobs:
         """Everything the index leads to, and itself."""
+        from .files.blob_union import BlobUnion
+
         return BlobUnion({self.digest: MemoryBlobs({self.digest: self.data})}, self.source)
 
     def append(self, *parts: Image | Index) -> Index:
         """With more manifests."""
+        from .files.blob_union import BlobUnion
+
         source = BlobUnion({}, *(part.blobs for part in parts), self.source)
         return replace(self, manifests=self.manifests + tuple(part.descriptor for part in parts), data=b"", source=source)
 
@@ -183,6 +186,8 @@ class Index:
             raise InvalidImage(found)
 
     def _mismatches(self, descriptor: Descriptor, layers: bool) -> list[str]:
+        from .validate import mismatches
+
         try:
             found = mismatches(Image.load(self.source, descriptor), said=descriptor, layers=layers)
         except ImageError as error:

@@ -13,25 +13,25 @@ import contextlib
 import errno
 import io
 import os
-import tempfile
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
-from ..state.staging import appearing
-from . import layer_writer, media, tar_from_tree, tar_from_two_trees
+from ..base.frozen import field, frozen
+from . import media
 from .blobs import Blobs, FileBlobs, MemoryBlobs, TemporaryBlobs
-from .compression.compression import Decompressed
-from .compression.pipes import ReadAhead, Verified
 from .descriptor import Descriptor
 from .digest import CHUNK, Digest, Readable
 from .errors import CannotUnpack, ImageError, InvalidLayer, Mismatch, Missing
 from .ids import Ids
-from .layer_writer import Feed, Store
+from .layer_writer import Feed
 from .limits import Limits
-from .tar.tar import Entry, Reader
-from .unpack.meaning import File, Meaning
-from .unpack.unpack import Unpacked, unpack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from . import tar_from_tree
+    from .layer_writer import Store
+    from .tar.tar import Entry, Reader
+    from .unpack.unpack import Unpacked
 
 __all__ = ["Feed", "Layer"]
 
@@ -39,7 +39,7 @@ StrPath = str | os.PathLike[str]
 SPOOLED = 16 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Layer:
     """One layer of an image.
 
@@ -80,6 +80,9 @@ class Layer:
         :raises Mismatch: while reading: they were not, or the media type says another compression
         """
         with contextlib.closing(self.compressed()) as blob:
+            from .compression.compression import Decompressed
+            from .compression.pipes import ReadAhead, Verified
+
             tar = _Whole(Decompressed(blob, media.compression(self.media_type), limits=limits), blob)
             with Verified(tar, self.diff_id, f"layer {self.diff_id.short}, not compressed") as checked, ReadAhead(checked) as ahead:
                 yield ahead
@@ -87,6 +90,8 @@ class Layer:
     def entries(self, limits: Limits | None = None) -> Iterator[Entry]:
         """What is in it, in the tar's order."""
         with self.uncompressed(limits) as tar:
+            from .tar.tar import Reader
+
             reader = Reader(tar, limits)
             yield from reader
             reader.drain()
@@ -97,6 +102,8 @@ class Layer:
         :param path: from the root, with or without a slash before it
         :raises Missing: there is no such file in this layer, or it is none
         """
+        from .unpack.meaning import File, Meaning
+
         limits = limits or Limits.default()
         meaning = Meaning(limits)
         for number, entry in enumerate(self.entries(limits)):
@@ -109,6 +116,8 @@ class Layer:
     def _spooled(self, wanted: object, limits: Limits) -> BinaryIO | None:
         """The content of one entry, by its number; None of one that is no file."""
         with contextlib.ExitStack() as files, self.uncompressed(limits) as tar:
+            from .tar.tar import Reader
+
             reader, found = Reader(tar, limits), None
             for number, entry in enumerate(reader):
                 if number == wanted and entry.kind == "file":
@@ -126,6 +135,8 @@ class Layer:
         :param directory: must not be there; its parent must.  The other parameters are those of `unpack`.
         :raises CannotUnpack: something is there;  :raises Mismatch: these are not the layer's bytes
         """
+        from ..state.staging import appearing
+
         try:
             with appearing(directory) as staging:
                 return self.unpack_into(staging, whiteouts=whiteouts, xattrs=xattrs, ids=ids, limits=limits, skip=skip)
@@ -141,6 +152,8 @@ class Layer:
         :raises Mismatch: these are not the layer's bytes; said before anything else that is wrong because of that
         """
         with self.uncompressed(limits) as tar:
+            from .unpack.unpack import unpack
+
             try:
                 return unpack(tar, directory, whiteouts=whiteouts, xattrs=xattrs, ids=ids, limits=limits, skip=skip, borrows=borrows)
             except InvalidLayer:
@@ -164,6 +177,8 @@ class Layer:
         :param compression: of a tar that is not compressed: "none", "gzip" or "zstd"
         :raises InvalidLayer: damaged
         """
+        from . import layer_writer
+
         blobs = blobs if blobs is not None else MemoryBlobs()
         return cls(*layer_writer.from_tar(stream, blobs, compression, limits), blobs)
 
@@ -179,6 +194,8 @@ class Layer:
         :param compression: "none", "gzip" or "zstd"
         :param level: how hard to try; fast unless given
         """
+        from . import tar_from_tree
+
         write = tar_from_tree.write_upper if upper else tar_from_tree.write_tree
         return cls.written(lambda sink: write(directory, sink, form), blobs, compression, level)
 
@@ -188,6 +205,8 @@ class Layer:
         compression: str = "gzip", level: int | None = None,
     ) -> Layer:  # fmt: skip
         """A layer that turns one plain tree into another."""
+        from . import tar_from_two_trees
+
         return cls.written(lambda sink: tar_from_two_trees.write_difference(old, new, sink, form), blobs, compression, level)
 
     @classmethod
@@ -198,6 +217,8 @@ class Layer:
 
         :param write: is called once, with a function that takes the tar in blocks, which are not to be changed any more
         """
+        from . import layer_writer
+
         blobs = blobs if blobs is not None else MemoryBlobs()
         return cls(*layer_writer.written(write, blobs, compression, level), blobs)
 
@@ -226,6 +247,8 @@ class _Whole:
 
 
 def _spool(reader: Reader, entry: Entry) -> BinaryIO:
+    import tempfile
+
     file = tempfile.SpooledTemporaryFile(SPOOLED)  # noqa: SIM115
     if entry.sparse is not None:
         file.rollover()  # in memory a hole would be bytes

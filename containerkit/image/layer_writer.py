@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -31,6 +30,8 @@ class _Sink(Protocol):
 
 def written(write: Callable[[Feed], object], blobs: Store, compression: str, level: int | None = None) -> Made:
     """The descriptor and the diff_id of what `write` writes."""
+    import hashlib
+
     hasher = hashlib.sha256()
     with _writer(blobs) as sink:
         compressor = Compressor(_write_to(sink), compression, level=level, seen=hasher.update)
@@ -45,6 +46,8 @@ def written(write: Callable[[Feed], object], blobs: Store, compression: str, lev
 
 def from_tar(stream: Readable, blobs: Store, compression: str, limits: Limits | None) -> Made:
     """The same of a tar; one that is compressed already keeps its bytes, unless no layer may be compressed that way."""
+    import hashlib
+
     head = b""
     while len(head) < 6 and (more := stream.read(6 - len(head))):
         head += more

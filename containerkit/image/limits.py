@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
 
+from ..base.frozen import fields, frozen, replace
 from .errors import LimitExceeded
 
 __all__ = ["NONE", "Limits"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """What one layer may ask for at most.
 

@@ -9,10 +9,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..base.frozen import FrozenDict
+from ..base.frozen import FrozenDict, field, frozen
 from . import media
 from .descriptor import Descriptor
 from .digest import Digest
@@ -24,7 +23,7 @@ __all__ = ["Manifest", "common", "media_type_of", "opened", "written"]
 MOST_LAYERS = 4096  # no overlay has more; a hostile list is far longer
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Manifest:
     """Which config and which layers make an image, or which blobs make an artifact.
 

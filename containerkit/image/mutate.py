@@ -11,12 +11,12 @@ The functions are also methods of `Image`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..base import checks
+from ..base.frozen import replace
 from ..errors import WrongType
-from . import media, merge
+from . import media
 from .blobs import Blobs, FileBlobs, MemoryBlobs
 from .config import ImageConfig
 from .descriptor import Descriptor
@@ -25,13 +25,13 @@ from .errors import ImageError, InvalidDocument, Unsupported
 from .files.blob_union import BlobUnion
 from .files.plain import plain
 from .history import History, matched, now
-from .layer import Layer
 from .limits import Limits
 from .manifest import Manifest
 from .platform import Platform
 
 if TYPE_CHECKING:
     from .image import Image
+    from .layer import Layer
 
 __all__ = ["append", "assemble", "flatten", "plain", "rebase", "squash", "with_annotations", "with_config", "with_platform"]
 
@@ -58,6 +58,8 @@ def append(image: Image, *layers: Layer, history: Iterable[History] | History | 
     :param history: what made them: an entry each, or words for all of them.  Entries for empty layers may be among them
     :raises InvalidDocument: as many entries with a layer as there are layers are needed
     """
+    from .layer import Layer
+
     if wrong := [layer for layer in layers if not isinstance(layer, Layer)]:
         raise WrongType(f"append wants layers, as Layer.from_directory makes them, not {checks.said(wrong[0])}")
     entries = _entries(history, len(layers))
@@ -143,6 +145,9 @@ def squash(
     :param limits: what each layer may ask for
     :raises ImageError: there are not so many
     """
+    from . import merge
+    from .layer import Layer
+
     layers = image.layers
     if not 0 <= keep <= len(layers):
         raise ImageError(f"squash: there are {len(layers)} layers, so {keep} of them cannot stay")

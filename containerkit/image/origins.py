@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path
 
 from ..state.files import replace
 from ..state.locks import locked
@@ -19,6 +18,10 @@ from .digest import Digest
 from .documents import Fields, dump, parse
 from .errors import ImageError, InvalidReference
 from .reference import Reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Origins", "note_origin", "origins_of"]
 
@@ -69,6 +72,7 @@ class Origins:
         return self._directory / digest.algorithm / digest.hex
 
     def _write(self, path: Path, names: list[str]) -> None:
+
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace(path, dump({"repositories": names}))
 

@@ -5,11 +5,10 @@ What a layer adds is told by its history, and by its entries where it is small e
 
 from __future__ import annotations
 
-import html as html_module
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..base.frozen import frozen
 from .blobs import is_local
 from .digest import Digest
 from .errors import ImageError
@@ -30,7 +29,7 @@ MOST_KNOWN = 1000
 _KNOWN: dict[Digest, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """A line of the picture.
 
@@ -77,6 +76,8 @@ def text(image: Image, limit: int | None = SMALL) -> str:
 
 def html(image: Image, limit: int | None = SMALL) -> str:
     """The picture for a notebook."""
+    import html as html_module
+
     found = rows(image, limit)
     largest = max((row.size or 0 for row in found), default=0)
     escape = html_module.escape

@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from ..base.frozen import frozen
 from .documents import Fields
 from .errors import InvalidDocument
 
@@ -28,7 +28,7 @@ _DEFAULTS = {"arm64": "v8", "arm": "v7", "amd64": "v1"}  # what no variant means
 _WORD = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Platform:
     """An operating system and a processor, in Go's words.
 

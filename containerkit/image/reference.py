@@ -10,9 +10,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 
 from ..base import checks
+from ..base.frozen import frozen, replace
 from ..errors import WrongType
 from .digest import Digest
 from .errors import InvalidDigest, InvalidReference
@@ -32,7 +32,7 @@ LONGEST = 255  # characters of a repository
 MOST = 1024  # of anything
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reference:
     """Where an image is, and which one it is.
 

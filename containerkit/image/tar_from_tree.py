@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
 
+from ..base.frozen import field, frozen
 from ..linux.descriptor import DIRECTORY, owned
 from .errors import InvalidLayer, Unsupported
 from .ids import Ids
@@ -36,7 +36,7 @@ OF_THE_HOST = ("security.selinux", "security.ima", "security.evm", "security.app
 BELOW = {"metacopy": "the bytes of a file are in the layer below", "redirect": "a directory was renamed, and is in the layer below"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TarOptions:
     """How a tree is written down.
 

@@ -12,20 +12,18 @@ import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from . import media
-from .compression.compression import Decompressed
 from .config import ImageConfig
 from .descriptor import Descriptor
 from .digest import CHUNK, Digest, Readable
 from .errors import ImageError
 from .limits import Limits
 from .manifest import Manifest
-from .tar.tar import Reader
 
 if TYPE_CHECKING:
+    from .compression.compression import Decompressed
     from .image import Image
 
 __all__ = ["RFC3339", "mismatches"]
@@ -144,6 +142,8 @@ def _parts(manifest: Manifest) -> Iterator[tuple[str, Descriptor, str]]:
 
 def _blobs(image: Image, limits: Limits) -> list[str]:
     """What is wrong with the layers' bytes.  Several are read at once: hashing and decompressing leave the interpreter."""
+    from concurrent.futures import ThreadPoolExecutor
+
     if image.manifest.is_artifact:
         work = [(place, descriptor, None) for place, descriptor in enumerate(image.manifest.layers)]
     else:
@@ -170,6 +170,8 @@ def _layer(image: Image, limits: Limits, place: int, descriptor: Descriptor, dif
 
 def _unpacked(stream: Readable, descriptor: Descriptor, diff_id: Digest | None, limits: Limits) -> Iterator[str]:
     """What is wrong with the bytes as they become: compression, digest, and whether they are a tar."""
+    from .compression.compression import Decompressed
+
     try:
         hashed = _Hashed(Decompressed(stream, "", limits=limits), diff_id)
         if (said := media.compression(descriptor.media_type)) != hashed.stream.compression:
@@ -185,6 +187,8 @@ def _unpacked(stream: Readable, descriptor: Descriptor, diff_id: Digest | None, 
 
 
 def _not_tar(hashed: _Hashed, limits: Limits) -> Iterator[str]:
+    from .tar.tar import Reader
+
     try:
         for _ in Reader(hashed, limits):
             pass

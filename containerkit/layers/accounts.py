@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from ..base.frozen import frozen
 from ..errors import PlanError
 
 __all__ = ["Account", "account"]
@@ -34,7 +34,7 @@ SPELT_AS_NUMBER = re.compile(r"[-+]?[0-9]+", re.ASCII)
 Read = Callable[[str], bytes | None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Entry:
     """A line of /etc/passwd or of /etc/group that libc takes."""
 
@@ -43,7 +43,7 @@ class _Entry:
     rest: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Account:
     """Who a program runs as.
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..base.frozen import frozen
 from ..linux.beneath import Beneath
 from .merged import entry, is_opaque, is_whiteout, names
 
@@ -22,7 +22,7 @@ __all__ = ["Change", "DiskUsage", "changes", "usage"]
 Kind = Literal["added", "modified", "deleted"]
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@frozen(order=True)
 class Change:
     """One path that differs from the layers below.
 
@@ -36,7 +36,7 @@ class Change:
         return f"{self.kind:8} {self.path}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DiskUsage:
     """What a directory takes.
 

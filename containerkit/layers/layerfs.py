@@ -20,13 +20,13 @@ import fcntl
 import os
 import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..base import checks
 from ..base.door import behind
+from ..base.frozen import frozen
 from ..base.pickling import OneProcess
 from ..core import mounting
 from ..core.mount_targets import ROOT
@@ -73,7 +73,7 @@ LAID = "lay the directories over each other"
 PROBE = "user.containerkit.probe"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _State:
     """Where one LayerFS keeps its changes.
 

@@ -14,9 +14,12 @@ import os
 import stat
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 from ..errors import LayerError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["entry", "entry_paths", "find", "is_opaque", "is_whiteout", "names", "read"]
 

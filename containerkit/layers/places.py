@@ -11,9 +11,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
+from ..base.frozen import frozen
 from ..core import mounting
 from ..core.mount_targets import is_kernels, order_of
 from ..core.step import Phase, Place, Step
@@ -21,10 +20,14 @@ from ..linux import syscalls
 from ..linux.facts import ask
 from .merged import LINKS, entry_paths, is_whiteout
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
 __all__ = ["Led", "are_missing", "behind_links", "lead"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Led:
     """Where a path leads to in a root.
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from ..base.frozen import frozen
 from ..core import mounting
 from ..core.step import Phase, Step
 from ..errors import PlanError
@@ -29,7 +29,7 @@ MOST = 30
 LONGEST = 230  # bytes of a path in a tree: fsconfig(2) takes 255, with what is before it
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tree:
     """A directory of the host's, on a mount of its own.
 

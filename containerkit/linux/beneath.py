@@ -17,6 +17,7 @@ import os
 import struct
 from collections.abc import Iterator
 
+from . import native
 from .syscalls import RESOLVE
 
 __all__ = ["Beneath"]
@@ -40,16 +41,11 @@ class Beneath:
         :param path: b"" for the directory itself
         :raises OSError: ELOOP where a link is on the way or at its end, EXDEV where the path leads out
         """
-        from .native import extension, number
-
-        ffi, lib = extension().ffi, extension().lib
-        name, trace = ffi.new("char[]", path or b"."), ffi.new("struct ck_trace *")
-        how = ffi.new("char[]", struct.pack("QQQ", flags | os.O_CLOEXEC, 0, HOW))
-        addresses = [int(ffi.cast("uintptr_t", each)) for each in (name, how)]
-        fd = int(lib.ck_call(trace, number("openat2"), self.fd, *addresses, 24, 0, 0))
-        if fd < 0:
-            raise OSError(-fd, os.strerror(-fd), os.fsdecode(path))
-        return fd
+        how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, HOW)
+        try:
+            return native.call("openat2", self.fd, (path or b".") + b"\0", how, len(how))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, os.fsdecode(path)) from None
 
     @contextlib.contextmanager
     def opened(self, path: bytes, flags: int = DIRECTORY) -> Iterator[int]:

@@ -9,12 +9,12 @@ it without leaving that mount.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
+import struct
 from collections.abc import Iterator
 
 from ..errors import PlanError, Unavailable
-from . import syscalls
+from . import native, syscalls
 from .facts import ask, read
 from .syscalls import RESOLVE, Call, Fd
 
@@ -24,8 +24,6 @@ PROC = Fd("proc")
 
 _SUPER_MAGIC = 0x9FA0  # PROC_SUPER_MAGIC in linux/magic.h
 _CAPABILITY_VERSION = 0x20080522  # with 64 bits a set: twice effective, permitted, inheritable
-_OPENAT2 = 437  # on every architecture
-_LIBC = ctypes.CDLL(None, use_errno=True)
 REMEDY = "mount -t proc proc /proc, in the mount namespace of the caller"
 
 
@@ -50,8 +48,9 @@ def opened(*, of_this_pid_namespace: bool = False) -> int:
 
 
 def _prove(fd: int) -> None:
-    status = (ctypes.c_long * 64)()  # struct statfs has 120 bytes, and begins with f_type
-    if _LIBC.fstatfs(fd, status) != 0 or status[0] != _SUPER_MAGIC:
+    status = bytearray(512)  # struct statfs has 120 bytes, and begins with f_type, a long
+    native.call("fstatfs", fd, status)
+    if struct.unpack_from("l", status)[0] != _SUPER_MAGIC:
         raise Unavailable("a procfs", probed=f"{PLACE} is another file system", remedy=REMEDY)
 
 
@@ -77,11 +76,11 @@ def directory(fd: int, path: str) -> int:
     :raises OSError: it is not there, or something is mounted on the way
     """
     flag = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    how = (ctypes.c_uint64 * 3)(flag, 0, int(RESOLVE.BENEATH | RESOLVE.NO_XDEV | RESOLVE.NO_MAGICLINKS))
-    found: int = _LIBC.syscall(ctypes.c_long(_OPENAT2), ctypes.c_int(fd), os.fsencode(path), how, ctypes.c_size_t(24))
-    if found < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), PLACE + path)
-    return found
+    how = struct.pack("QQQ", flag, 0, RESOLVE.BENEATH | RESOLVE.NO_XDEV | RESOLVE.NO_MAGICLINKS)
+    try:
+        return native.call("openat2", fd, os.fsencode(path) + b"\0", how, len(how))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, PLACE + path) from None
 
 
 def open_file(path: str, flag: int) -> Call:
@@ -101,8 +100,11 @@ def effective_capabilities() -> int:
 
 
 def _effective_capabilities() -> int:
-    header, data = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)()
-    if _LIBC.capget(header, data) == 0:
-        return data[3] << 32 | data[0]
-    status = read("/proc/thread-self/status") or b""
-    return int(status.partition(b"\nCapEff:")[2].split(None, 1)[0], 16)
+    data = bytearray(24)
+    try:
+        native.call("capget", struct.pack("II", _CAPABILITY_VERSION, 0), data)
+    except (OSError, Unavailable):
+        status = read("/proc/thread-self/status") or b""
+        return int(status.partition(b"\nCapEff:")[2].split(None, 1)[0], 16)
+    low, high = struct.unpack_from("I8xI", data)
+    return int(high << 32 | low)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from types import TracebackType
 
+from ..base.frozen import frozen
 from ..errors import Unavailable
 from . import procfs
 
@@ -21,7 +21,7 @@ DELETED = " (deleted)"
 Range = tuple[int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Status:
     """A part of /proc/PID/status.
 

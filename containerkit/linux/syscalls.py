@@ -11,10 +11,10 @@ import operator
 import os
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import IntFlag
 from typing import Any, Protocol, TypeVar
 
+from ..base.frozen import frozen
 from ..base.pickling import Elsewhere, crosses
 from ..errors import PlanError, WrongType
 
@@ -181,7 +181,7 @@ class HasFileno(Protocol):
     def fileno(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Slot:
     """A result kept for a later step, by name: ``fsopen -> %fs``, then ``fsmount(%fs)``."""
 
@@ -191,7 +191,7 @@ class Slot:
         return f"%{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fd:
     """A file descriptor that the child gets from the caller: `source`, or what spawn() makes under that name."""
 
@@ -212,7 +212,7 @@ class Fd:
         return self
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bytes:
     """Memory that the kernel reads.
 
@@ -228,7 +228,7 @@ class Bytes:
         return self.shown
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Deferred:
     """Memory that the kernel reads and that only compiling can fill: it depends on this machine's system call numbers.
 
@@ -251,7 +251,7 @@ class Deferred:
         return self
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OutputBuffer:
     """Memory that the kernel writes: `size` bytes."""
 
@@ -262,7 +262,7 @@ class OutputBuffer:
         return f"&{self.name}[{self.size}]"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Strings:
     """A NULL-terminated array of strings: argv or envp.
 
@@ -280,7 +280,7 @@ class Strings:
         return "[" + ", ".join(_short(os.fsdecode(i)) for i in self.items) + "]"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeaderAddress:
     """The address of a field in the program's header: the caller's signal mask, a pid the kernel writes."""
 
@@ -290,7 +290,7 @@ class HeaderAddress:
         return f"&{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Labelled:
     """A plain number with the words a reader knows it by."""
 
@@ -306,7 +306,7 @@ FdArg = int | Slot | Fd
 PathArg = str | bytes | os.PathLike[str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Call:
     """A system call with its arguments: a value, not an act."""
 
@@ -323,7 +323,7 @@ class Call:
         return f"{self.name}({', '.join(_show(a) for a in self.args)})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tool:
     """A program the parent runs because the kernel wants its privilege: newuidmap(1).  ``{pid}`` is the child's."""
 

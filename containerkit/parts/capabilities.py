@@ -6,11 +6,10 @@ what a program of a user other than root keeps when it is executed.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from functools import cache
 
+from ..base.frozen import frozen, replace
 from ..core.remembered import by_value
 from ..core.step import Phase, Step
 from ..errors import PlanError
@@ -48,7 +47,7 @@ _NOT_HELD = "nobody can give what it does not have: the caller, or this user nam
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Capabilities:
     """Exactly these capabilities, and no way to others.  Make it with `none`, `only` or `default`.
 
@@ -150,6 +149,8 @@ def _shown(number: int) -> Labelled:
 
 def _known(name: str) -> str:
     if name not in NAMES:
+        import difflib
+
         close = difflib.get_close_matches(str(name).upper(), NAMES, 1)
         raise PlanError(f"no such capability: {name!r}" + (f", did you mean {close[0]}?" if close else ""))
     return name

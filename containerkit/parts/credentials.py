@@ -7,9 +7,9 @@ ck.Credentials(1000, 1000, groups=(27,))
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ..base import checks
+from ..base.frozen import frozen
 from ..core.remembered import by_value
 from ..core.step import Phase, Step
 from ..errors import PlanError
@@ -29,7 +29,7 @@ _HINT = {
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Credentials:
     """The program runs as this user and group.
 

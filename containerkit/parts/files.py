@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
+from ..base.frozen import field, frozen
 from ..core import mounting
 from ..core.mount_targets import order_of
 from ..core.step import Phase, Step
@@ -20,7 +20,7 @@ FIRST = -1  # inside ROOTFS: before the root
 ATTEMPT = 1 << 20  # bytes of one write(2)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class File:
     """A file of `Files`.
 
@@ -37,7 +37,7 @@ class File:
     readonly: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Files:
     """Files of a memory of their own, each bound to its place: they touch no disk and no layer.
 
@@ -87,7 +87,7 @@ class Files:
         yield mounting.step(Phase.ROOTFS, syscalls.close(fd), "%file is done with", **more)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Umask:
     """Which permissions new files do not get, whatever the caller's are.  :see: umask(2)"""
 
@@ -98,7 +98,7 @@ class Umask:
         yield Step.child(Phase.IDENTITY, call, why="new files do not depend on who builds")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Directory:
     """A directory that is made in the root where it is missing.
 

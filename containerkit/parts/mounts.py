@@ -21,11 +21,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
 from ..base import checks
+from ..base.frozen import frozen
 from ..core import mounting
 from ..core.mount_targets import ROOT
 from ..core.remembered import by_value
@@ -60,7 +60,7 @@ Path = str | os.PathLike[str]
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Root:
     """A directory of the host's as the root; the host's own root goes, with all its mounts.
 
@@ -112,7 +112,7 @@ class Root:
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bind:
     """A file or directory of the host's, also visible inside.
 
@@ -155,7 +155,7 @@ class Bind:
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tmpfs:
     """Memory as a directory.
 
@@ -186,7 +186,7 @@ class Tmpfs:
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Proc:
     """A proc of the program's pid namespace.  `ns.Pid()` brings one along.
 
@@ -211,7 +211,7 @@ class Proc:
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sysfs:
     """The kernel's view of devices, read-only unless asked otherwise.  :see: sysfs(5)"""
 
@@ -228,7 +228,7 @@ class Sysfs:
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mqueue:
     """The IPC namespace's POSIX message queues, as files.  :see: mq_overview(7)"""
 
@@ -243,7 +243,7 @@ class Mqueue:
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Devpts:
     """Pseudo-terminals of the program's own.
 
@@ -265,7 +265,7 @@ class Devpts:
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dev:
     """A minimal /dev: null zero full random urandom tty, ptmx and pts, shm, fd and the standard streams.
 
@@ -343,7 +343,7 @@ class Dev:
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Masked:
     """Hides paths: files behind /dev/null, directories behind an empty read-only tmpfs.  Missing ones stay missing.
 
@@ -402,7 +402,7 @@ class Masked:
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReadOnly:
     """Makes paths read-only that another part mounted, with every mount below them.  Missing ones stay missing.
 

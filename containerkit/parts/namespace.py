@@ -11,20 +11,19 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterable
-from ctypes import CDLL, get_errno
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from ..base import checks
+from ..base.frozen import frozen
 from ..base.pickling import OneProcess
 from ..core import mounting
 from ..core.step import Part, Phase, Step
 from ..core.timeline import OWN_IDS
 from ..errors import PlanError, Unavailable
-from ..linux import procfs, syscalls
+from ..linux import native, procfs, syscalls
 from ..linux.ids import has_own_ids
-from ..linux.syscalls import CLONE, MNT, Call, Fd
+from ..linux.syscalls import CLONE, MNT, MS, Call, Fd
 
 __all__ = ["KINDS", "Namespace"]
 
@@ -119,7 +118,7 @@ class Namespace(OneProcess):
             raise Unavailable(f"a {kind} namespace with nobody in it", remedy=remedy)
 
         def make() -> Namespace:
-            _libc("unshare", int(flag))
+            native.call("unshare", flag)
             return cls.of(0, kind)
 
         return _in_thread(make)
@@ -218,7 +217,7 @@ class Namespace(OneProcess):
             raise Unavailable(f"a thread of this process in another {self.kind} namespace", probed=REFUSED[self.kind], remedy=REMEDY)
 
         def enter() -> T:
-            _libc("setns", self.fileno(), int(KINDS[self.kind]))
+            native.call("setns", self.fileno(), KINDS[self.kind])
             return function()
 
         return _in_thread(enter)
@@ -232,7 +231,7 @@ class Namespace(OneProcess):
         with procfs.proven():  # the path below leads through it
             os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
         try:
-            _libc("mount", f"/proc/self/fd/{self.fileno()}".encode(), os.fsencode(path), None, 4096, None)
+            native.call("mount", f"/proc/self/fd/{self.fileno()}\0".encode(), os.fsencode(path) + b"\0", 0, MS.BIND)
         except OSError:
             os.unlink(path)
             raise
@@ -241,7 +240,7 @@ class Namespace(OneProcess):
     def unpin(path: str | os.PathLike[str]) -> None:
         """Takes the bind mount at `path` away, and the file.  :raises PlanError: there is no namespace pinned there"""
         Namespace.at(path).close()
-        _libc("umount2", os.fsencode(path), int(MNT.DETACH | MNT.UMOUNT_NOFOLLOW))
+        native.call("umount2", os.fsencode(path) + b"\0", MNT.DETACH | MNT.UMOUNT_NOFOLLOW)
         os.unlink(path)
 
     def close(self) -> None:
@@ -264,7 +263,7 @@ class Namespace(OneProcess):
         return f"<Namespace {self.kind}:[{self.inode}]>" if self._fd >= 0 else f"<Namespace {self.kind}, closed>"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _As:
     """A user namespace joined as one of its users."""
 
@@ -291,15 +290,6 @@ def _become(uid: int, gid: int) -> Iterable[Step]:
             1: f"{number} is not the caller's to become",
         }
         yield Step.child(Phase.IDENTITY, call, why="be who was asked for there", hint=hint, **more)
-
-
-_LIBC = CDLL(None, use_errno=True)
-
-
-def _libc(name: str, *args: Any) -> None:
-    if getattr(_LIBC, name)(*args) != 0:
-        number = get_errno()
-        raise OSError(number, f"{name}: {os.strerror(number)}")
 
 
 def _in_thread(function: Callable[[], T]) -> T:

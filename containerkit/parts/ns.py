@@ -10,13 +10,12 @@ To join one that exists put a `Namespace` in the plan.
 from __future__ import annotations
 
 import os
-import socket as socket_module
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..base import checks
+from ..base.frozen import frozen
 from ..core import mounting
 from ..core.remembered import by_value
 from ..core.step import Phase, Step
@@ -27,6 +26,10 @@ from ..linux import kernel, procfs, syscalls
 from ..linux.facts import ask
 from ..linux.ids import Range
 from ..linux.syscalls import ATTR, CLONE, MS, Bytes, Call, HeaderAddress, O, Slot, Tool
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    pass
 
 __all__ = ["Cgroup", "Ipc", "Mount", "Net", "Pid", "Time", "User", "Uts", "subids"]
 
@@ -54,7 +57,7 @@ def write_file(path: str, data: bytes, why: str, *, phase: Phase, child: bool = 
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class User:
     """A user namespace: root in here, and only in here.
 
@@ -221,7 +224,7 @@ def subids(size: int = 65536) -> User:
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mount:
     """A mount namespace: a copy of the host's table of mounts, which changes without the host's noticing.
 
@@ -245,7 +248,7 @@ class Mount:
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pid:
     """A pid namespace: the program is process 1, and sees only what it started.  When it ends, all of them do.
 
@@ -274,7 +277,7 @@ class Pid:
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Net:
     """A network namespace: no interface but its own loopback.
 
@@ -287,6 +290,8 @@ class Net:
     def steps(self) -> Iterable[Step]:
         yield _made("net", CLONE.NEWNET, "a network namespace")
         if self.loopback:
+            import socket as socket_module
+
             endpoint, request = Slot("socket"), struct.pack("16sH22x", b"lo", 1)
             call = syscalls.socket(socket_module.AF_INET, socket_module.SOCK_DGRAM | socket_module.SOCK_CLOEXEC, shown="AF_INET")
             yield Step.child(Phase.INSIDE, call, why="a way to talk to the network namespace", save=endpoint)
@@ -296,7 +301,7 @@ class Net:
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ipc:
     """An IPC namespace: System V objects and POSIX message queues of its own.  :see: ipc_namespaces(7)"""
 
@@ -305,7 +310,7 @@ class Ipc:
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Uts:
     """A UTS namespace: a host name of its own.
 
@@ -331,7 +336,7 @@ class Uts:
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cgroup:
     """A cgroup namespace: the cgroup the child is in looks like the root.  Limits nothing.  :see: cgroup_namespaces(7)"""
 
@@ -340,7 +345,7 @@ class Cgroup:
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Time:
     """A time namespace: other offsets of the clocks that count since boot.  The wall clock stays.
 

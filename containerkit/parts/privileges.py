@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from ..base.frozen import frozen
 from ..core.remembered import by_value
 from ..core.step import Phase, Step
 from ..linux import syscalls
@@ -15,7 +15,7 @@ ORDER = 40  # inside DROP: after the capabilities are set, before a seccomp filt
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class NoNewPrivileges:
     """Nothing that is executed from here on has more privileges than who executes it.
 

@@ -6,11 +6,10 @@ whole container use a cgroup.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
+from ..base.frozen import frozen
 from ..core.remembered import by_value
 from ..core.step import Phase, Step
 from ..errors import PlanError
@@ -37,7 +36,7 @@ HINT = {1: "a hard limit can be raised only with CAP_SYS_RESOURCE outside of eve
 
 
 @by_value
-@dataclass(frozen=True, slots=True, init=False)
+@frozen(init=False)
 class Rlimits:
     """Limits by name: ``Rlimits(nofile=1024, core=0, as_=(2**30, "unlimited"))``.
 
@@ -64,6 +63,8 @@ class Rlimits:
 
 def _read(name: str, value: Limit | tuple[Limit, Limit]) -> tuple[str, int, int]:
     if name not in RESOURCES:
+        import difflib
+
         close = difflib.get_close_matches(name, RESOURCES, 1) or sorted(RESOURCES)
         raise PlanError(f"no such resource limit: {name}, did you mean {' or '.join(close)}?")
     pair = value if isinstance(value, tuple) else (value, value)

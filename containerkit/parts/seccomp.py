@@ -6,17 +6,16 @@ The filter is a list of what is allowed.  What it does not name, and what the ke
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import hashlib
-import platform
+import os
 import struct
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Any
 
 from ..base import checks
+from ..base.frozen import field, frozen, replace
 from ..core.remembered import by, by_value, exact
 from ..core.step import Phase, Step
 from ..errors import PlanError, Unavailable, WrongType
@@ -52,7 +51,7 @@ _HINT = {
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rule:
     """What happens to one system call.
 
@@ -71,6 +70,8 @@ class Rule:
         if not isinstance(self.name, str):
             raise WrongType(f"a system call has a name, as str, not {checks.said(self.name)}")
         if self.name not in KNOWN:
+            import difflib
+
             close = difflib.get_close_matches(self.name, KNOWN, 1)
             raise PlanError(f"no such system call: {self.name!r}" + (f", did you mean {close[0]}?" if close else ""))
 
@@ -79,6 +80,7 @@ def _value(seccomp: Seccomp) -> Hashable:
     """A digest, made once: a filter has hundreds of rules.  Of a list, which may change, it is made each time."""
     if (known := seccomp._digest) is not None:
         return known
+
     rules, otherwise, early = exact(seccomp.rules), exact(seccomp.otherwise), exact(seccomp.early)
     digest = hashlib.sha256(repr((rules, otherwise, early)).encode("utf-8", "surrogatepass")).digest()
     if type(seccomp.rules) is tuple and all(type(rule.where) is tuple for rule in seccomp.rules):
@@ -87,7 +89,7 @@ def _value(seccomp: Seccomp) -> Hashable:
 
 
 @by(_value)
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seccomp:
     """A filter for the program and all its children.  Make it with `default`, `allow` or `log`.
 
@@ -249,7 +251,7 @@ def _rules(names: Iterable[str], *where: Where) -> tuple[Rule, ...]:
 
 def _architecture() -> int:
     """This machine, as the kernel's audit names it.  Raises Unavailable for one the library does not know."""
-    machine = platform.machine()
+    machine = os.uname().machine
     if machine not in ARCHITECTURES:
         raise Unavailable("a seccomp filter", probed=f"uname on {machine}", remedy="x86-64 or aarch64")
     return ARCHITECTURES[machine]

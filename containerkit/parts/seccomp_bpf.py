@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
+from ..base.frozen import frozen
 from ..core.remembered import by_value
 from ..errors import PlanError
 
@@ -30,7 +30,7 @@ Block = tuple[tuple[int, int, int, int], ...]
 
 
 @by_value
-@dataclass(frozen=True, slots=True)
+@frozen
 class Where:
     """A condition on an argument: ``argument & mask == value``.
 

@@ -11,9 +11,8 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from urllib.parse import quote, urlencode
 
+from ..base.frozen import field, frozen
 from ..image.documents import Fields
 from ..image.errors import ImageError
 from ._http import HOPS, Http, Response, follows
@@ -37,7 +36,7 @@ _APART = re.compile(r"[\s,;]*+", re.ASCII)
 Scopes = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Challenge:
     """One way to be asked.
 
@@ -83,7 +82,7 @@ def _plain(quoted: str | None, bare: str) -> str:
     return bare.strip("';") if quoted is None else re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Token:
     text: str = field(repr=False)
     until: float
@@ -154,6 +153,8 @@ class Authority:
         return f"Bearer {token.text}"
 
     def _fetch(self, realm: str, service: str, scopes: Scopes, who: Login) -> _Token:
+        from urllib.parse import quote, urlencode
+
         fields = [("service", service)] * bool(service)
         if who.identity_token:
             form = [("grant_type", "refresh_token"), ("refresh_token", who.identity_token), ("client_id", CLIENT), *fields]
@@ -170,6 +171,8 @@ class Authority:
             return self._post(realm, [*form, *fields, ("scope", " ".join(scopes))])  # a service that speaks OAuth2 only
 
     def _post(self, realm: str, form: list[tuple[str, str]]) -> _Token:
+        from urllib.parse import urlencode
+
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         return insist(lambda: _token(self._sent("POST", realm, headers, urlencode(form).encode())), self._retries)
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import re
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
+from ..base.log import Log
 from ..image.errors import InvalidReference
 from ._auth import Authority, Scopes
 from ._http import HOPS, Body, Http, Response, follows
@@ -23,7 +22,7 @@ from .patience import Retries, Timeouts, insist
 
 __all__ = ["Endpoint"]
 
-LOG = logging.getLogger(__name__)
+LOG = Log(__name__)
 
 Result = TypeVar("Result")
 HUB, HUB_HOST = "docker.io", "registry-1.docker.io"
@@ -71,6 +70,8 @@ class Endpoint:
 
     def _has_tls(self) -> bool:
         """:raises Absent: nobody is there"""
+        import socket
+
         try:
             address = (self._host.strip("[]"), self._port or 443)
             with socket.create_connection(address, min(PROBE, self.timeouts.connect)) as sock:

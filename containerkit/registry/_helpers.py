@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
 
 from ..image.documents import Fields, dump, parse
 from ..image.errors import ImageError
 from .errors import CredentialsError, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import subprocess
 
 __all__ = ["erase", "get", "store"]
 
@@ -66,6 +69,8 @@ def _failure(helper: str, action: str, done: subprocess.CompletedProcess[bytes])
 
 def _run(helper: str, action: str, data: bytes) -> subprocess.CompletedProcess[bytes]:
     """No shell, and no path: only a name that is looked up in PATH."""
+    import subprocess
+
     if not NAME.fullmatch(helper):
         raise CredentialsError(f"{helper[:100]!r} is not the name of a credential helper")
     program = f"docker-credential-{helper}"

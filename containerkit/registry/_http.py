@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -199,6 +198,8 @@ def _errors(what: str) -> Iterator[None]:
 
 def _kind(error: BaseException) -> type[Unreachable]:
     """What is the matter, out of all that led to an error."""
+    import socket
+
     seen: BaseException | None = error
     while seen is not None:
         for each in (seen, *seen.args):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import urllib.request
-from dataclasses import dataclass
 from ipaddress import ip_address
-from urllib.parse import SplitResult, urljoin, urlsplit
 
+from ..base.frozen import frozen
 from .errors import ProtocolError, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 __all__ = ["Origin", "bare", "is_loopback", "proxy", "target"]
 
@@ -16,7 +19,7 @@ PORTS = {"http": 80, "https": 443}
 LONGEST = 16384  # characters of a URL
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Origin:
     """Who is talked to: what a password is for."""
 
@@ -27,6 +30,8 @@ class Origin:
     @classmethod
     def of(cls, url: str) -> Origin:
         """:raises ProtocolError: not a URL of http or https, or one with a password in it"""
+        from urllib.parse import urlsplit
+
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -42,6 +47,8 @@ def target(base: str, location: str) -> str:
 
     :raises ProtocolError: nowhere: not http, longer than any URL, with characters that none has
     """
+    from urllib.parse import urljoin, urlsplit
+
     if not location or len(location) > LONGEST or not location.isascii() or any(ord(c) <= 32 or ord(c) == 127 for c in location):
         raise ProtocolError(f"not a place to go to: {bare(location)!r}")
     try:
@@ -71,6 +78,8 @@ def proxy(origin: Origin) -> str:
 
     :raises ProtocolError: it is none
     """
+    from urllib.parse import urlsplit
+
     if is_loopback(origin.host) or urllib.request.proxy_bypass(f"{origin.host}:{origin.port}"):
         return ""
     found = urllib.request.getproxies_environment().get(origin.scheme, "")

@@ -7,8 +7,6 @@ and whoever pushes something with a subject adds it there.
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from ..image import media
 from ..image.descriptor import Descriptor
 from ..image.digest import Digest
@@ -38,6 +36,8 @@ def listed(endpoint: Endpoint, repository: str, digest: Digest, artifact_type: s
     :param artifact_type: only what is of this kind
     :raises ProtocolError: the registry's list cannot be read;  :raises LimitExceeded: it does not end
     """
+    from urllib.parse import quote
+
     path = endpoint.path(repository, "referrers", digest) + (f"?artifactType={quote(artifact_type, safe='/')}" if artifact_type else "")
     found: dict[Digest, Descriptor] = {}
     try:

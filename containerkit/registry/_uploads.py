@@ -10,10 +10,9 @@ import contextlib
 import io
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import quote, urlencode
 
+from ..base.frozen import frozen
 from ..image.descriptor import Descriptor
 from ..image.digest import Digest
 from ..image.errors import Mismatch
@@ -77,7 +76,7 @@ def known(endpoint: Endpoint, repository: str, digest: Digest) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Upload:
     """One blob on its way.
 
@@ -129,6 +128,8 @@ class Upload:
     def _begin(self, *, mount: bool = True) -> tuple[str, int]:
         """Where to send it, and the least size of a part; "" where it was mounted."""
         if mount and self.source and self.source != self.repository:
+            from urllib.parse import urlencode
+
             query = urlencode({"mount": self.descriptor.digest, "from": self.endpoint.prefix + self.source}, safe=":/")
             with contextlib.suppress(*NOT_MOUNTED):  # it may be pushed here, and not be taken from there
                 return self._asked(f"?{query}", self.endpoint.scopes(self.source))
@@ -152,6 +153,8 @@ class Upload:
             self._finish(location, headers, body.pieces)
 
     def _finish(self, location: str, headers: dict[str, str], body: Callable[[], Iterator[bytes]] | None = None) -> None:
+        from urllib.parse import quote
+
         url = location + ("&" if "?" in location else "?") + "digest=" + quote(self.descriptor.digest, safe=":")
         response = self._send("PUT", url, headers, body, ok=TAKEN)
         _same(response, self.descriptor.digest)

@@ -11,14 +11,13 @@ or a repository and all below it; the longest counts.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..base.frozen import field, frozen
 from ..image.documents import Fields, parse
 from ..image.errors import ImageError
 from ..linux.ids import machine_uid
@@ -33,7 +32,7 @@ HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
 LIMIT = 1 << 20  # bytes of such a file
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Login:
     """Who asks.  Nobody, when all is empty.
 
@@ -52,6 +51,8 @@ class Login:
     @property
     def basic(self) -> str:
         """For an Authorization header."""
+        import base64
+
         return base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
@@ -192,6 +193,8 @@ def _entry(value: Any, where: str) -> Login:
 
 
 def _decoded(encoded: str, where: str) -> tuple[str, str]:
+    import base64
+
     try:
         plain = encoded.replace("\r", "").replace("\n", "")  # which many encoders put in; Go passes over them
         username, colon, password = base64.b64decode(plain, validate=True).decode().partition(":")
@@ -205,6 +208,8 @@ def _decoded(encoded: str, where: str) -> tuple[str, str]:
 def encoded(credentials: Login) -> Mapping[str, str]:
     """An entry of `auths`."""
     if credentials.identity_token:
+        import base64
+
         name = base64.b64encode(f"{credentials.username or '00000000-0000-0000-0000-000000000000'}:".encode()).decode()
         return {"auth": name, "identitytoken": credentials.identity_token}
     return {"auth": credentials.basic}

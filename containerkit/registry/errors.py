@@ -21,8 +21,8 @@ Bytes that are not the promised ones are `image.errors.Mismatch`, from a registr
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from ..base.frozen import frozen
 from ..errors import RegistryError
 from ..image.errors import Missing
 
@@ -40,7 +40,7 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else "?" for c in str(text)[:LONGEST])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fault:
     """One error as a registry words it.
 

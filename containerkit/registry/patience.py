@@ -5,25 +5,23 @@ Registry("example.com", timeouts=Timeouts(read=10), retries=Retries(attempts=2))
 
 from __future__ import annotations
 
-import email.utils
-import logging
-import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
+from ..base.frozen import frozen
+from ..base.log import Log
 from . import task_group
 from .errors import Absent, Refused, RegistryError, ServerError, TooManyRequests, TooSlow, Unreachable, Untrusted
 
 __all__ = ["Retries", "Timeouts", "insist", "seconds_after"]
 
-LOG = logging.getLogger(__name__)
+LOG = Log(__name__)
 Result = TypeVar("Result")
 LASTING = (Absent, TooSlow, Untrusted)  # who types a wrong name does not want to wait before being told
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Timeouts:
     """How long to wait, in seconds.
 
@@ -40,7 +38,7 @@ class Timeouts:
     speed: int = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Retries:
     """How often to try again what may go well the next time, and how long to wait before, in seconds.
 
@@ -59,6 +57,8 @@ class Retries:
         :param attempt: how many there were since the first
         :param said: what the registry asks for
         """
+        import random
+
         if attempt >= self.attempts or (said is not None and said > self.longest):
             return None
         own: float = min(self.first * 2.0**attempt, self.longest) * random.uniform(0.75, 1.25)
@@ -95,6 +95,8 @@ def insist(action: Callable[[], Result], retries: Retries) -> Result:
 
 def seconds_after(text: str) -> float | None:
     """What a Retry-After header asks for: seconds, or a date.  None where it is neither.  :see: rfc9110 section 10.2.3"""
+    import email.utils
+
     text = text.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])

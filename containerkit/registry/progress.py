@@ -8,9 +8,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
+from ..base.frozen import frozen
 from ..image.descriptor import Descriptor
 
 __all__ = ["Callback", "Progress", "Reporter", "State"]
@@ -19,7 +19,7 @@ State = Literal["waiting", "downloading", "exists", "mounted", "uploading", "unp
 EVERY = 0.05  # seconds between two events about one blob
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Progress:
     """One thing happened to one blob, or to the whole.
 

@@ -13,9 +13,9 @@ import contextlib
 import functools
 import io
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Literal, overload
 
+from ..base.frozen import frozen
 from ..image import media
 from ..image.blobs import read
 from ..image.descriptor import Descriptor
@@ -116,7 +116,7 @@ def _needed(images: Iterable[Image], unpack: bool) -> dict[Digest, tuple[Descrip
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Bring:
     """Brings blobs from a registry into a store."""
 

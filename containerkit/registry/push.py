@@ -12,8 +12,8 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from ..base.frozen import frozen
 from ..image import media
 from ..image.blobs import Blobs
 from ..image.content import Found, reach
@@ -82,7 +82,7 @@ def copy(
         return _push(kept, root.bare(), _Goal(known[place.registry], place, Reporter(progress), kept, (), chunk), workers)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Goal:
     """Where something is pushed to.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import logging
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from ..base.log import Log
 from ..image import media
 from ..image.descriptor import Descriptor
 from ..image.digest import CHUNK, Digest, Verifier
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RemoteBlobs", "Stream"]
 
-LOG = logging.getLogger(__name__)
+LOG = Log(__name__)
 
 Result = TypeVar("Result")
 ENOUGH = 4 << 20  # bytes after which a cut connection is a new misfortune, and not the same again

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from .errors import Cancelled
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from concurrent.futures import Future
 
 __all__ = ["TaskGroup", "check", "current", "sleep"]
 
@@ -115,4 +119,6 @@ def sleep(seconds: float) -> None:
 def cut(sock: socket.socket) -> None:
     """Lets who reads from it, or writes to it, in another thread see the end."""
     with contextlib.suppress(OSError):
+        import socket
+
         socket.socket.shutdown(sock, socket.SHUT_RDWR)  # that of TLS would wait for the other side

@@ -10,18 +10,19 @@ from __future__ import annotations
 import functools
 import http.client
 import io
-import socket
 import ssl
 import time
-from importlib.metadata import version
 from typing import Any
-from urllib.parse import unquote
 
 from ..base import extras
 from ..errors import Unavailable
 from . import task_group
 from .errors import ProtocolError, RegistryError, TooSlow, printable
 from .patience import Timeouts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
 
 __all__ = ["library", "pools"]
 
@@ -37,6 +38,8 @@ def library() -> Any:
     except ImportError as error:
         raise Unavailable("talking to a registry", probed=f"import urllib3: {error}", remedy=extras.command("registry")) from error
     if not hasattr(urllib3.HTTPResponse, "read1"):
+        from importlib.metadata import version
+
         remedy = extras.command("registry", newer=True)
         raise Unavailable("talking to a registry", probed=f"urllib3 {version('urllib3')}, older than 2.2", remedy=remedy)
     return urllib3
@@ -196,6 +199,8 @@ def pools(timeouts: Timeouts, context: ssl.SSLContext | None, connections: int, 
     options: dict[str, Any] = {"num_pools": 16, "maxsize": connections, "block": False, "retries": False}
     options |= {"ssl_context": context} if context else {}
     if proxy:
+        from urllib.parse import unquote
+
         place = urllib3.util.parse_url(proxy)
         who = unquote(place.auth) if place.auth else None
         headers = urllib3.util.make_headers(proxy_basic_auth=who)

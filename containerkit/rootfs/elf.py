@@ -6,16 +6,15 @@ Here the dynamic section is read instead, and each library is looked for where l
 
 from __future__ import annotations
 
-import glob
 import os
 import struct
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from ..base.frozen import frozen
 from ..errors import PlanError
 
 __all__ = ["Elf", "MissingLibrary", "libraries", "read"]
@@ -51,7 +50,7 @@ class MissingLibrary(PlanError):
     """A library is nowhere that ld.so(8) would look."""
 
 
-@dataclass(frozen=True)
+@frozen(slots=False)
 class Elf:
     """The part of an ELF file that decides what else must be there.
 
@@ -195,6 +194,8 @@ def _directories(values: list[str], path: str) -> tuple[str, ...]:
 
 def _configured(path: str, seen: frozenset[str] = frozenset()) -> Iterator[str]:
     """The directories of ld.so.conf, with what it includes.  :see: ldconfig(8)"""
+    import glob
+
     try:
         lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -212,6 +213,8 @@ def _configured(path: str, seen: frozenset[str] = frozenset()) -> Iterator[str]:
 @cache
 def _system(bits: int, conf: str = "/etc/ld.so.conf") -> tuple[str, ...]:
     """Where ld.so looks for every program: the configured directories, then those built into it."""
+    import glob
+
     multiarch = tuple(sorted(glob.glob("/lib/*-linux-*") + glob.glob("/usr/lib/*-linux-*")))
     wide = ("/lib64", "/usr/lib64") if bits == 64 else ("/lib32", "/usr/lib32")
     return (*_configured(conf), *multiarch, *wide, "/lib", "/usr/lib")

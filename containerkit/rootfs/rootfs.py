@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 
 from ..base import checks
 from ..errors import PlanError
 from . import elf
 from .tree import EMPTY, StrPath, Tree, make
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["busybox", "from_programs"]
 
@@ -183,6 +185,8 @@ def busybox(path: StrPath | None = None, dest: StrPath | None = None) -> Path:
 
 def _applets(program: str) -> list[str]:
     """The paths of its names, as busybox itself lists them."""
+    import subprocess
+
     try:
         listed = subprocess.run([program, "--list-full"], capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError) as error:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..base.frozen import field, frozen, record
 from ..errors import PlanError
 from ..linux.descriptor import owned
 from ..linux.ids import is_machine_root
@@ -34,7 +32,7 @@ _ETC = {
 }
 
 
-@dataclass
+@record(slots=False)
 class Tree:
     """A root directory that is not written yet: what goes where, all by absolute path as seen from inside."""
 
@@ -86,6 +84,8 @@ class Tree:
 
     def digest(self) -> str:
         """A name for this content: equal when each file is the same file, unchanged."""
+        import hashlib
+
         stats = {path: (self.sources.get(path), s.st_size, s.st_mtime_ns, s.st_mode) for path, s in self.files.items()}
         known = (_FORM, sorted(stats.items()), sorted(self.links.items()), sorted(self.directories), sorted(_ETC.items()))
         return hashlib.sha256(repr(known).encode()).hexdigest()[:32]
@@ -138,6 +138,8 @@ def _copy(source: str, target: str, status: os.stat_result) -> None:
     The set-user-ID and set-group-ID bits stay behind: a cached copy would outlive the host's security updates.
     """
     with open(source, "rb") as from_file, open(target, "xb") as to_file:
+        import shutil
+
         try:
             fcntl.ioctl(to_file.fileno(), _FICLONE, from_file.fileno())
         except OSError:
@@ -221,7 +223,7 @@ def _cached(tree: Tree, cache: Path) -> Path:
     return final if _hold(final) else _cached(tree, cache)  # pruned as soon as the maker's own lock was gone
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CachedRoot:
     """A root of the cache.
 
@@ -264,6 +266,8 @@ def prune_roots(cache: Path | None = None) -> list[Path]:
 
 
 def make(tree: Tree, dest: StrPath | None) -> Path:
+    import shutil
+
     if dest is None:
         return _cached(tree, cache_directory())
     root = Path(dest)

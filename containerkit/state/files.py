@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
+from ..linux import native
 from .journal import maybe
 from .owner import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Unfinished", "appearing_file", "rename", "replace", "sync_directory", "sync_filesystem", "write_all"]
 
 NEW = ".new-"
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Unfinished:
@@ -107,9 +109,9 @@ def sync_filesystem(path: str | os.PathLike[str]) -> None:
     """Makes all that was written last: one call for a tree of many files.  :see: syncfs(2)"""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if _libc.syncfs(fd) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), os.fspath(path))
+        native.call("syncfs", fd)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
     finally:
         os.close(fd)
 

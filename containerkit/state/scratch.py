@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..base.pickling import OneProcess
 from ..errors import LayerError
-from . import owner
+from . import owner, temporary
 from .journal import maybe, sweep_if_any
 from .owner import Record, trusted
 from .subids import remove_with_subids
@@ -45,7 +45,7 @@ class Scratch(OneProcess):
         :param parent: where; the directory for temporary files unless given.  It is swept first
         :param prefix: of its name, and of those that are swept
         """
-        base = Path(parent or _temporary()).resolve()
+        base = Path(parent or temporary.directory()).resolve()
         sweep_if_any()
         sweep(base, prefix)
         made = None
@@ -89,12 +89,6 @@ class Scratch(OneProcess):
                 self.close()
 
 
-def _temporary() -> str:
-    import tempfile
-
-    return tempfile.gettempdir()
-
-
 def sweep(base: str | os.PathLike[str] | None = None, prefix: str = PREFIX) -> list[Path]:
     """Removes the scratch directories of owners that ended without closing them.  Returns their paths."""
     return [path for path in _named(base, prefix) if sweep_one(path, young=GRACE)]
@@ -106,7 +100,7 @@ def listed(base: str | os.PathLike[str] | None = None) -> list[tuple[Path, bool]
 
 
 def _named(base: str | os.PathLike[str] | None, prefix: str) -> Iterator[Path]:
-    with os.scandir(base or _temporary()) as entries:
+    with os.scandir(base or temporary.directory()) as entries:
         for entry in entries:
             with contextlib.suppress(FileNotFoundError):
                 if (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
 import os
 import time
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ def appearing(directory: str | os.PathLike[str]) -> Iterator[str]:
 
     :raises FileExistsError: something is there already
     """
+
     target = os.path.abspath(directory)
     parent, name = os.path.split(target)
     _sweep_old(parent, name)
@@ -44,6 +44,8 @@ def appearing(directory: str | os.PathLike[str]) -> Iterator[str]:
 
 def _sweep_old(parent: str, name: str) -> None:
     """What version 0.1 left, whose staging directory was locked itself."""
+    import glob
+
     for path in glob.glob(os.path.join(glob.escape(parent), f".{glob.escape(name)}.*.new")):
         with contextlib.suppress(OSError):
             if time.time() - os.lstat(path).st_mtime > GRACE and (fd := try_lock(path)) is not None:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import io
 import threading
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from ..base.frozen import frozen, replace
 from ..image.compression.pipes import Pipe
 from ..image.descriptor import Descriptor
 from ..image.digest import Digest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..image.layer import Layer
     from .unpacked import UnpackedLayers
 
 __all__ = ["Arriving"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Passing:
     """The one blob that goes through a pipe.  Whoever opens it again goes on where the last one was."""
 

@@ -6,10 +6,10 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..base.frozen import frozen
 from ..image import media
 from ..image.blobs import GRACE, PART, Blobs, is_abandoned, read
 from ..image.config import ImageConfig
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Collected", "cached", "chains_of", "collect", "needed"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Collected:
     """What was removed.
 

@@ -10,10 +10,9 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..base.frozen import frozen
 from ..image.blobs import PART, FileBlobs, is_abandoned
 from ..image.content import reach
 from ..image.descriptor import Descriptor
@@ -26,13 +25,15 @@ from .collect import chains_of
 from .unpacked import first_difference
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..state.leases import Lease
     from .store import Store
 
 __all__ = ["Problem", "problems"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Problem:
     """Something in a store that is not as it should be.
 

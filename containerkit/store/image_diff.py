@@ -14,10 +14,9 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..base.frozen import fields, frozen
 from ..image.layer import Layer
 from ..image.picture import human, printable
 from ..layers.changes import Change
@@ -25,6 +24,8 @@ from ..layers.merged import entry, names
 from .unpacked import same_bytes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..image.image import Image
     from .store import Store
 
@@ -34,7 +35,7 @@ BESIDE = ("diff_ids", "history", "data", "extra")  # these follow from the layer
 WIDEST = 60
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Comparison:
     """What differs between two images.
 

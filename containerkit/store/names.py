@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from ..image.content import below
 from ..image.descriptor import Descriptor
@@ -17,6 +16,10 @@ from ..image.media import OCI_INDEX
 from ..image.reference import Reference
 from ..state.files import replace
 from ..state.locks import locked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Entries", "Names", "full_name"]
 

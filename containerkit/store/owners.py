@@ -8,14 +8,17 @@ owners; so it is refused.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from ..base.frozen import frozen
 from ..image.documents import Fields
 from ..image.errors import InvalidDocument, Unsupported
 from ..image.ids import ALL, Ids, Ranges
 from ..linux.ids import own
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Owners"]
 
@@ -23,7 +26,7 @@ INSIDE = "has files with the ids of another user namespace: use it where it was 
 OUTSIDE = "was made outside of this user namespace, where its files have other ids: use another one in `containerkit unshare`"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Owners:
     """Whose files they are.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ..base.frozen import replace
 from ..image.blobs import Blobs, FileBlobs
 from ..image.content import opened, reach
 from ..image.descriptor import Descriptor
@@ -16,16 +16,15 @@ from ..image.digest import CHUNK, Digest, Readable, Verifier
 from ..image.errors import Missing
 from ..image.files.named_images import named
 from ..image.limits import Limits
-from ..image.tar_from_tree import TarOptions
-from ..image.unpack.adopt import normalize
 from ..state.files import sync_directory
 from ..state.leases import Lease
 from ..state.locks import locked
 from .names import Names, give
-from .unpacked import UnpackedLayers
 
 if TYPE_CHECKING:
     from ..image.layer import Layer
+    from ..image.tar_from_tree import TarOptions
+    from .unpacked import UnpackedLayers
 
 __all__ = ["Session", "is_whole"]
 
@@ -107,6 +106,8 @@ class Session:
 
     def adopt(self, layer: Layer, upper: Path, chain: Digest, form: TarOptions) -> Path:
         """See `Store.adopt`."""
+        from ..image.unpack.adopt import normalize
+
         if not self.has(layer.descriptor):
             raise Missing(f"the blob {layer.digest} is not in the store")
         if self.has_tree(chain):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator
-from pathlib import Path
 
 from ..image.errors import ImageError
-from ..image.layer import Layer
 from ..state.files import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..image.layer import Layer
 
 __all__ = ["Sizes"]
 
@@ -40,5 +44,6 @@ class Sizes:
 
 
 def _write(path: Path, number: int) -> None:
+
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     replace(path, b"%d" % number)

@@ -24,44 +24,38 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
 from ..base import checks
+from ..base.frozen import frozen
 from ..image.blobs import Blobs, FileBlobs
 from ..image.descriptor import Descriptor, Platform
 from ..image.digest import Digest
 from ..image.documents import Fields, dump, parse
 from ..image.errors import Unsupported
-from ..image.files.blob_union import BlobUnion
 from ..image.files.layout import INDEX_JSON, OCI_LAYOUT, index_of, marker
 from ..image.files.named_images import NamedImages, name_of
 from ..image.ids import Ids
 from ..image.image import Image
-from ..image.index import Index
-from ..image.layer import Layer
 from ..image.limits import Limits
-from ..image.origins import Origins
 from ..image.reference import Reference
-from ..image.tar_from_tree import TarOptions
-from ..layers.changes import usage
-from ..linux import kernel
 from ..linux.ids import is_machine_root
 from ..state.files import replace
 from ..state.journal import sweep_once
 from ..state.leases import Lease, Leases
 from ..state.locks import locked
-from .collect import Collected, cached, collect, needed
-from .fsck import Problem, problems
+from .collect import Collected
+from .fsck import Problem
 from .names import Names, drop, full_name, give, take
-from .owners import Owners
-from .search import search
 from .session import Session
-from .sizes import Sizes
 from .stored import HeldBlobs, StoreBlobs
-from .unpacked import UnpackedLayers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..image.index import Index
+    from ..image.layer import Layer
+    from ..image.tar_from_tree import TarOptions
 
 __all__ = ["Collected", "Problem", "Session", "Store", "StoreUsage", "Stored", "default_directory"]
 
@@ -83,7 +77,7 @@ def default_directory() -> Path:
     return own / "containerkit" / ("store" if os.geteuid() else "store-subids")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stored:
     """One thing in a store: an image, an index, an artifact.
 
@@ -104,7 +98,7 @@ class Stored:
         return tuple(Reference.parse(name).familiar for name in self.names)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoreUsage:
     """What a store takes on disk.
 
@@ -136,6 +130,10 @@ class Store(NamedImages):
         self, directory: StrPath | None = None, *, xattrs: str | None = None, ids: Ids | None = None, skip: Collection[str] = (),
         limits: Limits | None = None,
     ) -> None:  # fmt: skip
+        from ..image.origins import Origins
+        from .sizes import Sizes
+        from .unpacked import UnpackedLayers
+
         self.directory = Path(checks.path(directory, "a store's directory")).absolute() if directory else default_directory()
         sweep_once()
         xattrs, ids = self._make(xattrs, ids)
@@ -150,6 +148,8 @@ class Store(NamedImages):
 
         :raises Unsupported: it has other attributes
         """
+        from ..image.files.blob_union import BlobUnion
+
         if isinstance(blobs, StoreBlobs) and xattrs in (None, blobs.store.trees.xattrs):
             return blobs.store
         if isinstance(blobs, BlobUnion):
@@ -159,12 +159,16 @@ class Store(NamedImages):
 
     def _make(self, xattrs: str | None, ids: Ids | None) -> tuple[str, Ids]:
         """Whoever comes first makes it.  Returns which attributes it has, and whose its files are."""
+        from .owners import Owners
+
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("locks", "staging", "layers", "blobs/sha256"):
             (self.directory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         about = self.directory / "store.json"
         with locked(self.directory / "locks" / "names"):
             if not about.exists():
+                from ..linux import kernel
+
                 found = xattrs or ("user" if kernel.has("userxattr") else "trusted")
                 replace(self.directory / OCI_LAYOUT, marker(), mode=0o644, sync=True)
                 if not (self.directory / INDEX_JSON).exists():
@@ -199,6 +203,8 @@ class Store(NamedImages):
 
         :raises Missing: there is none, or the digits are not enough
         """
+        from .search import search
+
         return search(self.entries, self.blobs, str(name))
 
     def get(self, reference: str | Reference, platform: Platform | str | None = None) -> Image:
@@ -212,6 +218,8 @@ class Store(NamedImages):
 
     def index(self, reference: str | Reference) -> Index:
         """The index of a name.  :raises Missing: there is none;  :raises ImageError: it is the name of one image"""
+        from ..image.index import Index
+
         return Index.load(self.blobs, self.find(reference))
 
     def tag(self, reference: str | Reference | Image, *names: str | Reference) -> Descriptor:
@@ -223,6 +231,8 @@ class Store(NamedImages):
             return self.put(reference, *names).descriptor
         full = [full_name(name) for name in names]
         with self.catalogue.change() as entries:
+            from .search import search
+
             found = search(entries, self.blobs, str(reference))
             give(entries, found, [*full])
         return found
@@ -235,6 +245,8 @@ class Store(NamedImages):
     def remove(self, reference: str | Reference) -> tuple[str, ...]:
         """Forgets an image, with all its names, which are returned.  :raises Missing: there is none"""
         with self.catalogue.change() as entries:
+            from .search import search
+
             return tuple(drop(entries, search(entries, self.blobs, str(reference)).digest))
 
     # --- content -------------------------------------------------------------------------------------------------
@@ -250,6 +262,8 @@ class Store(NamedImages):
         :return: the same, read from the store
         :raises ImageError: something is missing, or not what its digest says; no name has changed
         """
+        from ..image.index import Index
+
         entry = self.add(image.descriptor, image.blobs, *names)
         return Image.load(self.blobs, entry) if isinstance(image, Image) else Index.load(self.blobs, entry)
 
@@ -305,6 +319,8 @@ class Store(NamedImages):
 
     def _unpacked(self, image: Image, lease: Lease) -> tuple[Path, ...]:
         """In overlay form no layer needs another, so several are unpacked at a time."""
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(WORKERS, "containerkit-unpack") as workers:
             pairs = zip(image.layers, image.chain_ids, strict=True)
             made = [workers.submit(self.trees.make, layer, chain, lease) for layer, chain in pairs]
@@ -324,6 +340,8 @@ class Store(NamedImages):
         :raises ImageError: the layer is not in the store, or cannot be unpacked
         """
         with self.session() as session:
+            from ..image.tar_from_tree import TarOptions
+
             return session.adopt(layer, Path(upper), chain, form or TarOptions())
 
     # --- care ----------------------------------------------------------------------------------------------------
@@ -338,6 +356,8 @@ class Store(NamedImages):
         :raises ImageError: it cannot be found out what a name leads to; nothing is removed
         """
         with self.leases.take() as lease:
+            from .collect import collect
+
             return collect(self, lease, untagged=untagged or named, named=named, cache=cache, dry_run=dry_run)
 
     def fsck(self, *, repair: bool = False, layers: bool = True) -> tuple[Problem, ...]:
@@ -348,6 +368,8 @@ class Store(NamedImages):
         :param layers: unpack each layer once more and compare
         """
         with self.leases.take() as lease:
+            from .fsck import problems
+
             return tuple(problems(self, lease, repair=repair, layers=layers))
 
     def size(self, image: Image) -> int:
@@ -363,6 +385,9 @@ class Store(NamedImages):
             return self._usage()
 
     def _usage(self) -> StoreUsage:
+        from ..layers.changes import usage
+        from .collect import cached, needed
+
         blobs = {digest: os.stat(self.blobs.path(digest)).st_blocks * 512 for digest in self.blobs}
         trees = [usage(self.trees.path(chain)).bytes for chain in self.trees]
         kept = needed(self.blobs, list(self.entries))[0] | cached(self.directory)

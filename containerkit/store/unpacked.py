@@ -5,37 +5,34 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from ..base.frozen import frozen
 from ..image.blobs import FileBlobs
 from ..image.descriptor import Descriptor
 from ..image.digest import Digest
 from ..image.documents import Fields, dump, parse
 from ..image.errors import ImageError, Missing
 from ..image.ids import Ids
-from ..image.layer import Layer
 from ..image.limits import Limits
-from ..image.unpack.attributes import Attributes
-from ..image.unpack.implied import inherit_attributes
-from ..image.unpack.meaning import Borrowed
-from ..layers.merged import is_whiteout
 from ..linux.descriptor import DIRECTORY, owned
 from ..state.files import rename, sync_filesystem
 from ..state.locks import locked
-from .arriving import Arriving
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..image.layer import Layer
+    from ..image.unpack.meaning import Borrowed
     from ..state.leases import Lease
+    from .arriving import Arriving
 
 __all__ = ["UnpackedLayers", "first_difference", "same_bytes"]
 
 TREE, LABEL = "diff", "layer.json"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Needs:
     """What an unpacked layer needs of those below it."""
 
@@ -45,6 +42,8 @@ class Needs:
 
     def inherit_attributes(self, tree: Path, below: Sequence[Path]) -> None:
         """:raises InvalidLayer: a hard link leads to a file that no layer below has"""
+        from ..image.unpack.implied import inherit_attributes
+
         inherit_attributes(tree, self.implied, below, self.borrowed, self.hiding)
 
     def __bool__(self) -> bool:
@@ -52,13 +51,17 @@ class Needs:
 
 
 def _borrowed(value: object, where: str) -> Borrowed:
+    from urllib.parse import unquote_to_bytes
+
+    from ..image.unpack.meaning import Borrowed
+
     if not isinstance(value, list) or not value or not all(isinstance(path, str) for path in value):
         raise ImageError(f"{where}: expected paths")
     target, *names = map(unquote_to_bytes, value)
     return Borrowed(target, tuple(names))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UnpackedLayers:
     """Unpacked layers.
 
@@ -97,6 +100,8 @@ class UnpackedLayers:
 
     def arriving(self, layer: Layer, chain: Digest, lease: Lease) -> Arriving:
         """Begins to unpack a layer whose bytes are still to come.  Nobody waits for it: who else wants it meanwhile makes its own."""
+        from .arriving import Arriving
+
         return Arriving(self, layer, chain, lease.place())
 
     def publish(self, chain: Digest, new: Path) -> Path:
@@ -114,6 +119,8 @@ class UnpackedLayers:
 
     def unpack(self, layer: Layer, chain: Digest, place: Path) -> None:
         """Unpacks a layer anywhere, with its label."""
+        from urllib.parse import quote_from_bytes
+
         place.mkdir(mode=0o700)
         tree = place / TREE
         tree.mkdir(mode=0o755)
@@ -137,6 +144,8 @@ class UnpackedLayers:
         new.mkdir(mode=0o700)
         os.rename(upper, new / TREE)
         with owned(os.open(new / TREE, DIRECTORY)) as fd:
+            from ..image.unpack.attributes import Attributes
+
             Attributes(self.ids, ()).own(fd, 0, 0)
         os.chmod(new / TREE, 0o755)
         entries, hiding = _counted(new / TREE)
@@ -165,6 +174,8 @@ class UnpackedLayers:
 
     def needs(self, chain: Digest) -> Needs:
         """What a layer needs of those below it.  :raises ImageError: it is not known"""
+        from urllib.parse import unquote_to_bytes
+
         fields = Fields(self.label(chain), LABEL)
         implied, hiding = ([unquote_to_bytes(path) for path in fields.texts(name)] for name in ("implied", "hiding"))
         return Needs(implied, hiding, [_borrowed(value, where) for value, where in fields.objects("borrowed", [])])
@@ -174,6 +185,8 @@ class UnpackedLayers:
 
         :param below: the chains below it
         """
+        from ..image.layer import Layer
+
         fields, blobs = Fields(self.label(chain), LABEL), FileBlobs(self.root)
         layer = Layer(Descriptor.from_json(fields.take("blob", dict), f"{LABEL}.blob"), Digest(fields.text("diff_id")), blobs)
         if not blobs.has(layer.digest) or not all(self.path(each).is_dir() for each in below):
@@ -218,6 +231,10 @@ def _chain(path: Path) -> Digest | None:
 
 def _counted(tree: Path) -> tuple[int, list[str]]:
     """How much is in a tree, and which of its directories have whiteouts."""
+    from urllib.parse import quote_from_bytes
+
+    from ..layers.merged import is_whiteout
+
     entries, hiding = 0, set()
     for where, directories, files, fd in os.fwalk(os.fsencode(tree)):
         entries += len(directories) + len(files)
@@ -250,6 +267,8 @@ def _below(one: Path, other: Path, path: str) -> str:
 
 
 def _differs(one: Path, other: Path) -> str:
+    from ..layers.merged import is_whiteout
+
     left, right = os.lstat(one), os.lstat(other)
     if is_whiteout(left) and is_whiteout(right):
         return ""  # overlayfs makes them links of one

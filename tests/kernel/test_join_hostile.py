@@ -23,7 +23,7 @@ from support import again, compiled, until
 import containerkit as ck
 from containerkit import mounts, ns
 from containerkit.core import inherited
-from containerkit.core.process import SpawnTimeout
+from containerkit.core.spawn_timeout import SpawnTimeout
 from containerkit.core.step import Part, Side
 from containerkit.linux import procfs
 from containerkit.linux.native import number

@@ -11,10 +11,13 @@ import os
 import zlib
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 
 from ..errors import Unsupported
 from . import gzip_streams, zstd_streams
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["Block", "Compressor"]
 
@@ -37,6 +40,8 @@ class Compressor:
         self, write: Callable[[Block], object], compression: str = "gzip", *, level: int | None = None,
         seen: Callable[[Block], object] = lambda block: None,
     ) -> None:  # fmt: skip
+        from concurrent.futures import ThreadPoolExecutor
+
         if compression not in ("none", "gzip", "zstd"):
             raise Unsupported(f"no layer is compressed with {compression!r}: there are none, gzip and zstd")
         self._write, self._seen, self._crc, self._size = write, seen, 0, 0

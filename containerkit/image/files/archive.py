@@ -11,13 +11,12 @@ is taken as it is.  Where there is none, one is made, and always the same one: c
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO
 
+from ...base.frozen import frozen
 from .. import media
 from ..blobs import Blobs, MemoryBlobs, read
 from ..config import ImageConfig
@@ -28,11 +27,13 @@ from ..documents import Fields, dump, parse
 from ..errors import InvalidDocument, InvalidImage, Missing, Unsupported
 from ..manifest import Manifest
 from ..reference import Reference
-from ..tar.blobs_tar import tar_file, tar_stream
-from ..tar.tarball import Tarball
 from .blob_union import BlobUnion
 from .layout import INDEX_JSON, OCI_LAYOUT, Items, TarBlobs, index_of, marker
 from .named_images import IMAGE_NAME, NamedImages, name_of, named
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..tar.tarball import Tarball
 
 __all__ = ["Archive", "write"]
 
@@ -40,7 +41,7 @@ StrPath = str | os.PathLike[str]
 MANIFEST_JSON, REPOSITORIES = "manifest.json", "repositories"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Item:
     """One image of a manifest.json: paths in the archive, and names."""
 
@@ -82,6 +83,8 @@ class Archive(NamedImages):
         :raises Missing: not a docker-archive;  :raises Unsupported: one of docker before 1.10
         :raises ImageError: one that cannot be read; the kind says why
         """
+        from ..tar.tarball import Tarball
+
         with Tarball(path).closed_on_error() as tarball:
             return cls(tarball)
 
@@ -170,6 +173,8 @@ def write(path: StrPath | BinaryIO, items: Items) -> None:
     :param items: images, not indexes, with their names as annotations (see `source.named`), and where their blobs are
     :raises Unsupported: an index, or an artifact;  :raises ImageError: something is missing, or not what its digest says
     """
+    import json
+
     items = list(items)
     found: list[tuple[Found, Blobs]] = [(each, blobs) for entry, blobs in items for each in reach(blobs, entry)]
     images = _images(items)
@@ -180,8 +185,12 @@ def write(path: StrPath | BinaryIO, items: Items) -> None:
         REPOSITORIES: dump(_repositories(images)),
     }
     if isinstance(path, str | os.PathLike):
+        from ..tar.blobs_tar import tar_file
+
         tar_file(path, files, found)
     else:
+        from ..tar.blobs_tar import tar_stream
+
         tar_stream(path, files, found)
 
 

@@ -26,9 +26,11 @@ from ..descriptor import Descriptor
 from ..digest import Digest, Verifier
 from ..documents import LIMIT, Fields, dump, parse
 from ..errors import InvalidDocument, LimitExceeded, Mismatch, Missing, Unsupported
-from ..tar.blobs_tar import tar_file, tar_stream
-from ..tar.tarball import Tarball
 from .named_images import NamedImages, name_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..tar.tarball import Tarball
 
 __all__ = ["Layout", "TarBlobs", "write"]
 
@@ -83,6 +85,8 @@ class Layout(NamedImages):
 
         :raises Missing: not a layout;  :raises ImageError: one that cannot be read; the kind says why
         """
+        from ..tar.tarball import Tarball
+
         if os.path.isdir(path):
             return cls(FileBlobs(path), _small(Path(path, INDEX_JSON)), _small(Path(path, OCI_LAYOUT)))
         with Tarball(path).closed_on_error() as tarball:
@@ -95,6 +99,8 @@ class Layout(NamedImages):
         """
         found = reach(self.blobs, *self.entries)
         if _is_tar(path, tar):
+            from ..tar.blobs_tar import tar_file
+
             tar_file(path, {OCI_LAYOUT: self.marker, INDEX_JSON: self.index}, ((f, self.blobs) for f in found))
             return
         if Path(path, INDEX_JSON).exists():
@@ -126,11 +132,15 @@ def write(path: StrPath | BinaryIO, items: Items, *, tar: bool | None = None) ->
     :param tar: a tar or a directory; by the name's ending unless given
     :raises ImageError: something is missing, or not what its digest says; index.json is as it was
     """
+    from ..tar.blobs_tar import tar_file
+
     items = list(items)
     found = ((f, blobs) for entry, blobs in items for f in reach(blobs, entry))
     entries = [entry for entry, _ in items]
     own = {OCI_LAYOUT: marker(), INDEX_JSON: index_of(entries)}
     if not isinstance(path, str | os.PathLike):
+        from ..tar.blobs_tar import tar_stream
+
         tar_stream(path, own, found)
     elif _is_tar(path, tar):
         tar_file(path, own, found)

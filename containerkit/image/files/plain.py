@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ...base.frozen import frozen, replace
 from .. import media
 from ..descriptor import Descriptor
 from ..digest import CHUNK, Digest, Readable, Verifier
@@ -41,7 +41,7 @@ def _size(layer: Layer) -> int:
         return sum(map(len, iter(lambda: tar.read(CHUNK), b"")))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Opened:
     """Layers by their diff_id, decompressed while they are read."""
 

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from urllib.parse import unquote_to_bytes
 
 from ..errors import InvalidLayer
 from ..limits import Limits
@@ -99,6 +97,8 @@ def time(value: int) -> bytes:
 
 def xattrs(pax: Mapping[bytes, bytes], limits: Limits) -> dict[bytes, bytes]:
     """The extended attributes of an entry.  What star and GNU tar write goes before what libarchive writes beside it."""
+    from urllib.parse import unquote_to_bytes
+
     found = {}
     for key, value in pax.items():
         if key.startswith(LIBARCHIVE):
@@ -111,6 +111,8 @@ def xattrs(pax: Mapping[bytes, bytes], limits: Limits) -> dict[bytes, bytes]:
 
 
 def _base64(value: bytes) -> bytes:
+    import base64
+
     try:
         return base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
     except binascii.Error as error:

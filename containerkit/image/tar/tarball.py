@@ -7,12 +7,11 @@ import io
 import os
 import posixpath
 import stat
-import tempfile
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from ...base.frozen import frozen
 from .. import media
 from ..compression.compression import Decompressed
 from ..digest import CHUNK, Readable
@@ -28,7 +27,7 @@ MOST = 100_000  # members
 HOPS = 40  # links that lead to links, as the kernel has it
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Member:
     """One entry of a tarball.
 
@@ -208,6 +207,8 @@ def _opened(path: str) -> int:
 
 def _uncompressed(fd: int, limits: Limits) -> int:
     """The descriptor of a plain tar with the same content."""
+    import tempfile
+
     if media.sniff(os.pread(fd, 6, 0)) == "none":
         return fd
     with open(fd, "rb", buffering=0) as file, tempfile.TemporaryFile() as plain:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
 
+from ...base.frozen import frozen
+from ...base.log import Log
 from ...linux.descriptor import owned
 from ..errors import CannotUnpack, InvalidLayer
 from ..ids import Ids
@@ -15,7 +15,7 @@ from ..tar.tar import Entry
 
 __all__ = ["SKIPPABLE", "Attributes", "Skipped"]
 
-LOG = logging.getLogger(__name__)
+LOG = Log(__name__)
 HANDLE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 SKIPPABLE = ("devices", "xattrs")
 REFUSALS = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP)
@@ -28,7 +28,7 @@ HINTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Skipped:
     """Something of a layer that was left out because the caller allowed it.
 

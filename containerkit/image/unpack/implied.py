@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 from ...layers.merged import OPAQUE, is_opaque, is_whiteout, names
 from ...linux.descriptor import owned
 from ..errors import InvalidLayer
 from ..tar.holes import copy
 from .meaning import Borrowed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["inherit_attributes"]
 
@@ -111,6 +113,8 @@ def _source(held: ExitStack, wanted: Borrowed, below: Sequence[Path]) -> tuple[i
 
 def _copied(source: int, last: bytes, scratch: Path, at: int, name: bytes) -> None:
     """It appears whole: under its name when nothing is missing."""
+    import secrets
+
     new = os.fsencode(scratch / f".{secrets.token_hex(8)}")
     try:
         copy(source, last, new, OF_OVERLAYFS)

@@ -14,9 +14,9 @@ and nothing of its own layer, wherever it stands.  A hard link may lead to a fil
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...base.frozen import field, record
 from ..errors import Escape, InvalidLayer
 from .root import join, split
 
@@ -104,7 +104,7 @@ class Borrowed(NamedTuple):
     names: tuple[bytes, ...]
 
 
-@dataclass(slots=True)
+@record
 class Ending:
     """What only the whole layer says.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 import struct
 from functools import lru_cache
@@ -92,6 +91,8 @@ class Root:
         """Take away whatever has that name, and all that is in it.  Links are removed, never followed."""
         status = os.lstat(name, dir_fd=directory)
         if stat.S_ISDIR(status.st_mode):
+            import shutil
+
             shutil.rmtree(name, dir_fd=directory)
         else:
             os.unlink(name, dir_fd=directory)

@@ -14,9 +14,9 @@ import errno
 import os
 import stat
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Literal
 
+from ...base.frozen import frozen
 from ...linux.descriptor import owned
 from ..digest import Readable
 from ..errors import CannotUnpack
@@ -36,7 +36,7 @@ MAKERS = {
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unpacked:
     """What came of a layer.
 

@@ -1,0 +1,127 @@
+"""What a user waits for before anything happens: Python itself, the package, and the verbs, typed into a shell.
+
+The package is installed as a user installs it: a copy with its .pyc files in a virtual environment without anything else.
+Every run is a new process, so that nothing is warm but the page cache.
+"""
+
+from __future__ import annotations
+
+import compileall
+import os
+import shutil
+import subprocess
+import sysconfig
+import venv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import _cffi_backend
+
+import containerkit as ck
+from containerkit import rootfs
+from containerkit.errors import Unavailable
+
+from .building import BASE, context_of
+from .ground import Ground
+from .material import Containers, Material
+from .measure import QUICK, Budget, in_turn, timed
+from .table import Table, Target
+
+MS = 1e6  # nanoseconds
+PYTHON, CACHED, THEIRS = "python -c pass", "containerkit build, all cached", "buildah bud, all cached"
+#: What may be waited for, as a multiple of what Python itself takes.
+LIMITS = {"import containerkit": 3, "containerkit run --rootfs DIR -- true": 6, "containerkit images, an empty store": 6}
+
+
+@dataclass(frozen=True)
+class Installed:
+    """:ivar directory: a virtual environment with containerkit in it"""
+
+    directory: Path
+
+    @property
+    def python(self) -> str:
+        return str(self.directory / "bin/python")
+
+    @property
+    def script(self) -> str:
+        return str(self.directory / "bin/containerkit")
+
+
+def benchmark(ground: Ground, budget: Budget) -> list[Table]:
+    """One table: all of them in turn."""
+    installed = install(ground.directory / "installed")
+    base = rootfs.from_programs(["true"])
+    store = ground.directory / "empty-store"
+    runs = {
+        PYTHON: _command(installed.python, "-c", "pass"),
+        "import containerkit": _command(installed.python, "-c", "import containerkit"),
+        "containerkit run --rootfs DIR -- true": _command(installed.script, "run", "--rootfs", str(base), "--", "true"),
+        "containerkit images, an empty store": _command(installed.script, "--store", str(store), "images"),
+        **_builds(ground, budget, installed),
+    }
+    rows = in_turn({name: timed(run, MS) for name, run in runs.items()}, Budget(budget.seconds * 2, budget.rounds, turn=1, warm_up=2))
+    table = Table("loading", "From a shell, in a new process", rows, base=PYTHON, unit="ms", notes=list(NOTES))
+    table.targets += [Target(f"{name}, to {PYTHON}", table.ratio(name), limit) for name, limit in LIMITS.items()]
+    if THEIRS in rows:
+        table.targets.append(Target("a cached build: containerkit, to buildah", table.ratio(CACHED, THEIRS), 1 / 2))
+    return [table]
+
+
+NOTES = (
+    "A virtual environment with a copy of the package and its .pyc files; its console script is the one that pip writes.",
+    "What Python does before the first line of ours is in every row: its own start, `site`, and the .pth files of others.",
+    "The script of pip loads `re` first, which takes a third of what Python itself takes; the command needs it too, for its options.",
+    "An editable installation adds what its finder loads, as much again as Python itself takes.",
+    "buildah runs with --layers and --isolation chroot.  Nothing is made in either build.",
+)
+
+
+def install(directory: Path) -> Installed:
+    """What ``pip install containerkit`` leaves behind, without what the network would be asked for.
+
+    :raises Unavailable: the command is not installed here, whose script is taken
+    """
+    script = Path(sysconfig.get_path("scripts"), "containerkit")
+    if not script.exists():
+        raise Unavailable("the command containerkit", probed=str(script), remedy="make venv")
+    venv.create(directory, symlinks=True, with_pip=False)
+    site = Path(sysconfig.get_path("purelib", "venv", {"base": str(directory), "platbase": str(directory)}))
+    shutil.copytree(ck.__path__[0], site / "containerkit", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(_cffi_backend.__file__, site)
+    compileall.compile_dir(site, quiet=2)
+    made = Installed(directory)
+    Path(made.script).write_text(f"#!{made.python}\n" + script.read_text().partition("\n")[2])
+    Path(made.script).chmod(0o755)
+    return made
+
+
+def _command(*argv: str) -> Callable[[], object]:
+    """As a shell starts it.  The tests' own settings, which keep Python from writing or finding .pyc files, do not count."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+    def run() -> None:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, env=environment, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(argv)} ended with {done.returncode}: {done.stderr[-2000:]!r}")
+
+    return run
+
+
+def _builds(ground: Ground, budget: Budget, installed: Installed) -> dict[str, Callable[[], object]]:
+    """A build of which every step is cached; buildah's too, where it is installed."""
+    material = Material.of(ground, budget == QUICK)
+    context, base, store = context_of(material), material.directory / "base.tar", str(ground.directory / "build-store")
+    layer = ck.Layer.from_directory(rootfs.from_programs(["sh", "cp", "mkdir", "ls", "cat"]))
+    ck.Image.scratch().append(layer, history="base").with_config(cmd=["sh"]).save(base, BASE, docker=True)
+    ck.Store(store).put(ck.Image.open(base), BASE)
+    runs = {CACHED: _command(installed.script, "--store", store, "build", "-q", "-t", "made", str(context))}
+    if shutil.which("buildah") and shutil.which("podman"):
+        containers = Containers(material.directory / "build-containers")
+        containers("podman", "load", "-q", "-i", base)
+        words = ("bud", "-q", "--layers", "--isolation", "chroot", "--pull-never", "-t", "made", str(context))
+        runs[THEIRS] = lambda: containers("buildah", *words)
+    for run in runs.values():
+        run()
+    return runs
