@@ -19,8 +19,8 @@ LIMIT = 1.25
 CONTAINER = "user, mnt, pid, uts, ipc, cgroup; overlay, /proc, /dev, pivot_root"
 NOTE = "The floor is a static C program made from the plan: the same clone flags, the same calls and arguments in the same order."
 SAME = (
-    "Both map one id, and execute the program from the caller's own image (hide_executable=False), for the floor has no second "
-    "actor and no helper; the last row has the helper. The floor inherits a descriptor of /proc and one of the device nodes; a spawn "
+    "Both map one id, and execute the program from the caller's own image (hide_executable=False), for the floor "
+    "has no helper; the last row has the helper. The floor inherits a descriptor of /proc and one of the device nodes; a spawn "
     "opens /proc each time."
 )
 

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler"),
 ]
 REPO = Path(__file__).resolve().parent.parent
-NAMES = ["steps", "kinds", "spawning", "peers", "memory", "threads", "bindings", "overlays", "cgroups"]
+NAMES = ["steps", "kinds", "spawning", "running", "peers", "memory", "threads", "bindings", "overlays", "cgroups"]
 NAMES += ["unpacking", "layering", "pulling", "building", "loading", "layer_memory"]
 
 

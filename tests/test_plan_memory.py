@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import inspect
 import os
 import threading
 import weakref
@@ -220,6 +221,17 @@ def test_a_question_that_fails_is_put_again() -> None:
     assert len(asked) == 2
 
 
+def test_two_answers_to_one_question_are_none() -> None:
+    answers = iter(range(10))
+
+    def question() -> int:
+        return next(answers)
+
+    memory: Memory[int] = Memory(4)
+    assert memory.get("key", lambda: facts.ask(question) + facts.ask(question)) == 1
+    assert not len(memory)
+
+
 def test_one_look_asks_once() -> None:
     answers = iter(range(10))
 
@@ -433,3 +445,75 @@ def test_threads_that_make_one_plan_make_the_same(root: Path) -> None:
         thread.join()
     assert all(result == results[0] for result in results)
     assert len(results[0]) == 30
+
+
+# --- nobody looks at the host behind the memory's back ----------------------------------------------------------------
+
+LOOKS = ("stat", "lstat", "readlink", "access", "open", "listdir", "scandir", "statvfs", "fstat", "getxattr", "getcwd", "geteuid",
+         "getegid", "getpid", "getuid", "getgid", "getgroups", "uname", "umask", "sched_getaffinity")  # fmt: skip
+
+
+def is_asked() -> bool:
+    """Whether the code that runs was called by a question."""
+    frame: Any = inspect.currentframe()
+    while frame and frame.f_code not in (facts.ask.__code__, facts.text_of.__code__):
+        frame = frame.f_back
+    return frame is not None
+
+
+@pytest.fixture
+def unasked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Looks at the host that were no questions."""
+    found: list[str] = []
+
+    def watched(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def look(*args: Any, **more: Any) -> Any:
+            if not is_asked():
+                found.append(f"{name}{args}")
+            return real(*args, **more)
+
+        return look
+
+    for name in LOOKS:
+        monkeypatch.setattr(os, name, watched(name, getattr(os, name)))
+    monkeypatch.setattr("builtins.open", watched("open()", open))
+    return found
+
+
+def every_value(root: Path, layers: Sequence[ck.LayerFS]) -> list[list[Any]]:
+    """Parts of every type that has a value."""
+    inside = [ns.User.same(), ns.Mount(), ns.Pid(init=True), ns.Net(), ns.Ipc(), ns.Uts("a", "b"), ns.Cgroup(), ns.Time(1)]
+    seen = [mounts.Dev(), mounts.Tmpfs("/tmp"), mounts.Bind("/etc", "/srv/etc"), mounts.Sysfs(), mounts.Mqueue(), mounts.Masked()]
+    less = [ck.Capabilities.only("CAP_KILL"), ck.NoNewPrivileges(), ck.Seccomp.default(), ck.Rlimits(nofile=9), ck.Credentials(1, 1)]
+    return [
+        [*inside, mounts.Root(root), *seen, mounts.ReadOnly(), *less],
+        *([*inside[:2], each, mounts.Bind("/etc", "/etc/x/y")] for each in layers),
+        [ns.Mount(), ns.Pid(proc=False), mounts.Proc(), mounts.Devpts("/dev/pts")],
+        [ns.User(), ns.Mount(), mounts.Root(root), mounts.Dev(mknod=True)],
+    ]
+
+
+@pytest.mark.parametrize("missing", [(), ("fsopen", "open_tree", "move_mount", "lowerdir+"), ("copies of detached mounts",)], ids=str)
+def test_steps_look_at_the_host_only_by_questions(missing: tuple[str, ...], root: Path, tmp_path: Path, unasked: list[str]) -> None:
+    (tmp_path / "top").mkdir()
+    ck.plan(ck.sandbox(root), run=RUN).program()  # what is loaded, or found out, once for all
+    with ck.LayerFS(root, tmp_path / "top") as changed, kernel.assume_missing(*missing):
+        plans = every_value(root, [changed, ck.LayerFS(root, readonly=True), ck.LayerFS(root, tmp_path / "top", readonly=True)])
+        for parts in plans:
+            assert None not in map(value_of, parts)
+            for _ in range(2):  # what is found out once for all is known then
+                remembered.forget()
+                unasked.clear()
+                with contextlib.suppress(ck.Unavailable, ck.PlanError):  # some parts want the calls that are missing
+                    plan = ck.plan(*parts, run=RUN, die_with_parent=True)
+                    assert plan.with_streams(stdin=ck.PTY, stdout=ck.PTY, stderr=ck.PTY).timeline
+            assert unasked == []
+
+
+def test_a_look_that_is_no_question_is_seen(unasked: list[str]) -> None:
+    class Careless:
+        def steps(self) -> Iterator[Step]:
+            yield Step.child(Phase.INSIDE, Call("getpid", ()), why=str(os.geteuid()))
+
+    ck.plan(Careless(), run=RUN)
+    assert "geteuid()" in unasked

@@ -11,7 +11,7 @@ import containerkit as ck
 from containerkit import ns
 from containerkit.core.step import Phase, Step
 from containerkit.linux.native import extension, number
-from containerkit.linux.syscalls import Call, Slot
+from containerkit.linux.syscalls import Call, Slot, execve
 
 
 def header(image: bytes) -> dict[str, int]:
@@ -73,3 +73,21 @@ def test_a_call_that_is_unknown() -> None:
 def test_nothing_to_run() -> None:
     with pytest.raises(ck.PlanError, match="nothing to run"):
         ck.plan(ns.User()).program()
+
+
+def test_the_autopsy_looks_at_the_files_of_every_exec() -> None:
+    class First:
+        """A part that tries another program first."""
+
+        def steps(self) -> Iterator[Step]:
+            yield Step.child(Phase.INSIDE, execve("/no/such/first", ["first"]), why="try", tolerates={2})
+
+    program = ck.plan(First(), run=["/bin/true"]).program()
+    assert [str(step.call.args[1]) for step in program.timeline.autopsy if step.call.name == "openat"] == [
+        "b'/no/such/first'",
+        "b'/bin/true'",
+    ]
+    assert [program.child_steps[i].call.args[0] for i in program.execs] == [b"/no/such/first", b"/bin/true"]
+    assert set(program.spaces) == {"program0", "program1"}
+    with pytest.raises(ck.StepError, match="/no/such/program"):
+        ck.plan(First(), run=["/no/such/program"]).spawn()

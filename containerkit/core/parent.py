@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from errno import EBUSY
 from typing import TYPE_CHECKING, Any
 
@@ -43,33 +43,56 @@ class ParentExecutor:
         self._trace = self.ffi.new("struct ck_trace *")
         self._asked: dict[int, tuple[Any, int]] = {}
 
-    def make(self, step: Step, place: int, seconds: float | None = None, prepared: Prepared | None = None) -> int:
+    def make_all(
+        self, steps: Sequence[Step], places: Iterable[int], calls: Mapping[int, Prepared], left: Callable[[], float | None]
+    ) -> int:  # fmt: skip
+        """Makes some of a plan's steps, one after the other: the place of the first that failed, or -1.
+
+        :param calls: place -> the call there, where that was compiled
+        :param left: how many seconds a tool has at most
+        :raises subprocess.TimeoutExpired: a tool took longer, and was killed
+        """
+        for place in places:
+            step, call = steps[place], calls.get(place)
+            if call is None or call.call is not step.call or step.undo:
+                result = self.make(step, place, left())
+            else:
+                self.trace[place] = made = self._call(call)
+                result = made[0]
+                if result >= 0 and step.save:
+                    self._keep(step.save.name, result)
+            if result < step.at_least and -result not in step.tolerates:
+                return place
+        return -1
+
+    def make(self, step: Step, place: int, seconds: float | None = None) -> int:
         """Makes one step of the parent's: a result, or a negated error number.
 
         :param seconds: what a tool has at most
-        :param prepared: its call, where that was compiled
         :raises subprocess.TimeoutExpired: the tool took longer, and was killed
         """
         call = step.call
         written = self._written(step) if step.undo else None
-        if prepared is not None and prepared.call is call:
-            made = self._call(prepared)
-        else:
-            made = self._tool(call, seconds) if isinstance(call, Tool) else self._call(Prepared(call))
-        self.trace[place] = made
-        result = made[0]
-        if step.save and result >= 0:
-            if step.save.name in self.slots:  # two parts that make the same, as two that hide files do
-                os.close(self.slots[step.save.name])
-            self.slots[step.save.name] = result
+        self.trace[place] = self._tool(call, seconds) if isinstance(call, Tool) else self._call(Prepared(call))
+        result = self.trace[place][0]
+        if result >= 0 and step.save:
+            self._keep(step.save.name, result)
         if step.undo and written:
-            if result >= 0:
-                written.made()
-                self.written.append(written)
-                self.undo.append(self._undoing(step.undo, written))
-            else:
-                written.done()
+            self._note_undo(step.undo, written, result)
         return result
+
+    def _keep(self, name: str, result: int) -> None:
+        if name in self.slots:  # two parts that make the same, as two that hide files do
+            os.close(self.slots[name])
+        self.slots[name] = result
+
+    def _note_undo(self, call: Call, written: Undo, result: int) -> None:
+        if result < 0:
+            written.done()
+            return
+        written.made()
+        self.written.append(written)
+        self.undo.append(self._undoing(call, written))
 
     def _call(self, call: Prepared) -> Raw:
         values, alive, trace = call.values, list[Any](), self._trace

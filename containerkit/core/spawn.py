@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..base import late
@@ -110,8 +110,7 @@ class _Spawn:
             with procfs.proven():
                 pass
         at = self.program.clone
-        for i in range(at):
-            self._parent_step(i)
+        self._parent_steps(range(at))
         self._clone(at, self.inputs.sources({**given, **self.parent.slots}))
         if self.program.timeline.needs_sync:
             self._talk()
@@ -154,8 +153,7 @@ class _Spawn:
         for turn in self.program.turns:
             if not self._hear():
                 return
-            for place in turn.places:
-                self._parent_step(place)
+            self._parent_steps(turn.places)
             if turn.answered:
                 self._say()
 
@@ -208,14 +206,12 @@ class _Spawn:
 
             self.inputs.ours.send(b".", socket.MSG_NOSIGNAL)
 
-    def _parent_step(self, place: int) -> None:
-        step = self.steps[place]
-        left = None if self.deadline is None else self._left()
-        result = self.parent.make(step, place, left, self.program.calls.get(place))
-        if result < step.at_least and -result not in step.tolerates:
+    def _parent_steps(self, places: Sequence[int]) -> None:
+        failed = self.parent.make_all(self.steps, places, self.program.calls, self._left)
+        if failed >= 0:
             if self.child and self.child.program.failed >= 0:
                 self._verdict()  # the child failed first, and with it went what this step wanted of it
-            self._fail(step, max(0, -result), self.parent.said)
+            self._fail(self.steps[failed], max(0, -self.parent.trace[failed][0]), self.parent.said)
 
     # --- how it ended --------------------------------------------------------------------------------------------
 

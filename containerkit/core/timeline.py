@@ -60,7 +60,9 @@ class Timeline:
 
     def with_program(self, last: Sequence[Step]) -> Timeline:
         """The same with the program's own steps."""
-        return Timeline(Joined(tuple(self.steps), tuple(last)), self.inputs, standard_steps.autopsy(last), self.owner, self.own_terminal)
+        execs = [s for s in self.steps if s.call.name == "execve"] if self.autopsy else []  # of a part of the caller's own
+        autopsy = standard_steps.autopsy([*execs, *last])
+        return Timeline(Joined(tuple(self.steps), tuple(last)), self.inputs, autopsy, self.owner, self.own_terminal)
 
     @property
     def needs_sync(self) -> bool:
@@ -257,7 +259,7 @@ def _present(steps: Iterable[Step]) -> set[str]:
 
 
 def fold(steps: Sequence[Step], options: Options) -> Timeline:
-    """The timeline of a plan's settled steps, up to the program's own.  Touches nothing and needs no privilege."""
+    """The timeline of a plan's selected steps, up to the program's own.  Touches nothing and needs no privilege."""
     made: list[Step] = []
     others: list[Step] = []
     for step in steps:
@@ -292,7 +294,7 @@ class _Fold:
         inputs = self._inputs([*before, *child])
         steps = [*before, self._clone(child), *standard_steps.descriptors(inputs, self.options), *child]
         numbered = tuple(_numbered(s, inputs) for s in steps)
-        return Timeline(numbered, inputs, (), stream_owners.outside(numbered), self.options.own_terminal)
+        return Timeline(numbered, inputs, standard_steps.autopsy(numbered), stream_owners.outside(numbered), self.options.own_terminal)
 
     def _clone(self, child: Sequence[Step]) -> Step:
         alone = not any(s.side is Side.PARENT for s in child)

@@ -110,7 +110,7 @@ def _checked(paths: Sequence[Path]) -> tuple[Path, ...]:
     if not 0 < len(paths) <= MOST:
         raise PlanError(f"an overlay has 1 to {MOST} layers, not {len(paths)}")
     for path in paths:
-        if not ask(os.path.isdir, str(path)):
+        if not ask(Path.is_dir, path):
             raise PlanError(f"a layer is a directory, and {path} is not")
         if paths.count(path) > 1:
             raise PlanError(f"{path} is named twice: a layer is in an overlay once")

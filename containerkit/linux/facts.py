@@ -78,8 +78,10 @@ def ask(question: Callable[..., T], *arguments: Hashable) -> T:
 
 
 def _record(key: Question, answer: object) -> None:
+    """Two answers to one question are none."""
     for recording in _thread.recordings:
-        recording[key] = answer
+        same = key not in recording or (recording[key] is not UNKNOWN and recording[key] == answer)
+        recording[key] = answer if same else UNKNOWN
 
 
 @contextlib.contextmanager
