@@ -20,7 +20,7 @@ from ..base.frozen import field, frozen
 from . import media
 from .blobs import Blobs, FileBlobs, MemoryBlobs, TemporaryBlobs
 from .descriptor import Descriptor
-from .digest import CHUNK, Digest, Readable
+from .digest import CHUNK, Digest, Readable, Verifier
 from .errors import CannotUnpack, ImageError, InvalidLayer, Mismatch, Missing
 from .ids import Ids
 from .layer_writer import Feed
@@ -79,13 +79,14 @@ class Layer:
 
         :raises Mismatch: while reading: they were not, or the media type says another compression
         """
-        with contextlib.closing(self.compressed()) as blob:
-            from .compression.compression import Decompressed
-            from .compression.pipes import ReadAhead, Verified
+        from .compression.compression import Decompressed
+        from .compression.pipes import ReadAhead, Verified
 
+        with contextlib.closing(self.compressed()) as opened, contextlib.ExitStack() as stages:
+            blob: Readable = stages.enter_context(ReadAhead(opened)) if isinstance(opened, Verifier) else opened  # which hashes
             tar = _Whole(Decompressed(blob, media.compression(self.media_type), limits=limits), blob)
-            with Verified(tar, self.diff_id, f"layer {self.diff_id.short}, not compressed") as checked, ReadAhead(checked) as ahead:
-                yield ahead
+            checked = stages.enter_context(Verified(tar, self.diff_id, f"layer {self.diff_id.short}, not compressed"))
+            yield stages.enter_context(ReadAhead(checked))
 
     def entries(self, limits: Limits | None = None) -> Iterator[Entry]:
         """What is in it, in the tar's order."""
@@ -226,7 +227,7 @@ class Layer:
 class _Whole:
     """What a blob becomes; at its end the rest of the blob is read too, so that its digest was checked."""
 
-    def __init__(self, tar: Readable, blob: io.BufferedIOBase) -> None:
+    def __init__(self, tar: Readable, blob: Readable) -> None:
         self._tar, self._blob = tar, blob
 
     def read(self, size: int = -1, /) -> bytes:

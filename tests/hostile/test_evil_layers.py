@@ -10,7 +10,8 @@ import pytest
 from evil import SMALL, Evil, corpus, directory, file, hardlink, stream, symlink, tar
 from support import again
 
-from containerkit.image.compression.compression import Decompressed, ReadAhead
+from containerkit.image.compression.compression import Decompressed
+from containerkit.image.compression.pipes import ReadAhead
 from containerkit.image.errors import ImageError
 from containerkit.image.ids import Ids
 from containerkit.image.unpack.unpack import unpack

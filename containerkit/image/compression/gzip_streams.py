@@ -15,7 +15,7 @@ from ..limits import Limits
 
 __all__ = ["HEADER", "isal", "pieces"]
 
-INPUT, OUTPUT = 1 << 18, 1 << 19  # bytes of a step: fewer and the threads wait for each other, more and they leave the cache
+INPUT = OUTPUT = 1 << 20  # bytes of a step: with less the threads wait for each other, for one of them runs Python at a time
 HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 CUT = "the gzip stream is cut short"
 

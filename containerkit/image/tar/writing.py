@@ -24,7 +24,8 @@ Sink = Callable[[bytearray], object]
 class Writer:
     """Makes a tar of entries.
 
-    :param sink: is called with CHUNK bytes at a time, which are its own from then on, and once more with the rest
+    :param sink: is called with CHUNK bytes at a time, which are its own from then on, and once more with the rest; it may return such
+        a block that it does not need any more
     """
 
     def __init__(self, sink: Sink) -> None:
@@ -116,9 +117,9 @@ class Writer:
     def _advance(self, count: int) -> None:
         self._at += count
         if self._at == CHUNK:
-            self._sink(self._block)
+            done = self._sink(self._block)
             self.size += CHUNK
-            self._block, self._at = bytearray(CHUNK), 0
+            self._block, self._at = done if isinstance(done, bytearray) and len(done) == CHUNK else bytearray(CHUNK), 0
 
 
 def header(entry: Entry, plan: int = 0) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Collection
+from typing import cast
 
 from ...base.frozen import frozen
 from ...base.log import Log
@@ -53,11 +54,12 @@ class Attributes:
 
     def __init__(self, ids: Ids, skip: Collection[str], born: tuple[int, int] | None = None) -> None:
         self.ids, self.skip, self.skipped, self._born = ids, skip, list[Skipped](), born
-        self._known: tuple[int, int, tuple[int, int] | None] = -1, -1, None  # ids, and what `owner` said of them
+        self._uid, self._gid, self._owner = -1, -1, cast("tuple[int, int] | None", None)  # what `owner` said last
 
     def put(self, fd: int, entry: Entry) -> None:
         """On a file that is open.  Owner first: changing it takes set-user-ID and capabilities away."""
-        self.own(fd, entry.uid, entry.gid, entry.name)
+        if self.owner(entry.uid, entry.gid):
+            self.own(fd, entry.uid, entry.gid, entry.name)
         os.fchmod(fd, entry.mode)
         if entry.xattrs:
             self._xattrs(fd, entry)
@@ -80,11 +82,10 @@ class Attributes:
 
     def owner(self, uid: int, gid: int) -> tuple[int, int] | None:
         """Who the ids in the layer are here; None where what is made has that owner already, or keeps the one it has."""
-        if (uid, gid) == self._known[:2]:  # one after the other, entries have the same
-            return self._known[2]
-        owner = self.ids.outside(uid, gid) if self.ids.chown else self._born
-        self._known = uid, gid, None if owner == self._born else owner
-        return self._known[2]
+        if uid != self._uid or gid != self._gid:  # one after the other, entries have the same
+            owner = self.ids.outside(uid, gid) if self.ids.chown else self._born
+            self._uid, self._gid, self._owner = uid, gid, None if owner == self._born else owner
+        return self._owner
 
     def own(self, fd: int, uid: int, gid: int, name: bytes = b"") -> None:
         """Gives an open file to who the ids in the layer are here."""
