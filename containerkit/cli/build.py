@@ -92,8 +92,6 @@ def _tell(image: Image, options: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def _context(options: argparse.Namespace) -> Iterator[tuple[str | BinaryIO, str | bytes | None]]:
     """The context and the Dockerfile.  Standard input is a tar, or else a Dockerfile that needs no context, as docker tells them apart."""
-    import tempfile
-
     if options.context != "-":
         yield options.context, options.file
     elif options.file == "-":
@@ -101,6 +99,8 @@ def _context(options: argparse.Namespace) -> Iterator[tuple[str | BinaryIO, str 
     elif _is_tar(sys.stdin.buffer):
         yield sys.stdin.buffer, options.file
     else:
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="containerkit-context-") as empty:
             yield empty, sys.stdin.buffer.read()
 

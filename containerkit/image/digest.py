@@ -13,14 +13,15 @@ import io
 import re
 from typing import Any, Protocol
 
+from ..base import late
 from .errors import InvalidDigest, Mismatch
 
 __all__ = ["CHUNK", "Digest", "Readable", "Verifier"]
 
 CHUNK = 1 << 20
 LENGTHS = {"sha256": 64, "sha512": 128}
-GRAMMAR = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+", re.ASCII)
-HEX = re.compile(r"[0-9a-f]+", re.ASCII)
+GRAMMAR = late.pattern(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+", re.ASCII)
+HEX = late.pattern(r"[0-9a-f]+", re.ASCII)
 
 
 class Readable(Protocol):

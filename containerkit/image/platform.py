@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..base import late
 from ..base.frozen import frozen
 from .documents import Fields
 from .errors import InvalidDocument
@@ -25,7 +26,7 @@ _ARCHITECTURES = {
 }  # fmt: skip
 _SYSTEMS = {"macos": "darwin"}
 _DEFAULTS = {"arm64": "v8", "arm": "v7", "amd64": "v1"}  # what no variant means
-_WORD = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
+_WORD = late.pattern(r"[A-Za-z0-9_.-]+", re.ASCII)
 
 
 @frozen
