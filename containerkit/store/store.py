@@ -27,7 +27,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import overload
 
-from ..base import checks
+from ..base import checks, late
 from ..base.frozen import frozen
 from ..image.blobs import Blobs, FileBlobs
 from ..image.descriptor import Descriptor, Platform
@@ -43,10 +43,7 @@ from ..image.reference import Reference
 from ..linux.ids import is_machine_root
 from ..state.files import locked, write_whole
 from ..state.leases import Lease, Leases
-from .collect import Collected
-from .fsck import Problem
 from .names import Names, drop, full_name, give, take
-from .session import Session
 from .stored import HeldBlobs, StoreBlobs
 
 TYPE_CHECKING = False
@@ -54,6 +51,11 @@ if TYPE_CHECKING:
     from ..image.index import Index
     from ..image.layer import Layer
     from ..image.tar_from_tree import TarOptions
+    from .collect import Collected
+    from .fsck import Problem
+    from .session import Session
+else:
+    __getattr__ = late.names("containerkit.store", {"collect": "Collected", "fsck": "Problem", "session": "Session"})
 
 __all__ = ["Collected", "Problem", "Session", "Store", "StoreUsage", "Stored", "default_directory"]
 
@@ -273,6 +275,8 @@ class Store(NamedImages):
         """
         lease = self.leases.take()
         try:
+            from .session import Session
+
             session = Session(self.directory, lease, self.catalogue, self.trees)
             session.copy(image.blobs, image.descriptor)
             with locked(self.directory / "locks" / "content", shared=True):
@@ -294,6 +298,8 @@ class Store(NamedImages):
 
     def session(self) -> Session:
         """For who brings blobs one by one, as a registry's client does: ``with store.session() as session:``."""
+        from .session import Session
+
         return Session(self.directory, self.leases.take(), self.catalogue, self.trees)
 
     def layers(self, image: Image | str | Reference) -> tuple[Path, ...]:
