@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ..errors import ContainerKitError, Unavailable
 from ..linux.native import extension, number
@@ -14,6 +13,10 @@ from .descriptors import ChildDescriptors, fileno
 from .errors import StepError
 from .step import Step
 from .trace import Raw, Trace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 WORD = 0xFFFFFFFFFFFFFFFF
 

@@ -9,13 +9,16 @@ import itertools
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ..base.frozen import field, frozen
 from ..errors import Unavailable
 from ..linux import procfs, syscalls
 from ..linux.syscalls import AT_EMPTY_PATH, Bytes, Call, Fd, HeaderAddress, Labelled, OutputBuffer, Slot, Strings
 from .step import Phase, Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOT_FOUND = frozenset({2, 13, 20})  # ENOENT, EACCES, ENOTDIR: execvp(3) goes on to the next directory

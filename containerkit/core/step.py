@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, IntEnum
 from functools import cache
 from operator import attrgetter
-from typing import Any, Literal, Protocol, runtime_checkable
 
 from ..base.frozen import fields, frozen
+from ..base.protocols import Protocol, runtime_checkable
 from ..linux.syscalls import Call, Slot, Tool
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
 
 Hint = str | Mapping[int, str]
 
@@ -163,7 +167,6 @@ class Part(Protocol):
 
     def steps(self) -> Iterable[Step]:
         """The steps this part adds to a plan."""
-        ...
 
 
 @runtime_checkable
@@ -172,7 +175,6 @@ class Composite(Protocol):
 
     def leaves(self) -> Iterable[tuple[Part, Sequence[Step]]]:
         """The parts that are made of no others, each with its steps; a `RootPart` without."""
-        ...
 
 
 @runtime_checkable
@@ -184,4 +186,3 @@ class RootPart(Protocol):
 
         :param places: what the other parts of the plan need to be there
         """
-        ...

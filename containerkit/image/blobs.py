@@ -19,8 +19,8 @@ import stat
 import time
 import weakref
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO, NoReturn, Protocol, runtime_checkable
 
+from ..base.protocols import Protocol, runtime_checkable
 from .descriptor import Descriptor
 from .digest import CHUNK, Digest, Readable, Verifier
 from .documents import LIMIT
@@ -29,6 +29,7 @@ from .errors import LimitExceeded, Mismatch, Missing
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import tempfile
+    from typing import BinaryIO, NoReturn
 
 __all__ = ["BlobWriter", "Blobs", "FileBlobs", "MemoryBlobs", "TemporaryBlobs", "is_local", "read"]
 

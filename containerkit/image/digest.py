@@ -11,10 +11,14 @@ from __future__ import annotations
 
 import io
 import re
-from typing import Any, Protocol
 
 from ..base import late
+from ..base.protocols import Protocol
 from .errors import InvalidDigest, Mismatch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["CHUNK", "Digest", "Readable", "Verifier"]
 

@@ -11,12 +11,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from ..base import late
 from ..base.frozen import frozen
 from .documents import Fields
 from .errors import InvalidDocument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Platform"]
 

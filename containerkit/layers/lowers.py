@@ -11,9 +11,9 @@ import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from ..base import checks
+from ..base.protocols import Protocol, runtime_checkable
 from ..errors import PlanError, WrongType
 from ..linux import syscalls
 

@@ -13,7 +13,6 @@ import os
 import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from ..base import checks
 from ..base.frozen import frozen
@@ -32,6 +31,7 @@ from ..state import scratch
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
 __all__ = ["Cgroup", "Ipc", "Mount", "Net", "Pid", "Time", "User", "Uts", "subids"]
 

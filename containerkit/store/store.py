@@ -25,10 +25,10 @@ import contextlib
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import overload
 
 from ..base import checks, late
 from ..base.frozen import frozen
+from ..base.protocols import overload
 from ..image.blobs import Blobs, FileBlobs
 from ..image.descriptor import Descriptor, Platform
 from ..image.digest import Digest
@@ -253,8 +253,8 @@ class Store(NamedImages):
     @overload
     def put(self, image: Image, *names: str | Reference) -> Image: ...
     @overload
-    def put(self, image: Index, *names: str | Reference) -> Index: ...
-    def put(self, image: Image | Index, *names: str | Reference) -> Image | Index:
+    def put(self, image: Index, *names: str | Reference) -> Index: ...  # noqa: F811
+    def put(self, image: Image | Index, *names: str | Reference) -> Image | Index:  # noqa: F811
         """Keeps an image, byte for byte; for good when this returns.  What is there already is not written again.
 
         :param names: lead to it from now on; without one it is known by its digest

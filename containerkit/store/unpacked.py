@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from ..base.frozen import frozen
 from ..image.blobs import FileBlobs
@@ -18,6 +17,7 @@ from ..image.limits import Limits
 from ..linux.descriptor import DIRECTORY, owned
 from ..state.files import locked, rename, sync_filesystem
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
