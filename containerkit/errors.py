@@ -20,7 +20,10 @@ a step or a result, are made where those are: in core/errors.py.
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = [
     "BuildError", "CgroupError", "ContainerKitError", "DockerfileError", "ImageError", "LayerError", "PlanError", "RegistryError",

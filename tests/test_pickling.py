@@ -147,7 +147,7 @@ def made(kind: type) -> Any:
 
 
 #: What modules name in annotations alone.
-LENT = {"Step": ck.Step, "Trace": ck.Trace, "Result": ck.Result, "StepError": ck.StepError}
+LENT = {"Literal": typing.Literal, "Any": typing.Any, "Step": ck.Step, "Trace": ck.Trace, "Result": ck.Result, "StepError": ck.StepError}
 
 
 def shown(error: BaseException) -> tuple[Any, ...]:

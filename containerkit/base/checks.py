@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from ..errors import PlanError, WrongType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["argv", "data", "environment", "flag", "how_run", "listed", "mapping", "number", "path", "seconds", "words"]
 

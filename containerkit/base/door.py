@@ -9,7 +9,10 @@ neither a registry client nor a builder.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["VERBS", "behind"]
 

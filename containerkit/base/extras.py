@@ -7,18 +7,18 @@ They are read from the package's own metadata, so that a list of them is nowhere
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..base.frozen import frozen
+from . import late
 
 __all__ = ["Extra", "command", "extras"]
 
 PACKAGE = "containerkit"
 CHECKOUT = Path(__file__).resolve().parents[2]
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
-_OF_EXTRA = re.compile(r"""extra\s*==\s*["']([\w.-]+)["']""")
+_NAME = late.pattern(r"[A-Za-z0-9][\w.-]*")
+_OF_EXTRA = late.pattern(r"""extra\s*==\s*["']([\w.-]+)["']""")
 
 
 @frozen

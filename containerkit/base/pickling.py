@@ -8,10 +8,12 @@ something of one process (a descriptor, a lock, a directory that goes with it) r
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
-
 from ..base.frozen import frozen
 from ..errors import PlanError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 __all__ = ["Elsewhere", "OneProcess", "crosses"]
 

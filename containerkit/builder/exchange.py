@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..base import late
 from ..image.descriptor import Descriptor
 from ..image.documents import Fields, dump, parse
 from ..image.errors import InvalidDocument, Missing
@@ -32,7 +33,7 @@ __all__ = ["TYPE", "export_cache", "import_cache"]
 TYPE = "application/vnd.containerkit.build.cache.v1"
 RECORDS = TYPE + "+json"
 NAME = "build-cache"
-KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
+KEY = late.pattern(r"[0-9a-f]{64}", re.ASCII)
 
 StrPath = str | os.PathLike[str]
 

@@ -12,6 +12,7 @@ import os
 import re
 from typing import Protocol
 
+from ..base import late
 from ..errors import PlanError
 from ..layers.accounts import account
 from .errors import BuildError
@@ -19,8 +20,8 @@ from .errors import BuildError
 __all__ = ["Mode", "Reads", "chmod", "chown"]
 
 Owner = tuple[int, int]
-CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)", re.ASCII)
-ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)", re.ASCII)
+CLAUSE = late.pattern(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)", re.ASCII)
+ACTION = late.pattern(r"([-+=])([ugo]|[rwxXst]*)", re.ASCII)
 SHIFTS = {"u": 6, "g": 3, "o": 0}
 
 

@@ -19,6 +19,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
+from ..base import late
 from ..base.frozen import field, frozen
 from ..core.errors import StepError
 from ..core.plan import Plan, plan
@@ -45,7 +46,7 @@ __all__ = ["Job", "Running", "run"]
 HOSTNAME = "build"
 ONE_ID = "an ordinary user builds with one id; `containerkit unshare containerkit build ...` has more"
 #: What programs say that wanted another: chown(1), apt(8), su(1).
-REFUSED = re.compile(rb"ch(own|grp)|set(e|res|fs)?[ug]id|setgroups|initgroups", re.IGNORECASE)
+REFUSED = late.pattern(rb"ch(own|grp)|set(e|res|fs)?[ug]id|setgroups|initgroups", re.IGNORECASE)
 
 
 @frozen

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from ..image.platform import Platform
 from .context import Context, ignore_of
 from .errors import BuildError, FailedStep
 from .progress import Progress, Reporter
+from .promise import Promise
 from .session import BuildSession
 from .stage import steps
 from .state import State
@@ -63,8 +63,8 @@ class Solver:
             raise BuildError(f"there is no stage {target!r}; there are {names}")
         self.target = found
         self._lock = threading.Lock()
-        self._states: dict[int, Future[State]] = {}
-        self._trees: dict[str, Future[tuple[Tree, bool]]] = {}
+        self._states: dict[int, Promise[State]] = {}
+        self._trees: dict[str, Promise[tuple[Tree, bool]]] = {}
         self._opened = ExitStack()
 
     def nothing(self, reference: str) -> tuple[Tree, bool]:
@@ -89,18 +89,22 @@ class Solver:
 
     def solve(self, works: BuildSession) -> State:
         """The state of the target.  :raises BuildError: what the Dockerfile asks for cannot be done"""
-        with self._opened, ThreadPoolExecutor(len(self._parsed.stages), "containerkit-build") as workers:
+        with self._opened, ExitStack() as threads:
             try:
                 for index in sorted(self._needed(works)):
-                    self._states[index] = Future()
+                    self._states[index] = Promise()
                 for index, future in sorted(self._states.items()):
-                    workers.submit(self._fill, future, works, self._parsed.stages[index])
+                    thread = threading.Thread(
+                        target=self._fill, args=(future, works, self._parsed.stages[index]), name="containerkit-build"
+                    )
+                    threads.callback(thread.join)
+                    thread.start()
                 return self._states[self.target.index].result()
             except BaseException:
                 works.running.stop()
                 raise
 
-    def _fill(self, future: Future[State], works: BuildSession, stage: Stage) -> None:
+    def _fill(self, future: Promise[State], works: BuildSession, stage: Stage) -> None:
         """A stage that fails stops all others: its error is the one to tell."""
         try:
             state = self._stage(works, stage)
@@ -119,7 +123,7 @@ class Solver:
         """Of another stage.  One that only an ONBUILD of some base speaks of is built now."""
         with self._lock:
             mine = stage.index not in self._states
-            future = self._states.setdefault(stage.index, Future())
+            future = self._states.setdefault(stage.index, Promise())
         if mine:
             self._fill(future, works, stage)
         return future.result()
@@ -199,7 +203,7 @@ class Solver:
         key = str(below.index) if below is not None else reference
         with self._lock:
             mine = key not in self._trees
-            future = self._trees.setdefault(key, Future())
+            future = self._trees.setdefault(key, Promise())
         if mine:
             try:
                 future.set_result(self._open(works, below, reference))

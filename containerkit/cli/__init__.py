@@ -12,7 +12,6 @@ import errno
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
 
 from .. import __version__
 from ..base.log import Log
@@ -20,6 +19,10 @@ from ..errors import ContainerKitError
 from . import streams
 from .human import complain
 from .parser import SKIPPABLE, STORE, DeferredParser, Parser
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["main"]
 

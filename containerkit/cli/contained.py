@@ -14,7 +14,6 @@ import os
 import re
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from ..base.frozen import frozen
 from ..core.standard_steps import DEFAULT_PATH
@@ -27,6 +26,7 @@ from ..parts import ns
 from ..parts.credentials import Credentials
 from .parser import store_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..image import Image, ImageConfig
     from ..store.store import Store

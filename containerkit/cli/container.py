@@ -10,7 +10,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
 from ..base import late
 from ..core.errors import StepError
@@ -29,8 +28,10 @@ from .parser import Parser
 from .relay import relay
 from .stopping import Stopping
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
 PROGRAMS = "sh,ls,cat,hostname,id,ps,mount,env,sleep,touch,rm,mkdir,stat,readlink,echo,true,false"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from ..errors import ImageError
 from ..image import Image, Reference, media
@@ -14,6 +13,10 @@ from ..store.store import Store
 from . import human, table
 from .listing import listed, rows, shorten
 from .parser import Parser, store_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 COLUMNS = {"Repository": "REPOSITORY", "Tag": "TAG", "Digest": "DIGEST", "Platform": "PLATFORM", "ID": "IMAGE ID"}
 COLUMNS |= {"CreatedSince": "CREATED", "Size": "SIZE"}

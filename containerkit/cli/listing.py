@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ..base.frozen import frozen
 from ..errors import ImageError
@@ -14,6 +13,10 @@ from ..image import Image, Reference, media
 from ..image.digest import Digest
 from ..store.store import Store, Stored
 from . import human
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["NONE", "Listed", "listed", "rows", "shorten"]
 

@@ -12,9 +12,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
     from ..store.store import Store
 
 __all__ = ["SKIPPABLE", "STORE", "DeferredParser", "Parser", "store_of"]

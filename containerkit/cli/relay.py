@@ -12,11 +12,14 @@ import select
 import stat
 import time
 from collections.abc import Iterable
-from typing import IO
 
 from ..base import late
 from ..base.frozen import record
 from ..core.process import Process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO
 
 __all__ = ["relay"]
 

@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
+from ..base import late
 from ..errors import ContainerKitError
 from ..image.picture import printable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Values = Mapping[str, Any]
+
 __all__ = ["BadTemplate", "Template", "fields"]
 
-ACTION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+ACTION = late.pattern(r"\{\{(.*?)\}\}", re.DOTALL)
 PATH = r"\.(?:\w+(?:\.\w+)*)?"
 PLAIN, AS_JSON = re.compile(rf"\s*({PATH})\s*", re.ASCII), re.compile(rf"\s*json\s+({PATH})\s*", re.ASCII)
-INDEX = re.compile(rf'\s*index\s+({PATH})\s+(?:(\d+)|"([^"]*)")\s*', re.ASCII)
+INDEX = late.pattern(rf'\s*index\s+({PATH})\s+(?:(\d+)|"([^"]*)")\s*', re.ASCII)
 KNOWN = "{{.Field}}, {{json .Field}}, {{index .Field 0}}"
-Values = Mapping[str, Any]
 
 
 class BadTemplate(ContainerKitError):

@@ -12,10 +12,15 @@ import os
 import select
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Literal
 
 from ..base import late
 from ..errors import PlanError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO, Literal
+
+    OverLimit = Literal["drain", "kill"]
 
 __all__ = ["OUTPUT_LIMIT", "Collected", "Conversation", "OverLimit", "TooMuchOutput", "checked_limit"]
 
@@ -23,7 +28,6 @@ __all__ = ["OUTPUT_LIMIT", "Collected", "Conversation", "OverLimit", "TooMuchOut
 OUTPUT_LIMIT = 64 << 20
 PIECE = 64 << 10  # bytes of one read(2) or write(2)
 
-OverLimit = Literal["drain", "kill"]
 """What follows when a stream is longer than the limit: read on and drop it, or kill the program."""
 Sink = Callable[[bytes], object]
 

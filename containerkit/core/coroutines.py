@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Literal, NoReturn
 
 from ..errors import PlanError
-from .conversation import OUTPUT_LIMIT, PIECE, Collected, Conversation, OverLimit, TooMuchOutput
+from .conversation import OUTPUT_LIMIT, PIECE, Collected, Conversation, TooMuchOutput
 from .event_loop import converse, piece, until_ready
 from .maker_threads import Making, clean_up
 from .plan import Plan, Word, plan
@@ -35,6 +35,7 @@ from .trace import Trace
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from .conversation import OverLimit
     from .plan import Streams
     from .run import Terms
 

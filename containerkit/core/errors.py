@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno as errno_module
 import os
-from typing import TYPE_CHECKING
 
 from ..errors import ContainerKitError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .run import Result
     from .step import Step

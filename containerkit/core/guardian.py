@@ -14,7 +14,6 @@ import select
 import threading
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
 
 from ..errors import Unavailable
 from ..linux import syscalls
@@ -27,6 +26,10 @@ from .errors import StepError
 from .step import Phase, Side, Step
 from .timeline import Timeline
 from .trace import ENTRY, Trace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 DOOR, LIFE, PROGRAM = Fd("door"), Fd("life"), Fd("helper")
 INPUTS = {0: DOOR, 1: LIFE, 3: PROGRAM}

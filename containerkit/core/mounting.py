@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
 
 from ..base.frozen import replace
 from ..errors import PlanError
@@ -21,6 +20,10 @@ from ..linux.syscalls import AT_FDCWD, ATTR, MNT, MS, OPEN_TREE, RESOLVE, Call, 
 from .mount_targets import ROOT, is_kernels, order_of
 from .step import Phase, Place, Side, Step
 from .timeline import IDMAPPED, OWN_IDS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 NEEDS = frozenset({"new mnt namespace"})
 MOUNT, TARGET, FS = Slot("mount"), Slot("target"), Slot("fs")

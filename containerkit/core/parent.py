@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from errno import EBUSY
-from typing import TYPE_CHECKING, Any
 
 from ..errors import ContainerKitError, Unavailable
 from ..linux.native import extension
@@ -17,7 +16,10 @@ from .errors import StepError
 from .step import Step
 from .trace import Raw, Trace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..state.undo import Undo
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..base import checks
 from ..base.log import Log
@@ -20,7 +19,10 @@ from .stdio import PTY, Stream, check
 from .step import Part, Side, Step
 from .timeline import MOST_STEPS, Timeline, arrange, fold
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, TypedDict
+
     from typing_extensions import Unpack
 
     from .compiler import Body, Program
@@ -28,22 +30,22 @@ if TYPE_CHECKING:
     from .process import Process
     from .run import Result, Terms
 
+    class Streams(TypedDict, total=False):
+        """The keywords of `Plan.spawn`."""
+
+        stdin: Stream
+        stdout: Stream
+        stderr: Stream
+        fds: Mapping[int, Stream] | None
+        timeout: float | None
+        size: tuple[int, int] | None
+
+
 __all__ = ["Plan", "plan"]
 
 LOG = Log(__name__)
 
 Word = str | bytes | os.PathLike[str]
-
-
-class Streams(TypedDict, total=False):
-    """The keywords of `Plan.spawn`."""
-
-    stdin: Stream
-    stdout: Stream
-    stderr: Stream
-    fds: Mapping[int, Stream] | None
-    timeout: float | None
-    size: tuple[int, int] | None
 
 
 def plan(

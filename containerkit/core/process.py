@@ -12,7 +12,6 @@ import time
 import warnings
 from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import IO, Any
 
 from ..base import checks, late
 from ..base.frozen import frozen
@@ -22,6 +21,10 @@ from ..linux.native import extension, number
 from .conversation import OUTPUT_LIMIT, Collected, Conversation
 from .stdio import set_size
 from .trace import Trace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO, Any
 
 P_PIDFD, WEXITED, WNOHANG = 3, 4, 1
 HELD_SECONDS, HELD_PAUSE = 1.0, 0.005

@@ -13,7 +13,7 @@ from ..base import checks, late
 from ..base.frozen import frozen
 from ..base.log import Log
 from ..errors import PlanError
-from .conversation import OUTPUT_LIMIT, Collected, Conversation, OverLimit, TooMuchOutput, checked_limit
+from .conversation import OUTPUT_LIMIT, Collected, Conversation, TooMuchOutput, checked_limit
 from .errors import Failed
 from .plan import Plan, Word, plan
 from .process import Process, Usage
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Unpack
+
+    from .conversation import OverLimit
 
 __all__ = ["Result", "Watch", "run"]
 

@@ -12,7 +12,6 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ..base import late
 from ..linux import dumpable, procfs
@@ -30,6 +29,10 @@ from .standard_steps import GUARDIAN, OWN
 from .stdio import NAMES, Stream, Streams, open_streams
 from .step import Step
 from .trace import ENTRY, Raw, Trace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 EINTR, ENOENT, ENOTDIR = 4, 2, 20
 ADDED_BY_CK_START = int(CLONE.CLEAR_SIGHAND | CLONE.INTO_CGROUP)

@@ -9,7 +9,6 @@ import itertools
 import os
 import signal
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
 
 from ..base.frozen import field, frozen
 from ..errors import Unavailable
@@ -18,6 +17,10 @@ from ..linux.facts import ask
 from ..linux.syscalls import AT_EMPTY_PATH, Bytes, Call, Fd, HeaderAddress, Labelled, OutputBuffer, Slot, Strings
 from .remembered import Inexact, exact
 from .step import Phase, Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOT_FOUND = frozenset({2, 13, 20})  # ENOENT, EACCES, ENOTDIR: execvp(3) goes on to the next directory

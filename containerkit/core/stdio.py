@@ -8,13 +8,16 @@ import io
 import os
 import struct
 import termios
-from typing import IO
 
 from ..base import checks
 from ..base.frozen import field, record
 from ..errors import PlanError
 from ..linux.syscalls import HasFileno
 from .device_nodes import open_null
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO
 
 #: A pipe: the program's end goes to it, ours to `Process`.
 PIPE = -1  # as `subprocess` has it

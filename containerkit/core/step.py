@@ -5,10 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum, IntEnum
-from typing import Any, Literal, Protocol, runtime_checkable
 
 from ..base.frozen import fields, frozen
+from ..base.protocols import Protocol, runtime_checkable
 from ..linux.syscalls import Call, Slot, Tool
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
 
 Hint = str | Mapping[int, str]
 
@@ -193,7 +197,6 @@ class Part(Protocol):
 
     def steps(self) -> Iterable[Step]:
         """The steps this part adds to a plan."""
-        ...
 
 
 @runtime_checkable
@@ -202,7 +205,6 @@ class Composite(Protocol):
 
     def leaves(self) -> Iterable[tuple[Part, Sequence[Step]]]:
         """The parts that are made of no others, each with its steps; a `RootPart` without."""
-        ...
 
 
 @runtime_checkable
@@ -214,4 +216,3 @@ class RootPart(Protocol):
 
         :param places: what the other parts of the plan need to be there
         """
-        ...

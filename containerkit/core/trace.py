@@ -10,11 +10,14 @@ import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
-from typing import Any
 
 from ..base.frozen import frozen
 from ..linux.native import extension
 from .step import Joined, Side, Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 Raw = tuple[int, int, int]
 """A result with the ticks of its begin and end."""

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, Self
 
+from ..base import late
 from ..base.frozen import field, frozen, replace
 from .expansion import Expansion
 from .words import NOWHERE, Warn, Where
 
 __all__ = ["Command", "Heredoc", "Instruction", "flag", "flags", "list_of"]
 
-_PLAIN = re.compile(r"[!-~]+")
+_PLAIN = late.pattern(r"[!-~]+")
 
 
 @frozen(kw_only=True)

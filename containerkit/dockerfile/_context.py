@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
+from ..base import late
 from ..base.frozen import field, frozen
 from ._base import Command, Heredoc
 from ._spaces import SPACES
@@ -13,7 +13,7 @@ from .words import Remark, Warn, Word
 
 __all__ = ["Context"]
 
-_LIKE_JSON = re.compile(r"""\[\s*("[^"]*"|'[^']*')\s*[],]""")  # and not [ "$x" = y ]
+_LIKE_JSON = late.pattern(r"""\[\s*("[^"]*"|'[^']*')\s*[],]""")  # and not [ "$x" = y ]
 
 
 @frozen

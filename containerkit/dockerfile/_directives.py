@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import re
-
+from ..base import late
 from ._lines import Reader
 from ._spaces import SPACES
 
 __all__ = ["directives"]
 
 KNOWN = ("syntax", "escape", "check")
-_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9]*")
+_NAME = late.pattern(r"[a-zA-Z][a-zA-Z0-9]*")
 
 
 def directives(reader: Reader) -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from ..base import late
 from ._base import Heredoc
 from ._lexer import Lexer, Problem
 from ._lines import Reader
@@ -15,7 +16,7 @@ from .words import Where, Word
 
 __all__ = ["announced", "announcement", "read"]
 
-_ANNOUNCED = re.compile(r"[0-9]*<<(-?)([^<]*)")
+_ANNOUNCED = late.pattern(r"[0-9]*<<(-?)([^<]*)")
 
 
 def announced(word: str, where: Where) -> Heredoc | None:

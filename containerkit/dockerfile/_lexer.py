@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from ..base import late
 from ._spaces import SPACES
 from ._wildcards import BadPattern, Wildcard
 
@@ -16,7 +17,7 @@ __all__ = ["Lexer", "Problem"]
 DEEPEST = 32  # ${ inside ${
 LARGEST = 1 << 20  # characters that may come out
 SPECIAL = frozenset("@*#?-$!")
-_SPACE = re.compile(f"[{SPACES}]")
+_SPACE = late.pattern(f"[{SPACES}]")
 _PLAIN = {escape + stop: re.compile(f"[^$'\"{re.escape(escape + stop)}]+") for escape in "\\`" for stop in ("", "/", "}")}
 
 

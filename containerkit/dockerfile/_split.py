@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from ..base import late
 from ..base.frozen import frozen
 from ._lines import Line
 from ._spaces import SPACES
@@ -12,10 +12,10 @@ from .words import Word
 
 __all__ = ["NotStrings", "Statement", "array", "between_spaces", "quoted_words", "statement"]
 
-_GAP = re.compile(r"[\t\v\f\r ]+")
-_WORD = re.compile(r"[^\t\v\f\r ]+")
-_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"')
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_GAP = late.pattern(r"[\t\v\f\r ]+")
+_WORD = late.pattern(r"[^\t\v\f\r ]+")
+_STRING = late.pattern(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"')
+_SURROGATE = late.pattern("[\ud800-\udfff]")
 
 
 @frozen

@@ -9,14 +9,16 @@ import re
 import signal
 from collections.abc import Iterator
 
+from ..base import late
+
 __all__ = ["duration", "mode", "number", "ports", "signal_name", "size", "truth"]
 
 _TRUTHS = {**dict.fromkeys("1 t T true TRUE True".split(), True), **dict.fromkeys("0 f F false FALSE False".split(), False)}
 _UNITS = {"ns": 1, "us": 1_000, "µs": 1_000, "μs": 1_000, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_DURATION = re.compile(r"([0-9]{1,19}(?:\.[0-9]{0,19})?|\.[0-9]{1,19})(ns|us|µs|μs|ms|s|m|h)")
-_SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,19})?) ?([kmgtp]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
-_REALTIME = re.compile(r"RT(MIN(?:\+[0-9]{1,2})?|MAX(?:-[0-9]{1,2})?)", re.ASCII)
-_SYMBOLIC = re.compile(r"[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+")
+_DURATION = late.pattern(r"([0-9]{1,19}(?:\.[0-9]{0,19})?|\.[0-9]{1,19})(ns|us|µs|μs|ms|s|m|h)")
+_SIZE = late.pattern(r"([0-9]{1,19}(?:\.[0-9]{1,19})?) ?([kmgtp]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
+_REALTIME = late.pattern(r"RT(MIN(?:\+[0-9]{1,2})?|MAX(?:-[0-9]{1,2})?)", re.ASCII)
+_SYMBOLIC = late.pattern(r"[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+")
 
 
 def truth(text: str) -> bool:

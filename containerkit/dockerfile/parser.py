@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from ..base import late
 from ..base.frozen import replace
 from ..errors import DockerfileError
 from ._base import Heredoc, Instruction
@@ -29,7 +30,7 @@ __all__ = ["ALONE", "parse", "parse_change", "parse_trigger"]
 NO_TRIGGERS = ("FROM", "MAINTAINER", "ONBUILD")
 WITH_HEREDOCS = ("ADD", "COPY", "RUN")
 ONLY_LAST = (Cmd, Entrypoint, Healthcheck)
-_NOT_TEXT = re.compile("[\ud800-\udfff\0]")
+_NOT_TEXT = late.pattern("[\ud800-\udfff\0]")
 
 
 def parse(text: str | bytes, *, name: str = "Dockerfile") -> Dockerfile:

@@ -19,8 +19,8 @@ import stat
 import time
 import weakref
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO, NoReturn, Protocol, runtime_checkable
 
+from ..base.protocols import Protocol, runtime_checkable
 from ..state.files import Unfinished
 from ..state.locks import is_held
 from ..state.scratch import Scratch
@@ -31,7 +31,7 @@ from .errors import LimitExceeded, Mismatch, Missing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    pass
+    from typing import BinaryIO, NoReturn
 
 __all__ = ["BlobWriter", "Blobs", "FileBlobs", "MemoryBlobs", "TemporaryBlobs", "is_local", "read"]
 

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from ..base.frozen import FrozenDict, field, fields, frozen, replace
 from .digest import Digest
@@ -18,6 +17,10 @@ from .documents import Fields, dump, parse
 from .errors import InvalidDocument
 from .history import History
 from .platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["History", "ImageConfig"]
 

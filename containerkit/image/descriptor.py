@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Mapping
-from typing import Any
 
 from ..base.frozen import FrozenDict, field, frozen, replace
 from . import media
@@ -17,6 +16,10 @@ from .digest import Digest
 from .documents import Fields
 from .errors import InvalidDocument, Mismatch
 from .platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Descriptor", "Platform"]
 

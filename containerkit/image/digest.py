@@ -11,16 +11,21 @@ from __future__ import annotations
 
 import io
 import re
-from typing import Any, Protocol
 
+from ..base import late
+from ..base.protocols import Protocol
 from .errors import InvalidDigest, Mismatch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["CHUNK", "Digest", "Readable", "Verifier"]
 
 CHUNK = 1 << 20
 LENGTHS = {"sha256": 64, "sha512": 128}
-GRAMMAR = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+", re.ASCII)
-HEX = re.compile(r"[0-9a-f]+", re.ASCII)
+GRAMMAR = late.pattern(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+", re.ASCII)
+HEX = late.pattern(r"[0-9a-f]+", re.ASCII)
 
 
 class Readable(Protocol):

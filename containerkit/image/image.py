@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from ..base.door import behind
 from ..base.frozen import field, frozen
@@ -32,8 +31,10 @@ from .limits import Limits
 from .manifest import Manifest
 from .platform import Platform
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
     from ..store.image_diff import Comparison
     from ..store.store import Store

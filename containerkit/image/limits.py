@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from ..base import late
 from ..base.frozen import fields, frozen, replace
 from .errors import LimitExceeded
 
@@ -74,7 +75,7 @@ class Limits:
 
 
 NONE = 1 << 62
-_WORD = re.compile(r"([a-z_]+)=(?:(none)|([0-9]{1,15})([KMGT]?))", re.ASCII)
+_WORD = late.pattern(r"([a-z_]+)=(?:(none)|([0-9]{1,15})([KMGT]?))", re.ASCII)
 _default = [Limits()]
 
 

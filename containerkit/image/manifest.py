@@ -9,14 +9,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
 
 from ..base.frozen import FrozenDict, field, frozen
+from ..base.protocols import Protocol
 from . import media
 from .descriptor import Descriptor
 from .digest import Digest
 from .documents import Fields, dump, parse
 from .errors import InvalidDocument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Manifest", "common", "media_type_of", "opened", "written"]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 
+from ..base import late
 from .errors import Unsupported
 
 __all__ = [
@@ -56,9 +57,9 @@ _MAGIC = {
     b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz", b"\x5d\0\0": "xz", b"BZh": "bzip2",
     b"\x04\x22\x4d\x18": "lz4",
 }  # fmt: skip
-_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")  # a zstd stream may begin with a frame that carries no data
+_SKIPPABLE = late.pattern(rb"[\x50-\x5f]\x2a\x4d\x18")  # a zstd stream may begin with a frame that carries no data
 _WORD = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
-_GRAMMAR = re.compile(f"{_WORD}/{_WORD}", re.ASCII)
+_GRAMMAR = late.pattern(f"{_WORD}/{_WORD}", re.ASCII)
 
 
 def kind(media_type: str) -> str:

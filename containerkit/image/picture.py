@@ -6,7 +6,6 @@ What a layer adds is told by its history, and by its entries where it is small e
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from ..base.frozen import frozen
 from .blobs import is_local
@@ -15,6 +14,7 @@ from .errors import ImageError
 from .history import matched
 from .limits import Limits
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .image import Image
     from .layer import Layer

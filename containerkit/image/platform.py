@@ -11,11 +11,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
+from ..base import late
 from ..base.frozen import frozen
 from .documents import Fields
 from .errors import InvalidDocument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Platform"]
 
@@ -25,7 +29,7 @@ _ARCHITECTURES = {
 }  # fmt: skip
 _SYSTEMS = {"macos": "darwin"}
 _DEFAULTS = {"arm64": "v8", "arm": "v7", "amd64": "v1"}  # what no variant means
-_WORD = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
+_WORD = late.pattern(r"[A-Za-z0-9_.-]+", re.ASCII)
 
 
 @frozen

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from ..base import checks
+from ..base import checks, late
 from ..base.frozen import frozen, replace
 from ..errors import WrongType
 from .digest import Digest
@@ -20,11 +20,11 @@ from .errors import InvalidDigest, InvalidReference
 __all__ = ["Reference"]
 
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_REGISTRY = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?", re.ASCII)
+_REGISTRY = late.pattern(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?", re.ASCII)
 _PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-_REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*", re.ASCII)
-_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_IDENTIFIER = re.compile(r"[a-f0-9]{64}", re.ASCII)
+_REPOSITORY = late.pattern(rf"{_PART}(?:/{_PART})*", re.ASCII)
+_TAG = late.pattern(r"\w[\w.-]{0,127}", re.ASCII)
+_IDENTIFIER = late.pattern(r"[a-f0-9]{64}", re.ASCII)
 
 DEFAULT_REGISTRY, OLD_REGISTRY, OFFICIAL = "docker.io", "index.docker.io", "library"
 DEFAULT_TAG = "latest"

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..base import late
 from . import media
 from .config import ImageConfig
 from .descriptor import Descriptor
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
 
 __all__ = ["RFC3339", "mismatches"]
 
-RFC3339 = re.compile(
+RFC3339 = late.pattern(
     r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[Tt]([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
 )
 FIELDS = ("config", "layers", "annotations", "artifact_type", "subject", "extra")
-PORT = re.compile(r"\d{1,5}(-\d{1,5})?(/(tcp|udp|sctp))?", re.ASCII)
+PORT = late.pattern(r"\d{1,5}(-\d{1,5})?(/(tcp|udp|sctp))?", re.ASCII)
 
 
 def mismatches(image: Image, *, layers: bool = True, said: Descriptor | None = None, limits: Limits | None = None) -> tuple[str, ...]:

@@ -11,15 +11,16 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 from ..base.frozen import frozen
 from ..linux.beneath import Beneath
 from .merged import entry, is_opaque, is_whiteout, names
 
-__all__ = ["Change", "DiskUsage", "changes", "usage"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
-Kind = Literal["added", "modified", "deleted"]
+__all__ = ["Change", "DiskUsage", "changes", "usage"]
 
 
 @frozen(order=True)
@@ -30,7 +31,7 @@ class Change:
     """
 
     path: str
-    kind: Kind
+    kind: Literal["added", "modified", "deleted"]
 
     def __str__(self) -> str:
         return f"{self.kind:8} {self.path}"

@@ -22,7 +22,6 @@ import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
 
 from ..base import checks
 from ..base.door import behind
@@ -49,7 +48,10 @@ from .changes import Change, DiskUsage, changes, usage
 from .lowers import Lower, Lowers
 from .shown import changes_tree, shown
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..image import Layer
 
 __all__ = ["LayerFS"]

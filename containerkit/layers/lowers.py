@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from ..base import checks
+from ..base.protocols import Protocol, runtime_checkable
 from ..errors import PlanError, WrongType
 from ..linux import syscalls
 from ..linux.facts import ask

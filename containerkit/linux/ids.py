@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from ..errors import PlanError, Unavailable
 from .facts import ask, text_of
-from .procfs import effective_capabilities
 
 Range = tuple[int, int, int]
 """(first id inside, first id outside, how many)"""
@@ -58,6 +57,8 @@ def machine_uid() -> int:
 
 def has_capabilities(*numbers: int) -> bool:
     """Whether the caller has these capabilities.  :see: capabilities(7)"""
+    from .procfs import effective_capabilities
+
     effective = effective_capabilities()
     return all(effective >> number & 1 for number in numbers)
 

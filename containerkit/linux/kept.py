@@ -7,11 +7,15 @@ def descriptors(): ...          a module says which descriptors it keeps; it is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    Source = TypeVar("Source", bound=Callable[[], Iterable[int]])
 
 __all__ = ["descriptors", "keeps"]
 
-Source = TypeVar("Source", bound=Callable[[], Iterable[int]])
 _sources: list[Callable[[], Iterable[int]]] = []
 
 

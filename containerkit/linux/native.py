@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from typing import Any
 
 from ..errors import Unavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 @cache

@@ -12,11 +12,17 @@ import os
 import struct
 from collections.abc import Callable, Sequence
 from enum import IntFlag
-from typing import Any, Protocol, TypeVar
 
 from ..base.frozen import frozen
 from ..base.pickling import Elsewhere, crosses
+from ..base.protocols import Protocol
 from ..errors import PlanError, WrongType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    F = TypeVar("F", bound=IntFlag)
 
 AT_FDCWD = -100
 SHOWN = 40  # characters of one word of an argv
@@ -144,8 +150,6 @@ class CLOSE_RANGE(IntFlag):
 
 FSCONFIG = {"SET_FLAG": 0, "SET_STRING": 1, "SET_BINARY": 2, "SET_PATH": 3, "SET_PATH_EMPTY": 4, "SET_FD": 5, "CREATE": 6, "RECONFIGURE": 7}
 PR = {"SET_PDEATHSIG": 1, "SET_DUMPABLE": 4, "SET_KEEPCAPS": 8, "CAPBSET_DROP": 24, "SET_NO_NEW_PRIVS": 38, "CAP_AMBIENT": 47}
-
-F = TypeVar("F", bound=IntFlag)
 
 
 def flags(kind: type[F], value: int) -> F:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
 
 from ..core import device_nodes, mounting
 from ..core.device_nodes import DEVICES
@@ -18,6 +17,10 @@ from ..linux import ids as idmaps
 from ..linux import kernel, syscalls
 from ..linux.facts import ask
 from ..linux.syscalls import AT_FDCWD, ATTR, MS, OPEN_TREE, Fd, Slot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["DEVICES", "from_hosts", "from_own", "may_make", "null_to_bind", "readonly_node"]
 

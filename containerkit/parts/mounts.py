@@ -22,7 +22,6 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Any
 
 from ..base import checks
 from ..base.frozen import frozen
@@ -37,6 +36,10 @@ from ..linux.facts import ask
 from ..linux.syscalls import ATTR, MS, OPEN_TREE, Fd, HasFileno, O, Slot
 from . import devices
 from .devices import DEVICES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["MASKED", "READONLY", "Bind", "Dev", "Devpts", "Masked", "Mqueue", "Proc", "ReadOnly", "Root", "Sysfs", "Tmpfs"]
 

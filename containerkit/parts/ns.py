@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from ..base import checks
 from ..base.frozen import frozen
@@ -29,7 +28,7 @@ from ..linux.syscalls import ATTR, CLONE, MS, Bytes, Call, HeaderAddress, O, Slo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    pass
+    from typing import Any
 
 __all__ = ["Cgroup", "Ipc", "Mount", "Net", "Pid", "Time", "User", "Uts", "subids"]
 

@@ -27,7 +27,8 @@ from ..image.layer import Layer
 from ..image.limits import Limits
 from ..image.platform import Platform
 from ..image.reference import Reference
-from ..store.store import Session, Store
+from ..store.session import Session
+from ..store.store import Store
 from .client import Registry
 from .manifest_cache import CachingBlobs
 from .progress import Callback, Reporter

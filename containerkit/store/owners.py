@@ -8,7 +8,6 @@ owners; so it is refused.
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from ..base.frozen import frozen
 from ..image.documents import Fields
@@ -19,6 +18,7 @@ from ..linux.ids import own
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
 __all__ = ["Owners"]
 

@@ -25,10 +25,10 @@ import contextlib
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import overload
 
-from ..base import checks
+from ..base import checks, late
 from ..base.frozen import frozen
+from ..base.protocols import overload
 from ..image.blobs import Blobs, FileBlobs
 from ..image.descriptor import Descriptor, Platform
 from ..image.digest import Digest
@@ -45,10 +45,7 @@ from ..state.files import replace
 from ..state.journal import sweep_once
 from ..state.leases import Lease, Leases
 from ..state.locks import locked
-from .collect import Collected
-from .fsck import Problem
 from .names import Names, drop, full_name, give, take
-from .session import Session
 from .stored import HeldBlobs, StoreBlobs
 
 TYPE_CHECKING = False
@@ -56,6 +53,11 @@ if TYPE_CHECKING:
     from ..image.index import Index
     from ..image.layer import Layer
     from ..image.tar_from_tree import TarOptions
+    from .collect import Collected
+    from .fsck import Problem
+    from .session import Session
+else:
+    __getattr__ = late.names("containerkit.store", {"collect": "Collected", "fsck": "Problem", "session": "Session"})
 
 __all__ = ["Collected", "Problem", "Session", "Store", "StoreUsage", "Stored", "default_directory"]
 
@@ -254,8 +256,8 @@ class Store(NamedImages):
     @overload
     def put(self, image: Image, *names: str | Reference) -> Image: ...
     @overload
-    def put(self, image: Index, *names: str | Reference) -> Index: ...
-    def put(self, image: Image | Index, *names: str | Reference) -> Image | Index:
+    def put(self, image: Index, *names: str | Reference) -> Index: ...  # noqa: F811
+    def put(self, image: Image | Index, *names: str | Reference) -> Image | Index:  # noqa: F811
         """Keeps an image, byte for byte; for good when this returns.  What is there already is not written again.
 
         :param names: lead to it from now on; without one it is known by its digest
@@ -276,6 +278,8 @@ class Store(NamedImages):
         """
         lease = self.leases.take()
         try:
+            from .session import Session
+
             session = Session(self.directory, lease, self.catalogue, self.trees)
             session.copy(image.blobs, image.descriptor)
             with locked(self.directory / "locks" / "content", shared=True):
@@ -297,6 +301,8 @@ class Store(NamedImages):
 
     def session(self) -> Session:
         """For who brings blobs one by one, as a registry's client does: ``with store.session() as session:``."""
+        from .session import Session
+
         return Session(self.directory, self.leases.take(), self.catalogue, self.trees)
 
     def layers(self, image: Image | str | Reference) -> tuple[Path, ...]:

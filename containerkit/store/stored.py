@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from ..image.blobs import FileBlobs
 from ..image.digest import Digest
 from ..image.reference import Reference
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..state.leases import Lease
     from .store import Store

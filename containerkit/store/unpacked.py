@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from ..base.frozen import frozen
 from ..image.blobs import FileBlobs
@@ -19,6 +18,7 @@ from ..linux.descriptor import DIRECTORY, owned
 from ..state.files import rename, sync_filesystem
 from ..state.locks import locked
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 

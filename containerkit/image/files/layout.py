@@ -16,7 +16,6 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
 
 from ...state.locks import locked
 from .. import media
@@ -30,6 +29,8 @@ from .named_images import NamedImages, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
     from ..tar.tarball import Tarball
 
 __all__ = ["Layout", "TarBlobs", "write"]
