@@ -7,6 +7,7 @@ pytest of its own as the ordinary user when this one is root.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
@@ -23,6 +24,8 @@ import pytest
 
 from containerkit.core.device_nodes import open_null
 from containerkit.diagnose.leaks import leaks
+from containerkit.errors import ContainerKitError
+from containerkit.state import journal
 
 TESTS = Path(__file__).resolve().parent
 REPO = TESTS.parent
@@ -54,6 +57,8 @@ PASSED = pytest.StashKey[bool]()
 def device_nodes() -> None:
     """What a process makes once and keeps is there before the first test looks at its descriptors."""
     os.close(open_null())
+    with contextlib.suppress(ContainerKitError):
+        journal.own()
 
 
 @pytest.fixture(autouse=True)

@@ -26,14 +26,13 @@ class Ownership:
     def __init__(self) -> None:
         self.mark = f"{PREFIX}new."
         self._count, self._homes = 0, dict[str, journal.Entry]()
-        self._journal: journal.Journal | None = None
         self._guard = threading.Lock()
 
     def acquire(self) -> None:
         """One group more.  :raises CgroupError: this process has no place for a journal"""
         with self._guard:
             if not self._count:
-                self._journal = _journal()
+                _check_place()
                 self.mark = f"{PREFIX}{os.urandom(4).hex()}-{os.getpid()}."
             self._count += 1
 
@@ -50,8 +49,6 @@ class Ownership:
             if not self._count:
                 while self._homes:
                     self._homes.popitem()[1].done()
-                if self._journal:
-                    self._journal.end_if_idle()
 
     def forked(self) -> None:
         """In a child of os.fork(): the groups are the parent's."""
@@ -59,8 +56,8 @@ class Ownership:
         self._homes.clear()
 
 
-def _journal() -> journal.Journal:
+def _check_place() -> None:
     try:
-        return journal.own()
+        journal.own()
     except LayerError as error:
         raise CgroupError(error.errno, error.strerror, error.filename) from None

@@ -4,9 +4,9 @@
     ...
     entry.done()                                              it is gone
 
-A journal is a record (see `owner`) in a directory that only this user enters: below /run for root, below XDG_RUNTIME_DIR for others,
-and where that is not set, among the temporary files.  Each process has at most one, for as long as it has an entry that
-is not done.  `sweep` reads those of dead processes.
+A journal is a record (see `owner`) in a directory that only this user enters: below /run for root, below XDG_RUNTIME_DIR for
+others, and where that is not set, among the temporary files.  A process that needs one has one until it ends.  `sweep` reads those
+of dead processes.
 
 Its lines: what is about to be, ["tree", 0, "/tmp/..."], with a number; what more became known of it, ["made", 0, "child", ...]; and
 ["done", 0].
@@ -14,6 +14,7 @@ Its lines: what is about to be, ["tree", 0, "/tmp/..."], with a number; what mor
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 
 from ..errors import LayerError
 from ..linux.ids import is_machine_root, machine_uid
+from ..linux.kept import keeps
 from . import owner
 from .owner import Identity, Record, is_owned, trusted
 
@@ -94,16 +96,16 @@ class Journal:
                 self._size += self.record.write(*line)
 
     def done(self, number: int) -> None:
-        """The journal goes with the last of its things."""
+        """One thing less."""
         with owner.guard:
             if self._open.pop(number, None) is None or self.ended:
                 return
-            if not self._open:
-                self.record.remove()
-            elif self._size < MOST:
+            if self._size < MOST:
                 self._size += self.record.write(DONE, number)
             else:
                 self._begin_again()
+            if self is not _own:
+                self.end_if_idle()
 
     def end_if_idle(self) -> None:
         """Removes it where it has no entry that is not done."""
@@ -126,19 +128,35 @@ class Journal:
     @property
     def ended(self) -> bool:
         """Whether it is gone, or has another owner."""
-        return self.record.fd < 0
+        return not self.record.owned
 
 
 _own: Journal | None = None
+_place: tuple[object, ...] = ()
 
 
 def own() -> Journal:
     """This process's journal.  :raises LayerError: no directory for it is this user's"""
-    global _own
+    global _own, _place
     with owner.guard:
-        if _own is None or _own.ended:
-            _own = Journal()
+        place = (os.geteuid(), os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"))
+        if _own is None or _own.ended or place != _place:
+            before, _own, _place = _own, Journal(), place
+            if before:
+                before.end_if_idle()
         return _own
+
+
+@atexit.register
+def _end() -> None:
+    """What is not done is left to the next start of anything."""
+    if _own:
+        _own.end_if_idle()
+
+
+@keeps
+def _descriptors() -> list[int]:
+    return [] if _own is None or _own.ended else _own.record.descriptors
 
 
 def about_to(verb: str, *words: object) -> Entry:
@@ -198,7 +216,7 @@ def opened(path: str, *, make: bool = False) -> Iterator[int]:
 def sweep_if_any() -> None:
     """Removes what killed processes left.  What cannot be removed stops nobody."""
     with contextlib.suppress(OSError):
-        if os.listdir(directory()):
+        if {*os.listdir(directory())} - ({_own.record.name} if _own else set()):
             from .sweeping import sweep
 
             sweep()
@@ -228,10 +246,10 @@ def living() -> Iterator[Line]:
 
 
 def left() -> Iterator[str]:
-    """The journals of dead processes, and of this one."""
+    """The journals of dead processes, and of this one, that have something that is not done."""
     for here, name in journals():
-        whose = next((words for verb, *words in _read(name, here) if verb == HEAD), None)
-        if whose == [os.getpid()] or not is_owned(name, here):
+        lines = _read(name, here)
+        if entries(lines) and ([HEAD, os.getpid()] in lines or not is_owned(name, here)):
             yield f"{directory()}/{name}"
 
 

@@ -114,6 +114,7 @@ class Record(OneProcess):
     def __init__(self, fd: int, name: str, directory: int | None = None) -> None:
         self.fd, self.name = fd, name
         self.directory = None if directory is None else os.dup(directory)
+        self._keys = {each: _key(each) for each in self.descriptors}
         _held.add(self)
 
     @classmethod
@@ -159,6 +160,16 @@ class Record(OneProcess):
         os.close(fd)
         raise LayerError(errno.EPERM, f"the record was not handed to {named}", name)
 
+    @property
+    def descriptors(self) -> list[int]:
+        """The descriptors that it keeps open."""
+        return [fd for fd in (self.fd, self.directory) if fd is not None and fd >= 0]
+
+    @property
+    def owned(self) -> bool:
+        """Whether this process still owns it: a caller that closes descriptors it does not know may have closed this one."""
+        return self.fd >= 0 and _key(self.fd) == self._keys[self.fd]
+
     def write(self, *line: object) -> int:
         """One more line.  When this returns, the next sweep sees it.  Returns its bytes.  :raises OSError: the disk is full"""
         import json
@@ -187,17 +198,17 @@ class Record(OneProcess):
 
     def let_go(self) -> None:
         """Leaves it to the next sweep, unless another process holds it too or is named in it."""
-        fds, self.fd, self.directory = (self.fd, self.directory), -1, None
+        fds, self.fd, self.directory = self.descriptors, -1, None
         for fd in fds:
-            if fd is not None and fd >= 0:
+            if _key(fd) == self._keys[fd]:
                 os.close(fd)
 
     def remove(self) -> None:
         """Removes the file, and with it the record."""
-        if self.fd >= 0:
+        if self.owned:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.name, dir_fd=self.directory)
-            self.let_go()
+        self.let_go()
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
@@ -233,6 +244,15 @@ def trusted(fd: int) -> bool:
     status = os.fstat(fd)
     regular = stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
     return (regular or stat.S_ISDIR(status.st_mode)) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
+def _key(fd: int) -> tuple[int, int] | None:
+    """Which file it is; None where it is closed."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _is(fd: int, name: str, directory: int | None) -> bool:

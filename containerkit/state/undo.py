@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import os
 import stat
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,8 @@ from .owner import Identity, boot
 __all__ = ["Undo", "check", "undo"]
 
 VERB, AS, CLONING, CHILD = "undo", "as", "cloning", "child"
-REMOVEDIR = 0x200
+REMOVEDIR, SYMLINK_NOFOLLOW = 0x200, 0x100  # AT_*
+BTIME = 0x800  # STATX_BTIME
 UNLINK, RMDIR, UMOUNT = "unlink", "rmdir", "umount"
 GONE = (2, 20, 39)  # ENOENT, ENOTDIR, ENOTEMPTY: nothing of the owner's is there, or more than that
 NOT_MOUNTED = (2, 22)  # ENOENT, EINVAL
@@ -68,14 +70,18 @@ class Undo:
             self._kind, where, name, flags = kind
             self._path = _path(where, name, value, pid)
             self._link = _leads_to(made)
-            self._entry = maybe(VERB, self._kind, self._path, flags, self._link, look(self._kind, self._path), _space())
+            space = _space() if self._kind == UMOUNT else ""
+            self._entry = maybe(VERB, self._kind, self._path, flags, self._link, self._look(), space)
             if pid > 0:
                 self.child(pid)
+
+    def _look(self) -> Any:
+        return look(self._kind, self._path, link=self._link is not None)
 
     def made(self) -> None:
         """The step is made."""
         if self._kind and self._link is None:  # a link is known by where it leads to
-            self._entry.add(AS, look(self._kind, self._path))
+            self._entry.add(AS, self._look())
 
     def cloning(self) -> None:
         """A child comes to be that may outlive this process, and needs what was made."""
@@ -119,8 +125,13 @@ def _space() -> str:
 # Afterwards -----------------------------------------------------------------------------------------------------
 
 
-def look(kind: str, path: str) -> list[Any] | None:
-    """What is at a path, told from another thing that may be there later; None where there is nothing."""
+def look(kind: str, path: str, *, link: bool = False) -> Any:
+    """What is at a path, told from another thing that may be there later; None where there is nothing.
+
+    :param link: only where a link leads to is asked
+    """
+    if link:
+        return _leads_there(path, None)
     if kind == UMOUNT:
         return _mount(path)
     with contextlib.suppress(OSError), _parent(path) as (directory, name):
@@ -128,10 +139,26 @@ def look(kind: str, path: str) -> list[Any] | None:
     return None
 
 
+def _leads_there(path: str, directory: int | None) -> str | None:
+    """Where a symbolic link leads to; None where there is none."""
+    try:
+        return os.readlink(path, dir_fd=directory)
+    except OSError:
+        return None
+
+
 def _seen(directory: int, name: str) -> list[Any]:
     status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    is_link = stat.S_ISLNK(status.st_mode)
-    return [status.st_dev, status.st_ino, stat.S_IFMT(status.st_mode), os.readlink(name, dir_fd=directory) if is_link else ""]
+    return [status.st_dev, status.st_ino, stat.S_IFMT(status.st_mode), _birth(directory, name)]
+
+
+def _birth(directory: int, name: str) -> int:
+    """When something was made, for the numbers of inodes come again; 0 where the file system does not say.  :see: statx(2)"""
+    found = ctypes.create_string_buffer(256)
+    if _libc.statx(directory, os.fsencode(name), SYMLINK_NOFOLLOW, BTIME, found) != 0:
+        return 0
+    (mask,), (seconds, nanoseconds) = struct.unpack_from("I", found), struct.unpack_from("qI", found, 80)
+    return int(seconds * 10**9 + nanoseconds) if mask & BTIME else 0
 
 
 def _mount(path: str) -> list[Any] | None:
@@ -171,9 +198,10 @@ def undo(line: Line) -> bool:
         return True  # a child may be there or not: the next one who wants the name judges that
     if kind == UMOUNT:
         return _unmount(path, flags, before, known, space)
-    with contextlib.suppress(FileNotFoundError), _parent(path) as (directory, name):
-        seen = _seen(directory, name)
-        if seen == known[AS] if AS in known else seen != before and link in (None, seen[-1]):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), _parent(path) as (directory, name):
+        seen = _seen(directory, name) if link is None else _leads_there(name, directory)
+        made = known.get(AS, link)
+        if seen not in (None, before) and made in (None, seen):
             try:
                 (os.rmdir if kind == RMDIR else os.unlink)(name, dir_fd=directory)
             except OSError as error:
@@ -189,9 +217,10 @@ def _unmount(path: str, flags: int, before: list[Any] | None, known: dict[str, A
     if space != _space():
         return not _is_inhabited(space.split(" ")[1])
     seen = _mount(path)
-    ours = seen and (seen == known[AS] if AS in known else seen != before)
-    if ours and _libc.umount2(os.fsencode(path), int(flags | MNT.UMOUNT_NOFOLLOW)) != 0 and ctypes.get_errno() not in NOT_MOUNTED:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
+    if seen not in (None, before) and known.get(AS) in (None, seen):
+        failed = _libc.umount2(os.fsencode(path), int(flags | MNT.UMOUNT_NOFOLLOW)) != 0
+        if failed and (number := ctypes.get_errno()) not in NOT_MOUNTED:
+            raise OSError(number, os.strerror(number), path)
     return True
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
 import signal
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -277,3 +279,78 @@ def test_a_killed_owner_leaves_nothing(owner: str, here: Path, rootdir: Path) ->
 @pytest.mark.parametrize("owner", OWNERS)
 def test_a_killed_owner_that_is_an_ordinary_user_leaves_nothing(owner: str, here: Path, rootdir: Path) -> None:
     check(OWNERS[owner], here, rootdir)
+
+
+# What is not the dead owner's -----------------------------------------------------------------------------------
+
+
+def dead(directory: Path) -> None:
+    """Makes all that a plan has to undo, and dies."""
+    (directory / "mount point").mkdir()
+
+    def doing() -> None:
+        steps = [step.with_(side=ck.Side.PARENT) for step in Undone(directory, os.geteuid() == 0).steps()]
+        ParentExecutor().perform(steps)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert fork(doing) == -signal.SIGKILL
+    assert (directory / "made/file").exists()
+
+
+def test_what_somebody_else_has_put_there_since_stays(here: Path) -> None:
+    dead(here)
+    for name in ("file", "link"):
+        (here / "made" / name).unlink()
+    (here / "made/file").write_text("another")
+    (here / "made/link").symlink_to("/somewhere")
+    start(0, here)
+    assert (here / "made/file").read_text() == "another"
+    assert os.readlink(here / "made/link") == "/somewhere"
+
+
+@pytest.mark.root
+def test_a_mount_of_somebody_else_s_stays(here: Path) -> None:
+    dead(here)
+    at = str(here / "mount point")
+    subprocess.run(["umount", at], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "another", at], check=True)
+    try:
+        start(0, here)
+        assert os.path.ismount(at)
+    finally:
+        subprocess.run(["umount", at], check=True)
+
+
+def test_a_child_that_lives_on_keeps_what_it_was_given(here: Path) -> None:
+    """Its owner was killed, and did not ask that it die too."""
+    (here / "mount point").mkdir()
+    ready, told = os.pipe()
+
+    def doing() -> None:
+        process = ck.plan(Undone(here, False), run=["/bin/sleep", "60"]).spawn()
+        os.write(told, b"%d" % process.pid)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert fork(doing) == -signal.SIGKILL
+    pidfd = os.pidfd_open(int(os.read(ready, 20)))
+    try:
+        start(0, here)
+        assert (here / "made/file").exists()
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        assert select.select([pidfd], [], [], 5)[0]
+        start(0, here)
+        assert not (here / "made").exists()
+    finally:
+        for fd in (ready, told, pidfd):
+            os.close(fd)
+
+
+def test_an_undo_that_no_other_process_could_do_is_refused() -> None:
+    for call in (Call("kill", (1, 9)), Call("unlinkat", (AT_FDCWD, b"x"))):
+        with pytest.raises(ck.PlanError, match="cannot be a step's undo"):
+            ck.Step.parent(ck.Phase.PREPARE, mkdirat(AT_FDCWD, "/x"), why="-", undo=call)
+
+
+def test_a_plan_without_undo_writes_nothing_down(here: Path, rootdir: Path) -> None:
+    assert ck.run(["/bin/true"], ns.User(), ns.Mount(), ck.LayerFS(rootdir, readonly=True)).exit_code == 0
+    assert not os.path.exists(journal.directory())
