@@ -1,1 +1,15 @@
-"""One container's life: what to run and as whom."""
+"""One container's life: what to run and as whom.
+
+ContainerSpec      what runs, in what root, as whom: a value, and a JSON document
+from_image         what an image's config says, as a spec
+Profile            what a container is kept from
+Namespaces         which namespaces are new, the caller's, or joined
+"""
+
+from .errors import SpecError
+from .from_image import from_image
+from .namespaces import Namespaces
+from .profile import Profile
+from .spec import ContainerSpec
+
+__all__ = ["ContainerSpec", "Namespaces", "Profile", "SpecError", "from_image"]

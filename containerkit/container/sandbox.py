@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from ..core.plan import Plan, plan
+from functools import lru_cache
+
+from ..core.plan import Plan
 from ..core.step import Part
 from ..layers.layerfs import LayerFS
 from ..layers.lowers import Lower
-from ..parts import mounts, ns
-from ..parts.capabilities import Capabilities
-from ..parts.privileges import NoNewPrivileges
-from ..parts.seccomp import Seccomp
+from ..parts import mounts
+from .namespaces import HOST, NEW, Namespaces
+from .profile import Profile
+from .spec import ContainerSpec
 
 __all__ = ["sandbox"]
 
@@ -29,7 +31,12 @@ def sandbox(root: Lower | LayerFS, *more: Part, hostname: str = "sandbox", netwo
     :raises PlanError: `root` is no directory, or the parts contradict each other
     """
     layers = root if isinstance(root, LayerFS) else LayerFS(root, readonly=True)
-    alone: list[Part] = [ns.User(), ns.Mount(), ns.Pid(), ns.Ipc(), ns.Uts(hostname), ns.Cgroup()]
-    alone += [] if network else [ns.Net()]
-    seen: list[Part] = [layers, mounts.Dev(), mounts.Tmpfs("/tmp", size=tmp), mounts.Masked(), mounts.ReadOnly()]
-    return plan(*alone, *seen, Capabilities.none(), NoNewPrivileges(), Seccomp.default(), *more)
+    return _spec(hostname, network, tmp, layers.readonly).plan(layers, more=more)
+
+
+@lru_cache(maxsize=32)
+def _spec(hostname: str, network: bool, tmp: int | str, read_only: bool) -> ContainerSpec:
+    return ContainerSpec(
+        hostname=hostname, read_only=read_only, ids="single", namespaces=Namespaces(net=HOST if network else NEW),
+        mounts=(mounts.Dev(), mounts.Tmpfs("/tmp", size=tmp)), profile=Profile.bare(),
+    )  # fmt: skip
