@@ -1,9 +1,11 @@
 """One container's life: what to run and as whom.
 
-ContainerSpec      what runs, in what root, as whom: a value, and a JSON document
-from_image         what an image's config says, as a spec
-Profile            what a container is kept from
-Namespaces         which namespaces are new, the caller's, or joined
+    ContainerSpec      what runs, in what root, as whom: a value, and a JSON document
+    from_image         what an image's config says, as a spec
+    Profile            what a container is kept from
+    Namespaces         which namespaces are new, the caller's, or joined
+
+The command line, RUN of a build and `ck.sandbox` make their plans from such a spec.
 """
 
 from .errors import SpecError

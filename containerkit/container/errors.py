@@ -1,8 +1,10 @@
 """What can be wrong with a container's spec.
 
-PlanError
-└── SpecError                  a field cannot be what it is said to be; knows which
-    └── WrongFieldType         (also WrongType)  a value of a type that the field does not take
+    PlanError
+    └── SpecError                  a field cannot be what it is said to be; knows which
+        └── WrongFieldType         (also WrongType)  a value of a type that the field does not take
+
+All of them are raised before anything is touched.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """What an image says about running it, as a spec.
 
-spec = from_image(image.config, ["ls", "/"], env={"LANG": "C"}, user="web")
+    spec = from_image(image.config, ["ls", "/"], env={"LANG": "C"}, user="web")
+
+:see: https://github.com/opencontainers/image-spec/blob/main/conversion.md
 """
 
 from __future__ import annotations

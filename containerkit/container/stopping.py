@@ -1,8 +1,10 @@
 """How a program is asked to end, and ended when it does not.
 
-stopping = Stopping(signal_number("SIGQUIT"), seconds=10)
-stopping.watch(plan.spawn())
-stopping.stop()                from any thread, or a signal handler
+    stopping = Stopping(signal_number("SIGQUIT"), seconds=10)
+    stopping.watch(plan.spawn())
+    stopping.stop()                from any thread, or a signal handler
+
+No signal handler is set here: a program that runs containers has its own.
 """
 
 from __future__ import annotations
