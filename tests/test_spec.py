@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import containerkit as ck
 from containerkit import mounts
 from containerkit.container import ContainerSpec, Namespaces, Profile, SpecError, from_image
-from containerkit.container.stopping import signal_number
+from containerkit.container.signals import signal_number
 from containerkit.errors import PlanError, WrongType
 from containerkit.image import ImageConfig
 from containerkit.parts.capabilities import NAMES

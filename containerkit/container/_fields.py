@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
@@ -19,13 +18,15 @@ from . import _checks as checks
 from .errors import SpecError
 from .namespaces import Namespaces
 from .profile import Profile
-from .stopping import signal_number
+from .signals import signal_number
 
 MOUNTED = (mounts.Bind, mounts.Tmpfs, mounts.Dev, mounts.Sysfs, mounts.Proc, mounts.Mqueue, mounts.Devpts)
 
 
 def unknown(name: str, known: Iterable[str]) -> SpecError:
     """The error for a field that is not there."""
+    import difflib
+
     close = difflib.get_close_matches(name, list(known), 1)
     return SpecError(name, "there is no such field" + (f", did you mean {close[0]}?" if close else ""))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from ..parts.files import File
     from .spec import ContainerSpec
 
-IDS = re.compile(r"[0-9]+:[0-9]+", re.ASCII)
 #: What the kernel shows is mounted before what the caller wants to see.
 BASE = (mounts.Dev, mounts.Sysfs, mounts.Proc)
 
@@ -101,7 +99,8 @@ def _account(spec: ContainerSpec, root: LayerFS | mounts.Root) -> Account:
 
 
 def _reader(spec: ContainerSpec, root: LayerFS | mounts.Root) -> Callable[[str], bytes | None]:
-    if IDS.fullmatch(spec.user or "") and not spec.set_home:
+    uid, _, gid = (spec.user or "").partition(":")
+    if uid.isascii() and uid.isdecimal() and gid.isascii() and gid.isdecimal() and not spec.set_home:
         return lambda path: None  # nothing is named
     if isinstance(root, LayerFS):
         return root.read

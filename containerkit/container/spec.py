@@ -13,7 +13,7 @@ caller is root counts when the plan is made.  The command line, RUN of a build a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from signal import SIGTERM
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,7 +43,7 @@ NAMESPACES, PROFILE, RLIMITS, MOUNTS = Namespaces(), Profile(), Rlimits(), (moun
 Ids = Literal["own", "single", "subids", "host"]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
 class ContainerSpec:
     """What runs in a container, and in what.
 
@@ -79,8 +79,7 @@ class ContainerSpec:
     :raises SpecError: a field cannot be what it is said to be, or contradicts another one; the error names it
     """
 
-    argv: Sequence[str] = ()
-    _: KW_ONLY
+    argv: Sequence[str] = field(default=(), kw_only=False)
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str | None = None
     image: str = ""
