@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ..core.plan import Plan, plan
 from ..core.step import Part
 from ..errors import PlanError
-from ..layers import merged
-from ..layers.accounts import Account, account
+from ..layers.accounts import Account
 from ..layers.layerfs import LayerFS
-from ..linux.ids import has_own_ids
 from ..parts import mounts, ns
-from ..parts.credentials import Credentials
-from .errors import SpecError, refused
+from ._identity import account_of, credentials_of, user_of
+from .errors import SpecError
 from .namespaces import HOST, NEW
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ..cgroup import Cgroup
     from ..layers.lowers import Lower
     from ..parts.files import File
@@ -36,14 +31,14 @@ def plan_of(
 ) -> Plan:  # fmt: skip
     """See `ContainerSpec.plan`."""
     layers = _root(spec, root)
-    who = _account(spec, layers)
+    who = account_of(spec, layers)
     env = {"HOME": who.home} | dict(spec.env) if spec.set_home else spec.env
     parts = [*_parts(spec, layers, who, files), *_group(spec, group), *more]
     return plan(*parts, run=spec.argv or None, env=env, cwd=spec.cwd, die_with_parent=die_with_parent)
 
 
 def _parts(spec: ContainerSpec, root: LayerFS | mounts.Root, who: Account, files: Iterable[File]) -> Iterator[Part]:
-    user = _user(spec, who) if spec.namespaces.user == NEW else None
+    user = user_of(spec, who) if spec.namespaces.user == NEW else None
     base = [each for each in spec.mounts if isinstance(each, BASE)]
     others = [each for each in spec.mounts if not isinstance(each, BASE)]
     yield from _namespaces(spec, user)
@@ -51,7 +46,7 @@ def _parts(spec: ContainerSpec, root: LayerFS | mounts.Root, who: Account, files
     yield root
     yield from base
     yield from spec.profile.parts(proc=spec.namespaces.pid == NEW or any(isinstance(each, mounts.Proc) for each in base))
-    yield from _credentials(spec, user, who)
+    yield from credentials_of(spec, user, who)
     yield from _places(spec, files)
     yield from others
     if spec.rlimits.limits:
@@ -83,64 +78,6 @@ def _group(spec: ContainerSpec, group: Cgroup | None) -> list[Part]:
         if group.limits.get(name) != value:
             raise SpecError(f"limits.{name}", f"the spec has {value}, the group {group.limits.get(name, 'no such limit')}")
     return [group]
-
-
-# --- as whom ------------------------------------------------------------------------------------------------------
-
-
-def _account(spec: ContainerSpec, root: LayerFS | mounts.Root) -> Account:
-    if spec.user is None:
-        return Account(groups=tuple(spec.groups))
-    try:
-        found = account(spec.user, _reader(spec, root))
-    except PlanError as error:
-        raise refused("user", error) from None
-    return Account(found.uid, found.gid, tuple(sorted({*found.groups, *spec.groups})), found.home)
-
-
-def _reader(spec: ContainerSpec, root: LayerFS | mounts.Root) -> Callable[[str], bytes | None]:
-    uid, _, gid = (spec.user or "").partition(":")
-    if uid.isascii() and uid.isdecimal() and gid.isascii() and gid.isdecimal() and not spec.set_home:
-        return lambda path: None  # nothing is named
-    if isinstance(root, LayerFS):
-        return root.read
-    layers: list[Path] = [_path(root)]
-    return lambda path: merged.read(path, layers)
-
-
-def _path(root: mounts.Root) -> Path:
-    from pathlib import Path
-
-    return Path(os.fsdecode(root.path))
-
-
-def _user(spec: ContainerSpec, who: Account) -> ns.User:
-    """The part for the ids that there are inside."""
-    if spec.uids:
-        return ns.User(uids=spec.uids, gids=spec.gids)
-    if has_own_ids() and spec.ids != "host":
-        return ns.User()
-    if spec.ids == "subids":
-        return ns.subids()
-    return ns.User.same() if os.geteuid() == 0 and spec.ids != "single" else ns.User(who.uid, who.gid)
-
-
-def _credentials(spec: ContainerSpec, user: ns.User | None, who: Account) -> Iterator[Part]:
-    """The program as one of the ids, unless it is that one anyway.
-
-    Plain root is what it is without.  Where there is one id only the program has that one, whoever was asked for, and an ordinary
-    caller without a user namespace can become nobody else.
-    """
-    if (who.uid, who.gid, who.groups) == (0, 0, ()) or (user is not None and _is_one(user)):
-        return
-    if spec.namespaces.user == HOST and os.geteuid() != 0:
-        return
-    yield Credentials(who.uid, who.gid, who.groups)
-
-
-def _is_one(user: ns.User) -> bool:
-    uids, _ = user.maps
-    return len(uids) == 1 and uids[0][2] == 1
 
 
 # --- where --------------------------------------------------------------------------------------------------------
