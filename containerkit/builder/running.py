@@ -37,7 +37,7 @@ from ..linux.ids import has_own_ids, is_machine_root
 from ..parts import mounts
 from ..parts.credentials import Credentials
 from ..parts.files import File
-from ..parts.name_files import NAME_FILES
+from ..parts.name_files import NAME_FILES, NETWORKS
 from .errors import BuildError, Exited
 from .progress import Reporter
 from .settling import Stubs
@@ -148,7 +148,12 @@ def _run(made: Plan, reporter: Reporter, running: Running) -> tuple[int, bytes]:
 
 
 def spec_of(workshop: Workspace, job: Job) -> ContainerSpec:
-    """What runs, as a spec; without what the build has as secrets, which are files of the plan."""
+    """What runs, as a spec; without what the build has as secrets, which are files of the plan.
+
+    :raises BuildError: another network than there is
+    """
+    if job.network not in NETWORKS:
+        raise BuildError(f"a network is one of {', '.join(NETWORKS)}, not {job.network!r}")
     who, alone = job.account, job.network == "none"
     return ContainerSpec(
         job.argv, env={"HOME": who.home, **job.environment}, cwd=job.directory, directories=(job.directory,),
