@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import containerkit as ck
 from containerkit import mounts
-from containerkit.container import ContainerSpec, Namespaces, Profile, SpecError, from_image
+from containerkit.container import ContainerSpec, Namespaces, Profile, SpecError
 from containerkit.container.signals import signal_number
 from containerkit.errors import PlanError, WrongType
 from containerkit.image import ImageConfig
@@ -296,7 +296,7 @@ CONFIG = ImageConfig(
 
 
 def test_what_an_image_says() -> None:
-    spec = from_image(CONFIG, image="web:1", term="xterm")
+    spec = ContainerSpec.from_image(CONFIG, image="web:1", term="xterm")
     assert spec.argv == ("httpd", "-p", "80")
     assert dict(spec.env) == {"PATH": "/bin", "TERM": "xterm", "HOSTNAME": "container", "LANG": "C"}
     assert (spec.user, spec.cwd, spec.directories, spec.stop_signal) == ("web", "/srv", ("/srv", "/data"), signal.SIGQUIT)
@@ -304,7 +304,7 @@ def test_what_an_image_says() -> None:
 
 
 def test_what_the_caller_says_counts_first() -> None:
-    spec = from_image(
+    spec = ContainerSpec.from_image(
         CONFIG, ["-x"], env={"LANG": "de", "TERM": "vt100"}, term="xterm", user="", cwd="/w", stop_signal="15", hostname="box"
     )
     assert spec.argv == ("httpd", "-x")
@@ -317,16 +317,16 @@ def test_what_the_caller_says_counts_first() -> None:
     [("sh", [], ("sh",)), ("sh", ["-c", "id"], ("sh", "-c", "id")), ("", ["id"], ("id",)), (None, ["id"], ("httpd", "id"))],
 )
 def test_another_entrypoint_takes_the_arguments_with_it(entrypoint: str | None, words: list[str], argv: tuple[str, ...]) -> None:
-    assert from_image(CONFIG, words, entrypoint=entrypoint).argv == argv
+    assert ContainerSpec.from_image(CONFIG, words, entrypoint=entrypoint).argv == argv
 
 
 def test_an_image_without_a_program() -> None:
     with pytest.raises(SpecError, match="argv: base:1 says no program to run"):
-        from_image(ImageConfig(), image="base:1")
+        ContainerSpec.from_image(ImageConfig(), image="base:1")
     with pytest.raises(SpecError, match="says no program to run"):
-        from_image(CONFIG, entrypoint="")
+        ContainerSpec.from_image(CONFIG, entrypoint="")
     with pytest.raises(SpecError, match="stop_signal: no such signal: 'SIGNO'"):
-        from_image(CONFIG.with_(stop_signal="SIGNO"))
+        ContainerSpec.from_image(CONFIG.with_(stop_signal="SIGNO"))
 
 
 # --- the profile ------------------------------------------------------------------------------------------------

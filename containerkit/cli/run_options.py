@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..container.from_image import environment, from_image
+from ..container.from_image import environment
 from ..container.namespaces import HOST, NEW, Namespaces
 from ..container.profile import Profile
 from ..container.spec import ContainerSpec
@@ -117,7 +117,7 @@ def image_spec(options: argparse.Namespace, image: Image) -> ContainerSpec:
     :raises PlanError: there is no program, or an option says what cannot be
     """
     name, *words = options.words
-    return from_image(
+    return ContainerSpec.from_image(
         image.config, words, image=name, entrypoint=options.entrypoint, env=_asked(options.env), term=os.environ.get("TERM"),
         profile=_profile(options, setuid="no-new-privileges" not in options.security_opt), **_common(options),
     )  # fmt: skip

@@ -1,7 +1,6 @@
 """One container's life: what to run and as whom.
 
     ContainerSpec      what runs, in what root, as whom: a value, and a JSON document
-    from_image         what an image's config says, as a spec
     Profile            what a container is kept from
     Namespaces         which namespaces are new, the caller's, or joined
 
@@ -9,9 +8,8 @@ The command line, RUN of a build and `ck.sandbox` make their plans from such a s
 """
 
 from .errors import SpecError
-from .from_image import from_image
 from .namespaces import Namespaces
 from .profile import Profile
 from .spec import ContainerSpec
 
-__all__ = ["ContainerSpec", "Namespaces", "Profile", "SpecError", "from_image"]
+__all__ = ["ContainerSpec", "Namespaces", "Profile", "SpecError"]

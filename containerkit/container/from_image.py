@@ -1,6 +1,6 @@
 """What an image says about running it, as a spec.
 
-    spec = from_image(image.config, ["ls", "/"], env={"LANG": "C"}, user="web")
+    spec = ContainerSpec.from_image(image.config, ["ls", "/"], env={"LANG": "C"}, user="web")
 
 :see: https://github.com/opencontainers/image-spec/blob/main/conversion.md
 """
@@ -19,7 +19,7 @@ from .spec import ContainerSpec
 if TYPE_CHECKING:
     from ..image.config import ImageConfig
 
-__all__ = ["environment", "from_image"]
+__all__ = ["environment", "spec_of_image"]
 
 
 def environment(term: str | None = None) -> dict[str, str]:
@@ -30,23 +30,11 @@ def environment(term: str | None = None) -> dict[str, str]:
     return {"PATH": DEFAULT_PATH} | ({"TERM": term} if term is not None else {})
 
 
-def from_image(
+def spec_of_image(
     config: ImageConfig, argv: Sequence[str] = (), *, image: str = "", entrypoint: str | None = None, hostname: str = "container",
     env: Mapping[str, str] | None = None, term: str | None = None, **others: Any,
 ) -> ContainerSpec:  # fmt: skip
-    """What the image says, and instead of it what the caller says, as docker has it.
-
-    The working directory and the places of volumes are made where the root lacks them, and /etc/hosts and its like are the container's own.
-
-    :param argv: instead of the image's arguments (CMD)
-    :param image: its name or digest, for the spec
-    :param entrypoint: instead of the image's; "" for none.  The image's arguments were not meant for it, and are left out
-    :param hostname: what the container is called, also in HOSTNAME
-    :param env: more variables, also instead of the image's
-    :param term: TERM, unless the image or `env` has it
-    :param others: fields of `ContainerSpec`
-    :raises SpecError: there is no program, a signal that is none, or another field that cannot be
-    """
+    """See `ContainerSpec.from_image`."""
     cwd = others.pop("cwd", None) or config.working_dir or "/"
     fields = {"user": config.user, "stop_signal": config.stop_signal, "set_home": True, "name_files": True, "labels": config.labels}
     variables = environment(term) | {"HOSTNAME": hostname} | config.environment | checks.environment(env)

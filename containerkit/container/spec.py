@@ -1,6 +1,7 @@
 """A container's spec: what runs, in what root, as whom, with what around it.  A value.
 
     spec = ContainerSpec(["sh", "-c", "id"], user="web", limits={"pids_max": 32}, mounts=(mounts.Dev(), mounts.Tmpfs("/tmp")))
+    spec = ContainerSpec.from_image(image.config)   what the image says
     data = spec.dump()                              JSON, for a file
     ContainerSpec.parse(data) == spec
     spec.with_(hostname="other")                    the same but for a field
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ..cgroup import Cgroup
     from ..core.plan import Plan
     from ..core.step import Part
+    from ..image.config import ImageConfig
     from ..layers.layerfs import LayerFS
     from ..layers.lowers import Lower
     from ..linux.ids import Range
@@ -120,6 +122,29 @@ class ContainerSpec:
 
     def __repr__(self) -> str:
         return shown(self, secret="env")  # passwords may be in it
+
+    @classmethod
+    def from_image(
+        cls, config: ImageConfig, argv: Sequence[str] = (), *, image: str = "", entrypoint: str | None = None,
+        hostname: str = "container", env: Mapping[str, str] | None = None, term: str | None = None, **others: Any,
+    ) -> ContainerSpec:  # fmt: skip
+        """What the image says, and instead of it what the caller says, as docker has it.
+
+        The working directory and the places of volumes are made where the root lacks them, and /etc/hosts and its like are the
+        container's own.
+
+        :param argv: instead of the image's arguments (CMD)
+        :param image: its name or digest, for the spec
+        :param entrypoint: instead of the image's; "" for none.  The image's arguments were not meant for it, and are left out
+        :param hostname: what the container is called, also in HOSTNAME
+        :param env: more variables, also instead of the image's
+        :param term: TERM, unless the image or `env` has it
+        :param others: fields of `ContainerSpec`
+        :raises SpecError: there is no program, a signal that is none, or another field that cannot be
+        """
+        from .from_image import spec_of_image
+
+        return spec_of_image(config, argv, image=image, entrypoint=entrypoint, hostname=hostname, env=env, term=term, **others)
 
     def with_(self, **changes: Any) -> ContainerSpec:
         """The same with some fields changed.  :raises SpecError: there is no such field, or it cannot be that"""

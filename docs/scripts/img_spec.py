@@ -1,14 +1,14 @@
 import json
 
 import containerkit as ck
-from containerkit.container import ContainerSpec, SpecError, from_image
+from containerkit.container import ContainerSpec, SpecError
 from img_kubia import base
 
 SCRIPT = "echo I am $HOSTNAME, with $GREETING, in $(ls -d $PWD), and my home is $HOME"
 image = base().with_config(
     cmd=["sh", "-c", SCRIPT], working_dir="/srv", user="0", env={"GREETING": "salut"}
 )
-spec = from_image(image.config, image="greeter:1", hostname="greeter-1")
+spec = ContainerSpec.from_image(image.config, image="greeter:1", hostname="greeter-1")
 data = spec.dump()  # for a file, or for another process
 again = ContainerSpec.parse(data)
 print("the same again:", again == spec)
