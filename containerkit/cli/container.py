@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..container.spec import ContainerSpec
 from ..core.errors import StepError
 from ..core.plan import Plan
 from ..core.process import Process
@@ -23,10 +22,11 @@ from ..rootfs import rootfs
 from . import terminal
 from .parser import Parser, store_of
 from .relay import relay
-from .run_options import add_options, image_spec, root_spec, words_of
+from .run_options import add_options
 from .stopping import StoppingBySignal
 
 if TYPE_CHECKING:
+    from ..container.spec import ContainerSpec
     from ..image import Image
     from ..store.store import Store
 
@@ -51,6 +51,8 @@ def _declare_plan(parser: Parser) -> None:
 @contextlib.contextmanager
 def planned(options: argparse.Namespace) -> Iterator[tuple[Plan, ContainerSpec]]:
     """The plan that the options ask for, and its spec; the changes' directory, and the hold on an image, live as long."""
+    from .run_spec import image_spec, root_spec, words_of
+
     layers: list[Any]
     names_image, words = words_of(options)
     if names_image:
