@@ -164,6 +164,10 @@ class FrozenDict(Mapping[K, V]):
     def __ror__(self, other: Mapping[K, V]) -> dict[K, V]:
         return dict(other) | self._items
 
+    def __hash__(self) -> int:
+        """Of what is in it, where all of that has a hash.  :raises TypeError: something has none"""
+        return hash(frozenset(self._items.items()))
+
     def __repr__(self) -> str:
         return repr(self._items)
 

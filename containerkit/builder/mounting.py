@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..core.step import Part
 from ..dockerfile import instructions as dockerfile
 from ..image.blobs import FileBlobs
 from ..image.layer import Layer
@@ -57,7 +56,7 @@ class Mounting:
         check: Callable[[], object],
     ) -> None:
         self._workshop, self._secrets, self._tree_of, self._directory, self._digests = workshop, secrets, tree_of, directory, digests
-        self.binds: list[Part] = []
+        self.binds: list[mounts.Bind | mounts.Tmpfs] = []
         self.files: list[File] = []
         self.places: list[str] = []
         self.environment: dict[str, str] = {}
@@ -85,7 +84,7 @@ class Mounting:
     def _target(self, target: str) -> str:
         return posixpath.normpath(posixpath.join("/", self._directory, target)).replace("//", "/")
 
-    def _mount(self, part: Part, target: str) -> None:
+    def _mount(self, part: mounts.Bind | mounts.Tmpfs, target: str) -> None:
         self.binds.append(part)
         self.places.append(target)
 

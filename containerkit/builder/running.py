@@ -18,30 +18,31 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..base import late
 from ..base.frozen import field, frozen
+from ..container.namespaces import HOST, NEW, Namespaces
+from ..container.profile import Profile
+from ..container.spec import ContainerSpec
 from ..core.errors import StepError
-from ..core.plan import Plan, plan
+from ..core.plan import Plan
 from ..core.stdio import DEVNULL, PIPE, STDOUT
-from ..core.step import Part
 from ..image.layer import Layer
 from ..layers.accounts import Account
 from ..layers.layerfs import LayerFS
 from ..linux.ids import has_own_ids, is_machine_root
-from ..parts import mounts, ns
-from ..parts.capabilities import Capabilities
+from ..parts import mounts
 from ..parts.credentials import Credentials
-from ..parts.files import Directory, File, Files, Umask
-from ..parts.name_files import network_files
-from ..parts.seccomp import Seccomp
+from ..parts.files import File
+from ..parts.name_files import NAME_FILES, NETWORKS
 from .errors import BuildError, Exited
 from .progress import Reporter
 from .session import Running
 from .settling import Stubs
 from .workspace import Workspace
 
-__all__ = ["Job", "Running", "run"]
+__all__ = ["Job", "Running", "run", "spec_of"]
 
 HOSTNAME = "build"
 ONE_ID = "an ordinary user builds with one id; `containerkit unshare containerkit build ...` has more"
@@ -69,7 +70,7 @@ class Job:
     account: Account = field(default_factory=Account)
     network: str = "default"
     files: tuple[File, ...] = ()
-    binds: tuple[Part, ...] = ()
+    binds: tuple[mounts.Bind | mounts.Tmpfs, ...] = ()
     places: tuple[str, ...] = ()
 
 
@@ -83,10 +84,9 @@ def run(workshop: Workspace, layers: Sequence[Layer], job: Job, reporter: Report
     if _has_one_id(workshop) and (job.account.uid, job.account.gid) != (0, 0):
         raise BuildError(f"there is no user {job.account.uid}:{job.account.gid} here, only root: {ONE_ID}")
     lowers = workshop.unpacked(layers) or (workshop.directory(),)
-    files = (*network_files(job.network, HOSTNAME), *job.files)
     with workshop.tree(layers) as below, LayerFS(*lowers, directory=workshop.place(), xattrs=workshop.store.trees.xattrs) as root:
-        stubs = Stubs(below, ["/proc", "/sys", "/dev", *(file.target for file in files), *job.places])
-        made = _plan(workshop, job, root, files)
+        stubs = Stubs(below, ["/proc", "/sys", "/dev", *NAME_FILES, *(file.target for file in job.files), *job.places])
+        made = _plan(workshop, job, root)
         try:
             code, output = _run(made, reporter, running)
         except StepError as error:
@@ -114,32 +114,41 @@ def _run(made: Plan, reporter: Reporter, running: Running) -> tuple[int, bytes]:
         return process.wait(), output
 
 
-def _plan(workshop: Workspace, job: Job, root: LayerFS, files: tuple[File, ...]) -> Plan:
-    account, alone = job.account, job.network == "none"
-    parts: list[Part] = [ns.Mount(), ns.Pid(), ns.Ipc(), ns.Uts(HOSTNAME), ns.Cgroup(), Umask(), root, mounts.Dev()]
-    parts += [_system(workshop, alone), mounts.Masked(), mounts.ReadOnly(), Files(files), *job.binds]
-    parts += [ns.Net()] if alone else []
-    parts += [Directory(job.directory)] if job.directory != "/" else []
-    parts += [_powers(alone), Seccomp.default(_powers(alone).names).before_capabilities()]
-    user = _user(workshop)
-    if (os.geteuid() == 0 and not user) or (account.uid, account.gid, account.groups) != (0, 0, ()):
-        parts.append(Credentials(account.uid, account.gid, account.groups))
-    environment = {"HOME": account.home, **job.environment}
-    return plan(*user, *parts, run=job.argv, env=environment, cwd=job.directory, die_with_parent=True)
+def spec_of(workshop: Workspace, job: Job) -> ContainerSpec:
+    """What runs, as a spec; without what the build has as secrets, which are files of the plan.
+
+    :raises BuildError: another network than there is
+    """
+    if job.network not in NETWORKS:
+        raise BuildError(f"a network is one of {', '.join(NETWORKS)}, not {job.network!r}")
+    who, alone = job.account, job.network == "none"
+    return ContainerSpec(
+        job.argv, env={"HOME": who.home, **job.environment}, cwd=job.directory, directories=(job.directory,),
+        user=f"{who.uid}:{who.gid}", groups=who.groups, hostname=HOSTNAME, name_files=True, umask=0o022,
+        mounts=(mounts.Dev(), _system(workshop, alone), *job.binds),
+        profile=Profile() if alone else Profile().dropping("CAP_NET_RAW"), **_namespaces(workshop, alone),
+    )  # fmt: skip
 
 
-def _powers(alone: bool) -> Capabilities:
-    return Capabilities.default() if alone else Capabilities.default().dropping("CAP_NET_RAW")
+def _plan(workshop: Workspace, job: Job, root: LayerFS) -> Plan:
+    groups = () if os.geteuid() or _has_user_namespace(workshop) else (Credentials(0, 0),)  # root's are not the build's
+    more = groups if (job.account.uid, job.account.gid, job.account.groups) == (0, 0, ()) else ()
+    return spec_of(workshop, job).plan(root, files=job.files, more=more, die_with_parent=True)
 
 
-def _system(workshop: Workspace, alone: bool) -> Part:
+def _system(workshop: Workspace, alone: bool) -> mounts.Sysfs | mounts.Bind:
     """A new sysfs belongs to the user namespace that owns the network."""
-    return mounts.Sysfs() if alone or (is_machine_root() and not _user(workshop)) else mounts.Bind("/sys", readonly=True)
+    own = alone or (is_machine_root() and not _has_user_namespace(workshop))
+    return mounts.Sysfs() if own else mounts.Bind("/sys", readonly=True)
 
 
-def _user(workshop: Workspace) -> list[Part]:
-    """A user namespace: of ids that are nobody's, where root builds; for an ordinary user with those that the store's files have."""
-    if os.geteuid() == 0:
-        return [ns.User()] if has_own_ids() and workshop.userns != "host" else []
+def _has_user_namespace(workshop: Workspace) -> bool:
+    return os.geteuid() != 0 or (has_own_ids() and workshop.userns != "host")
+
+
+def _namespaces(workshop: Workspace, alone: bool) -> dict[str, Any]:
+    """Ids that are nobody's, where root builds; for an ordinary user those that the store's files have."""
+    namespaces = Namespaces(user=NEW if _has_user_namespace(workshop) else HOST, net=NEW if alone else HOST)
     ids = workshop.store.trees.ids
-    return [ns.User(uids=ids.uids, gids=ids.gids)] if ids.chown else [ns.User()]
+    mapped = os.geteuid() != 0 and ids.chown
+    return {"namespaces": namespaces, **({"uids": ids.uids, "gids": ids.gids} if mapped else {})}

@@ -192,14 +192,19 @@ def _meant(name: str) -> str:
     return f": did you mean {near[0]}?" if near else f"; there are {', '.join(WORDS)}"
 
 
+def check_names(names: Iterable[str]) -> None:
+    """Raises PlanError for a name that is no limit's.  Looks at nothing on this machine, as `parse` does for some values."""
+    for name in names:
+        if name not in WORDS:
+            raise PlanError(f"no limit is called {name!r}{_meant(name)}")
+
+
 def parse(limits: Mapping[str, Any]) -> dict[str, Any]:
     """Canonical values, in the order in which they are written.
 
     :raises PlanError: an unknown word, or a value that cannot be
     """
-    for name in limits:
-        if name not in WORDS:
-            raise PlanError(f"no limit is called {name!r}{_meant(name)}")
+    check_names(limits)
     found = {name: _parsed(name, limits[name]) for name in WORDS if limits.get(name) is not None}
     quota = found.get("cpu_max", ("max",))[0]
     if quota != "max" and found.get("cpu_max_burst", 0) > quota:

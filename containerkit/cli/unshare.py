@@ -22,7 +22,7 @@ from ..errors import PlanError
 from ..parts import ns
 from .container import shell_code, start
 from .parser import Parser
-from .stopping import Stopping
+from .stopping import StoppingBySignal
 
 ALL = 2**32 - 1
 KEYS = (signal.SIGINT, signal.SIGQUIT)
@@ -54,7 +54,7 @@ def _unshare(options: argparse.Namespace) -> int:
         return shell_code(process.wait())
 
 
-class _Passing(Stopping):
+class _Passing(StoppingBySignal):
     """An interruption is the program's business too, as with sudo(8): it may want to go on, or to tidy up."""
 
     _early = 0

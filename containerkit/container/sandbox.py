@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from functools import cache
+from functools import lru_cache
 
 from ..base import checks
-from ..core.plan import Plan, plan
+from ..core.plan import Plan
 from ..core.remembered import Inexact, Memory, exact
 from ..core.step import Part
 from ..layers.layerfs import LayerFS
 from ..layers.lowers import Lower
-from ..parts import mounts, ns
-from ..parts.capabilities import Capabilities
-from ..parts.privileges import NoNewPrivileges
-from ..parts.seccomp import Seccomp
+from ..parts import mounts
+from .namespaces import HOST, NEW, Namespaces
+from .profile import Profile
+from .spec import ContainerSpec
 
 __all__ = ["sandbox"]
 
@@ -48,16 +48,15 @@ def _value(root: Lower | LayerFS, more: tuple[Part, ...], *words: object) -> Has
 
 def _sandbox(root: Lower | LayerFS, *more: Part, hostname: str, network: bool, tmp: int | str) -> Plan:
     layers = root if isinstance(root, LayerFS) else LayerFS(root, readonly=True)
-    user, mount, pid, ipc, cgroup, net, devices, masked, readonly, *without = _fixed()
-    alone = [user, mount, pid, ipc, ns.Uts(hostname), cgroup, *([] if network else [net])]
-    return plan(*alone, layers, devices, mounts.Tmpfs("/tmp", size=tmp), masked, readonly, *without, *more)
+    return _spec(hostname, network, tmp, layers.readonly).plan(layers, more=more)
 
 
-@cache
-def _fixed() -> tuple[Part, ...]:
-    """The parts that are the same in all sandboxes."""
-    alone = ns.User(), ns.Mount(), ns.Pid(), ns.Ipc(), ns.Cgroup(), ns.Net()
-    return *alone, mounts.Dev(), mounts.Masked(), mounts.ReadOnly(), Capabilities.none(), NoNewPrivileges(), Seccomp.default()
+@lru_cache(maxsize=32)
+def _spec(hostname: str, network: bool, tmp: int | str, read_only: bool) -> ContainerSpec:
+    return ContainerSpec(
+        hostname=hostname, read_only=read_only, ids="single", namespaces=Namespaces(net=HOST if network else NEW),
+        mounts=(mounts.Dev(), mounts.Tmpfs("/tmp", size=tmp)), profile=Profile.bare(),
+    )  # fmt: skip
 
 
 _sandboxes: Memory[Plan] = Memory(16)

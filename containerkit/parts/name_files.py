@@ -12,15 +12,17 @@ from pathlib import Path
 from ..errors import BuildError
 from .files import File
 
-__all__ = ["NETWORKS", "network_files"]
+__all__ = ["NAME_FILES", "NETWORKS", "network_files"]
 
 #: The networks that a build may ask for.
 NETWORKS = ("default", "host", "none")
+#: Where they are.
+NAME_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/hostname")
 LOOPBACK = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback"
 
 
 def network_files(network: str, hostname: str) -> Iterator[File]:
-    """The three files.
+    """The files of `NAME_FILES`.
 
     :param network: "none"; or "host" or "default", whose names are the host's own
     :raises BuildError: another network

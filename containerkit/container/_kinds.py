@@ -1,0 +1,145 @@
+"""How values are written to a JSON document, and read back with the name of the field in every error."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import PlanError
+from . import _fields
+from .errors import SpecError, refused
+
+NAMES = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    tuple: "a list",
+    dict: "an object",
+    type(None): "null",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one kind of value is written, and read.
+
+    :ivar write: from the value to what JSON has
+    :ivar read: back, with the name of the field for errors
+    """
+
+    write: Callable[[Any], Any]
+    read: Callable[[Any, str], Any]
+
+
+def wrong(where: str, wanted: str, value: Any) -> SpecError:
+    """The error for a value of another kind."""
+    return SpecError(where, f"expected {wanted}, found {NAMES.get(type(value), type(value).__name__)}")
+
+
+def want(value: Any, where: str, *kinds: type) -> Any:
+    """The value, if it is of one of these types.  :raises SpecError: it is not"""
+    if type(value) not in kinds:
+        raise wrong(where, " or ".join(dict.fromkeys(NAMES[kind] for kind in kinds)), value)
+    return value
+
+
+def plain(*kinds: type) -> Kind:
+    """A value that is in JSON what it is in Python."""
+    return Kind(lambda value: value, lambda value, where: want(value, where, *kinds))
+
+
+def _write_word(word: str) -> Any:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return {"base64": base64.b64encode(os.fsencode(word)).decode()}
+    return word
+
+
+def _read_word(value: Any, where: str) -> str:
+    if isinstance(value, Mapping):
+        if set(value) != {"base64"}:
+            raise SpecError(where, 'expected text, or {"base64": "..."} for bytes that are not UTF-8')
+        try:
+            return os.fsdecode(base64.b64decode(want(value["base64"], f"{where}.base64", str), validate=True))
+        except ValueError as error:
+            raise SpecError(f"{where}.base64", str(error)) from None
+    found: str = want(value, where, str)
+    return found
+
+
+def or_null(kind: Kind) -> Kind:
+    """The same, or None."""
+    return Kind(
+        lambda value: None if value is None else kind.write(value), lambda value, where: None if value is None else kind.read(value, where)
+    )
+
+
+def list_of(kind: Kind, made: Callable[[list[Any]], Any] = tuple, order: Callable[[Any], Any] = list) -> Kind:
+    """A list of one kind of value.
+
+    :param made: makes of the list what the field has
+    :param order: gives the items in the order in which they are written
+    """
+
+    def read(value: Any, where: str) -> Any:
+        return made([kind.read(item, f"{where}[{index}]") for index, item in enumerate(want(value, where, list, tuple))])
+
+    return Kind(lambda value: [kind.write(item) for item in order(value)], read)
+
+
+def object_of(cls: type, needed: str = "", /, **kinds: Kind) -> Kind:
+    """An object of a class, by the names of its fields.
+
+    :param needed: those that have no default
+    """
+
+    def write(value: Any) -> Any:
+        return {name: kind.write(getattr(value, name)) for name, kind in kinds.items()}
+
+    def read(value: Any, where: str) -> Any:
+        found = given(value, where, kinds)
+        for name in needed.split():
+            if name not in found:
+                raise SpecError(f"{where}.{name}", "missing")
+        try:
+            return cls(**found)
+        except (PlanError, UnicodeError) as error:
+            raise refused(where, error) from None
+
+    return Kind(write, read)
+
+
+def given(value: Any, where: str, kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    """The fields that are there, read."""
+    if not isinstance(value, Mapping):
+        raise wrong(where, "an object", value)
+    before = f"{where}." if where else ""
+    for name in value:
+        if name not in kinds:
+            error = _fields.unknown(str(name), kinds)
+            raise refused(where, error) if where else error
+    return {name: kinds[name].read(item, f"{before}{name}") for name, item in value.items()}
+
+
+def one_of(**kinds: tuple[type, Kind]) -> Kind:
+    """Objects that say with "type" which they are."""
+    names = {cls: name for name, (cls, _) in kinds.items()}
+
+    def read(value: Any, where: str) -> Any:
+        if not isinstance(value, Mapping):
+            raise wrong(where, "an object", value)
+        name = want(value.get("type"), f"{where}.type", str)
+        if name not in kinds:
+            raise SpecError(f"{where}.type", f"expected {', '.join(kinds)}, found {name!r}")
+        return kinds[name][1].read({key: item for key, item in value.items() if key != "type"}, where)
+
+    return Kind(lambda value: {"type": names[type(value)], **kinds[names[type(value)]][1].write(value)}, read)
+
+
+WORD = Kind(_write_word, _read_word)

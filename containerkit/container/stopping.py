@@ -1,0 +1,58 @@
+"""How a program is asked to end, and ended when it does not.
+
+    stopping = Stopping(signal_number("SIGQUIT"), seconds=10)
+    stopping.watch(plan.spawn())
+    stopping.stop()                from any thread, or a signal handler
+
+No signal handler is set here: a program that runs containers has its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..core.process import Process
+
+__all__ = ["Stopping"]
+
+
+class Stopping:
+    """Asks a program to end with the signal that it wants, and kills it when it does not end in time.
+
+    `stop` may come before there is a program: the program is asked as soon as it is there.
+
+    :param number: the signal
+    :param seconds: how long the program has to end; None for ever
+    """
+
+    def __init__(self, number: int, seconds: float | None) -> None:
+        self._number, self._seconds = number, seconds
+        self._process: Process | None = None
+        self._asked = False
+        self._timers: list[threading.Timer] = []
+
+    def watch(self, process: Process) -> Process:
+        """From now on this is the program."""
+        self._process = process
+        if self._asked:
+            self.stop()
+        return process
+
+    def stop(self) -> None:
+        """Asks the program to end."""
+        self._asked = True
+        if self._process is None:
+            return
+        self._process.signal(self._number)
+        if self._seconds is not None:
+            timer = threading.Timer(self._seconds, self._process.kill)
+            timer.daemon = True
+            timer.start()
+            self._timers.append(timer)
+
+    def close(self) -> None:
+        """The program has ended: it is killed no more."""
+        for timer in self._timers:
+            timer.cancel()
