@@ -29,18 +29,18 @@ def look(at: float, used: float | None) -> top.Look:
     return top.Look("web", 4, Stat(cpu, memory, None, PidsStat(4, None, 7)), "max", at)
 
 
-def test_shares_are_of_the_time_between_two_looks() -> None:
+def test_cpu_shares_are_of_the_time_between_two_samples() -> None:
     assert top.row(look(2.0, 1.5), look(1.0, 1.0)) == ("web", "4", "50%", "25%", "1.0M", "2.0M", "max", "7", "3")
     assert top.row(look(2.0, 1.5), None)[2:4] == ("", "")
     assert top.row(look(2.0, None), look(1.0, None))[2:4] == ("", "25%")
 
 
-def test_what_nobody_counts_is_empty() -> None:
+def test_a_number_that_no_controller_counts_is_shown_empty() -> None:
     bare = top.Look("bare", 0, Stat(None, None, None, None), "", 0.0)
     assert top.row(bare, bare) == ("bare", "0", *[""] * 7)
 
 
-def test_without_rich_it_says_what_to_install() -> None:
+def test_without_rich_the_error_names_the_package() -> None:
     source = "import sys; sys.modules['rich'] = sys.modules['rich.live'] = None\n"
     source += "import argparse, containerkit as ck\nfrom containerkit.cli import top\n"
     source += "try: top._top(argparse.Namespace(delay=0, number=1))\nexcept ck.Unavailable as e: print(e.remedy)"
