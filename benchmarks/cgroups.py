@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from containerkit import Cgroup
-from containerkit.cgroup.paths import world_of
+from containerkit.cgroup.paths import driver_of
 from containerkit.errors import ContainerKitError
 
 from . import group_events, group_spawns
@@ -128,7 +128,7 @@ def _operations(group: Cgroup) -> Iterator[str]:
     by_hierarchy = group._by_hierarchy(group.limits)
     for hierarchy, path in group._paths.items():
         yield from ("mkdir", f"{path}-floor")
-        for name, text in world_of(hierarchy).writes(by_hierarchy.get(hierarchy, {})):
+        for name, text in driver_of(hierarchy).writes(by_hierarchy.get(hierarchy, {})):
             yield from ("write", f"{path}-floor/{name}", text)
         yield from ("join", f"{path}-floor/cgroup.procs")
         if os.path.exists(f"{path}/cgroup.kill"):

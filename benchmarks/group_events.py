@@ -104,7 +104,7 @@ def _max(ground: Ground, stack: ExitStack) -> dict[str, Contender]:
 
 def _huge(ground: Ground, stack: ExitStack) -> dict[str, Contender]:
     group = stack.enter_context(Cgroup("huge", hugetlb={"2MB": 0}))
-    if not (system().v2 and group.path == group.place_in(system().controlled_by("hugetlb"))):
+    if not (system().v2 and group.path == group.directory_in(system().controlled_by("hugetlb"))):
         raise Unavailable("hugetlb of v2", probed=group.path, remedy="a kernel with CONFIG_CGROUP_HUGETLB")
     source = Source(f"{group.path}/hugetlb.2MB.events")
     hit, events = Hit(ground, group, "huge"), stack.enter_context(Events(group.path, [source], frozenset({"max"})))

@@ -1,4 +1,4 @@
-"""The limits that a Cgroup takes and refuses, the files that each version writes, and the values read back.  Nothing here needs a cgroup."""
+"""The limits that a Cgroup takes and refuses, and the files that each version writes.  Nothing here needs a cgroup."""
 
 from __future__ import annotations
 

@@ -29,12 +29,12 @@ from .paths import (
     checked_controllers,
     checked_name,
     checked_parent,
+    driver_of,
     group_directory,
     likely_main,
     main_hierarchy,
     owner,
     remove_tree,
-    world_of,
 )
 from .watch import Counts, Watch, standing_in
 
@@ -120,7 +120,7 @@ class Cgroup(Live):
         with self._lock:
             if not self._paths:
                 limits = self._by_hierarchy(self.limits)
-                writes = {hierarchy: world_of(hierarchy).writes(mine) for hierarchy, mine in limits.items()}
+                writes = {hierarchy: driver_of(hierarchy).writes(mine) for hierarchy, mine in limits.items()}
                 self._make_somewhere(limits, writes)
         return self
 
@@ -158,8 +158,8 @@ class Cgroup(Live):
             owner.note({path.rpartition("/")[0] for path in paths})
 
     def _make_in(self, hierarchy: Hierarchy, path: str, limits: dict[str, Any], writes: list[Write]) -> None:
-        world = world_of(hierarchy)
-        world.prepare(path.rpartition("/")[0], self._controllers_in(hierarchy, limits))
+        driver = driver_of(hierarchy)
+        driver.prepare(path.rpartition("/")[0], self._controllers_in(hierarchy, limits))
         try:
             os.mkdir(path)
         except OSError as error:
@@ -167,9 +167,9 @@ class Cgroup(Live):
                 raise CgroupError(errno.EEXIST, "this group exists already; Cgroup() without a name gets a free number", path) from None
             raise enter.refused(error, "cannot make the group") from None
         self._paths = {**self._paths, hierarchy: path}
-        world.made(path)
+        driver.made(path)
         if limits:
-            world.apply(path, limits, writes)
+            driver.apply(path, limits, writes)
 
     def _planned(self) -> dict[Hierarchy, str]:
         """Return the directory that the group will have in each hierarchy.  Nothing is made."""
@@ -209,17 +209,17 @@ class Cgroup(Live):
         if "memory_max" in new and "memory_swap_max" in self.limits:
             new.setdefault("memory_swap_max", self.limits["memory_swap_max"])  # v1 keeps only the sum of both
         todo = self._by_hierarchy(new)
-        writes = {hierarchy: world_of(hierarchy).writes(mine) for hierarchy, mine in todo.items()}
+        writes = {hierarchy: driver_of(hierarchy).writes(mine) for hierarchy, mine in todo.items()}
         for hierarchy, mine in todo.items():
             if hierarchy in made:
-                world_of(hierarchy).prepare(os.path.dirname(made[hierarchy]), self._controllers_in(hierarchy, mine))
-                world_of(hierarchy).apply(made[hierarchy], mine, writes[hierarchy])
+                driver_of(hierarchy).prepare(os.path.dirname(made[hierarchy]), self._controllers_in(hierarchy, mine))
+                driver_of(hierarchy).apply(made[hierarchy], mine, writes[hierarchy])
             else:
                 self._extend(hierarchy, mine, writes[hierarchy])
         both = self.limits | new
         self.limits = {name: both[name] for name in WORDS if name in both}
 
-    def place_in(self, hierarchy: Hierarchy) -> str:
+    def directory_in(self, hierarchy: Hierarchy) -> str:
         """Return the group's directory in a hierarchy.  If there is none, make the directory and move the group's processes into it."""
         with self._lock:
             return self._made().get(hierarchy) or self._extend(hierarchy, {}, [])
@@ -326,11 +326,11 @@ class Cgroup(Live):
             raise CgroupError(errno.EBUSY, "this process is in the group itself: move it out first", self.path)
         deadline, gone = Deadline(timeout), set[int]()
         for hierarchy, path in self._made().items():
-            world, found = world_of(hierarchy), set(inside[path]) - gone  # v1: mostly the same processes in all hierarchies
+            driver, found = driver_of(hierarchy), set(inside[path]) - gone  # v1: mostly the same processes in all hierarchies
             if found:
-                world.kill(path, last=last)
+                driver.kill(path, last=last)
                 await_ends(found, deadline)  # v2 reports an empty group at most every 10 ms
-            if (found or path == self.path) and not world.wait_empty(path, deadline.left):
+            if (found or path == self.path) and not driver.wait_empty(path, deadline.left):
                 raise CgroupError(errno.EBUSY, f"still not ended after {timeout} s: {processes(path)}", path)
             gone |= found - {0}  # 0 stands for a process that our pid namespace cannot see
 
@@ -354,7 +354,7 @@ class Cgroup(Live):
             for hierarchy, path in self._paths.items():
                 with contextlib.suppress(FileNotFoundError):
                     os.rmdir(path)
-                world_of(hierarchy).forget(path)
+                driver_of(hierarchy).forget(path)
                 self._paths = {h: p for h, p in self._paths.items() if h is not hierarchy}
         except OSError as error:
             if error.errno != errno.EBUSY:
@@ -366,7 +366,7 @@ class Cgroup(Live):
         while self._fds:
             os.close(self._fds.popitem()[1])
         for hierarchy, path in self._paths.items():
-            world_of(hierarchy).forget(path)
+            driver_of(hierarchy).forget(path)
         self._paths = {}
         if self._owned:
             self._owned = False

@@ -72,9 +72,9 @@ def steps(group: Cgroup, hierarchies: Sequence[Hierarchy]) -> Iterator[Step]:
     yield _begin_namespace()
 
 
-def _enter(door: ProcsFile, claims: str) -> Iterator[Step]:
-    label = min(door.hierarchy.controllers, default="v2") if door.hierarchy.version == 1 else "v2"
-    fd, why = Fd(f"cgroup.{label}", door), f"join {door.group.name} in the hierarchy of {label}"
+def _enter(procs: ProcsFile, claims: str) -> Iterator[Step]:
+    label = min(procs.hierarchy.controllers, default="v2") if procs.hierarchy.version == 1 else "v2"
+    fd, why = Fd(f"cgroup.{label}", procs), f"join {procs.group.name} in the hierarchy of {label}"
     yield Step.child(Phase.IDENTITY, syscalls.write(fd, b"0"), why=why, at_least=1, hint=HINTS, order=BEFORE_ALL, claims=claims)
     yield Step.child(Phase.IDENTITY, syscalls.close(fd), why="close the group's file", order=BEFORE_ALL)
 

@@ -152,23 +152,23 @@ def system() -> System:
 
 def find(mountinfo: str, own: str) -> System:
     """Parse the two files.  Of several mounts of one hierarchy, return the one that shows most."""
-    places = dict(_own_places(own.splitlines()))
+    own_paths = dict(_own_paths(own.splitlines()))
     found: dict[frozenset[str], Hierarchy] = {}
-    for hierarchy in _mounts(mountinfo.splitlines(), places):
+    for hierarchy in _mounts(mountinfo.splitlines(), own_paths):
         known = found.setdefault(hierarchy.controllers if hierarchy.version == 1 else frozenset(), hierarchy)
         if len(hierarchy.root) < len(known.root):
             found[hierarchy.controllers if hierarchy.version == 1 else frozenset()] = hierarchy
     return System(tuple(found.values()))
 
 
-def _own_places(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _own_paths(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield pairs: a controller, or "" for v2, and the path of our cgroup there."""
     for line in lines:
         _, names, path = line.split(":", 2)
         yield from ((name, path) for name in names.split(","))
 
 
-def _mounts(lines: Iterable[str], places: dict[str, str]) -> Iterator[Hierarchy]:
+def _mounts(lines: Iterable[str], own_paths: dict[str, str]) -> Iterator[Hierarchy]:
     for line in lines:
         fields, _, tail = line.partition(" - ")
         kind, _, options = (*tail.split(" ", 2), "", "")[:3]
@@ -178,11 +178,11 @@ def _mounts(lines: Iterable[str], places: dict[str, str]) -> Iterator[Hierarchy]
         if kind == "cgroup2":
             with contextlib.suppress(OSError):
                 controllers = frozenset(read_file(f"{mount}/cgroup.controllers").split())
-                yield _interned(2, controllers, mount, root, places.get("", "/"))
+                yield _interned(2, controllers, mount, root, own_paths.get("", "/"))
             continue
-        names = [name for name in options.split(",") if name in places]
+        names = [name for name in options.split(",") if name in own_paths]
         if names:
-            yield _interned(1, frozenset(OTHER_NAMES.get(n, n) for n in names), mount, root, places[names[0]])
+            yield _interned(1, frozenset(OTHER_NAMES.get(n, n) for n in names), mount, root, own_paths[names[0]])
 
 
 _known: dict[tuple[Any, ...], Hierarchy] = {}

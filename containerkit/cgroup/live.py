@@ -13,7 +13,7 @@ from . import stats
 from .driver import CgroupDriver, processes, put
 from .events import Source
 from .hierarchy import Hierarchy
-from .paths import world_of
+from .paths import driver_of
 from .pressure import RESOURCES, Pressure, Trigger, parse, unavailable
 
 CORE_PREFIXES = {"cgroup", "tasks", "freezer"}
@@ -36,7 +36,7 @@ class Live:
 
     def _main(self) -> tuple[CgroupDriver, str]:
         hierarchy, path = next(iter(self._made().items()))
-        return world_of(hierarchy), path
+        return driver_of(hierarchy), path
 
     # --- its processes -------------------------------------------------------------------------------------------
 
@@ -49,8 +49,8 @@ class Live:
 
     def threads(self, *, recursive: bool = False) -> list[int]:
         """List the ids of the group's threads; with `recursive` also of the groups below."""
-        world, path = self._main()
-        return processes(path, world.tasks, recursive=recursive)
+        driver, path = self._main()
+        return processes(path, driver.tasks, recursive=recursive)
 
     def move(self, process: int | HasPid) -> None:
         """Move a process, with all its threads, into the group, in every hierarchy that the group is in.
@@ -66,19 +66,19 @@ class Live:
 
     def wait_empty(self, timeout: float | None = None) -> bool:
         """Wait until no process is left in the group or below.  Return False when `timeout` seconds are up."""
-        return all(world_of(hierarchy).wait_empty(path, timeout) for hierarchy, path in self._made().items())
+        return all(driver_of(hierarchy).wait_empty(path, timeout) for hierarchy, path in self._made().items())
 
     # --- stopping and continuing ---------------------------------------------------------------------------------
 
     def freeze(self, timeout: float | None = 10.0) -> None:
         """Stop every process in the group and below; return when all stand still.  :raises TimeoutError: a process does not stop"""
-        world, path = self._main()
-        world.freeze(path, True, timeout)
+        driver, path = self._main()
+        driver.freeze(path, True, timeout)
 
     def thaw(self, timeout: float | None = 10.0) -> None:
         """Let every process in the group go on."""
-        world, path = self._main()
-        world.freeze(path, False, timeout)
+        driver, path = self._main()
+        driver.freeze(path, False, timeout)
 
     @contextlib.contextmanager
     def frozen(self, timeout: float | None = 10.0) -> Iterator[None]:
@@ -96,9 +96,9 @@ class Live:
 
         :raises Unavailable: no such file
         """
-        world, path = self._place(file)
+        driver, path = self._directory_of(file)
         try:
-            return world.read(path, file).removesuffix("\n")
+            return driver.read(path, file).removesuffix("\n")
         except FileNotFoundError as error:
             raise Unavailable(
                 f"the file {file}", probed=error.filename or f"{path}/{file}", remedy="a newer kernel, or one built with it"
@@ -106,9 +106,9 @@ class Live:
 
     def write(self, file: str, text: str) -> None:
         """Write text to a file unchanged.  :raises Unavailable: no such file  :raises CgroupError: the kernel refuses"""
-        put(self._place(file)[1], file, text)
+        put(self._directory_of(file)[1], file, text)
 
-    def _place(self, file: str) -> tuple[CgroupDriver, str]:
+    def _directory_of(self, file: str) -> tuple[CgroupDriver, str]:
         """Return the directory that holds a file, and its driver, by the controller in the file's name."""
         prefix = file.partition(".")[0]
         controller = V1_PREFIXES.get(prefix, prefix)
@@ -116,13 +116,13 @@ class Live:
             raise CgroupError(errno.EINVAL, f"not a file of a group: {file!r}")
         for hierarchy, path in self._made().items():
             if controller in hierarchy.controllers:
-                return world_of(hierarchy), path
-        world, path = self._main()
+                return driver_of(hierarchy), path
+        driver, path = self._main()
         if controller not in CORE_PREFIXES and not os.path.exists(f"{path}/{file}"):
             raise Unavailable(
                 f"the file {file}", probed=f"{path}/{file}", remedy=f'Cgroup(..., controllers=["{controller}"]) counts without a limit'
             )
-        return world, path
+        return driver, path
 
     def _text(self, file: str) -> str | None:
         """Return a file's text, or None."""
@@ -142,7 +142,7 @@ class Live:
 
     def _cpu(self) -> stats.CpuStat | None:
         """Return CPU numbers: v2 counts time in every group; v1 keeps time in one file and throttling in another."""
-        texts = [world.read(path, "cpu.stat") for world, path in self._with("cpu.stat")]
+        texts = [driver.read(path, "cpu.stat") for driver, path in self._with("cpu.stat")]
         nanoseconds = stats.number(self._text("cpuacct.usage")) if not any("usage_usec" in text for text in texts) else None
         if nanoseconds is not None:
             texts.append(f"usage_usec {nanoseconds // 1000}\n")
@@ -151,7 +151,7 @@ class Live:
     def _with(self, file: str) -> Iterator[tuple[CgroupDriver, str]]:
         for hierarchy, path in self._made().items():
             if os.path.exists(f"{path}/{file}"):
-                yield world_of(hierarchy), path
+                yield driver_of(hierarchy), path
 
     def _memory(self) -> stats.MemoryStat | None:
         current = stats.number(self._text("memory.current"))

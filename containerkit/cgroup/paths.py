@@ -37,12 +37,12 @@ def checked_name(name: str) -> str:
     return name
 
 
-_worlds: dict[Hierarchy, CgroupDriver] = {}
+_drivers: dict[Hierarchy, CgroupDriver] = {}
 
 
-def world_of(hierarchy: Hierarchy) -> CgroupDriver:
+def driver_of(hierarchy: Hierarchy) -> CgroupDriver:
     """Return the driver of a hierarchy.  All threads get the same object, as it holds the filters of devices."""
-    return _worlds.get(hierarchy) or _worlds.setdefault(hierarchy, V2(hierarchy) if hierarchy.version == 2 else V1(hierarchy))
+    return _drivers.get(hierarchy) or _drivers.setdefault(hierarchy, V2(hierarchy) if hierarchy.version == 2 else V1(hierarchy))
 
 
 def checked_parent(parent: Any, kind: type[Cgroup]) -> Cgroup | str | None:
@@ -101,7 +101,7 @@ def group_directory(hierarchy: Hierarchy, parent: Cgroup | str | None, name: str
     if isinstance(parent, str):
         return os.path.join(hierarchy.mount, parent.strip("/"), f"{owner.mark}{name}").replace("//", "/")
     if parent is not None:
-        return f"{parent.place_in(hierarchy)}/{name}"
+        return f"{parent.directory_in(hierarchy)}/{name}"
     return f"{_home(hierarchy, os.geteuid())}/{owner.mark}{name}"
 
 

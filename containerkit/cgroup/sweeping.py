@@ -12,7 +12,7 @@ from ..errors import CgroupError, Unavailable
 from ..state.owner import abandoned, living
 from .driver import processes, put
 from .hierarchy import Hierarchy, system
-from .paths import forget, hierarchy_of, remove_tree, world_of
+from .paths import driver_of, forget, hierarchy_of, remove_tree
 
 LOG = Log(__name__)
 
@@ -44,8 +44,8 @@ def _end(path: str) -> None:
     if hierarchy is None:
         raise CgroupError(errno.ENOENT, "its hierarchy is not mounted here", path)
     if processes(path):
-        world_of(hierarchy).kill(path, last=True)
-        world_of(hierarchy).wait_empty(path, 10)
+        driver_of(hierarchy).kill(path, last=True)
+        driver_of(hierarchy).wait_empty(path, 10)
     remove_tree(path)
 
 
