@@ -1,4 +1,4 @@
-"""Variables become what buildkit makes of them."""
+"""Variables are expanded as buildkit expands them."""
 
 from __future__ import annotations
 

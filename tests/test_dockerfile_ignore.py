@@ -1,4 +1,4 @@
-"""A .dockerignore leaves out what docker's does."""
+"""A .dockerignore excludes the same paths as docker's."""
 
 from __future__ import annotations
 

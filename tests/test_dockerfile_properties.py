@@ -1,4 +1,4 @@
-"""Whatever the bytes: a Dockerfile whose normal form reads back the same, or an error with a place, and soon."""
+"""Any bytes are either a Dockerfile whose normal form parses back equal, or an error with a position, and in linear time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups as living things: joined, walked, frozen, killed, watched, swept.  In whatever mode this machine's cgroups are."""
+"""Groups are joined, walked, frozen, killed, watched and swept, in the cgroup mode of this machine."""
 
 from __future__ import annotations
 

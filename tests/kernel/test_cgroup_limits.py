@@ -1,4 +1,4 @@
-"""Limits hold, and who stopped the program is known.  Measured, in whatever mode this machine's cgroups are."""
+"""Limits hold, and the verdict names the limit that stopped a program.  Measured in the cgroup mode of this machine."""
 
 from __future__ import annotations
 
