@@ -1,1 +1,1 @@
-"""What this machine allows, and what was left behind."""
+"""What this machine allows (`doctor`), and what a piece of code left behind in the kernel (`leaks`)."""

@@ -122,7 +122,7 @@ def test_many_platforms(tmp_path: Path, server: Server, registry: Registry, imag
 def test_images_made_by_skopeo_are_pulled(
     tmp_path: Path, server: Server, registry: Registry, image: Image, form: str, compression: str
 ) -> None:
-    """It compresses what is not, with what it is told to."""
+    """Skopeo compresses uncompressed layers with the given algorithm."""
     image_of(Sample(base(), tar_of({"app.js": b"1" * 300_000}), compress=False)).save(tmp_path / "ours", "app")
     name = f"{server.host}/made:1"
     skopeo("--format", form, "--dest-compress-format", compression, f"oci:{tmp_path}/ours:app", f"docker://{name}")
