@@ -1,6 +1,6 @@
 r"""From text to a Dockerfile.
 
-parse(b"FROM scratch\\nCOPY a /\\n")
+parse(b"FROM scratch\nCOPY a /\n")
 parse_trigger("COPY . /app")              an ONBUILD instruction, which an image's config keeps for later builds
 """
 
