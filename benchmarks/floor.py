@@ -1,8 +1,8 @@
-"""From a plan to a C program that makes the same calls: the floor under which no spawn of this plan can go.
+"""From a plan to a C program that makes the same calls: the floor of the plan's cost.
 
-The program has the plan's clone flags, the plan's arguments and the plan's order, written out as straight code.  What
-it lacks is what a library adds: loading an image, a trace, streams, a `Process`.  A descriptor that spawn() would open for
-the child, as that of /proc, it inherits open; what the plan's own steps open, it opens anew in each run.
+The program has the plan's clone flags, the plan's arguments and the plan's order, written out as straight code.  It lacks the
+additions of a library: loading a program, a trace, streams, a `Process`.  A descriptor that spawn() would open for the child, as that
+of /proc, is inherited by the C program; the C program opens the descriptors of the plan's own steps anew in each run.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from .measure import Contender
 
 
 class Source:
-    """The text of plan.h for one plan.  Raises ValueError for a plan that C cannot follow: one with handshakes or a helper.
+    """The text of plan.h for one plan.  :raises ValueError: C cannot follow the plan, as it has handshakes or a helper
 
-    :ivar inherited: the descriptors that the program inherits, each with its number, the same here and there; close() closes them here
+    :ivar inherited: the descriptors that the program inherits, with the same numbers in both processes; close() closes our copies
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -43,7 +43,7 @@ class Source:
         self.saved_by_parent = {s.save for s in self.timeline.steps if s.side is Side.PARENT and s.save}
 
     def text(self) -> str:
-        """Everything floor.c asks for."""
+        """Return the text that floor.c includes."""
         steps = self.timeline.steps
         at = next(i for i, s in enumerate(steps) if s.call.name == "clone3")
         flags, cgroup = (*_call(steps[at]).args, None)[:2]
@@ -76,7 +76,7 @@ class Source:
         return lines
 
     def _closing(self, steps: Sequence[Step]) -> list[str]:
-        """What the parent's steps opened and left open."""
+        """Return the calls that close the descriptors of the parent's steps."""
         closed = {s.call.args[0] for s in steps if s.call.name == "close"}
         opened = dict.fromkeys(s.save for s in steps if s.save and s.save not in closed)
         return [f"\t{self._close(o)};" for o in opened]
@@ -107,14 +107,14 @@ class Source:
         return f"(uintptr_t){self._memory(arg, parent)}"
 
     def _slot(self, name: str) -> str:
-        """The variable of a result; of a descriptor that the program inherits, its number."""
+        """Return the variable of a result, or the number of an inherited descriptor."""
         source = next((f for f in self.numbers if f"caller.{f.name}" == name), None)
         if source and Slot(source.name) not in self.saved_by_parent:
             return str(self._number(source, True))
         return self.slots.setdefault(source.name if source else name, f"slot_{len(self.slots)}")
 
     def _number(self, source: Fd, parent: bool) -> int:
-        """The number of a descriptor in the child, or in the parent, where it is above all that the child's dup3 calls overwrite."""
+        """Return the number of a descriptor in the child, or in the parent, where it is above all that the child's dup3 calls overwrite."""
         if not parent:
             return self.numbers[source]
         if source not in self.inherited:
@@ -123,7 +123,7 @@ class Source:
         return self.inherited[source]
 
     def close(self) -> None:
-        """Closes what the program inherits."""
+        """Close the descriptors that the program inherits."""
         while self.inherited:
             os.close(self.inherited.popitem()[1])
 
@@ -178,7 +178,7 @@ def _function(name: str, lines: Sequence[str]) -> list[str]:
 
 @contextmanager
 def floor(ground: Ground, plan: Plan, name: str) -> Iterator[Contender]:
-    """The plan as a running C program.  Each turn is a number written to it and as many lines read back."""
+    """Yield the plan as a running C program.  For a turn, a number is written to the program and as many lines are read back."""
     directory, pipe = ground.directory / f"floor-{name}", subprocess.PIPE
     directory.mkdir()
     with closing(Source(plan)) as source:

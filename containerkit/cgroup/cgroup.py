@@ -147,7 +147,7 @@ class Cgroup(Live):
             raise
 
     def _own(self) -> None:
-        """What lies below another group has its owner."""
+        """Take the owner's mark, unless the group is below another one, which has it already."""
         if not isinstance(self.parent, Cgroup):
             sweeping.sweep_once()
             owner.hold()

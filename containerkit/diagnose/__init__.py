@@ -1,1 +1,1 @@
-"""What this machine allows (`doctor`), and what a piece of code left behind in the kernel (`leaks`)."""
+"""doctor: the conditions of this machine; leaks: the kernel objects that a piece of code left behind."""
