@@ -65,7 +65,7 @@ class Source:
         for place, step in steps:
             allowed = "".join(f" && r != -{e}" for e in sorted(step.tolerates))
             save = f" {self._slot(step.save.name)} = r;" if step.save else ""
-            if parent and step.save in opened:  # as two parts that hide files do
+            if parent and step.save in opened:  # two parts that hide files share one descriptor
                 save = f" {self._close(step.save)};{save}"
             opened = opened - {a for a in _call(step).args if step.call.name == "close"} | ({step.save} if step.save else set())
             comment = str(step.call).replace("*/", "* /")

@@ -234,9 +234,9 @@ def _try_user_namespace(host: Host) -> Iterator[Finding]:
         worked, said = done.returncode == 0, done.stderr.strip()
     except (OSError, subprocess.SubprocessError) as error:
         worked, said = False, str(error)
-    who = "an ordinary user" if as_nobody else "this user"
+    user = "an ordinary user" if as_nobody else "this user"
     remedy = "See the findings on user namespaces above; run as root where none of them can be changed."
-    yield _finding("userns: tried", worked, f"{who} can make one" if worked else f"{who} cannot: {said}", remedy)
+    yield _finding("userns: tried", worked, f"{user} can make one" if worked else f"{user} cannot: {said}", remedy)
 
 
 def _is_mapped(host: Host, uid: int) -> bool:

@@ -153,20 +153,20 @@ class Authority:
         self._tokens[scopes] = token
         return f"Bearer {token.text}"
 
-    def _fetch(self, realm: str, service: str, scopes: Scopes, who: Login) -> _Token:
+    def _fetch(self, realm: str, service: str, scopes: Scopes, login: Login) -> _Token:
         fields = [("service", service)] * bool(service)
-        if who.identity_token:
-            form = [("grant_type", "refresh_token"), ("refresh_token", who.identity_token), ("client_id", CLIENT), *fields]
+        if login.identity_token:
+            form = [("grant_type", "refresh_token"), ("refresh_token", login.identity_token), ("client_id", CLIENT), *fields]
             return self._post(realm, [*form, ("scope", " ".join(scopes))])
-        asked = fields + [("account", who.username)] * bool(who.username) + [("scope", scope) for scope in scopes]
+        asked = fields + [("account", login.username)] * bool(login.username) + [("scope", scope) for scope in scopes]
         url = realm + ("&" if "?" in realm else "?") * bool(asked) + urlencode(asked, quote_via=quote, safe=":,/")
-        headers = {"Authorization": f"Basic {who.basic}"} if who.username else {}
+        headers = {"Authorization": f"Basic {login.basic}"} if login.username else {}
         try:
             return insist(lambda: _token(self._sent("GET", url, headers)), self._retries)
         except (NotFound, Refused):
-            if not who.username:
+            if not login.username:
                 raise
-            form = [("grant_type", "password"), ("username", who.username), ("password", who.password), ("client_id", CLIENT)]
+            form = [("grant_type", "password"), ("username", login.username), ("password", login.password), ("client_id", CLIENT)]
             return self._post(realm, [*form, *fields, ("scope", " ".join(scopes))])  # the service speaks OAuth2 only
 
     def _post(self, realm: str, form: list[tuple[str, str]]) -> _Token:
