@@ -1,4 +1,4 @@
-# One command does all the set-up it needs.  `make demo` first.
+# Each target does its own set-up.  Try `make demo` first.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -15,7 +15,7 @@ CROSS := qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 GUESTS := qemu-system-x86 busybox-static kmod
 USER_FOR_TESTS := ckuser
 
-# The tests run as root where that can be had: those that must not be root leave it by themselves.
+# The tests run as root if possible: a test that must not be root drops it by itself.
 AS_ROOT := $(shell [[ $$(id -u) == 0 ]] || ! sudo -n true 2>/dev/null || echo sudo -n env PYTHONDONTWRITEBYTECODE=1)
 PYTEST_ARGS ?=
 
@@ -25,17 +25,17 @@ ARM := build/aarch64
 ARM_CC := aarch64-linux-gnu-gcc
 
 .PHONY: help
-help: ## say what there is to make
+help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
 
 .PHONY: venv
-venv: $(STAMP) ## the virtual environment with everything in it, and the compiled extension
+venv: $(STAMP) ## make the virtual environment and compile the extension
 
 $(STAMP): $(INPUTS)
 	tools/venv $@ $^
 
 .PHONY: demo
-demo: $(STAMP) ## a container from nothing, step by step
+demo: $(STAMP) ## show a container from nothing, step by step
 	$(BIN)/containerkit demo
 
 .PHONY: testenv
@@ -47,26 +47,27 @@ testenv: $(STAMP)
 	mkdir -p build
 
 .PHONY: test
-test: testenv ## all tests, as root where possible
+test: testenv ## run all tests, as root where possible
 	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider --junitxml=build/junit.xml $(PYTEST_ARGS)
 
 .PHONY: guest
-guest: testenv ## the tests that want other kernels, in virtual machines
+guest: testenv ## run the tests that need other kernels, in virtual machines
 	$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/vm
 
 FUZZ_SECONDS ?= 60
 
 .PHONY: fuzz
-fuzz: $(STAMP) ## what reads what strangers wrote, given bytes nobody wrote: FUZZ_SECONDS for each
+fuzz: $(STAMP) ## fuzz the parsers of foreign bytes: FUZZ_SECONDS for each
 	tools/fuzz $(FUZZ_SECONDS)
 
 .PHONY: lint
-lint: style types warnings ## style, types and compiler warnings
+lint: style types warnings ## check style, types and compiler warnings
 
 .PHONY: style
 style: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python tools/sentences.py
 
 .PHONY: types
 types: $(STAMP)
@@ -77,19 +78,19 @@ warnings: $(STAMP)
 	for source in csrc/*.c; do $(CC) $(WARNINGS) -fsyntax-only -Icsrc -Ibuild $$source; done
 
 .PHONY: docs
-docs: $(STAMP) ## the book, with every script in it run
+docs: $(STAMP) ## build the book, running every script in it
 	tools/need --optional $(GUESTS)
 	tools/need --optional docker-registry nodejs
 	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs build/docs
 	@echo "open build/docs/index.html"
 
 .PHONY: bench
-bench: $(STAMP) ## tables and plots of what everything costs
+bench: $(STAMP) ## run the benchmarks: tables and plots of the costs
 	tools/need --optional $(PEERS) $(IMAGE_PEERS)
 	$(BIN)/python -m benchmarks
 
 .PHONY: aarch64
-aarch64: $(STAMP) ## the C parts for the other processor, run under qemu
+aarch64: $(STAMP) ## compile the C parts for aarch64 and run them under qemu
 	tools/need $(CROSS)
 	CC=$(ARM_CC) $(BIN)/python tools/syscall_numbers.py $(ARM)/ck_numbers.h
 	$(ARM_CC) $(WARNINGS) $(FREESTANDING) -Icsrc -o $(ARM)/ck-helper csrc/helper.c
@@ -97,6 +98,6 @@ aarch64: $(STAMP) ## the C parts for the other processor, run under qemu
 	qemu-aarch64 $(ARM)/test_spawn
 
 .PHONY: clean
-clean: ## everything that make made
+clean: ## remove everything that make has made
 	rm -rf build $(VENV) containerkit/libexec containerkit/_spawn*.so *.egg-info docs/scripts/*.out docs/scripts/*.svg
 	find . -name __pycache__ -prune -exec rm -rf {} +

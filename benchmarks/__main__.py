@@ -1,4 +1,4 @@
-"""python -m benchmarks: run, print, write."""
+"""python -m benchmarks: run the benchmarks, print their tables, write them to files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BUDGET = Budget()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0, or 1 when a benchmark could not run."""
+    """Run the benchmarks of the command line.  Return 0, or 1 if one could not run."""
     options = _options(argv)
     setting.enter()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _write(tables: Sequence[Table], out: Path, load: float, *, plots: bool, title: str) -> None:
-    """A record for machines, a page for readers, and a plot for each table."""
+    """Write a record for programs, a page for readers, and a plot for each table."""
     (out / "results.json").write_text(json.dumps([table.to_json() for table in tables], indent=1) + "\n")
     pictures = {}
     try:

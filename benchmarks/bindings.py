@@ -1,4 +1,4 @@
-"""The way from Python to C: cffi, which the library uses, against ctypes on the same C file."""
+"""The binding from Python to C: cffi, which the library uses, against ctypes on the same C file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CALLS = 2000
 
 
 class CProgram(ctypes.Structure):
-    """The head of struct ck_program, as far as it is read here."""
+    """The fields at the head of struct ck_program that this module reads."""
 
     _fields_ = [(n, ctypes.c_uint32) for n in ("size", "steps", "traces", "count", "autopsy", "autopsy_from", "relocs", "reloc_count")] + [
         ("base", ctypes.c_uint64), ("next", ctypes.c_uint32), ("failed", ctypes.c_int32),
@@ -36,7 +36,7 @@ class CProgram(ctypes.Structure):
 
 
 class CChild(ctypes.Structure):
-    """The head of struct ck_child."""
+    """The fields at the head of struct ck_child."""
 
     _fields_ = [
         ("program", ctypes.POINTER(CProgram)), ("size", ctypes.c_size_t), ("memfd", ctypes.c_int), ("stack", ctypes.c_void_p),
@@ -45,8 +45,9 @@ class CChild(ctypes.Structure):
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """The same drive through both, and one call that does next to nothing."""
-    plan = plans.bare(ground, ns.Mount(), ns.Pid(), ns.Uts("lesson"), ns.Ipc(), ns.Cgroup())  # no descriptor of the caller's, no handshake
+    """Run the same plan through both bindings, and one call that does next to nothing."""
+    # parts without a descriptor of the caller and without a handshake
+    plan = plans.bare(ground, ns.Mount(), ns.Pid(), ns.Uts("lesson"), ns.Ipc(), ns.Cgroup())
     program, library = plan.program(), _library(ground)
     runs = {
         "cffi": timed(lambda: _by_cffi(program)),
@@ -62,7 +63,7 @@ def benchmark(ground: Ground, budget: Budget) -> list[Table]:
 
 
 def _library(ground: Ground) -> Any:
-    """csrc/spawn.c as a plain shared library: the extension itself exports nothing to load by name."""
+    """Compile csrc/spawn.c to a plain shared library: the extension itself exports no symbols for ctypes."""
     target, numbers = ground.directory / "spawn.so", ground.directory / "ck_numbers.h"
     tool = CSRC.parent / "tools/syscall_numbers.py"
     done = subprocess.run([sys.executable, tool, numbers], capture_output=True, text=True, check=False)
@@ -124,7 +125,7 @@ def _done(failed: int, trace: bytes, pidfd: int) -> None:
 
 
 def _called(function: Callable[[], int]) -> Contender:
-    """Nanoseconds of one call, from many in a row."""
+    """Return a contender that measures the nanoseconds of one call, from many in a row."""
 
     def once() -> float:
         begin = time.perf_counter_ns()

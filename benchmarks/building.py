@@ -1,4 +1,4 @@
-"""A Dockerfile of five lines becomes an image: from nothing, and again when nothing has changed."""
+"""The build of a Dockerfile of five lines: from nothing, and again when nothing has changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENTRYPOINT ["sh", "/app/0.txt"]
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """One table: cold, then cached."""
+    """Measure a cold and a cached build, in one table."""
     material = Material.of(ground, budget == QUICK)
     context, base = context_of(material), material.directory / "base.tar"
     layer = ck.Layer.from_directory(rootfs.from_programs(["sh", "cp", "mkdir", "ls", "cat"]))

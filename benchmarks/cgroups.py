@@ -1,4 +1,4 @@
-"""Control groups: the life of one against the same file operations in C, what one adds to a spawn, and how soon an event is told."""
+"""Control groups: the life of one against the same file operations in C, its cost to a spawn, and the delay of an event."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from containerkit import Cgroup
-from containerkit.cgroup.paths import world_of
+from containerkit.cgroup.paths import driver_of
 from containerkit.errors import ContainerKitError
 
 from . import group_events, group_spawns
@@ -35,7 +35,7 @@ NOTES = (
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """A table for lives, those for spawns, one for events."""
+    """Return a table for lives, tables for spawns, and one for events."""
     return [_lives(ground, budget), *group_spawns.tables(ground, budget), group_events.table(ground, budget)]
 
 
@@ -60,7 +60,7 @@ def _row(phase: str, who: str, count: int) -> str:
 
 
 def limited(name: str) -> Cgroup:
-    """A group with the usual three limits; not made yet."""
+    """Return a group with the usual three limits, not made yet."""
     return Cgroup(name, memory_max="64M", pids_max=32, cpu_max=0.5)
 
 
@@ -71,7 +71,7 @@ def _where() -> str:
 
 @contextmanager
 def beside(count: int) -> Iterator[None]:
-    """So many groups beside those that are measured."""
+    """Make this many other groups beside the measured ones."""
     with ExitStack() as stack:
         for i in range(count):
             stack.enter_context(limited(f"beside-{i}"))
@@ -79,7 +79,7 @@ def beside(count: int) -> Iterator[None]:
 
 
 def _session(program: Path, budget: Budget, count: int) -> dict[str, Sample]:
-    """Every life tells five numbers, and the sixth is their sum without the last."""
+    """Measure lives: each reports five numbers, and the sixth is their sum without the last."""
     with floor(program) as ask:
         found = in_turn({FLOOR: ask, OURS: lambda runs: [value for _ in range(runs) for value in _life(program)]}, budget)
     rows = {}
@@ -107,14 +107,14 @@ def _life(program: Path) -> Sequence[float]:
 
 
 def _told(nanoseconds: Sequence[int]) -> list[float]:
-    """In the order of PHASES, then the sum without the limits again; microseconds."""
+    """Convert a line of the C program to microseconds, in the order of PHASES, with the sum without the limits at the end."""
     made, again, *rest = nanoseconds
     return [value / 1000 for value in (made, *rest, again, made + sum(rest))]
 
 
 @contextmanager
 def floor(program: Path) -> Iterator[Contender]:
-    """The C program, beside a group of ours that says where and what.  A sweep finds its groups by the name they share."""
+    """Yield the C program as a contender, beside a group of ours that gives it paths and values.  A sweep finds its groups by name."""
     with limited("model") as group:
         words = list(_operations(group))
     pipe = subprocess.PIPE
@@ -128,7 +128,7 @@ def _operations(group: Cgroup) -> Iterator[str]:
     by_hierarchy = group._by_hierarchy(group.limits)
     for hierarchy, path in group._paths.items():
         yield from ("mkdir", f"{path}-floor")
-        for name, text in world_of(hierarchy).writes(by_hierarchy.get(hierarchy, {})):
+        for name, text in driver_of(hierarchy).writes(by_hierarchy.get(hierarchy, {})):
             yield from ("write", f"{path}-floor/{name}", text)
         yield from ("join", f"{path}-floor/cgroup.procs")
         if os.path.exists(f"{path}/cgroup.kill"):

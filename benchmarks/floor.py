@@ -1,4 +1,4 @@
-"""From a plan to a C program that makes the same calls: the floor under which no spawn of this plan can go.
+"""From a plan to a C program that makes the same calls: the floor of the plan's cost.
 
 The program has the plan's clone flags, the plan's arguments and the plan's order, written out as straight code, and the same
 handshakes between its two actors.  What it lacks is what a library adds: loading an image, a trace, a `Process`.  A descriptor that
@@ -36,7 +36,7 @@ class Source:
     """The text of plan.h for one plan.  Raises ValueError for a plan that C cannot follow: one with a helper or a tool.
 
     :param piped: the program reads from the null device and writes into two pipes, as `ck.run` has it
-    :ivar inherited: the descriptors that the program inherits, each with its number, the same here and there; close() closes them here
+    :ivar inherited: the descriptors that the program inherits, with the same numbers in both processes; close() closes our copies
     """
 
     def __init__(self, plan: Plan, *, piped: bool = False) -> None:
@@ -53,7 +53,7 @@ class Source:
         self.saved_by_parent = {s.save for s in self.timeline.steps if s.side is Side.PARENT and s.save}
 
     def text(self) -> str:
-        """Everything floor.c asks for."""
+        """Return the text that floor.c includes."""
         steps = self.timeline.steps
         at = next(i for i, s in enumerate(steps) if s.call.name == "clone3")
         flags, cgroup = (*_call(steps[at]).args, None)[:2]
@@ -90,7 +90,7 @@ class Source:
         for place, step in steps:
             allowed = "".join(f" && r != -{e}" for e in sorted(step.tolerates))
             save = f" {self._slot(step.save.name)} = r;" if step.save else ""
-            if parent and step.save in opened:  # as two parts that hide files do
+            if parent and step.save in opened:  # two parts that hide files share one descriptor
                 save = f" {self._close(step.save)};{save}"
             opened = opened - {a for a in _call(step).args if step.call.name == "close"} | ({step.save} if step.save else set())
             comment = str(step.call).replace("*/", "* /")
@@ -102,7 +102,7 @@ class Source:
         return lines
 
     def _closing(self, steps: Sequence[Step]) -> list[str]:
-        """What the parent's steps opened and left open."""
+        """Return the calls that close the descriptors of the parent's steps."""
         closed = {s.call.args[0] for s in steps if s.call.name == "close"}
         opened = dict.fromkeys(s.save for s in steps if s.save and s.save not in closed)
         return [f"\t{self._close(o)};" for o in opened]
@@ -133,7 +133,7 @@ class Source:
         return f"(uintptr_t){self._memory(arg, parent)}"
 
     def _slot(self, name: str) -> str:
-        """The variable of a result; of a descriptor that the program inherits, its number."""
+        """Return the variable of a result, or the number of an inherited descriptor."""
         source = next((f for f in self.numbers if f"caller.{f.name}" == name), None)
         if source and Slot(source.name) not in self.saved_by_parent:
             return str(self._number(source, True))
@@ -151,7 +151,7 @@ class Source:
         return self.inherited[source]
 
     def close(self) -> None:
-        """Closes what the program inherits."""
+        """Close the descriptors that the program inherits."""
         while self.inherited:
             os.close(self.inherited.popitem()[1])
 

@@ -1,6 +1,6 @@
-"""Where a benchmark runs: a directory in memory with a root, and the tiny programs that containers run.
+"""The directory in which a benchmark runs: in memory, with a root and the tiny programs that containers run.
 
-A disk would measure the disk.  The root holds one static program, so that neither a linker nor a shell is measured.
+On a disk the benchmark would measure the disk.  The root holds one static program, so that neither a linker nor a shell is measured.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ FLAGS = ("-std=gnu11", "-O2", "-static", "-fno-stack-protector", f"-I{CSRC}")
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """:ivar directory: ours, in memory, gone afterwards
+    """A directory for a benchmark.
+
+    :ivar directory: ours, in memory, removed afterwards
     :ivar root: a directory with /bin/true, /proc, /dev, /tmp
     """
 
@@ -37,11 +39,11 @@ class Ground:
 
     @property
     def payload(self) -> str:
-        """The tiny program as the host sees it."""
+        """The tiny program's path on the host."""
         return str(self.root / "bin/true")
 
     def program(self, name: str, source: Path, *flags: str) -> Path:
-        """Compiles a C file, once.  Raises Unavailable without a compiler."""
+        """Compile a C file, once.  :raises Unavailable: there is no compiler"""
         target = self.directory / name
         if not target.exists():
             compile_c(source, target, *FLAGS, *flags)
@@ -49,7 +51,7 @@ class Ground:
 
 
 def compile_c(source: Path, target: Path, *flags: str) -> None:
-    """$CC, or cc.  Raises Unavailable where there is none or it fails."""
+    """Compile by $CC, or cc.  :raises Unavailable: there is no compiler, or it fails"""
     compiler = shlex.split(os.environ.get("CC") or "cc")
     try:
         done = subprocess.run([*compiler, *flags, "-o", str(target), str(source)], capture_output=True, text=True, check=False)
@@ -61,7 +63,7 @@ def compile_c(source: Path, target: Path, *flags: str) -> None:
 
 @contextmanager
 def prepared() -> Iterator[Ground]:
-    """A ground, removed at the end."""
+    """Yield a ground, removed at the end."""
     directory = Path(tempfile.mkdtemp(prefix="ck-bench-", dir=MEMORY if MEMORY.is_dir() else None))
     ground = Ground(directory)
     try:

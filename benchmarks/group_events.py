@@ -1,4 +1,4 @@
-"""How long it takes from a limit that is hit to the Python that waits for the event."""
+"""The delay from the hit of a limit to the Python code that waits for the event."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .ground import HERE, Ground
 from .measure import Budget, Contender, in_turn
 from .table import Table
 
-MEMORY, QUIET = "8M", 0.02  # seconds; the kernel tells of one file at most every 10 ms
+MEMORY, QUIET = "8M", 0.02  # seconds; the kernel reports one file at most every 10 ms
 END = "OOM kill: the end of the process, by pidfd"
 NOTES = (
     "From the clock that the program reads just before the touch that is too much, to the clock that Python reads with the event in hand. "
@@ -30,14 +30,14 @@ NOTES = (
 
 
 class Hit:
-    """A program that runs into a limit of a group, and the stamp it leaves."""
+    """A program that runs into a limit of a group, and the time stamp that it writes."""
 
     def __init__(self, ground: Ground, group: Cgroup, how: str) -> None:
         file, program = ground.directory / "stamp", ground.program("hit", HERE / "csrc/hit.c")
         with open(file, "w+b") as opened:
             opened.truncate(mmap.PAGESIZE)
             self._stamp = mmap.mmap(opened.fileno(), mmap.PAGESIZE)
-        self._stamp[0:8] = bytes(8)  # touched here, so that it counts for us and not for the group
+        self._stamp[0:8] = bytes(8)  # touched here, so that the page is charged to us and not to the group
         self._plan: Plan = ck.plan(group, run=[str(program), str(file), how])
 
     def _since(self) -> float:
@@ -45,7 +45,7 @@ class Hit:
         return (now - int.from_bytes(self._stamp[0:8], "little")) / 1000
 
     def until(self, events: Events) -> float:
-        """The iterator.  What came meanwhile from the run before is taken first."""
+        """Return the delay until the iterator yields the event, after dropping events of the run before."""
         time.sleep(QUIET)
         events.poll(0)
         with self._plan.spawn() as process:
@@ -73,7 +73,7 @@ class Hit:
 
 
 def table(ground: Ground, budget: Budget) -> Table:
-    """Only what this machine's mode can tell; what it cannot is a note."""
+    """Measure the events that this machine's mode reports; the others are named in a note."""
     notes, runs = [*NOTES, f"This machine's mode is {system().mode}."], dict[str, Contender]()
     with ExitStack() as stack:
         for name, add in (("memory", _memory), ("max", _max), ("hugetlb", _huge)):
@@ -104,7 +104,7 @@ def _max(ground: Ground, stack: ExitStack) -> dict[str, Contender]:
 
 def _huge(ground: Ground, stack: ExitStack) -> dict[str, Contender]:
     group = stack.enter_context(Cgroup("huge", hugetlb={"2MB": 0}))
-    if not (system().v2 and group.path == group.place_in(system().controlled_by("hugetlb"))):
+    if not (system().v2 and group.path == group.directory_in(system().controlled_by("hugetlb"))):
         raise Unavailable("hugetlb of v2", probed=group.path, remedy="a kernel with CONFIG_CGROUP_HUGETLB")
     source = Source(f"{group.path}/hugetlb.2MB.events")
     hit, events = Hit(ground, group, "huge"), stack.enter_context(Events(group.path, [source], frozenset({"max"})))

@@ -1,4 +1,4 @@
-"""What a group adds to a spawn, and what it adds to crun's.  Pairs: one run without, one with, in an order that is drawn."""
+"""The cost that a group adds to a spawn, for us and for crun.  Pairs: one run without, one with a group, in random order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _names = count()
 
 
 def tables(ground: Ground, budget: Budget) -> list[Table]:
-    """A plain process with and without a group; a container by us and by crun, with and without."""
+    """Measure a plain process with and without a group; a container by us and by crun, with and without."""
     return [_plain(ground, budget), _containers(ground, budget)]
 
 
@@ -35,7 +35,7 @@ def limited(name: str) -> Cgroup:
 
 
 def made_each_time(plan: Callable[[Cgroup], Plan]) -> Callable[[], object]:
-    """Makes a group with limits, runs a plan that was compiled before, and removes the group."""
+    """Return a run that makes a group with limits, runs a plan that was compiled before, and removes the group."""
     group = limited("each")
     compiled = plan(group)
 
@@ -47,7 +47,7 @@ def made_each_time(plan: Callable[[Cgroup], Plan]) -> Callable[[], object]:
 
 
 def pairs(rows: dict[str, Sample], without: str, having: str) -> Sample:
-    """What the second adds to the first, run by run of the same round."""
+    """Return the difference of the second and the first, run by run of the same round."""
     return Sample(tuple(b - a for a, b in zip(rows[without].values, rows[having].values, strict=True)))
 
 
@@ -72,7 +72,7 @@ def _plain(ground: Ground, budget: Budget) -> Table:
 
 
 def _paired(budget: Budget) -> Budget:
-    """One run a turn, so that the two of a pair are next to each other; many turns."""
+    """Return a budget of one run a turn, so that the two runs of a pair are next to each other, and many turns."""
     return replace(budget, rounds=budget.rounds * budget.turn, turn=1)
 
 
@@ -110,7 +110,7 @@ def _refused(crun: dict[str, Callable[[], object]]) -> str:
 
 @contextmanager
 def _crun(ground: Ground) -> Iterator[dict[str, Callable[[], object]]]:
-    """crun's two ways.  What it leaves behind of its groups is removed afterwards."""
+    """Yield crun's two runs.  The groups that crun leaves are removed afterwards."""
     program = shutil.which("crun")
     if program is None:
         yield {}
@@ -124,7 +124,7 @@ def _crun(ground: Ground) -> Iterator[dict[str, Callable[[], object]]]:
 
 
 def _left() -> int:
-    """Removes the groups that our runs of crun have left; says of how many runs."""
+    """Remove the groups that our runs of crun left.  Return the number of those runs."""
     found: dict[str, str] = {}
     for hierarchy in system().hierarchies:
         with suppress(OSError), os.scandir(hierarchy.mount) as entries:

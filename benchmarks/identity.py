@@ -1,4 +1,4 @@
-"""What it costs that root inside is nobody outside: a range of ids of its own, against the caller's own id."""
+"""The cost of a user namespace with a range of ids of its own, against the caller's own id."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOTES = [
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """One table for a root that stays as it is, and one for a root that takes changes.
+    """Return one table for a read-only root, and one for a root that takes changes.
 
     :raises ck.Unavailable: the caller is not root of the machine
     """
@@ -48,7 +48,7 @@ def _table(ground: Ground, budget: Budget, name: str, root: Callable[[ExitStack]
 
 
 def _sandbox(user: ns.User, root: Part, hide: bool | None) -> Plan:
-    """The parts of `ck.sandbox`, with another user."""
+    """Return the parts of `ck.sandbox`, with another user."""
     alone: list[Part] = [user, ns.Mount(), ns.Pid(), ns.Ipc(), ns.Uts("sandbox"), ns.Cgroup(), ns.Net()]
     seen: list[Part] = [root, mounts.Dev(), mounts.Tmpfs("/tmp", size="64M"), mounts.Masked(), mounts.ReadOnly()]
     return ck.plan(

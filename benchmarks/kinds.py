@@ -1,4 +1,4 @@
-"""What each kind of namespace costs: one alone, and all of them together."""
+"""The cost of each kind of namespace: one alone, and all of them together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .table import Table
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """Spawn and wait with one kind, compared with none."""
+    """Measure spawn and wait with one kind, compared with none."""
     kinds: dict[str, Part] = {**plans.kinds(), "time": ns.Time()}
     made = {"no namespace": plans.bare(ground)} | {f"{name} alone": plans.bare(ground, part) for name, part in kinds.items()}
     made["all but time"] = plans.bare(ground, *plans.kinds().values())

@@ -1,4 +1,4 @@
-"""What a large layer takes in memory: packed, brought into a store, unpacked; each in a Python of its own."""
+"""The memory for a large layer: packed, brought into a store, unpacked; each in a Python of its own."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def the_layer():
     return ck.Layer(Descriptor.from_json(descriptor, 'layer'), Digest(diff_id), FileBlobs(place / 'blobs'))
 {work}
 status = dict(line.split(':', 1) for line in open('/proc/self/status'))
-print(int(status['VmHWM'].split()[0]) / 1024)  # ru_maxrss would count the parent, from before the exec
+print(int(status['VmHWM'].split()[0]) / 1024)  # ru_maxrss would count the parent's memory from before the exec
 """
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """One table, in MiB of memory at most."""
+    """Measure the most MiB of memory in use, in one table."""
     material, sizes = Material.of(ground, budget == QUICK), (8, 16) if budget == QUICK else SIZES
     rows: dict[str, Sample] = {}
     for size in sizes:
@@ -64,7 +64,7 @@ def benchmark(ground: Ground, budget: Budget) -> list[Table]:
 
 
 def _disk(material: Material) -> Path:
-    """Gigabytes are not for memory."""
+    """Return a directory on disk: gigabytes do not fit into memory."""
     place = Path(__file__).resolve().parent.parent / "build" / f"large-{os.getpid()}"
     return material.directory if material.quick else place
 

@@ -1,4 +1,4 @@
-"""A directory becomes a compressed layer: ours with both digests, against programs that need more passes for that."""
+"""The making of a compressed layer from a directory: ours with both digests, against programs that need more passes for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OURS = "containerkit"
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """One table: gzip, which every registry takes; and zstd by us."""
+    """Return one table: gzip, which every registry accepts; and zstd by us."""
     material = Material.of(ground, budget == QUICK)
     tree, out = material.tree, material.directory / "packed"
     runs: dict[str, Contender] = {
@@ -52,7 +52,7 @@ def _tarfile(tree: Path, place: Path) -> None:
 
 
 def _umoci(material: Material) -> Contender:
-    """Into a new layout each time; making that is not its work."""
+    """Return a contender that writes into a new layout each time; making the layout is not measured."""
     program, layout = needed("umoci"), material.directory / "umoci"
     template = material.directory / "umoci-empty"
     if not template.exists():

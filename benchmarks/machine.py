@@ -1,4 +1,4 @@
-"""The machine a table was measured on: what makes numbers comparable, and nothing that names it."""
+"""The machine a table was measured on: the facts that make numbers comparable, without its name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @cache
 def describe() -> dict[str, str]:
-    """Processor, cores, memory, kernel, Python, date."""
+    """Return processor, cores, memory, kernel, Python, date."""
     return {
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0))),
@@ -23,7 +23,7 @@ def describe() -> dict[str, str]:
 
 
 def line() -> str:
-    """The same in one line."""
+    """Return the facts in one line."""
     known = describe()
     return f"{known['processor']}, {known['cores']} cores, {known['memory']}, {known['kernel']}, Python {known['python']}, {known['date']}"
 
@@ -34,12 +34,12 @@ def _processor() -> str:
 
 
 def _plain(release: str) -> str:
-    """The version without what a vendor added."""
+    """Return the version without a vendor's suffix."""
     return release.partition("-")[0]
 
 
 def huge_pages() -> str:
-    """The setting of transparent huge pages, which decides how much a fork of much memory copies."""
+    """Return the setting of transparent huge pages, which decides how much a fork of a large process copies."""
     path = Path("/sys/kernel/mm/transparent_hugepage/enabled")
     text = path.read_text() if path.exists() else "[never]"
     return text.partition("[")[2].partition("]")[0]

@@ -1,6 +1,6 @@
-"""What image benchmarks work on: a Debian root directory as a tree, as a tar, and as an image; and where the peers keep theirs.
+"""The material of image benchmarks: a Debian root directory as a tree, as a tar, and as an image; and the storage of the peers.
 
-The tree is made once by mmdebstrap, and kept below build/; a quick run takes this machine's own programs instead.
+The tree is made once by mmdebstrap, and kept below build/; a quick run uses this machine's own programs instead.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ SUITE = "bookworm"
 
 @dataclass(frozen=True)
 class Material:
-    """:ivar directory: in memory; gone with the ground
-    :ivar quick: a small tree, only to see that everything runs
+    """The material, in one directory.
+
+    :ivar directory: in memory; removed with the ground
+    :ivar quick: use a small tree, only to see that everything runs
     """
 
     directory: Path
@@ -51,7 +53,7 @@ class Material:
 
     @cached_property
     def tar(self) -> Path:
-        """The layer, not compressed."""
+        """The uncompressed layer."""
         if self.quick:
             target = self.directory / "small.tar"
             if not target.exists():
@@ -64,7 +66,7 @@ class Material:
         return target
 
     def compressed(self, compression: str) -> Path:
-        """The same by a command that everybody has: gzip -6, zstd -3."""
+        """Return the layer, compressed by a common command: gzip -6, zstd -3."""
         target = self.tar.with_suffix(f".tar.{compression}")
         if not target.exists():
             command = {"gzip": ["gzip", "-6", "-c"], "zstd": ["zstd", "-3", "-q", "-c"]}[compression]
@@ -73,7 +75,7 @@ class Material:
         return target
 
     def image(self, compression: str) -> ck.Image:
-        """An image of one layer, whose blob is the compressed file byte for byte; in an OCI layout called `layout`."""
+        """Return an image of one layer, whose blob is the compressed file byte for byte; in an OCI layout called `layout`."""
         with open(self.compressed(compression), "rb") as file:
             layer = ck.Layer.from_tar(file, FileBlobs(self.directory / "made"))
         image = ck.Image.scratch().append(layer, history="debian")
@@ -86,7 +88,7 @@ class Material:
 
     @cached_property
     def tree(self) -> Path:
-        """Unpacked, by GNU tar."""
+        """The tree, unpacked by GNU tar."""
         target = self.directory / "tree"
         if not target.exists():
             target.mkdir()
@@ -105,14 +107,14 @@ def _debian() -> Path:
 
 
 def needed(program: str) -> str:
-    """Its path.  Raises Unavailable."""
+    """Return the path of a program.  :raises Unavailable: it is not installed"""
     if not (found := shutil.which(program)):
         raise Unavailable(program, probed="PATH", remedy=f"apt-get install {program}")
     return found
 
 
 def fresh(place: Path, run: Callable[[Path], object]) -> Contender:
-    """A contender that works on a place that is not there, and is removed again; neither the clock sees."""
+    """Return a contender that works on a new directory and removes it; neither making nor removing is measured."""
 
     def runs(count: int) -> Sequence[float]:
         values = []
@@ -131,7 +133,7 @@ def fresh(place: Path, run: Callable[[Path], object]) -> Contender:
 
 
 def command(*argv: str | Path, **options: object) -> None:
-    """Runs a peer; what it says is seen only when it fails."""
+    """Run a peer; show its output only if it fails."""
     done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, argv))} ended with {done.returncode}: {done.stderr[-2000:]}")
@@ -142,7 +144,7 @@ class Containers:
     """podman and buildah with a storage of their own, all of it in memory.
 
     :ivar directory: holds everything
-    :ivar insecure: registries that are spoken to in plain HTTP
+    :ivar insecure: registries to use over plain HTTP
     """
 
     directory: Path
@@ -173,7 +175,7 @@ class Containers:
 
 @contextmanager
 def registry(directory: Path) -> Iterator[str]:
-    """A registry of this machine, as HOST:PORT, for as long as the ``with`` lasts."""
+    """Yield a registry on this machine, as HOST:PORT."""
     program = needed("docker-registry")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Taking time: contenders run in turn, in one process, so that what disturbs one disturbs all."""
+"""Timing: contenders run in turn, in one process, so that a disturbance affects all of them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 Contender = Callable[[int], Sequence[float]]
-"""Runs so many times; returns microseconds, one number a run."""
+"""Makes a number of runs; returns microseconds, one number a run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How long a comparison may take.
+    """Limits of a comparison.
 
-    :ivar seconds: after these no new round begins, but the second
-    :ivar rounds: at most so many; each contender has one turn in each, in an order drawn anew
+    :ivar seconds: after these no new round begins, but the second round always does
+    :ivar rounds: the most rounds; each contender has one turn in each, in an order drawn anew
     :ivar turn: runs in a turn
-    :ivar warm_up: runs before the first round, which count for nothing
+    :ivar warm_up: runs before the first round, which do not count
     """
 
     seconds: float = 20.0
@@ -33,7 +33,7 @@ QUICK = Budget(seconds=0.5, rounds=2, turn=1, warm_up=1)
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was measured of one contender.  All numbers are in the unit that was measured, microseconds unless said."""
+    """The measurements of one contender, in microseconds unless another unit is named."""
 
     values: tuple[float, ...]
 
@@ -55,9 +55,9 @@ class Sample:
 
 
 def timed(run: Callable[[], object], unit: float = 1000) -> Contender:
-    """A contender that calls `run` and looks at the clock before and after.
+    """Return a contender that calls `run` and reads the clock before and after.
 
-    :param unit: of what it tells, in nanoseconds
+    :param unit: of the result, in nanoseconds
     """
 
     def runs(count: int) -> Sequence[float]:
@@ -72,7 +72,7 @@ def timed(run: Callable[[], object], unit: float = 1000) -> Contender:
 
 
 def in_turn(contenders: Mapping[str, Contender], budget: Budget) -> dict[str, Sample]:
-    """Runs all of them round after round.  The order of a round is drawn, so that nobody always follows the same one."""
+    """Run all contenders round after round.  The order of a round is drawn, so that none always follows the same other one."""
     values: dict[str, list[float]] = {name: [] for name in contenders}
     for contender in contenders.values():
         contender(budget.warm_up)

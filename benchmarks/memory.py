@@ -1,4 +1,4 @@
-"""What the parent's size costs: one parent for each size, all alive at once, asked in turn."""
+"""The cost of the parent's size: one parent for each size, all alive at once, measured in turn."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ LIMIT = 1.1
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """A plain process, by three ways, from parents of growing size."""
+    """Measure a plain process, by three ways, from parents of growing size."""
     sizes = (0, 16) if budget == QUICK else MIB
     with ExitStack() as stack:
         asks = {size: stack.enter_context(parent(ground, size)) for size in sizes}
-        few = replace(budget, turn=min(3, budget.turn), warm_up=min(3, budget.warm_up))  # a fork of 4 GiB takes a while
+        few = replace(budget, turn=min(3, budget.turn), warm_up=min(3, budget.warm_up))  # a fork of 4 GiB takes long
         rows = in_turn({_row(way, size): asks[size](way) for way in WAYS for size in sizes}, few)
     base = _row(OURS, 0)
     lines = {way: [(float(size), _row(way, size)) for size in sizes] for way in WAYS}
@@ -53,7 +53,7 @@ def _notes() -> list[str]:
 
 
 class _Asks:
-    """A parent of some size: a Python of its own, which does what is written to it."""
+    """A parent of some size: a Python of its own, which obeys commands on its standard input."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -71,7 +71,7 @@ class _Asks:
 
 @contextmanager
 def parent(ground: Ground, mebibytes: int) -> Iterator[_Asks]:
-    """A parent of that size, which ends with the context."""
+    """Yield a parent of that size, which ends with the context."""
     argv = [sys.executable, "-m", "benchmarks.memory", str(ground.directory), str(mebibytes)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         asks = _Asks(process)
@@ -103,4 +103,4 @@ if __name__ == "__main__":
     from pathlib import Path
 
     _serve(Ground(Path(sys.argv[1])), int(sys.argv[2]))
-    os._exit(0)  # giving the memory back page by page would only take time
+    os._exit(0)  # freeing the memory page by page would only take time

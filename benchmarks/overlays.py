@@ -1,4 +1,4 @@
-"""Deep overlays: what one with many lower directories costs to mount, to spawn in, and to look a name up in."""
+"""Deep overlays: the cost of many lower directories for a mount, a spawn, and the lookup of a name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATHS = {"a name in the lowest layer": "/deep/lowest", "a name that is nowhere":
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """One table for the spawn with its mount, one for lookups."""
+    """Return one table for the spawn with its mount, one for lookups."""
     shutil.copy(ground.program("lookups", HERE / "csrc/lookups.c"), ground.root / "bin/lookups")
     (ground.root / "deep").mkdir(exist_ok=True)
     (ground.root / "deep/lowest").touch()
@@ -32,7 +32,7 @@ def benchmark(ground: Ground, budget: Budget) -> list[Table]:
 
 @contextmanager
 def _stacked(ground: Ground, depth: int) -> Iterator[LayerFS]:
-    """The root, and above it layers that each have the directory /deep and a file of their own in it."""
+    """Yield the root, and above it layers that each have the directory /deep and a file of their own in it."""
     layers = [ground.directory / f"layer-{depth}-{i}" for i in range(1, depth)]
     for i, layer in enumerate(layers):
         (layer / "deep").mkdir(parents=True)
@@ -63,7 +63,7 @@ def _mounting(plan: Plan) -> Contender:
 
 
 def _lookups(roots: dict[int, LayerFS], budget: Budget) -> Table:
-    """The program tells four numbers; a contender is one of them at one depth."""
+    """Measure lookups.  The program prints four numbers; a contender is one of them at one depth."""
     runs, lines = {}, {}
     for place, what in enumerate(f"{name}, {when}" for name in PATHS for when in ("first", "again")):
         for depth, root in roots.items():

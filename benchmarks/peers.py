@@ -1,7 +1,6 @@
-"""Against other programs that do the like, from the same Python process, with the same root and the same tiny program.
+"""Peers: other programs with the same purpose, from the same Python process, with the same root and the same tiny program.
 
-A peer is started with posix_spawn, the cheapest way Python has.  That its own binary has to be loaded is part of what
-its user pays, and so part of its time.
+A peer is started with posix_spawn, Python's cheapest way.  The time to load the peer's own binary counts, as its user pays it too.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ NUMBERS = count()
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """Containers against containers, and plain processes against plain processes."""
+    """Compare containers with containers, and plain processes with plain processes."""
     return [_containers(ground, budget), _processes(ground, budget)]
 
 
@@ -85,7 +84,7 @@ def _runc(ground: Ground, program: str) -> Callable[[], object]:
 
 
 def oci(ground: Ground, program: str, *options: str, resources: Mapping[str, object] | None = None) -> Callable[[], object]:
-    """crun or runc, with limits when there are `resources`."""
+    """Return a run of crun or runc, with limits if `resources` are given."""
     bundle, state = _bundle(ground, resources), ground.directory / f"state-{os.path.basename(program)}"
 
     def run() -> None:
@@ -95,7 +94,7 @@ def oci(ground: Ground, program: str, *options: str, resources: Mapping[str, obj
 
 
 def _bundle(ground: Ground, resources: Mapping[str, object] | None) -> str:
-    """An OCI bundle with the namespaces and mounts of the plan, no seccomp filter, no limits unless given."""
+    """Make an OCI bundle with the namespaces and mounts of the plan, no seccomp filter, no limits unless given."""
     directory = ground.directory / ("bundle-limited" if resources else "bundle")
     directory.mkdir(exist_ok=True)
     mounts = [mount(*m) for m in (
@@ -137,7 +136,7 @@ NOTES = (
 
 
 def _processes(ground: Ground, budget: Budget) -> Table:
-    """No isolation at all: what the way through the library costs by itself."""
+    """Measure plain processes without isolation: the cost of the library itself."""
     plan, argv = plans.bare(ground), [ground.payload]
     runs: dict[str, Callable[[], object]] = {
         OURS: lambda: plans.run(plan),
@@ -151,7 +150,7 @@ def _processes(ground: Ground, budget: Budget) -> Table:
 
 
 def fork_exec(program: str) -> None:
-    """The classic way.  Raises RuntimeError when the program did not end well."""
+    """Run a program by fork and exec.  :raises RuntimeError: the program failed"""
     pid = os.fork()
     if not pid:
         try:

@@ -13,12 +13,14 @@ PROGRAM = "/bin/true"
 
 
 def one_id() -> ns.User:
-    """The caller's own id as root inside, which the child maps itself: the C program has no second actor to wait for."""
+    """Return a user namespace with the caller's own id as root, which the child maps itself: the C program has no second process to
+    wait for.
+    """
     return ns.User(uids=[(0, os.geteuid(), 1)], gids=[(0, os.getegid(), 1)])
 
 
 def kinds(*, net: bool = True) -> dict[str, Part]:
-    """One part for each kind of namespace, by its name in /proc/PID/ns."""
+    """Return one part for each kind of namespace, by its name in /proc/PID/ns."""
     made: dict[str, Part] = {
         "user": one_id(),
         "mnt": ns.Mount(),
@@ -31,22 +33,22 @@ def kinds(*, net: bool = True) -> dict[str, Part]:
 
 
 def full(root: Part, *parts: Part, net: bool = True, hide: bool | None = None) -> Plan:
-    """A whole container: every namespace but time, a root that is pivoted to, /proc and a minimal /dev."""
+    """Return a whole container: every namespace but time, a root to pivot to, /proc and a minimal /dev."""
     return ck.plan(*kinds(net=net).values(), root, mounts.Dev(), *parts, run=[PROGRAM], hide_executable=hide)
 
 
 def bound(ground: Ground, *parts: Part, net: bool = True) -> Plan:
-    """The same on a directory as it is, without an overlay."""
+    """Return the same container on a plain directory, without an overlay."""
     return full(mounts.Root(ground.root), *parts, net=net)
 
 
 def bare(ground: Ground, *parts: Part) -> Plan:
-    """Some parts, and the tiny program of the host's."""
+    """Return a plan of some parts, with the host's tiny program."""
     return ck.plan(*parts, run=[ground.payload])
 
 
 def run(plan: Plan) -> None:
-    """Spawn, wait, close, as a script would.  Raises RuntimeError when the program did not end well."""
+    """Spawn, wait and close, as a script would.  :raises RuntimeError: the program failed"""
     with plan.spawn() as process:
         if process.wait():
             raise RuntimeError(f"the program ended with {process.returncode}")

@@ -16,7 +16,7 @@ CURVES = (OURS, "#c2562d", "#6b7f3a", "#7a5aa6")
 
 
 def draw(table: Table, out: Path) -> str:
-    """Writes NAME.svg; returns the file's name.  Raises Unavailable without matplotlib."""
+    """Write NAME.svg and return the file's name.  :raises Unavailable: matplotlib is not installed"""
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(figsize=(8, 4.2 if table.lines else 1.2 + 0.3 * len(_shown(table))), layout="constrained")
     (_curves if table.lines else _bars)(table, axes)
@@ -40,7 +40,7 @@ def _pyplot() -> Any:
 
 
 def _shown(table: Table, most: int = 30) -> dict[str, Sample]:
-    """All rows, or the dearest ones in the table's order."""
+    """Return all rows, or the most expensive ones in the table's order."""
     dearest = sorted(table.rows, key=lambda name: -table.rows[name].median)[:most]
     return {name: sample for name, sample in table.rows.items() if name in dearest}
 

@@ -1,4 +1,4 @@
-"""An image comes out of a registry: fetched, verified, kept and unpacked, from a registry on this machine."""
+"""The pull of an image from a registry on this machine: fetched, verified, kept and unpacked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OURS = "containerkit"
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """One table for gzip and one for zstd."""
+    """Return one table for gzip and one for zstd."""
     material = Material.of(ground, budget == QUICK)
     with registry(material.directory / "registry") as host:
         return [_table(material, host, compression, budget) for compression in ("gzip", "zstd")]

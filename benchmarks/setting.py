@@ -1,7 +1,7 @@
-"""Peers have wishes about the host.  They are met in a mount namespace of the benchmark's own.
+"""A mount namespace for the benchmark, with the changes to the host's mounts that peers need.
 
-One is ours: this Python's own file is mounted read-only there.  Where root could overwrite it, a plan with a root of its
-own takes one more exec (`hide_executable`), which no peer does but crun and runc; what that costs is a row of its own.
+One change is for us: this Python's own file is mounted read-only.  If root could overwrite that file, a plan with a root of its
+own would take one more exec (`hide_executable`), which of the peers only crun and runc do; its cost is a row of its own.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ BY_WAY_OF = Path("/dev/shm")
 
 
 def enter() -> None:
-    """Starts this Python anew with the v2 half of a hybrid cgroup tree one directory deeper, for crun refuses it where it is.
+    """Start this Python again with the v2 part of a hybrid cgroup tree one directory deeper: crun refuses it at its usual mount point.
 
-    It moves by way of a directory that is covered for a moment.  The host sees none of this.
+    The mount moves through a directory that is covered for a moment.  The host sees none of this.
     """
     if ENTERED in os.environ or os.geteuid() or not UNIFIED.is_dir() or not shutil.which("unshare"):
         return

@@ -26,7 +26,7 @@ SAME = (
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """One table for each plan: without isolation, a container, a container with a network namespace."""
+    """Return one table for each plan: without isolation, a container, a container with a network namespace."""
     return [
         _table(ground, budget, "plain", "no isolation", lambda _: plans.bare(ground)),
         _table(ground, budget, "container", CONTAINER, lambda root: plans.full(root, net=False, hide=False), LIMIT),
@@ -56,7 +56,7 @@ def _table(ground: Ground, budget: Budget, name: str, title: str, make: Callable
 
 @contextmanager
 def overlay(ground: Ground) -> Iterator[LayerFS]:
-    """The root as the lower of two layers; each contender has changes of its own, for two live mounts must not share them."""
+    """Yield the root as the lower of two layers.  Each contender has its own upper: two live mounts must not share one."""
     empty = ground.directory / "empty"
     empty.mkdir(exist_ok=True)
     with LayerFS(ground.root, empty, scratch=ground.directory) as root:

@@ -1,4 +1,4 @@
-"""What each system call of a container costs, from the trace that every spawn brings along."""
+"""The cost of each system call of a container, from the trace that every spawn records."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOTE = "The clone ends when the child's first instruction runs. The exec ends wh
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """Every step of the full container, and the same steps added up by call."""
+    """Return every step of the full container, and the same steps added up by call."""
     with overlay(ground) as root:
         plan = plans.full(root)
         plans.run(plan)
@@ -30,7 +30,7 @@ def benchmark(ground: Ground, budget: Budget) -> list[Table]:
 
 
 def _spawned(plan: Plan) -> list[float]:
-    """Microseconds of each step of one spawn."""
+    """Return the microseconds of each step of one spawn."""
     with plan.spawn() as process:
         process.wait()
     return [entry.microseconds for entry in process.trace]

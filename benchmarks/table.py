@@ -1,4 +1,4 @@
-"""A table: what was measured, with median, spread, ratio and machine, as text, markdown and plain values."""
+"""A table of measurements with median, spread, ratio and machine, as text, markdown and plain values."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ COLUMNS = ("", "median", "p10..p90", "ratio", "runs")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A promise and what came out.
+    """A promised limit and the measured value.
 
-    :ivar limit: `value` is at most this, or at least, when `at_least` says so
+    :ivar limit: the most that `value` may be; the least, if `at_least` is set
     """
 
     text: str
@@ -39,9 +39,9 @@ class Table:
 
     :ivar base: the row that ratios are relative to, or "" for none
     :ivar unit: of the samples
-    :ivar notes: what a reader has to know to judge the numbers
-    :ivar lines: plot curves: name of a curve -> (x, name of the row); bars where there are none
-    :ivar axis: what the curves' x is
+    :ivar notes: facts that a reader needs to judge the numbers
+    :ivar lines: plot curves: name of a curve -> (x, name of the row); bars without
+    :ivar axis: the meaning of the curves' x
     """
 
     name: str
@@ -55,11 +55,11 @@ class Table:
     axis: str = ""
 
     def ratio(self, name: str, base: str = "") -> float:
-        """How many times the base row's median this row's is."""
+        """Return the ratio of this row's median to the base row's."""
         return self.rows[name].median / self.rows[base or self.base].median
 
     def cells(self) -> list[tuple[str, ...]]:
-        """The rows as words, below COLUMNS."""
+        """Return the rows as text, for the headings in COLUMNS."""
         return [
             (
                 name,
@@ -75,7 +75,7 @@ class Table:
         return (COLUMNS[0], f"median {self.unit}", *COLUMNS[2:])
 
     def remarks(self) -> list[str]:
-        """Base, notes, targets, machine."""
+        """Return base, notes, targets, machine."""
         base = [f"Ratio: to {self.base}."] if self.base else []
         return [*base, *self.notes, *map(str, self.targets), f"Machine: {machine.line()}."]
 
@@ -86,7 +86,7 @@ class Table:
         return "\n".join([self.title, *lines, *(f"  {remark}" for remark in self.remarks())])
 
     def markdown(self, picture: str = "") -> str:
-        """The table as a section.  `picture` is the plot's file beside it."""
+        """Return the table as a section.  `picture` is the plot's file beside it."""
         row = "| {} |".format
         lines = [row(" | ".join(self.columns())), row(" | ".join(["---", *["---:"] * (len(COLUMNS) - 1)]))]
         lines += [row(" | ".join(_escape(c) for c in cells)) for cells in self.cells()]
@@ -94,7 +94,7 @@ class Table:
         return "\n".join([f"## {self.title}", "", *lines, "", *(f"- {_escape(r)}" for r in self.remarks()), *shown, ""])
 
     def to_json(self) -> dict[str, Any]:
-        """The table as plain values."""
+        """Return the table as plain values."""
         rows = {n: {"median": s.median, "p10": s.p10, "p90": s.p90, "ratio": self.ratio(n) if self.base else None, "runs": len(s.values)}
                 for n, s in self.rows.items()}  # fmt: skip
         targets = [{"text": t.text, "value": t.value, "limit": t.limit, "at_least": t.at_least, "met": t.met} for t in self.targets]

@@ -1,4 +1,4 @@
-"""Spawning from several threads at once: how many a second."""
+"""Spawns per second from several threads at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COUNTS = (1, 2, 4, 16)
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """Plain processes by three ways, and containers by ours."""
+    """Measure plain processes by three ways, and containers by ours."""
     plan, container, argv = plans.bare(ground), plans.bound(ground, net=False), [ground.payload]
     ways: dict[str, Callable[[], object]] = {
         "containerkit": lambda: plans.run(plan),
@@ -54,7 +54,7 @@ def _turn(run: Callable[[], object], threads: int, seconds: float) -> Callable[[
 
 
 def _throughput(run: Callable[[], object], threads: int, seconds: float) -> float:
-    """Runs in all threads together, a second."""
+    """Return the runs per second of all threads together."""
     counts, begin = [0] * threads, time.perf_counter()
 
     def work(which: int) -> None:

@@ -1,4 +1,4 @@
-"""A compressed layer becomes a directory: ours with every digest checked, against programs that check none."""
+"""The unpacking of a compressed layer: ours with every digest checked, against programs that check none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Unpack = Callable[[Path], object]
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """One table for gzip and one for zstd."""
+    """Return one table for gzip and one for zstd."""
     material = Material.of(ground, budget == QUICK)
     return [_table(material, compression, budget) for compression in ("gzip", "zstd")]
 

@@ -1,4 +1,4 @@
-"""Makes `containerkit._spawn` from spawn.c: cffi's API mode, one build for every Python from 3.11.
+"""Build `containerkit._spawn` from spawn.c: cffi's API mode, one build for every Python from 3.11.
 
 The declarations that Python sees stand in spawn.h between two marker lines, so that there is one copy of them.
 """
@@ -15,7 +15,7 @@ BEGIN, END = "/* cffi: begin */", "/* cffi: end */"
 
 
 def declarations(header: Path) -> str:
-    """The lines of `header` between the two markers.  Raises ValueError where a marker is missing."""
+    """Return the lines of `header` between the two markers.  :raises ValueError: a marker is missing"""
     lines = [line.strip() for line in header.read_text().splitlines()]
     return "\n".join(lines[lines.index(BEGIN) + 1 : lines.index(END)])
 

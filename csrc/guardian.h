@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * guardian.h - ends the programs of a caller that has ended.
+ * guardian.h - kill the programs of a caller that has ended.
  *
- * PR_SET_PDEATHSIG belongs to the program: it may take the request back.  So each calling process has one guardian, a
- * process that its programs cannot reach from a pid namespace of their own.  Each program's child registers itself
- * before it becomes the program: it sends two pidfds, of the thread that spawned it and of itself.  When the first is
- * readable the thread has ended, and the guardian kills the second.
+ * PR_SET_PDEATHSIG belongs to the program, which may undo the request.  So each calling process has one guardian, a
+ * process that its programs cannot reach from a pid namespace of their own.  A child registers with the guardian
+ * before it execs the program, by sending two pidfds: of the thread that spawned the child, and of the child.  When
+ * the first becomes readable, the thread has ended, and the guardian kills the process of the second.
  *
  *   descriptor 0   the socket on which the children register
  *   descriptor 1   a pidfd of the calling process
  *
- * The kernel sends the death signals of a process before it makes its pidfd readable.  So a child whose registration
- * comes too late to be read has its death signal already, and finds its caller gone before it becomes the program.
+ * The kernel sends the death signals of a process before it makes the process's pidfd readable.  So a child that
+ * registers too late has its death signal already, and finds its caller gone before it execs the program.
  */
 #ifndef CK_GUARDIAN_H
 #define CK_GUARDIAN_H
@@ -23,7 +23,7 @@
 
 #define DOOR 0
 #define LIFE 1
-#define SPARE 16			/* descriptors for everything that is no pair */
+#define SPARE 16			/* descriptors beside the pairs of pidfds */
 #define SIGKILL_NUMBER 9
 #define MESSAGE_DONTWAIT 0x40
 #define MESSAGE_CLOEXEC 0x40000000
@@ -56,7 +56,7 @@ struct control {
 };
 
 struct registration {
-	int pid;			/* of the sender, as the kernel says */
+	int pid;			/* of the sender, filled in by the kernel */
 	int caller, program;		/* pidfds, or -1 */
 	int truncated;
 };
@@ -64,9 +64,9 @@ struct registration {
 struct guard {
 	long poll;			/* epoll's descriptor */
 	uint64_t pairs, most;
-	int deaf;			/* every end of the callers' is closed: nobody registers any more */
-	int resting;			/* somebody has registered, and is read after a rest: see drain() */
-	int full;			/* not listening for now; what was sent waits in the socket */
+	int deaf;			/* every sending end is closed: no child will register */
+	int resting;			/* a registration waits to be read after a rest: see drain() */
+	int full;			/* no more pairs fit; registrations wait in the socket */
 	int dying;			/* the calling process has ended */
 };
 
@@ -98,7 +98,7 @@ static CK_QUIET void unwatch(struct guard *g, int fd)
 	ck_syscall(__NR_epoll_ctl, (uint64_t)g->poll, EPOLL_CTL_DEL, (uint64_t)fd, (uint64_t)(uintptr_t)&event, 0, 0);
 }
 
-/* Each event of the door is reported once. */
+/* Watch the socket again: epoll reports each of its events only once. */
 static CK_QUIET void watch_door(struct guard *g)
 {
 	unwatch(g, DOOR);
@@ -131,7 +131,7 @@ static CK_QUIET int has_ended(int pidfd)
 	return ck_syscall(__NR_ppoll, (uint64_t)(uintptr_t)&entry, 1, (uint64_t)(uintptr_t)now, 0, 8, 0) > 0;
 }
 
-/* Whether two pidfds are of one process.  Before Linux 6.9 all pidfds have one inode, and this is always so. */
+/* Whether two pidfds are of one process.  Before Linux 6.9 all pidfds have one inode, so the answer is always yes. */
 static CK_QUIET int same_process(int a, int b)
 {
 	struct stat one, other;
@@ -144,8 +144,8 @@ static CK_QUIET int same_process(int a, int b)
 }
 
 /*
- * A process may register itself and nobody else: a caller that has given up privileges which its guardian still has
- * cannot have others killed.
+ * A child may register only itself: a caller that has given up privileges, which its guardian still has, must not be
+ * able to kill a process of others by registering it.
  */
 static CK_QUIET int is_sender(const struct registration *r)
 {
@@ -168,7 +168,7 @@ static CK_QUIET void read_control(struct registration *r, const struct control *
 		r->program = c->value[1];
 }
 
-/* One registration.  Returns 1, 0 when nobody can register any more, or a negated error number. */
+/* Read one registration.  Returns 1, 0 when all sending ends are closed, or a negated error number. */
 static CK_QUIET long receive(struct registration *r)
 {
 	char text[1];
@@ -191,7 +191,7 @@ static CK_QUIET long receive(struct registration *r)
 	return 1;
 }
 
-/* Returns whether there may be more to read. */
+/* Read one registration and watch its pair.  Returns whether there may be more to read. */
 static CK_QUIET int listen_once(struct guard *g)
 {
 	struct registration r;
@@ -204,7 +204,7 @@ static CK_QUIET int listen_once(struct guard *g)
 	}
 	if (got <= 0)
 		return 0;
-	if (r.truncated && r.pid > 0)	/* neither can this one */
+	if (r.truncated && r.pid > 0)	/* its pidfds are lost, so it cannot be guarded */
 		ck_three(__NR_kill, (uint64_t)r.pid, SIGKILL_NUMBER, 0);
 	if (r.caller < 0 || r.program < 0 || has_ended(r.program) || !is_sender(&r)) {
 		close_one(r.caller);
@@ -213,16 +213,16 @@ static CK_QUIET int listen_once(struct guard *g)
 	}
 	g->full = ++g->pairs >= g->most;
 	if (watch(g, r.program, KIND_PROGRAM, r.program, r.caller) < 0 || watch(g, r.caller, KIND_CALLER, r.program, r.caller) < 0) {
-		kill_program(r.program);	/* it cannot be guarded, so it does not run */
+		kill_program(r.program);	/* a program that cannot be guarded must not run */
 		release(g, r.program, r.caller);
 	}
 	return !g->full;
 }
 
 /*
- * Reading what was sent at once would wake this process for each program, in the middle of its start.  After a rest
- * many are read together, and most short programs have ended.  What is sent meanwhile waits in the socket, with its
- * descriptors, and is read without a rest when the caller has ended.
+ * Read the waiting registrations, after a rest.  Reading each at once would wake this process in the middle of every
+ * program's start; after a rest many are read together, and most short programs have ended.  Registrations wait in the
+ * socket with their descriptors.  When the caller has ended they are read without a rest.
  */
 static CK_QUIET void drain(struct guard *g)
 {
@@ -233,7 +233,7 @@ static CK_QUIET void drain(struct guard *g)
 		watch_door(g);
 }
 
-/* One event at a time: a pair that one event ends has no second event waiting in a buffer of ours. */
+/* Handle one event.  Only one is read at a time, so that a released pair has no second event waiting in our buffer. */
 static CK_QUIET void handle(struct guard *g, uint64_t data)
 {
 	int program = (int)(data >> 31 & 0x7fffffff), caller = (int)(data & 0x7fffffff);
@@ -260,7 +260,7 @@ static CK_QUIET void handle(struct guard *g, uint64_t data)
 	}
 }
 
-/* As many pairs as the hard limit of open files allows. */
+/* Raise the limit of open files to the hard limit.  Returns the number of pairs that fit. */
 static CK_QUIET uint64_t most_pairs(void)
 {
 	uint64_t limit[2] = { 1024, 1024 };
@@ -271,14 +271,14 @@ static CK_QUIET uint64_t most_pairs(void)
 	return limit[1] > 2 * SPARE ? (limit[1] - SPARE) / 2 : 1;
 }
 
-/* Returns when there is nothing left to guard. */
+/* Guard until no pair is left and no child can register. */
 static CK_QUIET void guard(void)
 {
 	struct guard g = { .pairs = 0, .most = most_pairs() };
 	int32_t priority = 0;
 
 	ck_three(__NR_prctl, OPTION_DUMPABLE, 0, 0);
-	ck_three(__NR_sched_setscheduler, 0, POLICY_BATCH, (uint64_t)(uintptr_t)&priority);	/* interrupts nobody by waking */
+	ck_three(__NR_sched_setscheduler, 0, POLICY_BATCH, (uint64_t)(uintptr_t)&priority);	/* a wakeup preempts no other process */
 	ck_three(__NR_prctl, OPTION_NAME, (uint64_t)(uintptr_t)"ck-guardian", 0);
 	g.poll = ck_three(__NR_epoll_create1, 0, 0, 0);
 	if (watch(&g, DOOR, KIND_DOOR, 0, 0) < 0 || watch(&g, LIFE, KIND_LIFE, 0, 0) < 0)

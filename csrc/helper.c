@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * helper.c - a program of its own, for the two places where a child must not be the parent's memory.
+ * helper.c - a static program for the two cases in which a child must not stay in its parent's memory.
  *
- *   Joining.  In a user, pid or mount namespace that others live in, a child with CLONE_VM would be the host's
- *             Python, writable by whoever may trace it there.  So the child becomes this program first.
- *   Pid 1.    A pid namespace wants a first process that passes signals on and reaps the orphans.
+ *   Joining.  In a user, pid or mount namespace of other processes, a child with CLONE_VM would be the host's Python,
+ *             and any process with ptrace rights in that namespace could write to it.  So the child execs this
+ *             program first.
+ *   Pid 1.    A pid namespace needs a first process that forwards signals and reaps orphans.
  *
- * It maps the plan's program and walks on at program->next.  It is static, has no libc, and runs from a sealed
- * memfd: /proc/self/exe leads to a file nobody can write.
+ * The helper maps the plan's program and continues at program->next.  It has no libc, and runs from a sealed memfd,
+ * so that no process can write to it through /proc/self/exe.
  *
  *   ck-helper FD SIZE
- *   ck-guardian LEAVE	see guardian.h; with 1 it leaves the caller's family first, so that no wait(2) meets it
+ *   ck-guardian LEAVE	see guardian.h; with 1 the guardian becomes a child of init, so that the caller's wait(2) never
+ *			sees it
  */
 #include <linux/signal.h>
 #include <linux/wait.h>
@@ -40,7 +42,7 @@ static CK_QUIET void leave(int code)
 		ck_syscall(__NR_exit_group, (uint64_t)code, 0, 0, 0, 0, 0);
 }
 
-/* Collects every ended child; when it is the payload, ends as it did, and with us the pid namespace. */
+/* Reap every ended child.  If it is the payload, exit with its status, which ends the pid namespace. */
 static CK_QUIET void reap(int payload)
 {
 	for (;;) {
@@ -55,8 +57,9 @@ static CK_QUIET void reap(int payload)
 }
 
 /*
- * Every signal is blocked since before the clone, so none is lost and none has a handler: they are taken one by
- * one.  Nothing of the host is left in here: no file descriptor, and not the program that the parent reads.
+ * Forward signals and reap, as process 1.  All signals have been blocked since before the clone, so none is lost and
+ * none has a handler: rt_sigtimedwait takes them one by one.  Nothing of the host stays open here: no file descriptor,
+ * and not the program that the parent reads.
  */
 static CK_QUIET void init(struct ck_program *p, int payload)
 {
@@ -85,7 +88,7 @@ static CK_QUIET int is_guardian(const char *name)
 	return *name == *wanted;
 }
 
-/* The child of this process becomes a child of init when this one ends. */
+/* Guard.  To leave the caller's family, clone and exit: the clone then becomes a child of init. */
 static CK_QUIET void be_guardian(int leaves_family)
 {
 	if (leaves_family) {
@@ -108,7 +111,7 @@ __attribute__((used)) CK_QUIET void ck_helper_main(long *stack)
 	int32_t last = -1;
 	long address;
 
-	if (stack[0] == 2 && is_guardian(argv[0]))	/* a script whose interpreter is this file gets two arguments as well */
+	if (stack[0] == 2 && is_guardian(argv[0]))	/* also checks the name: a script with this file as interpreter has two arguments too */
 		be_guardian(argv[1][0] == '1');
 	if (stack[0] != 3)
 		leave(126);

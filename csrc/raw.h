@@ -2,9 +2,9 @@
 /*
  * raw.h - a system call and a clone without libc, and a clock without a system call.
  *
- * libc's wrappers write errno, which belongs to the thread whose memory the child shares.  So the child never
- * calls them.  The clock is the processor's own counter: a trace that made system calls to time system calls
- * would show up in strace and in its own numbers.
+ * libc's wrappers write errno, which belongs to the thread whose memory the child shares, so the child never calls
+ * them.  The clock is the processor's own counter: system calls for timing would show up in strace and in the
+ * measured times.
  */
 #ifndef CK_RAW_H
 #define CK_RAW_H
@@ -37,8 +37,8 @@ static inline uint64_t ck_ticks(void)
 }
 
 /*
- * The child begins in fn(arg) on the stack that the call's arguments name, and never comes back: fn must not
- * return.  The parent gets the child's pid or a negated error number.
+ * Clone a child that begins in fn(arg) on the stack named by the call's arguments.  fn must not return.  The parent
+ * gets the child's pid or a negated error number.
  */
 static inline long ck_clone_call(long nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
 				 void (*fn)(void *), void *arg)

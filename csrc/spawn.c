@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * spawn.c - the parent's side: load a program, clone the child that walks it, know when it has left our memory.
+ * spawn.c - the parent's side: load a program, clone the child that walks it, and learn when the child has left our
+ * memory.
  *
- * The child is made with CLONE_VM, so its cost does not grow with the parent's size, and on a stack of its own.
+ * The child is made with CLONE_VM, so that its cost does not grow with the parent's size, and has a stack of its own.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -29,12 +30,12 @@
 #define CLONE_INTO_CGROUP 0x200000000ULL
 #endif
 
-/* struct clone_args of clone(2), first 88 bytes; older headers lack its later fields. */
+/* The first 88 bytes of struct clone_args of clone(2); older headers lack the later fields. */
 struct clone_arguments {
 	uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
 };
 
-/* What the kernel takes for rt_sigaction; libc's struct sigaction has another shape. */
+/* The kernel's struct for rt_sigaction; libc's struct sigaction has another layout. */
 struct kernel_sigaction {
 	uint64_t handler, flags, restorer, mask;
 };
@@ -43,7 +44,7 @@ static const struct { const char *name; long nr; } numbers[] = {
 #include "ck_numbers.h"
 };
 
-/* The number of a system call on this machine, or -1. */
+/* Return the number of a system call on this machine, or -1. */
 long ck_number(const char *name)
 {
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
@@ -57,7 +58,7 @@ uint64_t ck_clock(void)
 	return ck_ticks();
 }
 
-/* One moment on both clocks: two such pairs tell what a tick is worth. */
+/* Read both clocks at one moment: two such pairs give the length of a tick. */
 void ck_clock_pair(uint64_t *ticks, uint64_t *nanoseconds)
 {
 	struct timespec now;
@@ -67,7 +68,7 @@ void ck_clock_pair(uint64_t *ticks, uint64_t *nanoseconds)
 	*nanoseconds = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* A step of the parent's: the same call, the same trace, in the caller's own thread. */
+/* Make a step of the parent: as in the child, but in the caller's own thread. */
 int64_t ck_call(struct ck_trace *trace, int64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
 {
 	trace->begin = ck_ticks();
@@ -77,8 +78,8 @@ int64_t ck_call(struct ck_trace *trace, int64_t nr, uint64_t a, uint64_t b, uint
 }
 
 /*
- * Copies a program to where a child can run it: private memory, or the file `memfd` (already of that size) when a
- * helper has to see it too.  NULL when there is no memory.
+ * Copy a program to memory that a child can use: private memory, or the file `memfd` (which has the program's size) if
+ * a helper must map it too.  Returns NULL when there is no memory.
  */
 struct ck_child *ck_load(const char *program, size_t size, int memfd)
 {
@@ -108,7 +109,7 @@ struct ck_child *ck_load(const char *program, size_t size, int memfd)
 	return child;
 }
 
-/* The child must have left this memory: see ck_await_release(). */
+/* Free a program.  The child must have left this memory: see ck_await_release(). */
 void ck_unload(struct ck_child *child)
 {
 	if (child->memfd >= 0 && child->program)
@@ -119,7 +120,7 @@ void ck_unload(struct ck_child *child)
 	free(child);
 }
 
-/* The parent may have returned from ck_start() by now: nothing of its stack is used, only what ck_load() made. */
+/* Run as the child.  The parent may have returned from ck_start(), so use only memory of ck_load(), not its stack. */
 static CK_QUIET void ck_child_main(void *argument)
 {
 	const struct ck_child *child = argument;
@@ -149,7 +150,7 @@ static uint64_t handled_signals(void)
 	return handled;
 }
 
-/* The call of kernels and sandboxes without clone3.  What it cannot say is refused, not dropped. */
+/* Clone where clone3 is missing.  A flag that the old call does not have is refused, not dropped. */
 static long legacy_clone(struct ck_child *child, uint64_t flags)
 {
 	uint64_t top = (uint64_t)(uintptr_t)(child->stack + STACK_BYTES);
@@ -166,8 +167,8 @@ static long legacy_clone(struct ck_child *child, uint64_t flags)
 }
 
 /*
- * Clones the child.  Returns its pid or a negated error number.  On return the caller's signal mask is as it was.
- * With CLONE_VFORK in flags the child has left our memory; without it, ck_await_release() tells.
+ * Clone the child.  Returns its pid or a negated error number.  The caller's signal mask is the same on return.
+ * With CLONE_VFORK in flags the child has left our memory on return; without, use ck_await_release().
  *
  * cgroup is a directory's file descriptor for CLONE_INTO_CGROUP, or -1.
  */
@@ -195,14 +196,14 @@ int ck_start(struct ck_child *child, uint64_t flags, int cgroup)
 	ck_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (uint64_t)(uintptr_t)&child->program->sigmask, 0, 8, 0, 0);
 	if (pid < 0) {
 		child->alive = 0;
-		child->pidfd = -1; /* the kernel may have written the number of a descriptor that it took back */
+		child->pidfd = -1; /* the kernel may have written the number of a descriptor that it closed again */
 	}
 	return (int)pid;
 }
 
 /*
- * Waits until the child has left our memory by exec or by its end, whatever ended it: the kernel itself clears
- * child->alive then (CLONE_CHILD_CLEARTID).  Returns 0, or -ETIMEDOUT.  A negative time waits for ever.
+ * Wait until the child has left our memory by exec or by its end: the kernel itself clears child->alive then
+ * (CLONE_CHILD_CLEARTID).  Returns 0, or -ETIMEDOUT.  A negative time waits for ever.
  */
 int ck_await_release(struct ck_child *child, int milliseconds)
 {

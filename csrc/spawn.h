@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * spawn.h - what Python and C agree on.
+ * spawn.h - the structures that Python and C share.
  *
- * Python compiles a plan into one flat program: a header, the steps, a trace entry for each step, the bytes the
- * steps point to, and a list of the words in it that are addresses.  C makes the program true for an address
- * (ck_load), clones a child that walks the steps, and writes into the trace what each of them returned and when.
+ * Python compiles a plan into one flat program: a header, the steps, a trace entry for each step, the bytes that the
+ * steps point to, and a list of the words in it that are addresses.  C relocates the program to its address (ck_load),
+ * clones a child that walks the steps, and writes the result and the times of each step into the trace.
  *
- * There are no opcodes.  A step is a system call: a number, six arguments, and what counts as success.
+ * There are no opcodes.  A step is a system call: a number, six arguments, and the condition of success.
  */
 #ifndef CK_SPAWN_H
 #define CK_SPAWN_H
@@ -20,47 +20,47 @@
 struct ck_step {
 	int64_t nr;		/* the system call's number */
 	uint64_t arg[6];	/* a value, an address inside the program, or the index of a slot */
-	uint64_t tolerated;	/* bit e: the error e is no failure here (errors below 64) */
+	uint64_t tolerated;	/* bit e: errno e is no failure here (errnos below 64) */
 	int64_t at_least;	/* a smaller result is a failure: a short write, an unanswered handshake */
-	int64_t at_most;	/* a greater result ends this process's part in the plan, silently: see ck_walk */
+	int64_t at_most;	/* a greater result ends this process's part of the plan without an error: see ck_walk */
 	uint32_t slots;		/* bit i: arg[i] is the index of a slot */
 	int32_t save;		/* the slot that takes the result, or -1 */
 };
 
 struct ck_trace {
-	int64_t result;		/* what the kernel returned: a value, or a negated error number */
-	uint64_t begin, end;	/* ticks of ck_clock(); begin is 0 for a step never reached, end for one that did not return */
+	int64_t result;		/* the kernel's result: a value, or a negated error number */
+	uint64_t begin, end;	/* ticks of ck_clock(); begin is 0 for a step never reached, end is 0 for one that did not return */
 };
 
 struct ck_program {
-	uint32_t size;		/* of the whole program, bytes */
+	uint32_t size;		/* bytes of the whole program */
 	uint32_t steps, traces;	/* offsets of the two arrays */
 	uint32_t count;		/* steps in the plan */
-	uint32_t autopsy;	/* steps after them, made only when one of the plan's steps from autopsy_from on failed */
+	uint32_t autopsy;	/* further steps, made only after a failed step from autopsy_from on */
 	uint32_t autopsy_from;
 	uint32_t relocs, reloc_count;	/* offset of an array of uint32_t offsets: the words that are addresses */
-	uint64_t base;		/* the address those words are true for now */
-	uint32_t next;		/* the step to make next; survives the exec of the helper */
-	int32_t failed;		/* the step that failed, or -1 */
-	int32_t init;		/* the step whose parent stays as pid 1: forwards signals and reaps; or -1 */
+	uint64_t base;		/* the address for which those words are correct now */
+	uint32_t next;		/* the index of the next step; survives the exec of the helper */
+	int32_t failed;		/* the index of the failed step, or -1 */
+	int32_t init;		/* the clone step whose parent stays as pid 1, to forward signals and reap; or -1 */
 	int32_t forked;		/* written by the kernel: the pid of the child that the helper cloned for the caller */
-	int32_t payload;	/* written by the kernel: the pid that pid 1 gave the program, in its own namespace */
+	int32_t payload;	/* written by the kernel: the program's pid in the new pid namespace */
 	uint32_t reserved;
-	uint64_t started;	/* when the child's first instruction ran */
-	uint64_t sigmask;	/* the caller's signal mask, which ck_start() found */
+	uint64_t started;	/* ticks at the child's first instruction */
+	uint64_t sigmask;	/* the caller's signal mask at ck_start() */
 	int64_t slot[CK_SLOTS];	/* file descriptors carried from step to step */
 };
 
 struct ck_child {
 	struct ck_program *program;
 	size_t size;
-	int memfd;		/* the program's file when a helper is to map it too, or -1 */
+	int memfd;		/* the program's file if a helper must map it too, or -1 */
 	char *stack;
-	uint64_t begin, end;	/* of the clone, ticks */
-	int pidfd;		/* -1 where the kernel gave none */
+	uint64_t begin, end;	/* ticks before and after the clone */
+	int pidfd;		/* -1 if the kernel returned none */
 	int32_t alive;		/* cleared and woken by the kernel when the child leaves this memory */
 	uint32_t exit_signal;	/* sent to us when the child ends; 0 hides it from wait(2) without __WALL.  SIGCHLD from ck_load() */
-	uint64_t handled;	/* signals to set to their default where CLONE_CLEAR_SIGHAND does not exist */
+	uint64_t handled;	/* signals to reset to their default if CLONE_CLEAR_SIGHAND does not exist */
 };
 
 struct ck_child *ck_load(const char *program, size_t size, int memfd);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * test_spawn.c - the loop and what is around it, on either processor.
+ * test_spawn.c - tests of the loop and of cloning, on either processor.
  *
- * qemu-user knows no CLONE_PIDFD and turns CLONE_VM into a fork, so the programs lie in shared memory and the flags
- * are those that mean the same there.
+ * qemu-user has no CLONE_PIDFD and turns CLONE_VM into a fork, so the programs here lie in shared memory, and the
+ * clone's flags are those that qemu-user implements.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -92,7 +92,7 @@ static void test_slots(void)
 	CHECK(walk(&program, &last) == CK_DONE);
 	CHECK(program.head.slot[5] > 2 && program.trace[0].result == program.head.slot[5]);
 	CHECK(fcntl((int)program.head.slot[5], F_GETFD) == -1);
-	program.head.next = 1;			/* the same again on a closed one: a failure of step 1 */
+	program.head.next = 1;			/* again, on a closed descriptor: step 1 fails */
 	CHECK(walk(&program, &last) == CK_FAILED);
 	CHECK(program.head.failed == 1 && program.trace[1].result == -EBADF);
 }
@@ -123,7 +123,7 @@ static void test_limits_of_a_result(void)
 	CHECK(walk(&program, &last) == CK_FAILED);
 	CHECK(program.head.failed == 0);
 	program = fresh(2, 0);
-	program.step[0].at_most = 0;		/* getppid() is above it */
+	program.step[0].at_most = 0;		/* getppid() returns more */
 	CHECK(walk(&program, &last) == CK_LEFT);
 	CHECK(last == 0 && program.head.failed == -1 && program.trace[1].begin == 0);
 }
@@ -134,11 +134,11 @@ static void test_autopsy(void)
 	int32_t last;
 
 	program.step[1].nr = NO_SUCH_CALL;
-	program.step[2].nr = NO_SUCH_CALL;	/* what an autopsy finds is no failure */
+	program.step[2].nr = NO_SUCH_CALL;	/* a failed step of the autopsy is no failure */
 	CHECK(walk(&program, &last) == CK_FAILED);
 	CHECK(program.head.failed == 1 && program.trace[2].result == -ENOSYS && program.trace[3].result == getppid());
 	program = fresh(2, 2);
-	program.step[0].nr = NO_SUCH_CALL;	/* before autopsy_from there is none */
+	program.step[0].nr = NO_SUCH_CALL;	/* a failure before autopsy_from has no autopsy */
 	CHECK(walk(&program, &last) == CK_FAILED);
 	CHECK(program.trace[2].begin == 0 && program.trace[3].begin == 0);
 }
@@ -156,7 +156,7 @@ static void test_relocation(void)
 	child = ck_load((const char *)&program, sizeof(program), -1);
 	name = (char *)(uintptr_t)((struct program *)child->program)->step[0].arg[1];
 	CHECK(name == ((struct program *)child->program)->text && strcmp(name, "moved") == 0);
-	ck_relocate(child->program);		/* a second time nothing moves */
+	ck_relocate(child->program);		/* a second relocation changes nothing */
 	CHECK((char *)(uintptr_t)((struct program *)child->program)->step[0].arg[1] == name);
 	ck_unload(child);
 }
@@ -181,7 +181,7 @@ static void test_call_leaves_errno_alone(void)
 	CHECK(errno == 77 && trace.result == -EBADF && trace.begin);
 }
 
-/* A child that runs a program in shared memory, made by a clone that both the kernel and qemu-user understand. */
+/* Run a program in a child with shared memory, by a clone that both the kernel and qemu-user implement. */
 static int run_child(struct program *program, const char *path, struct program *after)
 {
 	int memfd = memfd_create("program", 0), status;
@@ -227,7 +227,7 @@ static void test_child(void)
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0 && after.head.failed == -1);
 }
 
-/* ck-helper FD SIZE: goes on where the plan stopped; as pid 1 it passes signals on and ends as the program did. */
+/* ck-helper FD SIZE: continue a plan; as pid 1 forward signals and exit with the program's status. */
 static int run_helper(const char *helper, struct program *program, struct program *after)
 {
 	char fd[16], size[16];
@@ -268,7 +268,7 @@ static void test_helper(const char *helper)
 
 	program.step[2].nr = SYS_exit_group;
 	program.step[2].arg[0] = 33;
-	status = run_helper(helper, &program, &after);	/* step 0 is its own mmap: it only notes the time */
+	status = run_helper(helper, &program, &after);	/* step 0 is the helper's mmap, of which only the times are recorded */
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 33);
 	CHECK(after.trace[0].begin && after.trace[1].result > 0 && after.trace[2].begin);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * walk.h - the loop that makes a plan's system calls.  The child of ck_start() runs it, and the helper.
+ * walk.h - the loop that makes a plan's system calls, in the child of ck_start() and in the helper.
  *
- * The rule for everything here: the child shares its parent's memory, and other threads of the parent go on.
- * So: raw system calls only, no libc, no errno, no allocation, no locks, nothing written but the program and a stack
- * of its own.  Signals stay blocked until a step of the plan unblocks them.
+ * The child shares its parent's memory while other threads of the parent go on.  So the code here makes raw system
+ * calls only: no libc, no errno, no allocation, no locks; it writes to the program and to a stack of its own, nowhere
+ * else.  Signals stay blocked until a step of the plan unblocks them.
  */
 #ifndef CK_WALK_H
 #define CK_WALK_H
@@ -17,13 +17,13 @@
 
 #define CK_QUIET __attribute__((no_sanitize("address", "undefined"), no_stack_protector))
 
-/* openat2(2) gives up a path with ".." in it when anything is mounted or renamed meanwhile, by anybody, and wants to be called again. */
+/* openat2(2) fails with EAGAIN for a path with ".." if any process mounts or renames meanwhile, and must be called again. */
 #define CK_TRIES 1000
 
 enum ck_end {
 	CK_DONE,	/* every step made; none of them was an exec */
-	CK_FAILED,	/* program->failed says which step */
-	CK_LEFT,	/* a result above at_most: another process goes on with the plan, or nobody needs to */
+	CK_FAILED,	/* program->failed is the index of the step */
+	CK_LEFT,	/* a result above at_most: another process continues the plan, or none has to */
 };
 
 static inline CK_QUIET int64_t ck_make(struct ck_program *p, uint32_t i)
@@ -49,8 +49,9 @@ static inline CK_QUIET int64_t ck_make(struct ck_program *p, uint32_t i)
 }
 
 /*
- * Makes the steps from program->next on; *last is the last of them.  After a failure the autopsy's steps look at what is there, so that the
- * parent can say more than an error number.  On success the last step is an exec and this does not return.
+ * Make the steps from program->next on; *last is the index of the last one made.  After a failure the autopsy's steps
+ * examine the state, so that the parent can explain the errno.  On success the last step is an exec, and this function
+ * does not return.
  */
 static inline CK_QUIET enum ck_end ck_walk(struct ck_program *p, int32_t *last)
 {
@@ -76,7 +77,7 @@ static inline CK_QUIET enum ck_end ck_walk(struct ck_program *p, int32_t *last)
 	return CK_DONE;
 }
 
-/* Makes the program's addresses true for where it lies now. */
+/* Relocate the program's addresses to the address at which it lies. */
 static inline CK_QUIET void ck_relocate(struct ck_program *p)
 {
 	const uint32_t *relocs = (const uint32_t *)((char *)p + p->relocs);

@@ -1,4 +1,4 @@
-"""All fuzzers at once.  Tells how much each did, and for what one found the bytes that show it.
+"""Run all fuzzers at once.  Print how many inputs each tried, and the bytes of each input that failed.
 
 python -m fuzz SECONDS [NAME ...]
 """
@@ -18,20 +18,20 @@ from pathlib import Path
 
 from . import NAMES
 
-MEMORY = 1024  # MiB of one fuzzer
+MEMORY = 1024  # MiB for one fuzzer
 LONGEST = 20  # seconds for one input
-GRACE = 60  # seconds after the time is over, for what is slow to end
-SHOWN = 25  # lines of what a fuzzer that found something said last
+GRACE = 60  # seconds that a fuzzer gets to end after its time is over
+SHOWN = 25  # lines of the output of a fuzzer that found a failure
 STATUS = re.compile(r"^#(\d+)\t\w+ +cov: (\d+) ft: \d+ corp: (\d+)/", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one fuzzer.
+    """The result of one fuzzer.
 
-    :ivar code: its exit code; 0 when it found nothing
+    :ivar code: its exit code; 0 if no input failed
     :ivar said: all that it printed
-    :ivar finds: the inputs it kept
+    :ivar finds: the inputs that failed
     """
 
     name: str
@@ -58,7 +58,7 @@ class Outcome:
 
 
 def fuzz(modules: Iterable[str], seconds: int) -> list[Outcome]:
-    """Runs them side by side, each in a process of its own, with a limit on time and memory."""
+    """Run fuzzers side by side, each in a process of its own, with a limit on time and memory."""
     with tempfile.TemporaryDirectory(prefix="ck-fuzz-") as scratch:
         started = [(name, start(name, seconds, Path(scratch))) for name in modules]
         return [outcome(name, process, seconds, Path(scratch)) for name, process in started]
@@ -83,7 +83,7 @@ def outcome(name: str, process: subprocess.Popen[bytes], seconds: int, scratch: 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns 1 when something was found."""
+    """Run the fuzzers of the command line.  Return 1 if an input failed."""
     parser = argparse.ArgumentParser(prog="fuzz", description="runs the fuzzers side by side")
     parser.add_argument("seconds", type=int)
     parser.add_argument("names", nargs="*", metavar="NAME", default=list(NAMES), help=f"of {', '.join(NAMES)}; all unless given")

@@ -1,4 +1,4 @@
-"""Dockerfiles, variables in them, and .dockerignore: what is read is written, and read as the same; all else has a place."""
+"""Dockerfiles, their variables, and .dockerignore: a parsed text is written and parses back equal; an error has a position."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SEEDS = (
 
 
 def check(data: bytes) -> None:
-    """What has to hold of any bytes."""
+    """Check the properties of any bytes."""
     of_file(data)
     of_ignore(data)
     of_expansion(data.decode(errors="replace"))
@@ -92,7 +92,7 @@ def of_instruction(instruction: Instruction) -> None:
 
 
 def in_its_place(error: DockerfileError, data: bytes) -> None:
-    """An error points at something that is there."""
+    """Check that an error points into the text."""
     lines = data.decode("utf-8", "surrogateescape").removeprefix("\ufeff").split("\n")
     assert 1 <= error.line <= len(lines), f"{error} is beyond {len(lines)} lines"
     assert 1 <= error.column <= len(lines[error.line - 1]) + 1, f"{error} is beyond its line"
@@ -136,7 +136,7 @@ def seeds() -> Iterator[bytes]:
 
 
 def mutate(data: bytes, chance: random.Random, raw: Callable[[bytes], bytes]) -> bytes:
-    """Line by line, and word by word."""
+    """Change lines, and words in lines."""
     lines = data.split(b"\n")
     for _ in range(chance.randint(1, 3)):
         place = chance.randrange(len(lines))

@@ -1,4 +1,4 @@
-"""Runs one fuzzer under libFuzzer, by way of atheris.
+"""Run one fuzzer under libFuzzer, through atheris.
 
 with instrumented(__name__):
     from containerkit.image import ...      # their branches are counted
@@ -25,17 +25,17 @@ from containerkit.errors import Unavailable
 
 LOOKED_AT = ("containerkit.image", "containerkit.dockerfile")
 MOST = 16 << 10  # bytes of an input
-PLAIN = 4  # one mutation in so many is libFuzzer's own and leaves no form
+PLAIN = 4  # one mutation in this many is libFuzzer's own and may break the form
 
 
 @dataclass(frozen=True, slots=True)
 class Fuzzer:
     """One fuzzer.
 
-    :param check: raises where something does not hold of an input
-    :param seeds: inputs to begin with
-    :param mutate: changes an input in its own terms; `raw` changes any bytes in libFuzzer's way
-    :param words: of the language: what bytes are to be tried together
+    :param check: raises if an input lacks a property
+    :param seeds: the first inputs
+    :param mutate: changes an input in its own language; `raw` changes any bytes as libFuzzer does
+    :param words: of the language, for libFuzzer's dictionary
     """
 
     check: Callable[[bytes], None]
@@ -45,7 +45,7 @@ class Fuzzer:
 
 
 def atheris() -> Any:
-    """The library.  :raises Unavailable: it is not installed"""
+    """Return the library atheris.  :raises Unavailable: it is not installed"""
     try:
         import atheris as found
     except ImportError:
@@ -54,7 +54,7 @@ def atheris() -> Any:
 
 
 def instrumented(name: str) -> contextlib.AbstractContextManager[None]:
-    """What is imported inside counts its branches; only where a fuzzer runs: tests import them too."""
+    """Return a context whose imports count their branches.  It does nothing outside of a fuzzer, as tests import the modules too."""
     if name != "__main__":
         return contextlib.nullcontext()
     found: contextlib.AbstractContextManager[None] = atheris().instrument_imports(include=list(LOOKED_AT), enable_loader_override=False)
@@ -62,10 +62,10 @@ def instrumented(name: str) -> contextlib.AbstractContextManager[None]:
 
 
 def run(fuzzer: Fuzzer, argv: Sequence[str] = ()) -> NoReturn:
-    """Fuzzes until libFuzzer ends the process, which it does without a word to Python: so it gets one of its own.
+    """Fuzz in a process of its own, since libFuzzer ends the process without returning to Python.
 
     :param argv: libFuzzer's options, and files to try instead
-    :raises SystemExit: with its exit code: 77 says that something was found, 70 that it took too long
+    :raises SystemExit: with libFuzzer's exit code: 77 for a failed input, 70 for one that took too long
     """
     argv = list(argv or sys.argv)
     atheris()
@@ -81,7 +81,7 @@ def run(fuzzer: Fuzzer, argv: Sequence[str] = ()) -> NoReturn:
 
 
 def forever(fuzzer: Fuzzer, argv: list[str], scratch: Path) -> NoReturn:
-    """Hands the process over to libFuzzer."""
+    """Hand the process over to libFuzzer."""
     library = atheris()
 
     def mutate(data: bytes, most: int, seed: int) -> bytes:
@@ -100,7 +100,7 @@ def forever(fuzzer: Fuzzer, argv: list[str], scratch: Path) -> NoReturn:
 
 
 def begin(fuzzer: Fuzzer, scratch: Path) -> list[str]:
-    """Writes seeds and words where libFuzzer reads them, and gives the options that say so."""
+    """Write seeds and words to files for libFuzzer, and return the options that name them."""
     corpus, words = scratch / "corpus", scratch / "words"
     corpus.mkdir()
     for seed in fuzzer.seeds():

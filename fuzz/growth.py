@@ -1,8 +1,8 @@
-"""Time per byte: what reads the bytes of strangers takes four times as long for four times as much, and not sixteen times.
+"""Time per byte: a parser of foreign bytes takes four times as long for four times the input, and not sixteen times.
 
-    growth(CASES["json: one key twice"])        how much longer four times as much takes
+    growth(CASES["json: one key twice"])        the factor by which four times the input takes longer
 
-The time is that of the processor for this thread, the least of several tries, so that a busy machine does not count.
+The time is the processor time of this thread, the least of several tries, so that other load on the machine does not count.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from containerkit.layers import accounts
 
 __all__ = ["CASES", "Case", "growth"]
 
-MORE, TRIES, LEAST = 4, 5, 0.004  # times as much; tries; seconds that the smaller one takes at least
+MORE, TRIES, LEAST = 4, 5, 0.004  # factor of the sizes; tries; seconds that the smaller size takes at least
 LARGEST = 1 << 22
 NOTHING = Limits(**dict.fromkeys(("bytes", "entries", "pax", "xattrs", "extents", "path"), NONE))
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Something that reads bytes.
+    """A parser and its input.
 
-    :param make: what to read, of a size
-    :param read: may refuse it
+    :param make: returns an input of a size
+    :param read: parses it, or refuses it
     """
 
     make: Callable[[int], Any]
@@ -47,7 +47,7 @@ class Case:
 
 
 def took(case: Case, size: int) -> float:
-    """Seconds of the processor for this thread."""
+    """Return the seconds of processor time that one parse took in this thread."""
     given = case.make(size)
     began = time.thread_time()
     with contextlib.suppress(ContainerKitError, ValueError, LookupError):
@@ -56,9 +56,9 @@ def took(case: Case, size: int) -> float:
 
 
 def growth(case: Case) -> float:
-    """How many times longer `MORE` times as much takes.
+    """Return the factor by which `MORE` times the input takes longer.
 
-    The size grows until the clock can see it; what is refused at once at any size grows by nothing.
+    The size grows until the clock can measure it.  The factor of an input that is refused at once at any size is near 0.
     """
     size = 512
     while (few := took(case, size)) < LEAST and size < LARGEST:
@@ -80,7 +80,7 @@ def tar(*entries: tuple[Entry, bytes]) -> bytes:
 
 
 def extended(records: list[tuple[bytes, bytes]]) -> bytes:
-    """A file with a PAX header of such records."""
+    """Build a file with a PAX header of these records."""
     body = pax.write(records)
     header = bytearray(tar((Entry(b"pax", size=len(body)), body))[:-1024])
     header[156:157] = b"x"
@@ -107,7 +107,7 @@ def lay(entries: list[Entry]) -> None:
 
 
 def tree(size: int, kind: str) -> list[Entry]:
-    """Layers in which each entry could be paid for again and again."""
+    """Build layers in which a naive reader would process each entry again and again."""
     count = size // 64
     low = [Entry(b"d/%d" % number) for number in range(count)]
     match kind:
@@ -198,7 +198,7 @@ TEXTS: dict[str, tuple[Callable[[int], Any], Callable[[Any], object]]] = {
 
 
 def packed(kind: str, size: int) -> bytes:
-    """Streams of next to nothing, one after the other."""
+    """Build many nearly empty compressed streams, one after the other."""
     import bz2
     import gzip
     import lzma

@@ -1,6 +1,6 @@
 """Documents: manifests, indexes, configs.
 
-What is read keeps its bytes; written anew from its fields it is read as the same; and no bytes are a manifest and an index.
+A parsed document keeps its bytes; one that is written anew from its fields parses back equal; no bytes are both a manifest and an index.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ WORDS = (
 
 
 def check(data: bytes) -> None:
-    """What has to hold of any bytes."""
+    """Check the properties of any bytes."""
     found = [each for each in (of("manifest", Manifest.parse, data), of("index", Index.parse, data)) if each is not None]
     assert len(found) < 2, "these bytes are a manifest and an index"
     of_config(data)
 
 
 def of(kind: str, read: Callable[[bytes, str], Any], data: bytes) -> Manifest | Index | None:
-    """A manifest or an index."""
+    """Parse a manifest or an index; return None if it is refused."""
     try:
         found: Manifest | Index = read(data, "")
     except ImageError:
@@ -99,7 +99,7 @@ def of_config(data: bytes) -> None:
 
 
 def seeds() -> Iterator[bytes]:
-    """One of each kind, with everything in it."""
+    """Yield a document of each kind, with every field."""
     layer = {"mediaType": media.OCI_LAYER_GZIP, "digest": DIGEST, "size": 1234, "annotations": {"a": "b"}, "urls": ["https://a.example/b"]}
     config = {"mediaType": media.OCI_CONFIG, "digest": DIGEST, "size": 2345}
     pair = {"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, "config": config, "layers": [layer, layer]}
@@ -139,12 +139,12 @@ def seeds() -> Iterator[bytes]:
 
 
 def encoded(value: Any) -> bytes:
-    """Also what is no Unicode: half a surrogate is written as an escape."""
+    """Encode a value as JSON.  Half a surrogate, which is no Unicode, is written as an escape."""
     return json.dumps(value, allow_nan=True).encode()
 
 
 def mutate(data: bytes, chance: random.Random, raw: Callable[[bytes], bytes]) -> bytes:
-    """Changes the tree; bytes that are none are changed as they are."""
+    """Change the tree of a JSON document; change other bytes as bytes."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
@@ -154,12 +154,12 @@ def mutate(data: bytes, chance: random.Random, raw: Callable[[bytes], bytes]) ->
     written = encoded(value)
     if chance.randrange(8):
         return written
-    key = f'"{chance.choice(KEYS)}": {json.dumps(chance.choice(ODD))},'.encode()  # a key that may be there twice
+    key = f'"{chance.choice(KEYS)}": {json.dumps(chance.choice(ODD))},'.encode()  # a key that may be repeated
     return written.replace(b"{", b"{" + key, 1)
 
 
 def changed(value: Any, chance: random.Random, raw: Callable[[bytes], bytes]) -> Any:
-    """One place of the tree is another value, is gone, is there again, or has another name."""
+    """Replace, remove, repeat or rename one value in the tree."""
     places = list(below_of(value))
     if not places:
         return chance.choice(ODD)
@@ -184,7 +184,7 @@ def changed(value: Any, chance: random.Random, raw: Callable[[bytes], bytes]) ->
 
 
 def below_of(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every place of a tree, as what holds it and where."""
+    """Yield the position of every value in a tree: its container, and its key or index."""
     if isinstance(value, dict | list):
         for key, inner in list(value.items() if isinstance(value, dict) else enumerate(value)):
             yield value, key

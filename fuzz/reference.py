@@ -1,4 +1,4 @@
-"""Names: references, digests and platforms.  What is read is written, and read as the same; all else is refused by name."""
+"""Names: references, digests and platforms.  A parsed name is written and parses back equal; another text is refused with its own error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SEEDS = (
 
 
 def check(data: bytes) -> None:
-    """What has to hold of any text."""
+    """Check the properties of any text."""
     text = data.decode("utf-8", "surrogateescape")
     of_reference(text)
     of_digest(text)
@@ -75,7 +75,7 @@ def seeds() -> Iterator[bytes]:
 
 
 def mutate(data: bytes, chance: random.Random, raw: Callable[[bytes], bytes]) -> bytes:
-    """Takes parts away, doubles them, and puts words between them."""
+    """Remove or repeat parts, and insert words between them."""
     parts = [part for each in data.split(b"/") for part in (each, b"/")][:-1]
     place = chance.randrange(len(parts) + 1)
     match chance.randrange(4):

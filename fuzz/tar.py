@@ -1,7 +1,7 @@
 """Layers and archives: a tar is unpacked in overlay form and onto a plain tree, written back, and opened as an image.
 
-Whatever it says, nothing beside the directory changes, and only an ImageError comes out; what was unpacked is written back to
-a tar that is unpacked to the same.
+For any bytes, no file outside of the directory changes, and only an ImageError is raised; an unpacked tree is written back to a tar
+that unpacks to an equal tree.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BLOCK = 512
 SMALL = Limits(
     bytes=256 << 10, ratio=50, ratio_from=64 << 10, entries=100, pax=8 << 10, xattrs=16, extents=40, path=1000, depth=16, window=1 << 20
 )
-LARGER = Limits()  # for what was written back: the way to a file may be longer when it does not go through a link
+LARGER = Limits()  # for a tar that was written back: a path may be longer when it goes through no link
 MINE = None if os.geteuid() == 0 else Ids.mine()
 FORM = tar_from_tree.TarOptions(nanoseconds=True, ids=MINE or Ids(), epoch=1 << 40)
 Whiteouts = Literal["overlay", "plain"]
@@ -62,11 +62,11 @@ NAMES = (
 )  # fmt: skip
 
 
-# What has to hold ------------------------------------------------------------------------------------------------
+# Properties ------------------------------------------------------------------------------------------------------
 
 
 def check(data: bytes) -> None:
-    """What has to hold of any bytes."""
+    """Check the properties of any bytes."""
     with place() as scratch:
         before, open_before = watched(scratch), descriptors()
         try:
@@ -101,7 +101,7 @@ def into(directory: Path, stream: io.BytesIO, whiteouts: Whiteouts, limits: Limi
 
 
 def back(directory: Path, whiteouts: Whiteouts) -> bytes:
-    """What the directory is as a tar."""
+    """Write a directory as a tar."""
     made = io.BytesIO()
     write = tar_from_tree.write_upper if whiteouts == "overlay" else tar_from_tree.write_tree
     write(directory, made.write, FORM)
@@ -109,7 +109,7 @@ def back(directory: Path, whiteouts: Whiteouts) -> bytes:
 
 
 def opened(data: bytes, path: Path) -> None:
-    """As a layout or a docker-archive: its names are found or refused."""
+    """Open bytes as a layout or a docker-archive: the names are found, or the archive is refused."""
     path.write_bytes(data)
     with contextlib.suppress(ImageError), contextlib.ExitStack() as stack:
         source = open_source(path)
@@ -121,18 +121,18 @@ def opened(data: bytes, path: Path) -> None:
 
 
 def older(target: Path) -> None:
-    """What an older layer left, with a link that leads out for whoever follows it."""
+    """Make the tree of an older layer, with a link that leads out of the directory."""
     (target / "d").mkdir()
     (target / "d" / "f").write_bytes(b"older")
     (target / "l").symlink_to("../outside")
 
 
-# Where it happens ------------------------------------------------------------------------------------------------
+# The directory ---------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def place() -> Iterator[Path]:
-    """A directory for targets, with something beside them that must not change."""
+    """Yield a directory for targets, beside files that must not change."""
     scratch = Path(tempfile.mkdtemp(prefix="ck-fuzz-tar-"))
     try:
         outside = scratch / "outside"
@@ -146,14 +146,14 @@ def place() -> Iterator[Path]:
 
 
 def _make_way(_: Any, path: str, __: Any) -> None:
-    """A directory without permissions, which keeps its own owner out."""
+    """Remove a path whose permissions keep even its owner out."""
     os.chmod(os.path.dirname(path), 0o700)
     os.chmod(path, 0o700) if not os.path.islink(path) else None
     shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
 
 
 def watched(scratch: Path) -> list[Any]:
-    """All that must stay: what is beside the targets, the top of the filesystem, and where we are."""
+    """Describe everything that must not change: the files beside the targets, the root of the filesystem, and our working directory."""
     found: list[Any] = [sorted(name for name in os.listdir(scratch) if not name.startswith("target"))]
     for path in (scratch / "outside", *sorted((scratch / "outside").rglob("*"))):
         status = path.lstat()
@@ -168,11 +168,11 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-# Where to begin --------------------------------------------------------------------------------------------------
+# Seeds -----------------------------------------------------------------------------------------------------------
 
 
 def seeds() -> Iterator[bytes]:
-    """Small tars of every form that is read."""
+    """Yield small tars of every supported form."""
     yield tar(*ENTRIES)
     yield gzip.compress(tar(*ENTRIES), mtime=0)
     yield tar((Entry(b"d", "directory", 0o755), b""), (Entry(b"d/.wh..wh..opq", size=0), b""), (Entry(b".wh.l", size=0), b""))
@@ -214,7 +214,7 @@ def tar(*entries: tuple[Entry, bytes]) -> bytes:
 
 
 def extended(kind: bytes, body: bytes) -> bytes:
-    """A header that says something about the entry after it."""
+    """Build a header that describes the entry after it."""
     header, *rest = blocks(tar((Entry(b"more", size=len(body)), body)))
     return b"".join([summed(header[:156] + kind + header[157:]), *rest[:-2]])
 
@@ -224,7 +224,7 @@ def sparse(records: dict[bytes, bytes], body: bytes) -> bytes:
 
 
 def archives(scratch: Path) -> Iterator[bytes]:
-    """An image as a layout and as a docker-archive."""
+    """Yield an image as a layout and as a docker-archive."""
     from containerkit.image.image import Image
     from containerkit.image.layer import Layer
 
@@ -235,7 +235,7 @@ def archives(scratch: Path) -> Iterator[bytes]:
         yield (scratch / f"{docker}.tar").read_bytes()
 
 
-# How to change it ------------------------------------------------------------------------------------------------
+# Mutations -------------------------------------------------------------------------------------------------------
 
 
 def blocks(data: bytes) -> list[bytes]:
@@ -243,7 +243,7 @@ def blocks(data: bytes) -> list[bytes]:
 
 
 def summed(header: bytes) -> bytes:
-    """The header with the sum that its bytes have."""
+    """Return the header with its checksum corrected."""
     total = sum(header[:148]) + sum(header[156:]) + 8 * 0x20
     return header[:148] + b"%06o\0 " % total + header[156:]
 
@@ -253,7 +253,7 @@ def is_header(block: bytes) -> bool:
 
 
 def mutate(data: bytes, chance: random.Random, raw: Callable[[bytes], bytes]) -> bytes:
-    """Changes fields and the order of entries, and makes the sums right again; inside of gzip as well."""
+    """Change fields and the order of entries, and correct the checksums; inside of gzip as well."""
     packed = data[:2] == b"\x1f\x8b"
     if packed:
         try:

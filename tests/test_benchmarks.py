@@ -1,4 +1,4 @@
-"""The benchmarks run, and their tables say what a table has to say.  No number is judged here."""
+"""The benchmarks run, and their tables have their columns.  No number is judged here."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(*words: str | Path, out: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_runs_and_every_table_has_its_columns(name: str, tmp_path: Path) -> None:
+def test_benchmarks_run_and_every_table_has_its_columns(name: str, tmp_path: Path) -> None:
     done = run("--no-plots", name, out=tmp_path)
     if lacking := re.search(r"not available here: (.*)", done.stderr):
         pytest.skip(f"needs {lacking[1]}")
@@ -63,7 +63,7 @@ def test_a_plot_for_each_table(tmp_path: Path) -> None:
         assert f"({table['name']}.svg)" in (tmp_path / "results.md").read_text()
 
 
-def test_without_matplotlib_the_tables_are_there_and_a_remedy(tmp_path: Path) -> None:
+def test_without_matplotlib_tables_are_written_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "matplotlib.py").write_text("raise ImportError('not here')\n")
     argv = [sys.executable, "-m", "benchmarks", "--quick", "--out", str(tmp_path / "out"), "bindings"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}

@@ -1,4 +1,4 @@
-"""What a Cgroup takes and refuses, how each world says it, and what is read back.  Nothing here needs a cgroup."""
+"""The limits that a Cgroup takes and refuses, and the files that each version writes.  Nothing here needs a cgroup."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_parent_that_escapes_is_refused() -> None:
 
 @given(st.text(max_size=30))
 @example("..")
-def test_a_name_that_is_taken_is_one_directory(name: str) -> None:
+def test_a_name_that_is_accepted_is_one_directory(name: str) -> None:
     try:
         group = ck.Cgroup(name)
     except ck.PlanError:
@@ -91,13 +91,13 @@ def test_burst_is_at_most_the_quota() -> None:
 
 
 @given(st.sets(st.integers(0, 200), min_size=1))
-def test_lists_of_numbers_are_what_they_were(wanted: set[int]) -> None:
+def test_lists_of_numbers_round_trip(wanted: set[int]) -> None:
     written = values.numbers(wanted, "/nonexistent")
     assert values._listed(written) == wanted
     assert values.numbers(written, "/nonexistent") == written
 
 
-def test_none_is_not_asked_for() -> None:
+def test_a_limit_of_none_is_not_set() -> None:
     assert parse({"memory_max": None, "pids_max": 3}) == {"pids_max": 3}
 
 
@@ -107,7 +107,7 @@ def test_a_partition_stands_for_its_disk_and_a_number_for_itself() -> None:
         values.disk("/proc")
 
 
-# Both worlds ----------------------------------------------------------------------------------------------------
+# Both versions --------------------------------------------------------------------------------------------------
 
 HYBRID = """\
 24 1 254:0 / / rw - ext4 /dev/vda rw
@@ -121,12 +121,12 @@ OWN = "4:name=systemd:/s\n3:memory:/box/inner\n2:cpu,cpuacct:/\n1:blkio:/\n0::/\
 PURE = "32 31 0:29 / {} rw - cgroup2 cgroup2 rw,nsdelegate\n"
 
 
-def world(kind: int) -> Any:
+def driver(kind: int) -> Any:
     found = find(HYBRID, OWN).hierarchies[0]
     return V1(found) if kind == 1 else V2(found)
 
 
-def test_hierarchies_are_read_and_not_assumed() -> None:
+def test_hierarchies_are_read_from_mountinfo() -> None:
     found = find(HYBRID, OWN)
     assert found.mode == "v1"
     assert {frozenset(h.controllers): h.mount for h in found.hierarchies} == {
@@ -139,7 +139,7 @@ def test_hierarchies_are_read_and_not_assumed() -> None:
         found.controlled_by("pids")
 
 
-def test_the_unified_hierarchy_says_itself_what_it_controls(tmp_path: Path) -> None:
+def test_the_controllers_of_v2_are_read_from_its_files(tmp_path: Path) -> None:
     (tmp_path / "cgroup.controllers").write_text("cpu io memory pids\n")
     found = find(PURE.format(tmp_path), "0::/user.slice/a\n")
     assert (found.mode, found.v2 and found.v2.controllers) == ("v2", {"cpu", "io", "memory", "pids"})
@@ -148,7 +148,7 @@ def test_the_unified_hierarchy_says_itself_what_it_controls(tmp_path: Path) -> N
     assert find("", "").mode == "none"
 
 
-def test_a_mount_that_does_not_show_us_is_no_home() -> None:
+def test_a_mount_that_does_not_show_our_group_is_not_used() -> None:
     found = find("35 31 0:32 /box /m rw - cgroup cgroup rw,memory\n", "3:memory:/elsewhere\n").hierarchies[0]
     with pytest.raises(ck.Unavailable, match="our own cgroup"):
         found.here  # noqa: B018
@@ -180,24 +180,24 @@ SAID = [
 
 
 @pytest.mark.parametrize(("limits", "new", "old"), SAID)
-def test_each_word_in_both_worlds(limits: dict[str, Any], new: list[tuple[str, str]], old: list[tuple[str, str]]) -> None:
-    assert world(2).writes(parse(limits)) == new
-    assert world(1).writes(parse(limits)) == old
+def test_each_limit_is_written_in_both_versions(limits: dict[str, Any], new: list[tuple[str, str]], old: list[tuple[str, str]]) -> None:
+    assert driver(2).writes(parse(limits)) == new
+    assert driver(1).writes(parse(limits)) == old
 
 
 @pytest.mark.parametrize(
     "limits",
     [{"memory_high": 1}, {"memory_low": 1}, {"memory_min": 1}, {"memory_oom_group": True}, {"io_latency": {"8:0": 5}}, {"io_weight": 5000}],
 )
-def test_what_v1_cannot_say_is_unavailable_and_says_why(limits: dict[str, Any]) -> None:
+def test_a_limit_that_v1_lacks_is_unavailable_with_the_reason(limits: dict[str, Any]) -> None:
     with pytest.raises(ck.Unavailable) as caught:
-        world(1).writes(parse(limits))
+        driver(1).writes(parse(limits))
     assert caught.value.probed
     assert caught.value.remedy
-    assert world(2).writes(parse(limits))
+    assert driver(2).writes(parse(limits))
 
 
-def test_every_word_is_said_in_the_tests_above() -> None:
+def test_the_tests_above_cover_every_limit() -> None:
     said = {name for limits, _, _ in SAID for name in limits} | {"memory_high", "memory_low", "memory_min", "io_latency"}
     assert set(WORDS) - said == {"cpuset_mems", "memory_swap_max"}  # one like cpuset_cpus; one in tests/kernel
 
@@ -272,15 +272,15 @@ def test_unknown_keys_and_fields_break_no_parser(pairs: list[tuple[str, Any]]) -
 
 
 @given(st.text())
-def test_no_text_at_all_breaks_a_parser(text: str) -> None:
+def test_any_text_is_parsed(text: str) -> None:
     stats.cpu(text), stats.io(text), pressure(text), stats.flat(text), stats.nested(text), stats.number(text)
 
 
-def test_a_number_that_is_none() -> None:
+def test_a_file_without_a_number_is_none() -> None:
     assert [stats.number(text) for text in ("5\n", "max\n", "", None)] == [5, None, None, None]
 
 
-def test_a_window_has_limits() -> None:
+def test_a_trigger_window_outside_its_range_is_refused() -> None:
     for stall, window in ((0.0, 1.0), (2.0, 1.0), (0.1, 0.2), (0.1, 20.0)):
         with pytest.raises(ck.PlanError, match="window"):
             Trigger("/nonexistent", stall, window, False)
@@ -295,7 +295,7 @@ VERDICTS = [
 
 
 @pytest.mark.parametrize(("after", "returncode", "said"), VERDICTS)
-def test_the_verdict_is_the_counters_and_not_the_signal(after: Counts, returncode: int, said: str | None) -> None:
+def test_the_verdict_follows_the_counters_and_not_the_signal(after: Counts, returncode: int, said: str | None) -> None:
     assert verdict(Counts(0, 0), after, returncode) == said
     assert verdict(after, after, returncode) is None
     assert watch.verdict is verdict

@@ -1,4 +1,4 @@
-"""What `containerkit top` shows."""
+"""The verb `containerkit top`: rows, sizes, shares and trees of processes."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def test_sizes_are_for_people(number: int | None, shown: str) -> None:
     assert top.size(number) == shown
 
 
-def look(at: float, used: float | None) -> top.Look:
+def sample(at: float, used: float | None) -> top.Sample:
     cpu = CpuStat(used, None, None, 0, 0, 0.25 * at, 0, 0.0)
     memory = MemoryStat(1 << 20, 2 << 20, None, {"oom_kill": 3})
-    return top.Look("web", 4, Stat(cpu, memory, None, PidsStat(4, None, 7)), "max", at)
+    return top.Sample("web", 4, Stat(cpu, memory, None, PidsStat(4, None, 7)), "max", at)
 
 
-def test_shares_are_of_the_time_between_two_looks() -> None:
-    assert top.row(look(2.0, 1.5), look(1.0, 1.0)) == ("web", "4", "50%", "25%", "1.0M", "2.0M", "max", "7", "3")
-    assert top.row(look(2.0, 1.5), None)[2:4] == ("", "")
-    assert top.row(look(2.0, None), look(1.0, None))[2:4] == ("", "25%")
+def test_cpu_shares_are_of_the_time_between_two_samples() -> None:
+    assert top.row(sample(2.0, 1.5), sample(1.0, 1.0)) == ("web", "4", "50%", "25%", "1.0M", "2.0M", "max", "7", "3")
+    assert top.row(sample(2.0, 1.5), None)[2:4] == ("", "")
+    assert top.row(sample(2.0, None), sample(1.0, None))[2:4] == ("", "25%")
 
 
-def test_what_nobody_counts_is_empty() -> None:
-    bare = top.Look("bare", 0, Stat(None, None, None, None), "", 0.0)
+def test_a_number_that_no_controller_counts_is_shown_empty() -> None:
+    bare = top.Sample("bare", 0, Stat(None, None, None, None), "", 0.0)
     assert top.row(bare, bare) == ("bare", "0", *[""] * 7)
 
 
-def test_without_rich_it_says_what_to_install() -> None:
+def test_without_rich_the_error_names_the_package() -> None:
     source = "import sys; sys.modules['rich'] = sys.modules['rich.live'] = None\n"
     source += "import argparse, containerkit as ck\nfrom containerkit.cli import top\n"
     source += "try: top._top(argparse.Namespace(delay=0, number=1))\nexcept ck.Unavailable as e: print(e.remedy)"

@@ -33,7 +33,7 @@ def test_run_shows_a_signal_as_a_shell_does() -> None:
     assert containerkit("run", "--init", "--", "sh", "-c", "kill -9 $$").returncode == 137
 
 
-def test_time_is_up() -> None:
+def test_run_ends_at_its_timeout() -> None:
     begin = time.monotonic()
     assert containerkit("run", "--timeout", "0.5", "--", "sleep", "100").returncode == 124
     assert time.monotonic() - begin < 20
@@ -122,7 +122,7 @@ def test_bad_usage() -> None:
 @pytest.mark.parametrize(
     "words", [["run"], ["run", "--"], ["run", "--timeout", "soon", "--", "true"], ["run", "--share", "all", "--", "true"]]
 )
-def test_bad_usage_of_run_is_no_exit_code_of_a_program(words: list[str]) -> None:
+def test_bad_usage_of_run_has_an_exit_code_of_its_own(words: list[str]) -> None:
     done = containerkit(*words)
     assert done.returncode == 125
     assert "usage: containerkit run" in done.stderr

@@ -1,4 +1,4 @@
-"""The verb build: its words, and how it tells of its steps.  What it builds is tried in tests/kernel."""
+"""The verb build: its options, and its report of steps.  tests/kernel has the builds themselves."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def context(tmp_path: Path) -> Path:
 # Words ----------------------------------------------------------------------------------------------------------
 
 
-def test_arguments_without_a_value_are_ours() -> None:
+def test_arguments_without_a_value_come_from_the_environment() -> None:
     assert build._pairs(["A=1", "B", "C", "D="], {"B": "2"}) == {"A": "1", "B": "2", "D": ""}
     assert build._pairs(["a=b=c", "d"]) == {"a": "b=c", "d": ""}
 
@@ -58,7 +58,7 @@ def test_secrets(monkeypatch: pytest.MonkeyPatch, text: str, found: tuple[str, s
 
 
 @pytest.mark.parametrize("text", ["a", "src=/f", "id=a,sauce=/f", "id=a,src=/f,env=B", "id=a,env=NOT_THERE", "id=a,type=ssh"])
-def test_secrets_that_are_none(text: str) -> None:
+def test_malformed_secrets_are_refused(text: str) -> None:
     with pytest.raises(BuildError):
         build._secret(text)
 
@@ -68,17 +68,17 @@ def test_secrets_that_are_none(text: str) -> None:
     [("there", "there"), ("type=local,src=there", "there"), ("type=local,dest=there", "there"), ("type=registry,ref=h/a:1", "h/a:1")],
 )
 def test_caches(text: str, found: str) -> None:
-    assert build._place(text) == found
+    assert build._address(text) == found
 
 
 @pytest.mark.parametrize("text", ["type=gha", "type=local", "type=registry,src=a", "src=a,b"])
-def test_caches_that_are_none(text: str) -> None:
+def test_malformed_caches_are_refused(text: str) -> None:
     with pytest.raises(BuildError):
-        build._place(text)
+        build._address(text)
 
 
 @pytest.mark.parametrize("text", ["type=zip,dest=x", "type=local", "dest=x", "type=tar,x"])
-def test_outputs_that_are_none_are_refused_before_anything_is_built(store: Store, context: Path, text: str) -> None:
+def test_malformed_outputs_are_refused_before_anything_is_built(store: Store, context: Path, text: str) -> None:
     assert main(["build", "-t", "app", "-o", text, str(context)]) == 1
     assert len(store.images()) == 1
 
@@ -149,7 +149,7 @@ def test_outputs(store: Store, context: Path, tmp_path: Path, capsys: pytest.Cap
         assert Image.open(places[kind], "app").id == store.get("app").id
 
 
-def test_what_was_built_elsewhere(store: Store, context: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cache_of_another_build_is_used(store: Store, context: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     away = ["--store", str(tmp_path / "away")]
     Store(tmp_path / "away").put(store.get("box"), "box")
     assert main(["build", "--cache-to", f"type=local,dest={tmp_path}/cache", str(context)]) == 0
@@ -175,7 +175,9 @@ def test_a_context_by_name(store: Store, context: Path, tmp_path: Path, capsys: 
         ("FROM 127.0.0.1:1/here\n", "127.0.0.1:1"),  # where nobody listens
     ],
 )
-def test_errors_are_1_and_name_nothing(store: Store, context: Path, capsys: pytest.CaptureFixture[str], text: str, said: str) -> None:
+def test_a_failed_build_exits_with_1_and_names_no_image(
+    store: Store, context: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
     (context / "Dockerfile").write_text(text)
     if "127.0.0.1" in text:
         pytest.importorskip("urllib3", reason="needs urllib3: pip install containerkit[registry]")
@@ -230,6 +232,6 @@ def test_on_a_terminal() -> None:
         assert words in said
 
 
-def test_a_terminal_that_is_asked_for_and_not_there(store: Store, context: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_tty_without_a_terminal_is_refused(store: Store, context: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["build", "--progress", "tty", str(context)]) == 1
     assert "rich" in capsys.readouterr().err

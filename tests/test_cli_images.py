@@ -91,7 +91,7 @@ def test_times_are_dockers(seconds: float, said: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "0001-01-01T00:00:00Z", "yesterday"])
-def test_no_time_is_none(text: str) -> None:
+def test_a_missing_time_is_none(text: str) -> None:
     assert human.ago(text) == human.local(text) == "N/A"
 
 
@@ -122,14 +122,14 @@ def test_templates(text: str, said: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["{{range .Tags}}x{{end}}", "{{.ID", "}}", "{{if .Ok}}", "{{printf .ID}}", "{{}}", "{{ID}}"])
-def test_what_is_not_of_the_subset_is_refused(text: str) -> None:
+def test_a_template_outside_of_the_subset_is_refused(text: str) -> None:
     with pytest.raises(BadTemplate):
         Template(text)
 
 
 @pytest.mark.parametrize("text", ["{{.Nope}}", "{{.ID.More}}", "{{index .Tags 2}}", '{{index .Config "no"}}', "{{json .Nope}}"])
-def test_a_field_that_is_not_there_says_which_are(text: str) -> None:
-    with pytest.raises(BadTemplate, match="there is: "):
+def test_the_error_for_an_unknown_field_lists_the_fields(text: str) -> None:
+    with pytest.raises(BadTemplate, match="the fields are: "):
         Template(text).fill(ROW)
 
 
@@ -178,7 +178,7 @@ def test_filters(both: Said, words: str, names: list[str]) -> None:
 
 
 @pytest.mark.parametrize("words", ["-f colour=red", "-f dangling=perhaps", "-f before=nothing"])
-def test_a_filter_that_is_none(both: Said, words: str) -> None:
+def test_an_unknown_filter_is_refused(both: Said, words: str) -> None:
     assert both(f"images {words}").code == 1
 
 
@@ -205,7 +205,7 @@ def test_digests(both: Said) -> None:
     assert ONE.digest in first
 
 
-def test_images_for_other_programs(both: Said) -> None:
+def test_images_as_json_and_templates(both: Said) -> None:
     rows = [json.loads(line) for line in both("images --format json").lines]
     assert [row["Repository"] for row in rows] == ["app", "example.com/team/app", "app"]
     assert rows[0]["ID"] == image_of(ONE).id.short
@@ -216,7 +216,7 @@ def test_images_for_other_programs(both: Said) -> None:
     ]
 
 
-def test_sizes_are_of_what_is_unpacked_and_others_on_request(both: Said, store: Store) -> None:
+def test_sizes_are_of_unpacked_layers_and_others_on_request(both: Said, store: Store) -> None:
     image = store.put(image_of(Sample(tar_of({"zeros": bytes(5_000_000)}))), "zeros:1")
     store.layers("zeros:1")
     heading, line = both("images -s zeros").lines
@@ -324,7 +324,7 @@ def test_inspect_in_short(both: Said) -> None:
     assert len(json.loads(both("image inspect --format json app:1 app:2").out)) == 2
 
 
-def test_inspect_shows_what_there_is(both: Said) -> None:
+def test_inspect_shows_the_images_that_it_finds(both: Said) -> None:
     done = both("inspect nothing app:1")
     assert done.code == 1
     assert "nothing" in done.err
@@ -353,7 +353,7 @@ def test_tag(both: Said, store: Store) -> None:
     assert both("image tag nothing new").code == 1
 
 
-def test_a_name_goes_and_then_the_image(both: Said, store: Store) -> None:
+def test_removing_the_last_name_removes_the_image(both: Said, store: Store) -> None:
     assert both("rmi app:1").lines == ["Untagged: app:1"]
     assert store.get("example.com/team/app:old") == image_of(ONE)
     assert both("image rm example.com/team/app:old").lines == [
@@ -372,7 +372,7 @@ def test_an_image_with_names_is_removed_by_force(both: Said, store: Store) -> No
     assert both(f"rmi -f {id.short}").lines == ["Untagged: app:1", "Untagged: example.com/team/app:old", f"Deleted: {id}"]
 
 
-def test_one_that_is_not_there_does_not_stop_the_others(both: Said, store: Store) -> None:
+def test_a_missing_image_does_not_stop_the_others(both: Said, store: Store) -> None:
     done = both("rmi nothing app:2")
     assert done.code == 1
     assert done.lines[-1] == f"Deleted: {image_of(TWO).id}"
@@ -400,7 +400,7 @@ def test_prune_asks(both: Said, store: Store, monkeypatch: pytest.MonkeyPatch) -
     assert len(store.images()) == 1
 
 
-def test_prune_all_leaves_what_runs(both: Said, store: Store) -> None:
+def test_prune_all_leaves_images_of_running_containers(both: Said, store: Store) -> None:
     with store.hold("app:2"):
         done = both("system prune -a --force")
         assert "untagged: app:1" in done.lines
@@ -408,7 +408,7 @@ def test_prune_all_leaves_what_runs(both: Said, store: Store) -> None:
     assert re.search(r"Total reclaimed space: [1-9]", done.out)
 
 
-def test_gc_says_what_went(both: Said, store: Store) -> None:
+def test_gc_prints_the_number_of_removed_objects(both: Said, store: Store) -> None:
     assert both("gc").out == "removed: 0 images, 0 blobs, 0 unpacked layers; 0B of blobs\n"
     store.put(image_of(ONE), "app:2")
     assert both("gc --untagged").out.startswith("removed: 1 images, 3 blobs, 0 unpacked layers; ")
@@ -417,7 +417,7 @@ def test_gc_says_what_went(both: Said, store: Store) -> None:
     assert both("gc --all").out.startswith("removed: 1 images, 4 blobs, ")
 
 
-def test_what_builds_remember_goes_when_asked(both: Said, store: Store, tmp_path: Path) -> None:
+def test_the_build_cache_is_removed_on_request(both: Said, store: Store, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM app:1\nCOPY Dockerfile /\n")
 
     def cached() -> bool:
@@ -526,7 +526,7 @@ def test_import_with_changes(ck: Said, store: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_changes_are_those_of_one_stage(order: tuple[int, int], ck: Said, store: Store, tmp_path: Path) -> None:
+def test_changes_of_import_are_instructions_of_one_stage(order: tuple[int, int], ck: Said, store: Store, tmp_path: Path) -> None:
     """ENTRYPOINT takes the CMD of a base away, not one of the same command."""
     (tmp_path / "root.tar").write_bytes(BASE)
     changes = ["""-c 'CMD ["a"]'""", """-c 'ENTRYPOINT ["b"]'"""]
@@ -534,7 +534,7 @@ def test_changes_are_those_of_one_stage(order: tuple[int, int], ck: Said, store:
     assert (store.get("made").config.entrypoint, store.get("made").config.cmd) == (("b",), ("a",))
 
 
-def test_export_shows_what_the_layers_show(both: Said, tmp_path: Path) -> None:
+def test_export_writes_the_merged_layers(both: Said, tmp_path: Path) -> None:
     assert both(f"export app:1 -o {tmp_path}/out.tar").code == 0
     with tarfile.open(tmp_path / "out.tar") as tar:
         names = {name.removeprefix("./") for name in tar.getnames()}
@@ -543,13 +543,13 @@ def test_export_shows_what_the_layers_show(both: Said, tmp_path: Path) -> None:
     assert not any(".wh." in name for name in names)
 
 
-def test_what_the_last_layer_changes(both: Said) -> None:
+def test_diff_of_one_image_shows_its_last_layer(both: Said) -> None:
     assert both("diff app:1").lines == ["D /etc/name", "A /one"]
     assert both("diff app:2").lines == ["A /two"]
     assert [json.loads(line) for line in both("diff --format json app:2").lines] == [{"Kind": "A", "Path": "/two"}]
 
 
-def test_what_two_images_differ_in(both: Said) -> None:
+def test_diff_of_two_images(both: Said) -> None:
     assert both("diff app:1 app:2").lines == ["A /etc/name", "D /one", "A /two"]
     assert both("image diff app:2 app:1").lines == ["D /etc/name", "A /one", "D /two"]
     assert both("diff app:1 app:1").out == ""
@@ -561,7 +561,7 @@ def test_what_two_images_differ_in(both: Said) -> None:
 # ls-layers, df, fsck --------------------------------------------------------------------------------------------
 
 
-def test_layers_and_who_shares_them(both: Said, store: Store) -> None:
+def test_layers_and_the_images_that_share_them(both: Said, store: Store) -> None:
     one, two = image_of(ONE), image_of(TWO)
     lines = both("image ls-layers").lines
     assert re.split(r" {2,}", lines[0]) == ["LAYER", "DIFF ID", "CHAIN ID", "SIZE", "UNPACKED", "IMAGES"]
@@ -580,7 +580,7 @@ def kinds(told: Said) -> dict[str, dict[str, Any]]:
     return {row["Type"]: row for row in map(json.loads, told("system df --format json").lines)}
 
 
-def test_what_the_store_takes(both: Said, store: Store) -> None:
+def test_df_shows_the_use_of_the_disk(both: Said, store: Store) -> None:
     heading, images, layers, *others = both("system df").lines
     assert re.split(r" {2,}", heading) == ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]
     assert re.split(r" {2,}", images)[:3] == ["Images", "2", "0"]
@@ -595,7 +595,7 @@ def test_what_the_store_takes(both: Said, store: Store) -> None:
     assert [row["Reclaimable"][0] != "0" for row in (images, layers)] == [True, True], "what gc would remove"
 
 
-def test_what_builds_take_is_told_and_goes(both: Said, store: Store, tmp_path: Path) -> None:
+def test_df_shows_the_build_cache_and_prune_removes_it(both: Said, store: Store, tmp_path: Path) -> None:
     """What was written down, the layers that only that leads to, and cache mounts, but for one that somebody uses."""
     assert kinds(both)["Build Cache"]["Bytes"] == 0
     (tmp_path / "Dockerfile").write_text("FROM app:1\nCOPY Dockerfile /\n")
@@ -622,7 +622,7 @@ def test_what_builds_take_is_told_and_goes(both: Said, store: Store, tmp_path: P
     assert kinds(both)["Build Cache"]["Bytes"] == 0
 
 
-def test_roots_of_programs_are_told_and_go_when_nobody_has_them(both: Said, store: Store) -> None:
+def test_df_shows_cached_roots_and_prune_removes_unused_ones(both: Said, store: Store) -> None:
     script = "import sys; from containerkit.rootfs.rootfs import from_programs; print(from_programs(['cat']), flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
@@ -641,7 +641,7 @@ def test_roots_of_programs_are_told_and_go_when_nobody_has_them(both: Said, stor
     assert [path.name for path in root.parent.iterdir()] == [".lock"]
 
 
-def test_scratch_of_the_living_and_the_dead(both: Said, store: Store) -> None:
+def test_df_tells_scratch_of_living_processes_from_abandoned_ones(both: Said, store: Store) -> None:
     """A killed program's lease, and its scratch directory."""
     script = """
 import sys
@@ -669,7 +669,7 @@ sys.stdin.read()
     assert not {lease, scratch} & rows.keys()
 
 
-def test_damaged_blobs_that_were_put_aside_are_told_and_go(both: Said, store: Store) -> None:
+def test_df_shows_damaged_blobs_and_prune_removes_them(both: Said, store: Store) -> None:
     Path(store.blobs.path(image_of(ONE).layers[0].digest)).write_bytes(b"damaged")
     both("fsck --repair")
     (aside,) = (store.directory / "damaged").iterdir()
@@ -682,7 +682,7 @@ def test_damaged_blobs_that_were_put_aside_are_told_and_go(both: Said, store: St
 
 
 def test_fsck(both: Said, store: Store) -> None:
-    assert both("fsck").out == "all is as it should be\n"
+    assert both("fsck").out == "no problems found\n"
     blob = Path(store.blobs.path(image_of(TWO).layers[1].digest))
     blob.chmod(0o644)
     blob.write_bytes(b"\0" * blob.stat().st_size)
@@ -738,7 +738,7 @@ run --init --privileged --tmpfs --network --net --stop-signal --stop-timeout --s
 
 
 @pytest.mark.parametrize("line", SPELLED.strip().splitlines(), ids=lambda line: line.partition(" -")[0])
-def test_spelled_as_docker_does(ck: Said, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_are_spelled_as_dockers(ck: Said, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = line.split()
     verb = [word for word in words if not word.startswith("-")]
     with pytest.raises(SystemExit) as ended:
@@ -752,7 +752,7 @@ def test_spelled_as_docker_does(ck: Said, line: str, capsys: pytest.CaptureFixtu
     "line",
     ["images --nope", "images --quie", "inspect", "tag one", "rmi", "save", "image", "image fly", "fly", "images a b"],
 )
-def test_bad_usage_is_2(ck: Said, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_usage_exits_with_2(ck: Said, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(line.split())
     assert ended.value.code == 2
@@ -774,7 +774,7 @@ def test_bad_usage_is_2(ck: Said, line: str, capsys: pytest.CaptureFixture[str])
         ("--store /dev/null/store images", "/dev/null/store"),
     ],
 )
-def test_errors_are_one_line_and_1(ck: Said, line: str, said: str) -> None:
+def test_an_error_is_one_line_and_exits_with_1(ck: Said, line: str, said: str) -> None:
     done = ck(line)
     assert done.code == 1
     assert said in done.err
@@ -798,7 +798,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"containerkit \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
 
 
-def test_help_of_a_verb_is_what_the_list_says(ck: Said, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_of_a_verb_begins_with_its_line_in_the_list(ck: Said, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     listed = capsys.readouterr().out
@@ -837,14 +837,14 @@ def test_flags_take_a_value_as_dockers_do(line: str, values: tuple[bool, bool]) 
     assert (found.quiet, found.verify) == values
 
 
-def test_without_rich_there_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_rich_progress_is_printed_as_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(stream, "isatty", lambda: True)
     monkeypatch.setitem(sys.modules, "rich.console", None)
     assert not fancy(stream)
 
 
-def test_the_store_may_be_said_before_or_after_the_verb(ck: Said, tmp_path: Path) -> None:
+def test_the_store_may_be_given_before_or_after_the_verb(ck: Said, tmp_path: Path) -> None:
     Store(tmp_path / "second").put(image_of(ONE), "second")
     for line in (f"--store {tmp_path}/second images", f"images --store {tmp_path}/second", f"--store={tmp_path}/second image ls"):
         assert "second" in ck(line).out

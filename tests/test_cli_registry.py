@@ -74,7 +74,7 @@ def test_push_and_pull(server: Server, store: Store, tmp_path: Path, capsys: pyt
     assert capsys.readouterr().out == f"{name}\n"
 
 
-def test_what_another_repository_has_is_mounted(server: Server, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_layers_of_another_repository_are_mounted(server: Server, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     image = store.put(image_of(ONE), f"{server.host}/first:1", f"{server.host}/second:1")
     assert main(["push", "-q", f"{server.host}/first:1"]) == 0
     capsys.readouterr()
@@ -125,14 +125,14 @@ def test_by_digest(server: Server, store: Store, tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize("line", ["pull {host}/nothing", "push nothing", "pull Wrong"])
-def test_errors_are_1_and_one_line(server: Server, store: Store, capsys: pytest.CaptureFixture[str], line: str) -> None:
+def test_registry_errors_are_one_line_and_exit_with_1(server: Server, store: Store, capsys: pytest.CaptureFixture[str], line: str) -> None:
     assert main(line.format(host=server.host).split()) == 1
     err = capsys.readouterr().err
     assert err.startswith("containerkit: ")
     assert err.count("\n") == 1
 
 
-def test_tls_is_verified_unless_said(tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tls_is_verified_by_default(tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(tmp_path / "registry", tls=True) as server:
         name = f"{server.host}/app:1"
         store.put(image_of(ONE), name)
@@ -174,7 +174,9 @@ WORDS = ["login h.example", "login -u me h.example", "login --password-stdin h.e
 
 
 @pytest.mark.parametrize("line", WORDS)
-def test_nobody_to_ask(store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str) -> None:
+def test_login_without_a_terminal_needs_options(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
     _stdin(monkeypatch, "")
     assert main(line.split()) == 1
     assert "--password" in capsys.readouterr().err
@@ -209,7 +211,7 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "TERM": "xterm", "COLUMNS": "120", **more}
 
 
-def test_a_password_is_asked_for_and_not_shown(tmp_path: Path, store: Store) -> None:
+def test_a_password_is_prompted_for_and_not_echoed(tmp_path: Path, store: Store) -> None:
     with serving(tmp_path / "registry", auth="basic") as server:
         answers = {b"Username: ": USER.encode(), b"Password: ": PASSWORD.encode()}
         code, said = typed(["login", server.host], answers, environment())
@@ -231,7 +233,7 @@ def test_bars_on_a_terminal(server: Server, store: Store, tmp_path: Path, term: 
     assert f"Digest: {image.digest}".encode() in said
 
 
-def test_a_line_for_each_thing_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_state_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     blob, lines = Descriptor.of(b"x", "application/octet-stream"), Lines("pull", sys.stdout)
     for state, done in (("waiting", 0), ("downloading", 0), ("downloading", 1), ("done", 1), ("done", 1)):
         lines(Progress(blob, done, 1, state))  # type: ignore[arg-type]

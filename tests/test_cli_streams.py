@@ -1,4 +1,4 @@
-"""The command with its standard streams closed, full, or read by nobody; interrupted; and told to tell what it does."""
+"""The command with closed, full or unread standard streams; interrupted; and with --debug."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ GONE = ["2>&1 | true", "> /dev/full 2>&1"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_no_stream_that_is_closed_or_full_or_read_by_nobody_ends_in_a_traceback(verb: str, environment: dict[str, str]) -> None:
+def test_no_closed_full_or_unread_stream_ends_in_a_traceback(verb: str, environment: dict[str, str]) -> None:
     for streams in CLOSED + GONE:
         code, out, err = shell(f"{COMMAND} {verb} {streams}", environment)
         for word in ("Traceback", "Exception ignored", "NoneType"):
@@ -51,7 +51,7 @@ def test_no_stream_that_is_closed_or_full_or_read_by_nobody_ends_in_a_traceback(
 
 @pytest.mark.parametrize("streams", [">&-", "> /dev/full", "<&- >&-"])
 @pytest.mark.parametrize("verb", ["images", "doctor --json", "--help"])
-def test_output_that_is_lost_is_an_error_in_words(verb: str, streams: str, environment: dict[str, str]) -> None:
+def test_lost_output_is_reported_as_an_error(verb: str, streams: str, environment: dict[str, str]) -> None:
     code, _, err = shell(f"{COMMAND} {verb} {streams}", environment)
     assert code in (1, 125)
     assert "output: " in err
@@ -63,7 +63,7 @@ def test_no_file_of_ours_gets_the_number_of_a_closed_stream(environment: dict[st
     assert not any(b"REPOSITORY" in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
 
 
-def test_a_reader_that_goes_away_is_said_as_a_shell_says_it(environment: dict[str, str]) -> None:
+def test_a_reader_that_leaves_gives_the_exit_code_of_a_shell(environment: dict[str, str]) -> None:
     code, _, err = shell(f"{COMMAND} doctor | true", environment)
     assert (code in (0, 141), err) == (True, "")
 
@@ -122,13 +122,13 @@ def test_ctrl_c_is_exit_code_130_without_a_traceback(words: list[str], silent: s
 # The log --------------------------------------------------------------------------------------------------------
 
 
-def test_the_library_says_nothing_unless_it_is_asked() -> None:
+def test_the_library_logs_nothing_by_default() -> None:
     assert any(isinstance(handler, logging.NullHandler) for handler in logging.getLogger("containerkit").handlers)
     program = "import containerkit as ck; ck.run(['/bin/true'])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stderr == b""
 
 
-def test_what_runs_is_in_the_log_and_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_names_the_program_and_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, "containerkit"):
         ck.run(["/bin/sh", "-c", f"exit 3; {HIDDEN}"], env={"PASSWORD": HIDDEN}, input=HIDDEN.encode())
     assert any("runs /bin/sh" in line for line in caplog.messages)
@@ -138,13 +138,13 @@ def test_what_runs_is_in_the_log_and_no_secret(caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.parametrize("line", ["--debug save nosuch", "save --debug nosuch", "save nosuch --debug"])
-def test_debug_stands_before_or_after_the_verb(line: str, environment: dict[str, str]) -> None:
+def test_debug_may_be_given_before_or_after_the_verb(line: str, environment: dict[str, str]) -> None:
     code, out, err = shell(f"{COMMAND} {line}", environment)
     assert (code, out) == (1, "")
     assert "containerkit.cli: Missing" in err
 
 
-def test_debug_tells_where_a_registry_is_asked_and_no_password(environment: dict[str, str]) -> None:
+def test_debug_logs_the_registry_s_url_and_no_password(environment: dict[str, str]) -> None:
     pytest.importorskip("urllib3", reason="needs urllib3: pip install containerkit[registry]")
     code, _, err = shell(f"{COMMAND} --debug login --plain-http -u somebody -p {HIDDEN} 127.0.0.1:1", environment)
     assert (code, "GET http" in err, HIDDEN in err) == (1, True, False), err

@@ -129,7 +129,7 @@ def line(text: str) -> Command:
         ("RUN a\x1c", Run(line("a\x1c"))),
     ],
 )
-def test_an_instruction_is(text: str, made: Instruction) -> None:
+def test_a_line_is_parsed_to_an_instruction(text: str, made: Instruction) -> None:
     assert only(text) == made
     assert only(str(made)) == made
     assert only(text + "\r\n") == made
@@ -277,7 +277,7 @@ def test_mounts_wait_for_variables() -> None:
     assert only(str(run)) == run
 
 
-def test_healthchecks_say_what_a_config_says() -> None:
+def test_a_healthcheck_has_the_form_of_an_image_s_config() -> None:
     tests = [only(f"HEALTHCHECK {text}") for text in ("NONE", "CMD a b", 'CMD ["a", "b"]')]
     assert [made.test for made in tests if isinstance(made, Healthcheck)] == [("NONE",), ("CMD-SHELL", "a b"), ("CMD", "a", "b")]
     assert line("x").argv(("sh", "-c")) == ("sh", "-c", "x")
@@ -310,7 +310,7 @@ def test_stages() -> None:
     assert (dockerfile.name, dockerfile.stages[0].where.name) == ("x/Dockerfile", "x/Dockerfile")
 
 
-def test_of_two_stages_with_a_name_the_later_one_is_meant() -> None:
+def test_a_name_of_two_stages_means_the_later_one() -> None:
     dockerfile = parse("FROM a AS x\nFROM x AS X\nFROM x\n")
     assert dockerfile.named("x") is dockerfile.stages[1]
     assert dockerfile.named("x", before=1) is dockerfile.stages[0]
@@ -347,8 +347,8 @@ def test_places_and_sources() -> None:
         ("RUN a\n", 1, 1, "RUN before the first FROM"),
         ("ARG a\n  ENV a=b\nFROM a", 2, 3, "ENV before the first FROM"),
         ("# escape=x\nFROM a", 1, 10, "escape is \\\\ or `, not 'x'"),
-        ("# escape=`\n# Escape=`\nFROM a", 2, 1, "directive escape is there twice"),
-        ("# syntax=a\n# check=b\n# syntax=a\nFROM a", 3, 1, "directive syntax is there twice"),
+        ("# escape=`\n# Escape=`\nFROM a", 2, 1, "directive escape appears twice"),
+        ("# syntax=a\n# check=b\n# syntax=a\nFROM a", 3, 1, "directive syntax appears twice"),
         ("FROM a\nFORM b\n", 2, 1, r"unknown instruction: FORM \(did you mean FROM\?\)"),
         ("FROM a\nRUM b\n", 2, 1, "did you mean RUN"),
         ("FROM a\nxyzzy\n", 2, 1, "unknown instruction: xyzzy$|unknown instruction: xyzzy\n"),
@@ -375,17 +375,17 @@ def test_places_and_sources() -> None:
         # flags
         ("FROM a\nCOPY --chwon=1 a /", 2, 6, r"--chwon \(did you mean chown\?\); it has --from, --chown"),
         ("FROM a\nCOPY --chown a /", 2, 6, "--chown has no value"),
-        ("FROM a\nCOPY --link --link a /", 2, 13, "--link is there twice"),
+        ("FROM a\nCOPY --link --link a /", 2, 13, "--link appears twice"),
         ("FROM a\nCOPY --link=yes a /", 2, 6, "--link is true or false"),
         ("FROM a\nCOPY --link= a /", 2, 6, "--link is true or false"),
         ("FROM a\nADD --from=x a /", 2, 5, "ADD has no flag --from"),
         ("FROM a\nENV --x=1 a=b", 2, 5, "ENV has no flag --x; it has none"),
         ("FROM a\nRUN --network=hots x", 2, 5, r"not 'hots' \(did you mean host\?\)"),
         ("FROM a\nRUN --security=x y", 2, 5, "--security is sandbox or insecure"),
-        ("FROM a\nCOPY --chmod=888 a /", 2, 6, "'888' is no mode"),
+        ("FROM a\nCOPY --chmod=888 a /", 2, 6, "'888' is not a mode"),
         # commands
         ("FROM a\nRUN", 2, 4, "RUN ends here: a command was expected"),
-        ("FROM a\nRUN []", 2, 5, "RUN of nothing"),
+        ("FROM a\nRUN []", 2, 5, "RUN has an empty list"),
         ("FROM a\nCMD", 2, 4, "CMD ends here"),
         ('FROM a\nRUN ["a", 1]', 2, 11, "array of strings"),
         ('FROM a\nCMD [["a"]]', 2, 6, "array of strings"),
@@ -395,7 +395,7 @@ def test_places_and_sources() -> None:
         ("FROM a\nHEALTHCHECK curl x", 2, 13, "takes CMD and a command"),
         ("FROM a\nHEALTHCHECK NONE x", 2, 13, "or NONE alone"),
         ("FROM a\nHEALTHCHECK CMD", 2, 13, "takes CMD and a command"),
-        ("FROM a\nHEALTHCHECK CMD []", 2, 13, "CMD of nothing"),
+        ("FROM a\nHEALTHCHECK CMD []", 2, 13, "CMD has an empty list"),
         ("FROM a\nHEALTHCHECK --interval=5 CMD x", 2, 13, "'5' is not a duration"),
         ("FROM a\nHEALTHCHECK --timeout=1us CMD x", 2, 13, "less than 1ms"),
         ("FROM a\nHEALTHCHECK --retries=-1 CMD x", 2, 13, "'-1' is not a number"),
@@ -433,8 +433,8 @@ def test_places_and_sources() -> None:
         ("FROM a\nSTOPSIGNAL 0", 2, 12, "is not a signal"),
         ("FROM a\nUSER", 2, 5, "a user was expected"),
         ("FROM a\nWORKDIR ", 2, 8, "a path was expected"),
-        ("FROM a\nVOLUME []", 2, 8, "VOLUME of nothing"),
-        ('FROM a\nVOLUME ["a", " "]', 2, 8, "VOLUME of nothing"),
+        ("FROM a\nVOLUME []", 2, 8, "VOLUME has an empty path"),
+        ('FROM a\nVOLUME ["a", " "]', 2, 8, "VOLUME has an empty path"),
         # mounts
         ("FROM a\nRUN --mount=type=bnd,target=/x y", 2, 5, r"no mount of type 'bnd' \(did you mean bind\?\)"),
         ("FROM a\nRUN --mount=type=bind y", 2, 5, "a bind mount needs target="),
@@ -443,7 +443,7 @@ def test_places_and_sources() -> None:
         ("FROM a\nRUN --mount=target=/x,ro=maybe y", 2, 5, "readonly: 'maybe' is neither true nor false"),
         ("FROM a\nRUN --mount=target=/x,uid=1 y", 2, 5, "a bind mount has no option 'uid'"),
         ("FROM a\nRUN --mount=type=cache,target=/x,mode=9 y", 2, 5, "mode: '9' is not an octal number"),
-        ("FROM a\nRUN --mount=type=cache,target=/x,sharing=some y", 2, 5, "no way of sharing"),
+        ("FROM a\nRUN --mount=type=cache,target=/x,sharing=some y", 2, 5, "not a way of sharing"),
         ("FROM a\nRUN --mount=type=tmpfs,target=/x,size=big y", 2, 5, "'big' is not a size"),
         ("FROM a\nRUN --mount=type=secret y", 2, 5, "needs id= or target="),
         ("FROM a\nRUN --mount=type=secret,id=a,source=b y", 2, 5, "are the same"),
@@ -452,7 +452,7 @@ def test_places_and_sources() -> None:
         ('FROM a\nRUN --mount=target=a\\"b y', 2, 5, "inside an option"),
     ],
 )
-def test_what_is_wrong_says_where(text: str, line_number: int, column: int, says: str) -> None:
+def test_an_error_has_the_position_of_the_fault(text: str, line_number: int, column: int, says: str) -> None:
     with pytest.raises(DockerfileError, match=says) as caught:
         parse(text)
     assert (caught.value.line, caught.value.column) == (line_number, column)
@@ -471,13 +471,13 @@ def test_bytes_that_are_no_text(data: bytes, line_number: int, column: int) -> N
     ("text", "line_number", "column", "says"),
     [
         ("FROM a\nCMD [ 'a' ]\n", 2, 5, "begins like JSON and is not"),
-        ("FROM a\nMAINTAINER x\n", 2, 1, "MAINTAINER is old"),
+        ("FROM a\nMAINTAINER x\n", 2, 1, "MAINTAINER is deprecated"),
         ("FROM a\nENV a b\n", 2, 5, "ENV without ="),
         ("FROM a\nCMD a\nCMD b\n", 2, 1, "another CMD of this stage follows"),
-        ("FROM a AS scratch\n", 1, 11, "cannot be told from docker's own"),
+        ("FROM a AS scratch\n", 1, 11, "has the same name as one of docker's own"),
     ],
 )
-def test_what_should_be_looked_at_is_remarked(text: str, line_number: int, column: int, says: str) -> None:
+def test_doubtful_text_is_remarked(text: str, line_number: int, column: int, says: str) -> None:
     (remark,) = parse(text).warnings
     assert (remark.line, remark.column) == (line_number, column)
     assert says in remark.text
@@ -504,7 +504,7 @@ def test_triggers_are_parsed_later() -> None:
         ("NOPE", "unknown instruction"),
     ],
 )
-def test_what_is_no_trigger(text: str, says: str) -> None:
+def test_a_text_that_is_no_trigger_is_refused(text: str, says: str) -> None:
     with pytest.raises(DockerfileError, match=says) as caught:
         parse_trigger(text)
     assert caught.value.name == "ONBUILD"
@@ -569,7 +569,7 @@ MAINTAINER me # c
 
 
 @pytest.mark.parametrize("line", COMMENTED)
-def test_where_docker_refuses_a_comment_at_the_end_the_error_says_where_comments_go(line: str) -> None:
+def test_a_comment_at_the_end_is_refused_with_advice_where_docker_refuses_it(line: str) -> None:
     text = line if line.startswith("FROM") else f"FROM x\n{line}"
     with pytest.raises(DockerfileError, match="a comment needs a line of its own") as caught:
         parse(f"{text}\n")
@@ -577,12 +577,12 @@ def test_where_docker_refuses_a_comment_at_the_end_the_error_says_where_comments
 
 
 @pytest.mark.parametrize("line", ARGUMENTS)
-def test_where_docker_takes_a_number_sign_as_an_argument_it_is_one(line: str) -> None:
+def test_a_number_sign_is_an_argument_where_docker_takes_it_as_one(line: str) -> None:
     assert "#" in str(parse(f"FROM x\n{line}\n"))
 
 
 @pytest.mark.parametrize("line", ["ENV A=b c", 'ENV A="b # c" d', "RUN --mount=type=bind # c", "EXPOSE x"])
-def test_other_errors_say_nothing_of_comments(line: str) -> None:
+def test_other_errors_do_not_mention_comments(line: str) -> None:
     with pytest.raises(DockerfileError) as caught:
         parse(f"FROM x\n{line}\n")
     assert "comment" not in str(caught.value)

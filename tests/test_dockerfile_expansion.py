@@ -1,4 +1,4 @@
-"""Variables become what buildkit makes of them."""
+"""Variables are expanded as buildkit expands them."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ VALUES = {
         ("${V/y*x/z}", "xxyy"),
     ],
 )
-def test_a_word_becomes(word: str, result: str) -> None:
+def test_a_word_is_expanded(word: str, result: str) -> None:
     assert Expansion(VALUES).word(word) == result
 
 
@@ -223,7 +223,7 @@ def test_words_are_divided(text: str, words: list[str]) -> None:
         ("${X:-`}}", "}"),
     ],
 )
-def test_a_backtick_escapes_where_it_is_told_to(word: str, result: str) -> None:
+def test_a_backtick_escapes_where_it_is_the_escape(word: str, result: str) -> None:
     assert Expansion(VALUES, "`").word(word) == result
 
 
@@ -274,7 +274,7 @@ def test_a_line_of_env_sees_the_values_before_it() -> None:
         ("MAINTAINER $SH 'x'", "MAINTAINER $SH 'x'"),
     ],
 )
-def test_which_instructions_expand_what(text: str, result: str) -> None:
+def test_each_instruction_expands_its_own_words(text: str, result: str) -> None:
     assert str(only(text).expand(VALUES)) == result
 
 
@@ -292,14 +292,14 @@ def test_heredocs_expand_unless_their_name_is_quoted() -> None:
     [
         ("EXPOSE 80 $SH", 11, "'bash' is not a port"),
         ("STOPSIGNAL $SH", 12, "'bash' is not a signal"),
-        ("COPY --chmod=$SH a /", 6, "'bash' is no mode"),
+        ("COPY --chmod=$SH a /", 6, "'bash' is not a mode"),
         ("COPY a b $SH", 10, "needs a directory: bash/ was expected"),
         ("RUN --mount=type=cache,target=/x,uid=$SH true", 5, "uid: 'bash' is not a number"),
         ("RUN --mount=type=$SH,target=/x true", 5, "no mount of type 'bash'"),
         ('ENV a=1 b="${X:?is needed}"', 11, "X: is needed"),
     ],
 )
-def test_what_comes_out_is_looked_at_too(text: str, column: int, says: str) -> None:
+def test_expanded_words_are_checked_too(text: str, column: int, says: str) -> None:
     made = only(text)
     with pytest.raises(DockerfileError, match=says) as caught:
         made.expand(VALUES)

@@ -1,4 +1,4 @@
-"""A .dockerignore leaves out what docker's does."""
+"""A .dockerignore excludes the same paths as docker's."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_pattern_matches(pattern: str, matching: str, others: str) -> None:
     assert [path for path in others.split() if parsed.matches(path)] == []
 
 
-def test_without_deep_two_stars_are_one() -> None:
+def test_without_deep_two_stars_are_one_star() -> None:
     assert Pattern.parse("a/**", deep=False).matches("a/b")
     assert not Pattern.parse("a/**", deep=False).matches("a/b/c")
     assert not Pattern.parse("**/b", deep=False).matches("b")
@@ -70,7 +70,7 @@ def test_without_deep_two_stars_are_one() -> None:
         ("a" * 5000, 0, "more than 4096"),
     ],
 )  # fmt: skip
-def test_what_is_no_pattern_says_where(pattern: str, offset: int, words: str) -> None:
+def test_the_error_of_a_malformed_pattern_has_its_position(pattern: str, offset: int, words: str) -> None:
     with pytest.raises(BadPattern, match=words) as caught:
         Pattern.parse(pattern)
     assert caught.value.offset == offset
@@ -82,7 +82,7 @@ PATHS = st.text(alphabet="ab/*", max_size=12)
 
 @settings(deadline=None, max_examples=500)
 @given(PATTERNS, PATHS)
-def test_both_ways_of_matching_say_the_same(text: str, path: str) -> None:
+def test_both_ways_of_matching_agree(text: str, path: str) -> None:
     pattern = Pattern.parse(text)
     said = {"*": "[^/]*", "**/": "(?:.*/)?", "**": ".*"}
     expected = re.fullmatch("".join(said.get(token, token) for token in pattern.tokens), path, re.DOTALL) is not None
@@ -133,7 +133,7 @@ def test_paths_are_cleaned_as_go_does(given_path: str, cleaned: str) -> None:
         ("dir\n!dir/keep\n!dir\n", "", "dir/keep dir dir/x"),
     ],
 )
-def test_a_file_leaves_out(text: str, out: str, kept: str) -> None:
+def test_an_ignore_file_excludes_paths(text: str, out: str, kept: str) -> None:
     ignore = Ignore.parse(text)
     assert [path for path in out.split() if not ignore.excludes(path.replace("\x00", " "))] == []
     assert [path for path in kept.split() if ignore.excludes(path)] == []
@@ -150,7 +150,7 @@ def test_a_file_leaves_out(text: str, out: str, kept: str) -> None:
         ("a\n!a\n", "", "a"),
     ],
 )
-def test_nobody_need_walk_where_nothing_can_be_kept(text: str, skipped: str, walked: str) -> None:
+def test_a_directory_without_kept_paths_is_skipped(text: str, skipped: str, walked: str) -> None:
     ignore = Ignore.parse(text)
     assert [path for path in skipped.split() if not ignore.skips(path)] == []
     assert [path for path in walked.split() if ignore.skips(path)] == []
@@ -162,7 +162,7 @@ NAMES = st.lists(st.sampled_from(["a", "b", "ab", "*"]), min_size=1, max_size=4)
 
 @settings(deadline=None, max_examples=500)
 @given(RULES, NAMES, NAMES)
-def test_what_is_skipped_has_nothing_wanted_below(lines: list[str], directory: str, below: str) -> None:
+def test_a_skipped_directory_has_no_kept_path_below(lines: list[str], directory: str, below: str) -> None:
     try:
         ignore = Ignore.parse("\n".join(lines))
     except DockerfileError:
@@ -194,7 +194,7 @@ def test_any_bytes_are_rules_or_refused(data: bytes | str) -> None:
         ("a\0b", 1, 1, "not text"),
     ],
 )
-def test_what_is_wrong_says_where(text: str | bytes, line: int, column: int, words: str) -> None:
+def test_an_error_has_the_position_of_the_fault(text: str | bytes, line: int, column: int, words: str) -> None:
     with pytest.raises(DockerfileError, match=words) as caught:
         Ignore.parse(text)
     assert (caught.value.line, caught.value.column, caught.value.name) == (line, column, ".dockerignore")

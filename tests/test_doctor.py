@@ -1,7 +1,7 @@
-"""The doctor: true on this host, and right about hosts where something is in the way.
+"""The doctor reports this host truly, and finds the faults of hosts with obstacles.
 
-Where the kernel can be made to refuse for real, it is.  What cannot be had here (another kernel, AppArmor, SELinux, v1 only)
-is laid out as the files that such a host shows.
+Where a test can make the kernel refuse, it does.  Conditions that this machine does not have (another kernel, AppArmor, SELinux, v1 only)
+are laid out as the files of such a host.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def test_a_good_host_has_nothing_to_remedy(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_in_the_way(tmp_path: Path, changes: dict[str, str | None], name: str, said: str, remedy: str) -> None:
+def test_each_fault_is_found_and_remedied(tmp_path: Path, changes: dict[str, str | None], name: str, said: str, remedy: str) -> None:
     finding = laid_out(tmp_path, changes)[name]
     assert finding.ok is False
     assert said in finding.found
@@ -144,7 +144,7 @@ def test_kernels(tmp_path: Path, release: str, floor: bool, missing: list[str]) 
     assert {report["call mount_setattr"].ok, report["call statmount"].ok} <= {True, None}  # the floor is below them
 
 
-def test_every_fault_has_a_remedy_and_every_sentence_is_one(tmp_path: Path) -> None:
+def test_every_fault_has_a_remedy_in_a_whole_sentence(tmp_path: Path) -> None:
     for report in (doctor(), laid_out(tmp_path, dict.fromkeys(GOOD, None), "4.19.0")):
         for finding in report:
             assert bool(finding.remedy) is (finding.ok is not True), finding
@@ -162,7 +162,7 @@ def test_calls_of_this_kernel_are_there() -> None:
     assert there
 
 
-def test_it_is_quick() -> None:
+def test_doctor_is_quick() -> None:
     def once() -> float:
         begin = time.perf_counter()
         doctor()
@@ -224,7 +224,7 @@ def test_privileges_given_up() -> None:
 
 
 @needs_root
-def test_tools_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_tools(tmp_path: Path) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
     (tools / "newuidmap").write_text("#!/bin/sh\n")
@@ -236,7 +236,7 @@ def test_tools_that_are_not_there(tmp_path: Path) -> None:
     assert said["userns: tried"].ok is None
 
 
-def test_file_capabilities_do_too(tmp_path: Path) -> None:
+def test_file_capabilities_replace_set_user_id(tmp_path: Path) -> None:
     from containerkit.diagnose.doctor import _has_privilege
 
     tool = tmp_path / "newuidmap"

@@ -1,4 +1,4 @@
-"""The fuzzers themselves: their properties hold of what they begin with, can fail, and what fails is shown."""
+"""The fuzzers themselves: their properties hold of the seeds, can fail, and a failing input is shown."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_changed_seeds_hold(module: ModuleType) -> None:
 
 
 @FUZZERS
-def test_words_are_written_as_libfuzzer_reads_them(module: ModuleType, tmp_path: Path) -> None:
+def test_a_dictionary_has_libfuzzer_s_form(module: ModuleType, tmp_path: Path) -> None:
     (dictionary, corpus) = engine.begin(module.FUZZER, tmp_path)
     lines = Path(dictionary.removeprefix("-dict=")).read_text().splitlines()
     assert [bytes.fromhex(line.strip('"').replace("\\x", "")) for line in lines] == [word for word in module.FUZZER.words if word]
@@ -88,7 +88,7 @@ def test_an_open_descriptor_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     os.close(kept.pop())
 
 
-def test_a_tree_that_is_written_back_as_another_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tree_that_changes_when_written_back_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     unpack = of_tar.unpack
 
     def forgetful(stream: Any, directory: Path, **options: Any) -> None:
@@ -119,7 +119,7 @@ def test_a_manifest_that_loses_its_bytes_is_seen(monkeypatch: pytest.MonkeyPatch
         of_manifest.check(next(iter(of_manifest.seeds())))
 
 
-def test_a_reference_that_is_read_in_another_way_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reference_that_changes_when_parsed_again_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(references.Reference, "__str__", lambda self: f"{self.name}:other")
     with pytest.raises(AssertionError):
         of_reference.check(b"nginx:1")
@@ -141,7 +141,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return plant
 
 
-def test_what_is_found_is_shown_as_base64(planted: Any) -> None:
+def test_a_failing_input_is_shown_as_base64(planted: Any) -> None:
     (found,) = fuzz([planted("assert not data.startswith(b'ab'), 'it begins with ab'")], 20)
     assert found.code == 77
     assert found.found
@@ -150,13 +150,13 @@ def test_what_is_found_is_shown_as_base64(planted: Any) -> None:
     assert "base64 -d <<< YW" in str(found)
 
 
-def test_nothing_found_and_how_much_was_done(planted: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_failures_reports_its_count(planted: Any, capsys: pytest.CaptureFixture[str]) -> None:
     planted("len(data) > 3 and data[0] == 1 and data[1] == 2")
     assert main(["1", "fuzz.reference"]) == 0
     assert int(capsys.readouterr().out.split()[1]) > 100
 
 
-def test_one_that_hangs_is_ended(planted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fuzzer_that_hangs_is_killed(planted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from fuzz import __main__ as runner
 
     monkeypatch.setattr(runner, "GRACE", 1)
@@ -166,7 +166,7 @@ def test_one_that_hangs_is_ended(planted: Any, monkeypatch: pytest.MonkeyPatch) 
     assert found.found
 
 
-def test_without_atheris_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_atheris_the_error_has_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "atheris", None)
     with pytest.raises(engine.Unavailable, match=re.escape(extras.command("fuzz"))):
         engine.run(of_tar.FUZZER)

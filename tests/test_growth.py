@@ -1,4 +1,4 @@
-"""What reads the bytes of strangers is linear: four times as much takes about four times as long."""
+"""Parsers of foreign bytes are linear: four times the input takes about four times as long."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def test_time_grows_with_size(name: str) -> None:
     raise AssertionError(f"four times as much took {min(found):.1f} times as long")
 
 
-def test_what_is_quadratic_is_seen() -> None:
+def test_quadratic_time_is_seen() -> None:
     assert growth(Case(lambda size: list(range(size)), lambda given: [place for place in given if place in given[:place]])) > QUADRATIC

@@ -16,12 +16,12 @@ def test_the_version() -> None:
 
 
 @pytest.mark.parametrize("name", kernel.SINCE)
-def test_what_the_version_promises_is_there(name: str) -> None:
+def test_each_call_of_the_version_exists(name: str) -> None:
     """Where a sandbox hides nothing, asking and knowing agree."""
     assert kernel.has(name) == (kernel.version() >= kernel.SINCE[name])
 
 
-def test_missing_for_a_while() -> None:
+def test_a_call_can_be_declared_missing() -> None:
     with kernel.assume_missing("fsopen"), kernel.assume_missing("fsopen", "clone3"):
         assert not kernel.has("fsopen")
     assert kernel.has("fsopen")

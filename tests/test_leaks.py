@@ -1,4 +1,4 @@
-"""Each kind of leak made for real and found, and what is not ours left alone."""
+"""Each kind of leak is made for real and found, and the objects of others are not reported."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_an_orphan_in_a_session_and_a_namespace_of_its_own() -> None:
     assert "uts:[" in str(found)
 
 
-def test_what_others_start_is_not_ours() -> None:
+def test_processes_of_others_are_not_ours() -> None:
     """A process under one that was there before and is not below this one; here this test plays the stranger."""
     code = """
 import sys
@@ -307,7 +307,7 @@ print(found)
 
 
 @needs_root
-def test_says_what_it_could_not_look_at() -> None:
+def test_a_kind_that_cannot_be_listed_is_reported() -> None:
     body = """
 os.setuid(65534)
 with leaks(grace=0) as found: pass
@@ -326,7 +326,7 @@ def test_a_state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert [(leak.kind, leak.what) for leak in found] == [("state directory", f"{tmp_path}/containerkit-x")]
 
 
-def test_what_settles_in_time_is_no_leak_and_costs_no_more_than_that() -> None:
+def test_an_object_torn_down_within_the_grace_is_no_leak() -> None:
     begin = time.monotonic()
     with leaks() as found:
         child = subprocess.Popen(["sleep", "0.2"])
@@ -345,7 +345,7 @@ def test_the_grace_ends() -> None:
     assert kinds(found) == ["fd"]
 
 
-def test_an_error_in_the_block_is_passed_on_and_looked_behind() -> None:
+def test_an_error_in_the_block_is_passed_on_with_its_leaks_found() -> None:
     opened: list[int] = []
 
     def fail() -> None:

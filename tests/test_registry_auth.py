@@ -1,4 +1,4 @@
-"""Who asks: what a registry wants to be shown, and who is shown what."""
+"""Answers to a registry's challenge: which credentials are sent, and to which host."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_challenges(text: str, found: list[Challenge]) -> None:
 
 
 @given(st.text(st.sampled_from('Bearer realm="\\,= ;x\x00é'), max_size=80))
-def test_any_challenge_is_read_to_some_end(text: str) -> None:
+def test_any_challenge_is_parsed(text: str) -> None:
     started = time.monotonic()
     assert isinstance(challenges([text]), list)
     assert time.monotonic() - started < 1
@@ -71,7 +71,7 @@ def test_any_challenge_is_read_to_some_end(text: str) -> None:
         "Bearer " + 'a = "b" ' * 7_000,
     ],
 )
-def test_a_long_challenge_takes_no_long_time(text: str) -> None:
+def test_a_long_challenge_is_parsed_in_linear_time(text: str) -> None:
     started = time.monotonic()
     challenges([text])
     assert time.monotonic() - started < 1
@@ -179,7 +179,7 @@ def test_a_registry_token_is_shown_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
-def test_a_token_service_that_knows_nobody(status: int) -> None:
+def test_a_token_service_that_refuses_the_credentials(status: int) -> None:
     service = Service()
     service.status = status
     with scripted(service) as service.script, client(service.script) as registry, pytest.raises(Unauthorized):
@@ -188,7 +188,7 @@ def test_a_token_service_that_knows_nobody(status: int) -> None:
 
 
 @pytest.mark.parametrize("token", [{"token": 7}, {"x": "y"}, {"token": "a b"}, {"token": "t\r\nX: y"}, {"token": "t1", "expires_in": "1"}])
-def test_what_is_no_token_is_refused(token: dict[str, Any]) -> None:
+def test_a_malformed_token_is_refused(token: dict[str, Any]) -> None:
     service = Service(**token)
     with scripted(service) as service.script, client(service.script) as registry, pytest.raises(ProtocolError):
         registry.tags("app")
@@ -202,14 +202,14 @@ def test_a_token_that_is_not_taken_is_not_asked_for_for_ever() -> None:
 
 
 @pytest.mark.parametrize("realm", ["ftp://127.0.0.1/", "http://", "nonsense with spaces", "http://me:x@127.0.0.1/"])
-def test_a_realm_that_is_nowhere(realm: str) -> None:
+def test_a_malformed_realm_is_refused(realm: str) -> None:
     with scripted(lambda request: wants(f'Bearer realm="{realm}"')) as script, client(script) as registry, pytest.raises(ProtocolError):
         registry.ping()
 
 
 @pytest.mark.parametrize("auth", [ME, Login(identity_token="refresh")])
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_token_service_that_leads_elsewhere_takes_no_password_along(auth: Login, status: int) -> None:
+def test_a_redirect_of_the_token_service_gets_no_password(auth: Login, status: int) -> None:
     with scripted(lambda request: Reply(body=b'{"token": "t"}')) as other:
 
         def answer(request: Request) -> Reply:
@@ -228,7 +228,7 @@ def test_a_token_service_that_leads_elsewhere_takes_no_password_along(auth: Logi
 
 
 @pytest.mark.parametrize("auth", [ME, Login(identity_token="refresh")])
-def test_a_token_service_may_lead_to_another_path_of_its_own(auth: Login) -> None:
+def test_a_token_service_may_redirect_to_its_own_origin(auth: Login) -> None:
     def answer(request: Request) -> Reply:
         if request.place == "/token":
             return Reply(308, headers={"Location": "/elsewhere"})
@@ -242,7 +242,7 @@ def test_a_token_service_may_lead_to_another_path_of_its_own(auth: Login) -> Non
     assert "/elsewhere" in [each.place for each in script.requests]
 
 
-def test_a_token_service_that_knows_only_forms() -> None:
+def test_a_token_service_that_accepts_only_forms() -> None:
     """Where it takes no GET, name and password go in a form, as OAuth2 has it."""
 
     def answer(request: Request) -> Reply:

@@ -1,4 +1,4 @@
-"""Credentials where docker and podman keep them, and helper programs that are run for real."""
+"""Credentials in the files of docker and podman, and helper programs that really run."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def helper(home: Path, monkeypatch: pytest.MonkeyPatch, name: str = "test", scri
     return bin / "kept"
 
 
-def test_where_they_are_looked_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_read_in_the_documented_order(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     podman = (home / "run/containers/auth.json", home / ".config/containers/auth.json")
     assert files() == (*podman, home / ".docker/config.json")
     monkeypatch.setenv("DOCKER_CONFIG", str(home / "d"))
@@ -118,7 +118,7 @@ def test_a_helper_for_docker_hub(home: Path, monkeypatch: pytest.MonkeyPatch, ke
     assert Keyring().find("docker.io", "library/x") == Login("hub", "h")
 
 
-def test_null_is_nothing_as_it_is_to_go(home: Path) -> None:
+def test_null_means_none_as_in_go(home: Path) -> None:
     write(home / ".docker/config.json", auths={"a.com": None, "b.com": auth("me", "1")}, credHelpers={"b.com": None})
     assert not Keyring().find("a.com")
     assert Keyring().find("b.com").username == "me"
@@ -171,7 +171,7 @@ def test_a_file_that_cannot_be_read_is_an_error_that_names_it(home: Path, conten
 # --- helper programs ----------------------------------------------------------------------------------------------
 
 
-def test_helpers_come_before_what_is_written_down(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_helpers_come_before_stored_passwords(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = helper(home, monkeypatch)
     (kept / "a.com").write_text('{"ServerURL":"a.com","Username":"me","Secret":"from helper"}')
     (kept / "b.com").write_text('{"Username":"<token>","Secret":"idt"}')
@@ -236,7 +236,7 @@ def test_a_password_is_kept_once_the_registry_took_it(home: Path) -> None:
     assert json.loads(path.read_text()) == old
 
 
-def test_where_a_password_is_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_is_stored_in_the_documented_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "real").mkdir()
     (home / "link.json").symlink_to(home / "real/auth.json")
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(home / "link.json"))
@@ -248,7 +248,7 @@ def test_where_a_password_is_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -
     assert stat.S_IMODE((home / "new/dir").stat().st_mode) == 0o700
 
 
-def test_a_helper_keeps_it_where_the_file_names_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_helper_stores_the_password_if_the_file_names_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = helper(home, monkeypatch)
     path = write(home / ".docker/config.json", credsStore="test")
     with scripted(right) as script:
@@ -262,7 +262,7 @@ def test_a_helper_keeps_it_where_the_file_names_one(home: Path, monkeypatch: pyt
     assert json.loads(path.read_text())["auths"] == {}
 
 
-def test_a_file_nobody_can_read_is_not_written_over(home: Path) -> None:
+def test_a_malformed_file_is_not_overwritten(home: Path) -> None:
     path = home / ".docker/config.json"
     path.parent.mkdir()
     path.write_text("{ by hand, and wrong")

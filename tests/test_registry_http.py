@@ -1,4 +1,4 @@
-"""What a registry may do to a client, over real sockets: fail, hang, cut, lead astray."""
+"""A client against a hostile or failing registry, over real sockets: errors, silence, cuts, redirects."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def one_by_one(*replies: Reply) -> Callable[[Request], Reply]:
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 408])
-def test_what_may_pass_is_tried_again(status: int) -> None:
+def test_a_passing_error_is_retried(status: int) -> None:
     with scripted(one_by_one(Reply(status), Reply(status), Reply(body=DATA))) as script, client(script.host) as registry:
         assert fetched(registry) == DATA
         assert len(script.requests) == 3
@@ -84,7 +84,7 @@ def test_what_may_pass_is_tried_again(status: int) -> None:
 @pytest.mark.parametrize(
     ("status", "kind"), [(400, Refused), (401, Unauthorized), (403, Denied), (404, NotFound), (405, Refused), (501, ServerError)]
 )
-def test_what_will_not_pass_is_an_error_at_once(status: int, kind: type[Exception]) -> None:
+def test_a_lasting_error_is_not_retried(status: int, kind: type[Exception]) -> None:
     body = b'{"errors": [{"code": "SOME_CODE", "message": "because\\u001b[31m"}]}'
     with scripted(lambda request: Reply(status, body)) as script, client(script.host) as registry:
         with pytest.raises(kind, match=rf"{status} \(SOME_CODE: because\?\[31m\)") as caught:
@@ -99,7 +99,7 @@ def test_a_blob_that_is_not_there_is_missing_as_in_any_other_place() -> None:
 
 
 @pytest.mark.parametrize(("status", "kind"), [(503, ServerError), (429, TooManyRequests)])
-def test_attempts_end(status: int, kind: type[Exception]) -> None:
+def test_retries_end(status: int, kind: type[Exception]) -> None:
     with scripted(lambda request: Reply(status)) as script, client(script.host) as registry:
         with pytest.raises(kind):
             registry.ping()
@@ -136,7 +136,7 @@ def test_retry_after(text: str, seconds: float | None) -> None:
 
 
 @pytest.mark.parametrize("plain_http", [True, None])
-def test_nobody_there_is_said_at_once(plain_http: bool | None) -> None:
+def test_an_absent_host_is_reported_at_once(plain_http: bool | None) -> None:
     with scripted(lambda request: Reply()) as script:
         host = script.host
     with client(host, retries=Retries(), plain_http=plain_http) as registry:
@@ -214,7 +214,7 @@ def test_cuts_without_progress_end() -> None:
 
 
 @pytest.mark.parametrize("said", ["", "bytes 0-9/1024000", "bytes 300001-1023999/1024000", "bytes 300000-1023999/7", "lines 1-2/3"])
-def test_a_part_that_was_not_asked_for_is_not_taken(said: str) -> None:
+def test_a_part_that_was_not_requested_is_refused(said: str) -> None:
     """The whole blob is asked for instead, also where that is cut once more."""
     cut = Reply(body=DATA, cut=300_000)
     replies = one_by_one(cut, Reply(206, DATA[300_000:], {"Content-Range": said}), Reply(body=DATA, cut=400_000), Reply(body=DATA))
@@ -305,7 +305,7 @@ def leading(where: Callable[[], str], status: int = 307) -> Callable[[Request], 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2"])
-def test_nobody_else_is_shown_the_password(status: int, address: str) -> None:
+def test_only_the_registry_gets_the_password(status: int, address: str) -> None:
     with scripted(ranged, address=address) as other:
         first = scripted(leading(lambda: f"http://{other.host}/there?signature=1", status))
         with first as script, client(script.host, auth=SECRET) as registry:
@@ -314,7 +314,7 @@ def test_nobody_else_is_shown_the_password(status: int, address: str) -> None:
     assert "authorization" not in other.requests[0].headers
 
 
-def test_the_registry_itself_is_shown_it_again() -> None:
+def test_a_redirect_to_the_registry_itself_gets_the_password() -> None:
     def answer(request: Request) -> Reply:
         return Reply(body=DATA) if request.place == "/there" else leading(lambda: "/there")(request)
 
@@ -323,7 +323,7 @@ def test_the_registry_itself_is_shown_it_again() -> None:
     assert [("authorization" in each.headers) for each in script.requests] == [False, True, True]
 
 
-def test_a_password_is_not_for_whoever_a_redirect_leads_to() -> None:
+def test_a_redirect_target_that_demands_a_password_gets_none() -> None:
     wants = Reply(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
     with (
         scripted(lambda request: wants) as other,
@@ -347,7 +347,7 @@ def test_a_password_is_not_for_whoever_a_redirect_leads_to() -> None:
         Reply(302, headers={"Location": "https://me:hidden@example.com/"}),
     ],
 )
-def test_errors_do_not_say_what_opens_a_place(reply: Reply) -> None:
+def test_errors_do_not_show_passwords_or_signatures(reply: Reply) -> None:
     """The query of a signed URL is as good as a password, for as long as it lasts."""
     answer = lambda request: reply if request.query else Reply(307, headers={"Location": "/there?Signature=hidden"})  # noqa: E731
     with scripted(answer) as script, Registry(script.host, retries=Retries(1, first=0.01), timeouts=SHORT) as registry:
@@ -366,7 +366,7 @@ def test_a_circle_of_redirects_ends() -> None:
 @pytest.mark.parametrize(
     "location", ["", "ftp://127.0.0.1/", "file:///etc/passwd", "http://me:secret@127.0.0.1/", "http://127.0.0.1:99999/", "http://a b/"]
 )
-def test_redirects_to_nowhere_are_refused(location: str) -> None:
+def test_malformed_redirects_are_refused(location: str) -> None:
     with scripted(lambda request: Reply(307, headers={"Location": location})) as script, client(script.host) as registry:
         with pytest.raises(ProtocolError):
             fetched(registry)
@@ -481,7 +481,7 @@ def test_on_this_machine_http_is_tried_when_there_is_no_tls() -> None:
             registry.ping()
 
 
-def test_docker_hub_is_elsewhere() -> None:
+def test_docker_hub_is_reached_at_its_registry_host() -> None:
     with Registry("docker.io") as registry:
         assert registry.endpoint.base == "https://registry-1.docker.io"
         assert registry.reference("nginx").name == "docker.io/library/nginx"
@@ -525,7 +525,7 @@ def quickly(action: Callable[[], object], kind: type[Exception], seconds: float 
         "length",
     ],
 )
-def test_nothing_takes_for_ever(reply: Reply, kind: type[Exception]) -> None:
+def test_an_endless_answer_is_cut_off(reply: Reply, kind: type[Exception]) -> None:
     with scripted(lambda request: reply) as script, client(script.host, retries=Retries(0)) as registry:
         quickly(lambda: fetched(registry), kind)
 
@@ -641,7 +641,7 @@ def test_a_mirror_that_lies_is_passed_over() -> None:
         assert fetched(registry) == DATA
 
 
-def test_what_a_mirror_began_the_registry_ends() -> None:
+def test_the_registry_finishes_a_blob_that_a_mirror_began() -> None:
     cuts = iter([500_000])
     with (
         scripted(lambda request: ranged(request, cut=next(cuts, 0))) as mirror,
@@ -652,7 +652,7 @@ def test_what_a_mirror_began_the_registry_ends() -> None:
     assert own.requests[0].headers["range"] == "bytes=500000-"
 
 
-def test_a_mirror_that_has_nothing_does_not_answer_for_the_registry() -> None:
+def test_an_empty_mirror_does_not_answer_for_the_registry() -> None:
     """Mirrors keep what was asked for before, and seldom what points at it."""
     digest = Digest.of(b"x")
     referrer = {"mediaType": OCI_MANIFEST, "size": 1, "digest": str(digest), "artifactType": "a/b"}

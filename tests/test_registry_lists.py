@@ -1,4 +1,4 @@
-"""Lists page by page, and what points at a manifest, at registries that know of it and at those that do not."""
+"""Lists in pages, and referrers, at registries with and without the referrers API."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_pages_that_lead_in_a_circle() -> None:
 @pytest.mark.parametrize(
     "place", ["http://127.0.0.2:1/v2/app/tags/list", "https://127.0.0.1/v2/app/tags/list", "/elsewhere", "ftp://x/v2/"]
 )
-def test_pages_that_lead_elsewhere(place: str) -> None:
+def test_pages_on_another_host_are_refused(place: str) -> None:
     with scripted(lambda request: page("a", link=f'<{place}>; rel="next"')) as script, client(script.host) as registry:
         with pytest.raises(ProtocolError):
             registry.tags("app")
@@ -71,7 +71,7 @@ def test_pages_that_lead_elsewhere(place: str) -> None:
 def test_pages_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_lists, "PAGES", 20)
     monkeypatch.setattr(_lists, "NAMES", 10)
-    for names, limit in ((0, "pages"), (1, "of them")):
+    for names, limit in ((0, "pages"), (1, "tags")):
         answer = lambda request: page(*[str(len(script.requests))] * names, link=f'<?last={len(script.requests)}>; rel="next"')  # noqa: B023, E731
         with scripted(answer) as script, client(script.host) as registry, pytest.raises(LimitExceeded, match=limit):
             registry.tags("app")
@@ -80,7 +80,7 @@ def test_pages_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b'{"tags": 1}', b'{"tags": [1]}', b'{"tags": ["\\u001b[31m"]}', b'{"tags": [""]}', b"\xff", b"[" * 9999]
 )
-def test_what_is_no_list_is_refused(body: bytes) -> None:
+def test_a_malformed_list_is_refused(body: bytes) -> None:
     with scripted(lambda request: Reply(body=body)) as script, client(script.host) as registry, pytest.raises(ProtocolError):
         registry.tags("app")
 
@@ -151,7 +151,7 @@ def test_an_old_registry_gets_a_list_with_a_tag() -> None:
         assert registry.referrers(f"app@{SUBJECT.digest}") == found[1:]
 
 
-def test_a_registry_that_keeps_count_is_left_to_it() -> None:
+def test_a_registry_with_the_referrers_api_keeps_its_own_list() -> None:
     old, made = Old(knows=True), pointing("application/a")
     with scripted(old) as script, client(script.host) as registry:
         registry.push_manifest("app:signature", made.data, made.media_type)
@@ -163,7 +163,7 @@ def referring(*manifests: Any, **more: Any) -> Reply:
     return Reply(body=body, headers={"Content-Type": OCI_INDEX, **more})
 
 
-def test_a_registry_is_asked_and_not_believed_to_have_filtered() -> None:
+def test_referrers_are_filtered_by_the_client_too() -> None:
     entries = [Descriptor.of(kind.encode(), OCI_MANIFEST, artifact_type=kind).to_json() for kind in ("application/a", "application/b")]
     answer = lambda request: referring(entries[1]) if "last" in request.query else referring(entries[0], Link='<?last=x>; rel="next"')  # noqa: E731
     with scripted(answer) as script, client(script.host) as registry:
@@ -174,7 +174,7 @@ def test_a_registry_is_asked_and_not_believed_to_have_filtered() -> None:
 
 
 @pytest.mark.parametrize("reply", [referring({"x": 1}), referring(**{"Content-Type": "text/html"}), Reply(body=b"nonsense")])
-def test_what_is_no_list_of_referrers_is_refused(reply: Reply) -> None:
+def test_a_malformed_list_of_referrers_is_refused(reply: Reply) -> None:
     with scripted(lambda request: reply) as script, client(script.host) as registry, pytest.raises(ProtocolError):
         registry.referrers(f"app@{SUBJECT.digest}")
 
@@ -188,12 +188,12 @@ def test_referrers_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
         body = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
         return Reply(body=body, headers={"Content-Type": OCI_INDEX, "Link": f'<?last={number}>; rel="next"'})
 
-    with scripted(answer) as script, client(script.host) as registry, pytest.raises(LimitExceeded, match="of them"):
+    with scripted(answer) as script, client(script.host) as registry, pytest.raises(LimitExceeded, match="referrers"):
         registry.referrers(f"app@{Digest.of(b'x')}")
     assert len(script.requests) == 4
 
 
-def test_a_list_that_others_keep_writing_over_is_an_error() -> None:
+def test_a_list_that_another_client_keeps_overwriting_is_an_error() -> None:
     old, made = Old(), pointing("application/a")
 
     def answer(request: Request) -> Reply:
@@ -201,7 +201,7 @@ def test_a_list_that_others_keep_writing_over_is_an_error() -> None:
         old.kept.pop(f"sha256-{SUBJECT.digest.hex}", None)
         return reply
 
-    with scripted(answer) as script, client(script.host) as registry, pytest.raises(ProtocolError, match="not kept"):
+    with scripted(answer) as script, client(script.host) as registry, pytest.raises(ProtocolError, match="overwritten by another client"):
         registry.push_manifest(f"app@{made.digest}", made.data, made.media_type)
 
 
@@ -225,7 +225,7 @@ def test_deleting() -> None:
             registry.delete_blob("app", made.digest)
 
 
-def test_a_registry_that_got_something_else_is_found_out() -> None:
+def test_a_registry_that_reports_another_digest_is_an_error() -> None:
     made = Manifest(Descriptor.empty(), ())
     other = Digest.of(b"other")
     with scripted(lambda request: Reply(201, headers={"Docker-Content-Digest": other})) as script, client(script.host) as registry:

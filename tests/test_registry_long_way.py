@@ -1,4 +1,4 @@
-"""What a registry may leave out or refuse: each shortcut of the protocol has a long way round that goes well."""
+"""Registries that refuse an optional shortcut of the protocol: the client takes the long way and succeeds."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_push_without_head(fake: Fake, registry: Registry, image: Image, status:
 
 
 @pytest.mark.parametrize("status", [403, 405])
-def test_push_where_nobody_says_what_is_there(fake: Fake, registry: Registry, image: Image, status: int) -> None:
+def test_push_to_a_registry_that_does_not_list_its_blobs(fake: Fake, registry: Registry, image: Image, status: int) -> None:
     fake.before = refusing("HEAD", "GET", status=status, part="/blobs/sha256")
     push(image, f"{fake.script.host}/app:1", registries=registry)
     assert fake.manifests["app", "1"][1] == image.data
@@ -90,7 +90,7 @@ def test_questions_without_head(fake: Fake, registry: Registry, image: Image, st
     assert not registry.has_manifest("app", Digest.of(b"other"))
 
 
-def test_a_registry_that_is_not_well_is_not_asked_in_another_way(fake: Fake, registry: Registry, image: Image) -> None:
+def test_a_failing_registry_is_not_asked_in_another_way(fake: Fake, registry: Registry, image: Image) -> None:
     fake.before = refusing("HEAD", status=503)
     with pytest.raises(ServerError):
         registry.resolve("app:1")
@@ -207,7 +207,7 @@ def test_a_put_that_is_led_elsewhere(fake: Fake, registry: Registry, image: Imag
     assert fake.manifests["app", "1"][1] == image.data
 
 
-def test_see_other_is_no_place_to_put_something(fake: Fake, registry: Registry, image: Image) -> None:
+def test_a_put_does_not_follow_see_other(fake: Fake, registry: Registry, image: Image) -> None:
     fake.before = lambda request: Reply(303, headers={"Location": "/elsewhere"}) if request.method == "PUT" else None
     with pytest.raises(Exception, match="303"):
         registry.push_blob("app", image.manifest.layers[0], image.blobs)
@@ -237,7 +237,7 @@ def test_a_mount_that_is_refused(fake: Fake, registry: Registry, reply: Reply) -
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
 @pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "GET"])
-def test_statuses_that_mean_yes(fake: Fake, registry: Registry, image: Image, method: str, status: int) -> None:
+def test_statuses_that_mean_success(fake: Fake, registry: Registry, image: Image, method: str, status: int) -> None:
     failures = iter([True])
 
     def before(request: Request) -> Reply | None:
@@ -288,7 +288,7 @@ def test_a_wrong_digest_is_not_sent_in_another_way(fake: Fake, registry: Registr
 
 
 @pytest.mark.parametrize("said", ["no number", "", "-1", "9" * 30, "5e3"])
-def test_a_least_size_that_is_none(fake: Fake, registry: Registry, said: str) -> None:
+def test_a_malformed_least_size_is_ignored(fake: Fake, registry: Registry, said: str) -> None:
     fake.accepted = lambda *args, old=fake.accepted: with_header(old(*args), "OCI-Chunk-Min-Length", said)  # type: ignore[method-assign]
     blobs = MemoryBlobs()
     assert registry.push_blob("app", blobs.add(b"data" * 100), blobs, chunk=100) == "done"
@@ -309,7 +309,7 @@ def with_header(reply: Reply, name: str, value: str) -> Reply:
     return reply
 
 
-def test_a_part_without_a_place_for_the_next(fake: Fake, registry: Registry) -> None:
+def test_a_part_without_a_location_for_the_next(fake: Fake, registry: Registry) -> None:
     def before(request: Request) -> Reply | None:
         if request.method != "PATCH":
             return None
@@ -386,7 +386,7 @@ def test_retries_of_a_token_do_not_nest(fake: Fake, registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 501])
-def test_referrers_of_a_registry_that_knows_of_none(fake: Fake, registry: Registry, image: Image, status: int) -> None:
+def test_referrers_of_a_registry_without_the_api(fake: Fake, registry: Registry, image: Image, status: int) -> None:
     name = there(fake, registry, image)
     fake.before = refusing("GET", status=status, part="/referrers/")
     assert registry.referrers(name) == ()

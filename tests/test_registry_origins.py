@@ -1,4 +1,4 @@
-"""What a store remembers of where its blobs came from, and what a push tells a registry of it: nothing that it does not know already."""
+"""The origins of blobs that a store remembers: a push mounts from them, and reveals no name that the registry does not know."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_push_names_no_other_repository(fakes: list[Fake], known: Registries, 
     assert "secret" not in told(fakes[0])
 
 
-def test_what_was_pushed_is_mounted_from_there(fakes: list[Fake], known: Registries, store: Store) -> None:
+def test_a_pushed_blob_is_mounted_from_its_repository(fakes: list[Fake], known: Registries, store: Store) -> None:
     host = fakes[0].script.host
     one, two = store.put(app("one"), "one:1"), store.put(app("two"), "two:1")
     push(one, f"{host}/team/one:1", registries=known)
@@ -90,7 +90,7 @@ def test_what_was_pushed_is_mounted_from_there(fakes: list[Fake], known: Registr
     assert store.origins.of(two.layers[1].digest) == (Reference(host, "team/two"),)
 
 
-def test_what_was_pulled_is_mounted_from_there(fakes: list[Fake], known: Registries, store: Store, tmp_path: Path) -> None:
+def test_a_pulled_blob_is_mounted_from_its_repository(fakes: list[Fake], known: Registries, store: Store, tmp_path: Path) -> None:
     host = fakes[0].script.host
     push(app("one"), f"{host}/library/one:1", registries=known)
     image = pull(f"{host}/library/one:1", store, registries=known)
@@ -101,7 +101,7 @@ def test_what_was_pulled_is_mounted_from_there(fakes: list[Fake], known: Registr
     assert len([each for each in fakes[0].script.requests if each.method == "PUT" and "/blobs/" in each.path]) == 1, "its config"
 
 
-def test_never_from_another_registry(fakes: list[Fake], known: Registries, store: Store) -> None:
+def test_no_blob_is_mounted_from_another_registry(fakes: list[Fake], known: Registries, store: Store) -> None:
     here, there = fakes[0].script.host, fakes[1].script.host
     image = store.put(app("one"), "one:1")
     push(image, f"{here}/private/one:1", registries=known)
@@ -126,7 +126,7 @@ def test_a_few_are_tried_and_the_latest_first(fakes: list[Fake], known: Registri
     assert "other" not in told(fakes[0])
 
 
-def test_what_is_remembered_goes_with_the_blob(store: Store) -> None:
+def test_an_origin_is_forgotten_with_its_blob(store: Store) -> None:
     one, two = store.put(app("one"), "one:1"), store.put(app("two"), "two:1")
     for image in (one, two):
         store.origins.add([image.id, *(each.digest for each in image.layers)], Reference("a.example", "app"))
@@ -139,7 +139,7 @@ def test_what_is_remembered_goes_with_the_blob(store: Store) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"repositories": 7}', b'{"repositories": ["../x", "a b", "A/B"]}', b"[]"])
-def test_what_cannot_be_read_counts_for_nothing(store: Store, content: bytes) -> None:
+def test_an_unreadable_record_of_origins_is_ignored(store: Store, content: bytes) -> None:
     image = store.put(app("one"), "one:1")
     store.origins.add([image.id], Reference("a.example", "app"))
     (store.directory / "origins/sha256" / image.id.hex).write_bytes(content)

@@ -1,4 +1,4 @@
-"""Images on their way in and out, at a registry in this process that does what a test tells it to."""
+"""Pulls, pushes and copies at a scripted registry in this process."""
 
 from __future__ import annotations
 
@@ -156,14 +156,14 @@ def test_there_and_back(fake: Fake, registry: Registry, image: Image, store: Sto
     got.validate()
 
 
-def test_what_names_others_goes_last(fake: Fake, registry: Registry, image: Image) -> None:
+def test_manifests_are_pushed_after_their_blobs(fake: Fake, registry: Registry, image: Image) -> None:
     push(image, name(registry), registries=registry)
     done = [each.split()[0] for each in fake.script.asked()]
     assert done.count("HEAD") == done.count("POST") == 3
     assert fake.script.asked()[-1] == "PUT /v2/app/manifests/1"
 
 
-def test_what_is_there_does_not_go_again(fake: Fake, registry: Registry, image: Image) -> None:
+def test_existing_blobs_are_not_sent(fake: Fake, registry: Registry, image: Image) -> None:
     push(image, name(registry), registries=registry)
     fake.script.requests.clear()
     states = []
@@ -174,7 +174,7 @@ def test_what_is_there_does_not_go_again(fake: Fake, registry: Registry, image: 
 
 
 @pytest.mark.parametrize("mounts", [True, False])
-def test_what_another_repository_has_goes_by_name(fake: Fake, registry: Registry, image: Image, mounts: bool) -> None:
+def test_a_blob_of_another_repository_is_mounted(fake: Fake, registry: Registry, image: Image, mounts: bool) -> None:
     push(image, name(registry), registries=registry)
     fake.script.requests.clear()
     fake.mounts = mounts
@@ -186,7 +186,7 @@ def test_what_another_repository_has_goes_by_name(fake: Fake, registry: Registry
     assert fake.manifests["team/other", "1"][1] == image.data
 
 
-def test_the_repository_that_has_it_is_found(fake: Fake, registry: Registry, image: Image) -> None:
+def test_the_repository_that_has_a_blob_is_found(fake: Fake, registry: Registry, image: Image) -> None:
     push(image, name(registry), registries=registry)
     fake.before = lambda request: Reply(403) if request.place.startswith("/v2/secret/") else None
     fake.script.requests.clear()
@@ -196,7 +196,7 @@ def test_the_repository_that_has_it_is_found(fake: Fake, registry: Registry, ima
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
-def test_what_may_not_be_taken_from_another_repository_is_brought(fake: Fake, registry: Registry, image: Image, status: int) -> None:
+def test_a_blob_that_may_not_be_mounted_is_sent(fake: Fake, registry: Registry, image: Image, status: int) -> None:
     push(image, name(registry), registries=registry)
     fake.before = lambda request: Reply(status) if "mount" in request.query else None
     push(image, name(registry, "other:1"), registries=registry, mount_from=["app"])
@@ -289,7 +289,7 @@ def test_a_blob_that_is_damaged_here_does_not_get_there(fake: Fake, registry: Re
     assert fake.uploads in ({}, {"0": b""})  # the registry is told to forget what it has
 
 
-def test_what_is_missing_here_is_said_before_anything_goes(fake: Fake, registry: Registry, image: Image) -> None:
+def test_a_missing_blob_is_reported_before_anything_is_sent(fake: Fake, registry: Registry, image: Image) -> None:
     other = image_of(Sample(base(), arch="arm64"))
     index = Index.of([image, other])
     lacking = Index.parse(index.data, index.media_type, image.blobs)
@@ -303,7 +303,7 @@ def test_what_is_missing_here_is_said_before_anything_goes(fake: Fake, registry:
         push(image, name(registry, f"app@{other.digest}"), registries=registry)
 
 
-def test_an_upload_that_leads_elsewhere_takes_no_password_along(image: Image) -> None:
+def test_an_upload_redirected_to_another_host_carries_no_password(image: Image) -> None:
     other, first = Fake(), Fake()
     basic = Reply(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
     first.before = lambda request: basic if "authorization" not in request.headers else None
@@ -318,7 +318,7 @@ def test_an_upload_that_leads_elsewhere_takes_no_password_along(image: Image) ->
 
 
 @pytest.mark.parametrize("location", ["", "ftp://x/", "http://me:x@127.0.0.1/"])
-def test_an_upload_that_leads_nowhere(fake: Fake, registry: Registry, image: Image, location: str) -> None:
+def test_an_upload_with_a_malformed_location(fake: Fake, registry: Registry, image: Image, location: str) -> None:
     fake.before = lambda request: Reply(202, headers={"Location": location}) if request.method == "POST" else None
     with pytest.raises(ProtocolError):
         push(image, name(registry), registries=registry)
@@ -341,7 +341,7 @@ def test_a_registry_that_refuses(fake: Fake, registry: Registry, image: Image) -
 # --- pulling ------------------------------------------------------------------------------------------------------
 
 
-def test_what_the_store_has_does_not_come(fake: Fake, registry: Registry, image: Image, store: Store) -> None:
+def test_a_blob_in_the_store_is_not_fetched(fake: Fake, registry: Registry, image: Image, store: Store) -> None:
     push(image, name(registry), registries=registry)
     pull(name(registry), store, registries=registry)
     push(image.append(*image_of(Sample(tar_of({"new": b"1"}))).layers), name(registry, "app:2"), registries=registry)
@@ -352,14 +352,14 @@ def test_what_the_store_has_does_not_come(fake: Fake, registry: Registry, image:
     assert [state for state, _ in states].count("exists") == 2
 
 
-def test_it_is_unpacked_while_it_comes(fake: Fake, registry: Registry, image: Image, store: Store) -> None:
+def test_a_layer_is_unpacked_while_it_is_fetched(fake: Fake, registry: Registry, image: Image, store: Store) -> None:
     push(image, name(registry), registries=registry)
     pull(name(registry), store, registries=registry, unpack=True)
     assert set(store.trees) == set(image.chain_ids)
     assert (store.layers(image)[1] / "app.js").stat().st_size == 100_000
 
 
-def test_what_is_there_is_unpacked_too(fake: Fake, registry: Registry, image: Image, store: Store) -> None:
+def test_a_layer_in_the_store_is_unpacked_too(fake: Fake, registry: Registry, image: Image, store: Store) -> None:
     push(image, name(registry), registries=registry)
     pull(name(registry), store, registries=registry)
     assert set(store.trees) == set()
@@ -369,7 +369,7 @@ def test_what_is_there_is_unpacked_too(fake: Fake, registry: Registry, image: Im
     assert states.count("unpacking") == 2
 
 
-def test_by_digest_it_gets_no_name(registry: Registry, image: Image, store: Store) -> None:
+def test_an_image_pulled_by_digest_gets_no_name(registry: Registry, image: Image, store: Store) -> None:
     push(image, name(registry), registries=registry)
     assert pull(name(registry, f"app:1@{image.digest}"), store, registries=registry) == image
     (kept,) = store.images()
@@ -431,7 +431,7 @@ def stuck(fake: Fake, image: Image) -> None:
     fake.before = lambda request: Reply(before=60) if image.manifest.layers[1].digest in request.path else None
 
 
-def test_the_first_that_fails_ends_the_others(fake: Fake, registry: Registry, image: Image, store: Store) -> None:
+def test_the_first_failed_task_ends_the_others(fake: Fake, registry: Registry, image: Image, store: Store) -> None:
     push(image, name(registry), registries=registry)
     stuck(fake, image)
     hangs, first = fake.before, image.manifest.layers[0].digest
@@ -443,7 +443,7 @@ def test_the_first_that_fails_ends_the_others(fake: Fake, registry: Registry, im
     assert untouched(store)
 
 
-def test_it_can_be_interrupted(fake: Fake, registry: Registry, image: Image, store: Store) -> None:
+def test_a_pull_can_be_interrupted(fake: Fake, registry: Registry, image: Image, store: Store) -> None:
     push(image, name(registry), registries=registry)
     stuck(fake, image)
     timer = threading.Timer(0.3, functools.partial(os.kill, os.getpid(), signal.SIGINT))
@@ -456,7 +456,7 @@ def test_it_can_be_interrupted(fake: Fake, registry: Registry, image: Image, sto
     timer.join()
 
 
-def test_who_watches_may_end_it(registry: Registry, image: Image, store: Store) -> None:
+def test_an_exception_of_the_progress_callback_ends_the_pull(registry: Registry, image: Image, store: Store) -> None:
     def watch(event: Progress) -> None:
         if event.state == "downloading" and event.done:
             raise InterruptedError("enough")
@@ -467,7 +467,7 @@ def test_who_watches_may_end_it(registry: Registry, image: Image, store: Store) 
     assert untouched(store)
 
 
-def test_what_is_told(registry: Registry, image: Image, store: Store) -> None:
+def test_progress_events(registry: Registry, image: Image, store: Store) -> None:
     events: list[Progress] = []
     push(image, name(registry), registries=registry)
     pull(name(registry), store, registries=registry, progress=events.append)
@@ -484,11 +484,11 @@ def test_one_digest_with_two_sizes(fake: Fake, registry: Registry, image: Image,
     lying = replace(image.manifest, layers=(layer, layer.with_(size=layer.size + 1)), data=b"")
     fake.manifests["app", "1"] = (lying.media_type, lying.data)
     fake.blobs["app", image.id] = image.config_data
-    with pytest.raises(Mismatch, match="twice"):
+    with pytest.raises(Mismatch, match="listed with two sizes"):
         pull(name(registry), store, registries=registry)
 
 
-def test_manifests_that_nobody_could_keep_in_memory_do_not_come(
+def test_manifests_too_large_for_memory_are_not_fetched(
     registry: Registry, image: Image, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     push(image, name(registry), registries=registry)
@@ -506,7 +506,7 @@ def test_a_blob_that_is_larger_than_allowed_does_not_come(fake: Fake, registry: 
     assert len(fake.script.requests) == 2
 
 
-def test_an_image_is_read_from_where_it_is(fake: Fake, registry: Registry, image: Image, store: Store) -> None:
+def test_an_image_is_read_from_the_registry(fake: Fake, registry: Registry, image: Image, store: Store) -> None:
     push(image, name(registry), registries=registry)
     descriptor, _ = registry.manifest("app:1")
     there = Image.load(registry.blobs("app"), descriptor)
@@ -537,7 +537,7 @@ def test_copying(fake: Fake, registry: Registry, image: Image) -> None:
     assert not any(each.method == "GET" and "blobs" in each.path for each in fake.script.requests)  # mounted, all of them
 
 
-def test_a_copy_of_what_changes_on_the_way(fake: Fake, registry: Registry, image: Image) -> None:
+def test_a_copy_of_a_changing_blob_fails(fake: Fake, registry: Registry, image: Image) -> None:
     push(image, name(registry), registries=registry)
     layer = image.manifest.layers[1]
     fake.blobs["app", layer.digest] = bytes(layer.size)

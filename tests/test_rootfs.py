@@ -1,4 +1,4 @@
-"""Root directories made from the host's programs: what is in them, and that the programs start there."""
+"""Root directories made from the host's programs: their content, and that the programs start in them."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_bad_names(wrong: list[str]) -> None:
 
 
 @needs_cc
-def test_missing_library_is_named_with_who_needs_it(tmp_path: Path) -> None:
+def test_missing_library_is_named_with_the_file_that_needs_it(tmp_path: Path) -> None:
     compile(tmp_path, "libgone.so", "int gone(void){return 0;}", "-shared", "-fPIC", "-Wl,-soname,libgone.so")
     program = compile(tmp_path, "user", "int gone(void); int main(void){return gone();}", "-L.", "-lgone")
     (tmp_path / "libgone.so").unlink()
@@ -240,7 +240,7 @@ def test_extra_files_come_with_their_tree_links_and_libraries(tmp_path: Path) ->
     assert any(name.endswith("/libc.so.6") for name in names(root))
 
 
-def test_extra_file_that_is_no_file(tmp_path: Path) -> None:
+def test_extra_file_that_is_not_on_this_host(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(PlanError, match="pipe"):
         rootfs.from_programs([], extra_files=[tmp_path])
@@ -401,7 +401,7 @@ def test_static_program_that_is_not_busybox(tmp_path: Path) -> None:
         rootfs.busybox(program)
 
 
-def test_it_needs_no_library() -> None:
+def test_busybox_needs_no_library() -> None:
     code = "import sys; sys.modules['elftools'] = None; from containerkit import rootfs; print(rootfs.from_programs(['true']))"
     repo = Path(rootfs.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(repo)}, capture_output=True, text=True)

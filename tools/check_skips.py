@@ -1,4 +1,4 @@
-"""Fails when a test was skipped for a reason that nobody expected, so that a green run means what it seems to mean.
+"""Fail if a test was skipped for an unexpected reason, so that a green run has run what it should.
 
     python tools/check_skips.py build/junit.xml tests/expected-skips.txt
 
@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 
 def skips(report: Path) -> list[tuple[str, str]]:
-    """Test and reason of every skip in a JUnit report.  Raises ValueError where the report holds no test."""
+    """Return test and reason of every skip in a JUnit report.  :raises ValueError: the report holds no test"""
     cases = list(ElementTree.parse(report).iter("testcase"))
     if not cases:
         raise ValueError(f"{report} holds no test")
@@ -23,19 +23,19 @@ def skips(report: Path) -> list[tuple[str, str]]:
 
 
 def patterns(allowed: Path) -> list[re.Pattern[str]]:
-    """The regular expressions of the allow list: one a line; empty lines and lines that begin with # do not count."""
+    """Parse the regular expressions of the allow list: one a line; empty lines and lines that begin with # do not count."""
     lines = [line.strip() for line in allowed.read_text().splitlines()]
     return [re.compile(line) for line in lines if line and not line.startswith("#")]
 
 
 def unexpected(report: Path, allowed: Path) -> list[str]:
-    """One line for every skip whose reason no pattern matches from its beginning."""
+    """Return one line for every skip whose reason no pattern matches from its beginning."""
     known = patterns(allowed)
     return [f"{test}: {reason}" for test, reason in skips(report) if not any(p.match(reason) for p in known)]
 
 
 def main(report: str, allowed: str) -> int:
-    """Print the unexpected skips; 1 if there are any."""
+    """Print the unexpected skips.  Return 1 if there are any."""
     lines = unexpected(Path(report), Path(allowed))
     print(*(f"unexpected skip: {line}" for line in lines), f"{len(lines)} unexpected skips", sep="\n")
     return 1 if lines else 0

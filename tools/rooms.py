@@ -37,17 +37,22 @@ ROOMS = {
 }
 FACE = ("__init__", "__main__")  # the package itself: the public names, loaded when they are first named
 COMPILED = "_spawn"  # the C extension, which imports nothing
-WITHOUT_STEPS = ("image", "store", "dockerfile", "registry")  # what they make is bytes and directories: no plan, no part, no group
+WITHOUT_STEPS = (
+    "image",
+    "store",
+    "dockerfile",
+    "registry",
+)  # these rooms make bytes and directories: they import no plan, no part, no group
 STEPS = ("core", "parts", "cgroup")
-DOOR = "base.door"  # names the verbs that rooms further down do for a value; see its docstring
+DOOR = "base.door"  # names the verbs on a value that later rooms implement; see its docstring
 
 
 @dataclass(frozen=True, order=True)
 class Import:
-    """One import: `importer` and `imported` are modules below the package ("core.plan"), or "NAME!" from outside of it.
+    """One import: `importer` and `imported` are modules below the package ("core.plan"), or "NAME!" from outside of the package.
 
-    :ivar lazy: it runs in a function, or is tried
-    :ivar typing: it never runs: a type checker reads it
+    :ivar lazy: the import stands in a function or in a `try`
+    :ivar typing: only a type checker reads the import
     """
 
     importer: str
@@ -57,12 +62,12 @@ class Import:
 
 
 def room_of(module: str) -> str:
-    """The room that a module is in; a module of the package's own directory is a room of its own."""
+    """Return the room of a module; a module of the package's own directory is a room of its own."""
     return module.split(".")[0] or "__init__"
 
 
 def modules_of(package: Path) -> dict[str, Path]:
-    """Every module below the package by its dotted name; the package itself is "__init__"."""
+    """Return every module below the package by its dotted name; the package itself is "__init__"."""
     found = {}
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package).with_suffix("").parts
@@ -71,7 +76,7 @@ def modules_of(package: Path) -> dict[str, Path]:
 
 
 def imports_of(package: Path) -> list[Import]:
-    """Every import in the package, whether it runs at once, later or never."""
+    """Return every import in the package, also lazy ones and those for type checkers."""
     modules = modules_of(package)
     known = modules.keys() | {COMPILED}
     found = set()
@@ -82,7 +87,7 @@ def imports_of(package: Path) -> list[Import]:
 
 
 def faults(package: Path, allowed_outside: frozenset[str]) -> list[str]:
-    """What breaks a rule of the house, one line each.
+    """List the imports that break a rule of the house, one line each.
 
     :param allowed_outside: the top-level modules from elsewhere that may be imported when a module is loaded
     """
@@ -95,7 +100,7 @@ def faults(package: Path, allowed_outside: frozenset[str]) -> list[str]:
 
 
 def rows(package: Path) -> Iterator[tuple[str, str, str]]:
-    """Each room, what a line in it does, and the rooms that it imports when its code runs."""
+    """Yield each room, the meaning of a line in it, and the rooms that it imports when its code runs."""
     every = imports_of(package)
     for room, does in ROOMS.items():
         seen = {room_of(each.imported) for each in every if room_of(each.importer) == room and not each.typing}
@@ -103,13 +108,13 @@ def rows(package: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def table(package: Path) -> str:
-    """The table in Markdown, as CONTRIBUTING.md and the book show it."""
+    """Return the table in Markdown, as CONTRIBUTING.md and the book show it."""
     lines = ["| room | a line in it ... | it imports |", "| --- | --- | --- |"]
     return "\n".join([*lines, *(f"| `{room}` | {does} | {below or '-'} |" for room, does, below in rows(package))])
 
 
 def summary() -> str:
-    """Each room and what a line in it does, as the docstring of the package shows it."""
+    """Return each room and the meaning of a line in it, as the docstring of the package shows them."""
     return "\n".join(f"    {room:<11} {does}" for room, does in ROOMS.items())
 
 
@@ -126,7 +131,7 @@ def _statements(node: ast.AST, *, lazy: bool = False, typing: bool = False) -> I
 
 
 def _named(node: ast.Import | ast.ImportFrom, path: Path, package: Path, known: set[str]) -> Iterator[str]:
-    """The modules that one statement names; `from x import y` names x.y where that is a module, and x where it is not."""
+    """Yield the modules that one statement names; `from x import y` names x.y if that is a module, else x."""
     if isinstance(node, ast.Import):
         names = [(alias.name, "") for alias in node.names]
     else:
@@ -149,7 +154,7 @@ def _upward(each: Import, through_door: set[str]) -> str | None:
     if importer == imported or imported.endswith("!") or imported == COMPILED or importer not in order or imported not in order:
         return None
     if importer in ("cli", "__main__") and imported in ("__init__", "cli"):
-        return None  # the command line uses the library as everybody does: by its public names
+        return None  # the command line uses the library by its public names, as every user does
     if order.index(imported) < order.index(importer) or (each.typing and each.importer in through_door):
         return None
     return f"{each.importer} imports {each.imported}: {imported} comes after {importer} in the table"
@@ -175,7 +180,7 @@ def _outside(each: Import, allowed: frozenset[str]) -> str | None:
 
 
 def svg(package: Path) -> str:
-    """The rooms from top to bottom, and an arc for each import between two: right of them those down, left and red those up."""
+    """Draw the rooms from top to bottom, and an arc for each import between two: to the right if it goes down, left and red if up."""
     order, every = list(ROOMS), imports_of(package)
     pairs = {(room_of(each.importer), room_of(each.imported)) for each in every if not each.typing}
     height = 26 * len(order) + 20

@@ -1,4 +1,4 @@
-"""Writes the table of system call numbers that spawn.c includes: lines `{"name", NUMBER},` sorted by name.
+"""Write the table of system call numbers that spawn.c includes: lines `{"name", NUMBER},` sorted by name.
 
     python tools/syscall_numbers.py build/ck_numbers.h
 
@@ -31,7 +31,7 @@ NOT_CALLS = {"syscalls", "arch_specific_syscall"}
 
 
 def macros(compiler: list[str]) -> dict[str, str]:
-    """Every macro that <sys/syscall.h> defines.  Raises CalledProcessError where `compiler` or its headers are missing."""
+    """Return every macro that <sys/syscall.h> defines.  :raises CalledProcessError: `compiler` or its headers are missing"""
     command = [*compiler, "-dM", "-E", "-x", "c", "-"]
     text = subprocess.run(command, input="#include <sys/syscall.h>\n", capture_output=True, text=True, check=True).stdout
     return dict(re.findall(r"^#define (\w+) (\S+)$", text, re.MULTILINE))
@@ -47,7 +47,7 @@ def resolve(defined: dict[str, str], value: str) -> int:
 
 
 def numbers(compiler: list[str]) -> dict[str, int]:
-    """The number of each system call by name: those of the headers, and the newer ones they lack."""
+    """Return the number of each system call by name: those of the headers, and newer ones that the headers lack."""
     defined = macros(compiler)
     calls = {name[5:]: resolve(defined, value) for name, value in defined.items() if name.startswith("__NR_")}
     table = dict(zip(UNIFIED, range(UNIFIED_FROM, UNIFIED_FROM + len(UNIFIED)), strict=True)) | calls
@@ -55,7 +55,7 @@ def numbers(compiler: list[str]) -> dict[str, int]:
 
 
 def write(target: Path) -> None:
-    """Write the table to `target`, whole or not at all; leave a file that is right already as it is."""
+    """Write the table to `target` atomically.  Do not touch a file that has the right content."""
     table = numbers(shlex.split(os.environ.get("CC") or "cc"))
     text = "".join(f'{{"{name}", {number}}},\n' for name, number in table.items())
     if target.exists() and target.read_text() == text:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * floor.c - a plan as a C program: what its system calls cost when nothing is between them.
+ * floor.c - a plan as a C program: the cost of its system calls alone.
  *
  * plan.h is generated from a plan: the clone's flags, the parent's calls, the child's calls with their arguments.
  * Every number read from standard input is a count of runs; each run's nanoseconds are printed, one a line.
@@ -163,7 +163,7 @@ static void run(void)
 		failed = 9999;
 }
 
-/* As in spawn(), what the parent opens is above all numbers that the child's dup3 calls overwrite: those are taken. */
+/* Take the numbers that the child's dup3 calls overwrite, so that the parent's descriptors are above, as in spawn(). */
 static void take_low_numbers(void)
 {
 	int fd;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * groups.c - the life of a cgroup as bare file operations: what it costs when nothing is between them.
+ * groups.c - the life of a cgroup as bare file operations, and their cost alone.
  *
  *	groups mkdir DIRECTORY | write FILE TEXT | join FILE | kill FILE | events FILE ...
  *	groups pause
  *
- * A life: all mkdirs and writes; all writes once more; a process joins; it is killed and waited for, with a look at
- * who is inside before and at the events file afterwards; all rmdirs.
+ * A life: all mkdirs and writes; all writes once more; a process joins; it is killed and waited for, with a read of
+ * the group's processes before and of the events file afterwards; all rmdirs.
  * Without a kill file (before cgroup.kill, and on v1) the process gets a signal.
  * Every number read from standard input is a count of lives; each prints five numbers of nanoseconds, in a line.
  */
@@ -43,7 +43,7 @@ static void put(const char *path, const char *text)
 	close(fd);
 }
 
-/* Does all operations of one kind, in the order of the command line. */
+/* Do all operations of one kind, in the order of the command line. */
 static void all(char **words, const char *kind, const char *text)
 {
 	for (char **at = words; *at; at += strcmp(*at, "write") ? 2 : 3) {
@@ -68,7 +68,7 @@ static int has(char **words, const char *kind)
 	return 0;
 }
 
-/* Reads each of those files to its end. */
+/* Read each of the files to its end. */
 static void look(char **words, const char *kind)
 {
 	char text[4096];
@@ -84,7 +84,7 @@ static void look(char **words, const char *kind)
 	}
 }
 
-/* Who is inside, of every hierarchy; the kill; the wait; and is it empty. */
+/* Read the processes in every hierarchy; kill; wait; and check that the group is empty. */
 static void end(char **words, pid_t pid)
 {
 	look(words, "join");

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * hit.c - runs into a limit, and leaves the time just before it did.
+ * hit.c - run into a limit, and record the time just before.
  *
- *	hit FILE memory	touches memory, page after page, until something stops it
+ *	hit FILE memory	touches memory, page after page, until the limit stops it
  *	hit FILE huge	touches one huge page of 2 MiB
  *
- * FILE is shared with whoever asks: its first 8 bytes are the nanoseconds of CLOCK_MONOTONIC before the last touch.
+ * FILE is shared with the benchmark: its first 8 bytes are the nanoseconds of CLOCK_MONOTONIC before the last touch.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -39,7 +39,7 @@ int main(int argc, char **argv)
 		err(1, "mmap");
 	signal(SIGBUS, leave);
 	if (!huge)
-		mlock2((void *)memory, size, MLOCK_ONFAULT); /* so that nothing is swapped out instead */
+		mlock2((void *)memory, size, MLOCK_ONFAULT); /* no page may be swapped out instead */
 	for (size_t at = 0; at < size; at += step) {
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		*stamp = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;

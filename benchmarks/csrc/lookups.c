@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* lookups.c - nanoseconds that stat(2) of each named path takes: the first time, and again when the kernel remembers. */
+/* lookups.c - print the nanoseconds of stat(2) of each path: the first time, and again from the kernel's cache. */
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/stat.h>

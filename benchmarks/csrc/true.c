@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* true.c - the least a program can do: end.  No libc, so that its start is the kernel's work only. */
+/* true.c - a program that ends at once.  It has no libc, so that only the kernel works to start it. */
 #include <asm/unistd.h>
 
 #include "raw.h"

@@ -1,4 +1,4 @@
-"""Cgroup: a group of processes with limits.  A part, a context manager that owns its directories, and a live object.
+"""Cgroup: a group of processes with limits.  A plan's part, a context manager that owns the group's directories, and a live object.
 
 with Cgroup("lesson", memory_max="64M", pids_max=32, cpu_max=0.5) as group:
     result = ck.run(["python3", "task.py"], group)      # result.stopped_by: "oom", "pids", ...
@@ -29,33 +29,34 @@ from .paths import (
     checked_controllers,
     checked_name,
     checked_parent,
+    driver_of,
     group_directory,
     likely_main,
     main_hierarchy,
     owner,
     remove_tree,
-    world_of,
 )
 from .watch import Counts, Watch, standing_in
 
 __all__ = ["Cgroup"]
 
 UNNAMED = "group"
-TRIES = 1000  # numbers behind a name; one that is taken was given by another process, or before a fork
+TRIES = 1000  # numbers to try behind a name: one that is taken was given by another process, or before a fork
 _numbers = itertools.count(1)
-PATIENCE = 10.0  # seconds for what the kernel does by itself: ending killed processes, freezing
+PATIENCE = 10.0  # seconds for the kernel to end killed processes, or to freeze
 
 
 class Cgroup(Live):
-    """A group in every hierarchy that its limits need, and in one that can kill and freeze.
+    """A group in every hierarchy that its limits need, and in one hierarchy that can kill and freeze.
 
-    Any number of threads may use one: `make`, `set`, `close` and the runs in it come one after the other where they must.
+    Any number of threads may use one Cgroup: a lock puts `make`, `set`, `close` and the runs in the group in order where they must be.
 
-    :param name: a file name.  One that this process has made already is a CgroupError; without a name there is no such conflict
-    :param parent: another group, or the path of a cgroup from the top of the hierarchy; where this process may make groups unless given
-    :param controllers: to be counted by, even without a limit: "cpu", "memory", "pids", "io", ...
+    :param name: a file name.  A second group of the same name in this process is a CgroupError; a group without a name gets a free number
+    :param parent: another group, or the path of a cgroup from the top of the hierarchy; by default the cgroup in which this process may
+        make groups
+    :param controllers: controllers that shall count for the group even without a limit: "cpu", "memory", "pids", "io", ...
     :param limits: see `Limits`
-    :raises PlanError: a name or a value that cannot be.  Nothing is made yet: entering the context, or make(), does that
+    :raises PlanError: a name or a value that cannot be.  The directories are made later, by make() or by entering the context
     """
 
     def __init__(
@@ -67,14 +68,14 @@ class Cgroup(Live):
         self._begin()
 
     def _begin(self) -> None:
-        """Nothing is made yet."""
+        """Set the state of a group whose directories are not made."""
         self._directory, self._lock = self.name, threading.RLock()
-        self._paths: Mapping[Hierarchy, str] = {}  # never changed, only replaced: other threads may be reading it
+        self._paths: Mapping[Hierarchy, str] = {}  # replaced, never changed in place: other threads may be reading the mapping
         self._fds: dict[tuple[Hierarchy, str], int] = {}
         self._owned, self._entered, self._maker = False, False, os.getpid()
 
     def another(self) -> Cgroup:
-        """A group of the same limits, not made yet.  Its directory gets a number behind the name, so that both can exist."""
+        """Return a group of the same limits, not made yet.  Its directory gets a number behind the name, so that both can exist."""
         group = Cgroup.__new__(Cgroup)
         group.name, group.parent, group.limits = self.name, self.parent, dict(self.limits)
         group._controllers, group._numbered = self._controllers, True
@@ -82,7 +83,7 @@ class Cgroup(Live):
         return group
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        """One that is not made crosses to another process, and can be copied."""
+        """Let a group that is not made be copied, and be sent to another process."""
         if self._paths:
             raise TypeError(f"the cgroup {self.name} is made, and belongs to this process: send its path, or its limits before it is made")
         return _made_again, (self.name, self.parent, dict(self.limits), self._controllers, self._numbered)
@@ -91,17 +92,17 @@ class Cgroup(Live):
 
     @property
     def exists(self) -> bool:
-        """Whether its directories are made."""
+        """Whether the group's directories are made."""
         return bool(self._paths)
 
     @property
     def path(self) -> str:
-        """Its directory, in the hierarchy that can kill and freeze.  :raises PlanError: not made yet"""
+        """The group's directory in the hierarchy that can kill and freeze.  :raises PlanError: not made yet"""
         return next(iter(self._made().values()))
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """All its directories.  :raises PlanError: not made yet"""
+        """All directories of the group.  :raises PlanError: not made yet"""
         return tuple(self._made().values())
 
     def _made(self) -> Mapping[Hierarchy, str]:
@@ -111,7 +112,7 @@ class Cgroup(Live):
         return paths
 
     def make(self) -> Cgroup:
-        """Makes its directories and writes its limits.  All or nothing.
+        """Make the group's directories and write its limits.  On an error everything that was made is removed again.
 
         :raises Unavailable: this machine, or its cgroup mode, cannot do one of the limits
         :raises CgroupError: the kernel refuses
@@ -119,12 +120,12 @@ class Cgroup(Live):
         with self._lock:
             if not self._paths:
                 limits = self._by_hierarchy(self.limits)
-                writes = {hierarchy: world_of(hierarchy).writes(mine) for hierarchy, mine in limits.items()}
+                writes = {hierarchy: driver_of(hierarchy).writes(mine) for hierarchy, mine in limits.items()}
                 self._make_somewhere(limits, writes)
         return self
 
     def _make_somewhere(self, limits: dict[Hierarchy, dict[str, Any]], writes: dict[Hierarchy, list[Write]]) -> None:
-        """Under its name; under the first number that is free where it has none, or is one of several alike."""
+        """Make the group under its name, or, for a group without a name or one of several alike, under the first number that is free."""
         for _ in range(TRIES):
             self._directory = f"{self.name}-{next(_numbers)}" if self._numbered else self.name
             try:
@@ -146,7 +147,7 @@ class Cgroup(Live):
             raise
 
     def _own(self) -> None:
-        """What lies below another group has its owner."""
+        """Take the owner's mark, unless the group is below another one, which has it already."""
         if not isinstance(self.parent, Cgroup):
             sweeping.sweep_once()
             owner.acquire()
@@ -157,21 +158,21 @@ class Cgroup(Live):
             owner.record_homes({path.rpartition("/")[0] for path in paths})
 
     def _make_in(self, hierarchy: Hierarchy, path: str, limits: dict[str, Any], writes: list[Write]) -> None:
-        world = world_of(hierarchy)
-        world.prepare(path.rpartition("/")[0], self._controllers_in(hierarchy, limits))
+        driver = driver_of(hierarchy)
+        driver.prepare(path.rpartition("/")[0], self._controllers_in(hierarchy, limits))
         try:
             os.mkdir(path)
         except OSError as error:
             if error.errno == errno.EEXIST:
-                raise CgroupError(17, "this group exists already: Cgroup() without a name never meets another one", path) from None
+                raise CgroupError(errno.EEXIST, "this group exists already; Cgroup() without a name gets a free number", path) from None
             raise enter.refused(error, "cannot make the group") from None
         self._paths = {**self._paths, hierarchy: path}
-        world.made(path)
+        driver.made(path)
         if limits:
-            world.apply(path, limits, writes)
+            driver.apply(path, limits, writes)
 
     def _planned(self) -> dict[Hierarchy, str]:
-        """Where its directories will be.  Reads, makes nothing."""
+        """Return the directory that the group will have in each hierarchy.  Nothing is made."""
         hierarchies = self._hierarchies(main_hierarchy(os.geteuid()))
         return {hierarchy: group_directory(hierarchy, self.parent, self._directory) for hierarchy in hierarchies}
 
@@ -179,7 +180,7 @@ class Cgroup(Live):
         found = system()
         wanted = [main, *(found.controlled_by(c) for c in sorted(self._wanted()))]
         if "cpu" in self._controllers and main.version == 1:
-            wanted.append(found.controlled_by("cpuacct"))  # v1 counts CPU time apart from limiting it
+            wanted.append(found.controlled_by("cpuacct"))  # v1 counts CPU time in a controller of its own
         if isinstance(self.parent, Cgroup):
             wanted = [*self.parent._made(), *wanted]
         return dict.fromkeys(wanted)
@@ -188,7 +189,7 @@ class Cgroup(Live):
         return self._controllers | {WORDS[name].controller for name in self.limits}
 
     def _controllers_in(self, hierarchy: Hierarchy, limits: dict[str, Any]) -> set[str]:
-        """What v2 has to pass on to it: of the controllers asked for by name, those that live there; and those of the limits."""
+        """Return the controllers that v2 has to enable for the group: those of the limits, and those asked for by name that live there."""
         return {WORDS[name].controller for name in limits} | (self._controllers & hierarchy.controllers)
 
     def _by_hierarchy(self, limits: dict[str, Any]) -> dict[Hierarchy, dict[str, Any]]:
@@ -198,7 +199,7 @@ class Cgroup(Live):
         return sorted_out
 
     def set(self, **limits: Unpack[Limits]) -> None:
-        """Changes limits of a living group.  :raises PlanError, Unavailable, CgroupError: as make() does"""
+        """Change limits of a living group.  :raises PlanError, Unavailable, CgroupError: as make() does"""
         new = parse(limits)
         with self._lock:
             self._set(new)
@@ -206,20 +207,20 @@ class Cgroup(Live):
     def _set(self, new: dict[str, Any]) -> None:
         made = self._made()
         if "memory_max" in new and "memory_swap_max" in self.limits:
-            new.setdefault("memory_swap_max", self.limits["memory_swap_max"])  # v1 keeps only their sum
+            new.setdefault("memory_swap_max", self.limits["memory_swap_max"])  # v1 keeps only the sum of both
         todo = self._by_hierarchy(new)
-        writes = {hierarchy: world_of(hierarchy).writes(mine) for hierarchy, mine in todo.items()}
+        writes = {hierarchy: driver_of(hierarchy).writes(mine) for hierarchy, mine in todo.items()}
         for hierarchy, mine in todo.items():
             if hierarchy in made:
-                world_of(hierarchy).prepare(os.path.dirname(made[hierarchy]), self._controllers_in(hierarchy, mine))
-                world_of(hierarchy).apply(made[hierarchy], mine, writes[hierarchy])
+                driver_of(hierarchy).prepare(os.path.dirname(made[hierarchy]), self._controllers_in(hierarchy, mine))
+                driver_of(hierarchy).apply(made[hierarchy], mine, writes[hierarchy])
             else:
                 self._extend(hierarchy, mine, writes[hierarchy])
         both = self.limits | new
         self.limits = {name: both[name] for name in WORDS if name in both}
 
-    def place_in(self, hierarchy: Hierarchy) -> str:
-        """Its directory in a hierarchy; made there, with the processes it has already, when it has none."""
+    def directory_in(self, hierarchy: Hierarchy) -> str:
+        """Return the group's directory in a hierarchy.  If there is none, make the directory and move the group's processes into it."""
         with self._lock:
             return self._made().get(hierarchy) or self._extend(hierarchy, {}, [])
 
@@ -234,15 +235,18 @@ class Cgroup(Live):
     # --- as a part -----------------------------------------------------------------------------------------------
 
     def steps(self) -> Iterable[Step]:
-        """As a part: the child begins inside it.  What is printed before it is made is what a user would get who may make it."""
+        """Give the steps by which a child begins inside the group.
+
+        Before the group is made, the steps are those of a user who may make it.
+        """
         return enter.steps(self, list(self._paths or self._hierarchies(likely_main(os.geteuid()))))
 
     def opened(self, hierarchy: Hierarchy, name: str, how: int, known: frozenset[Hierarchy]) -> int:
-        """A descriptor of one of its files, or of its directory, kept until the group is closed.
+        """Return a descriptor of one of the group's files, or of its directory.  The descriptor stays open until the group is closed.
 
         :param known: the hierarchies that the plan enters
-        :raises PlanError: not made yet, or its limits have reached another hierarchy since the plan was made
-        :raises CgroupError: this process may not put anybody into it, or it is gone
+        :raises PlanError: the group is not made yet, or its limits have reached another hierarchy since the plan was made
+        :raises CgroupError: this process may not put a child into the group, or the group is gone
         """
         group = standing_in(self)
         with group._lock:
@@ -260,28 +264,28 @@ class Cgroup(Live):
         return self._fds[key]
 
     def watch(self) -> Watch:
-        """For who runs a program in it: what to ask afterwards.
+        """Return a `Watch`, which a run asks afterwards whether the group stopped the program.
 
-        Where it is not made yet, the run gets `another` that lives as long as the watch: runs at the same time get one each.
+        For a group that is not made yet, the run gets `another` that lives as long as the watch: concurrent runs get one each.
         """
         return Watch(self)
 
     def counts(self) -> Counts:
-        """How often the OOM killer came, and how often a fork was refused."""
+        """Count how often the OOM killer came, and how often a fork was refused."""
         oom = stats.flat(self._text("memory.events") or "").get("oom_kill", 0)
         return Counts(oom, stats.flat(self._text("pids.events") or "").get("max", 0))
 
     # --- trees ---------------------------------------------------------------------------------------------------
 
     def child(self, name: str | None = None, *, controllers: Iterable[str] = (), **limits: Unpack[Limits]) -> Cgroup:
-        """A group below this one, made at once; entering it is optional.  It is gone with this one at the latest.
+        """Make a group below this one and return it; entering it is optional.  The child is removed with this group at the latest.
 
         :raises CgroupError: on v2, limits below a group that holds processes itself (no-internal-process rule)
         """
         return Cgroup(name, parent=self, controllers=controllers, **limits).make()
 
     def walk(self) -> Iterator[Cgroup]:
-        """This group, then all below it, each before its children."""
+        """Yield this group, then all groups below it, each before its children."""
         yield self
         with os.scandir(self.path) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
@@ -291,7 +295,7 @@ class Cgroup(Live):
 
     @classmethod
     def groups(cls) -> Iterator[Cgroup]:
-        """The groups of all living owners of this user, as views: one need not own a group to look at it, or to close it."""
+        """Yield the groups of all living owners of this user, as views: one need not own a group to look at it, or to close it."""
         for mark, paths in sweeping.found().items():
             yield cls._of(mark.removeprefix(PREFIX).partition(".")[2], None, paths)
 
@@ -300,7 +304,7 @@ class Cgroup(Live):
 
     @classmethod
     def _of(cls, name: str, parent: Cgroup | str | None, paths: dict[Hierarchy, str]) -> Cgroup:
-        """A view of a group that exists."""
+        """Return a view of a group that exists."""
         group = cls(name, parent=parent)
         group._paths = paths
         return group
@@ -308,30 +312,32 @@ class Cgroup(Live):
     # --- life and death ------------------------------------------------------------------------------------------
 
     def kill(self, timeout: float | None = PATIENCE) -> None:
-        """Kills everything in it and below, and waits until nobody is left.  It is thawed then, and can be used again.
+        """Kill every process of the group and of those below, and wait until all have ended.
 
-        :raises CgroupError: the caller itself is inside, or something does not end
+        The group is thawed afterwards and can be used again.
+
+        :raises CgroupError: the caller itself is inside, or a process does not end
         """
         self._kill(timeout, last=False)
 
     def _kill(self, timeout: float | None, last: bool) -> None:
         inside = {path: processes(path) for path in self.paths}
         if any(os.getpid() in found for found in inside.values()):
-            raise CgroupError(16, "this process is in the group itself: move it out first", self.path)
+            raise CgroupError(errno.EBUSY, "this process is in the group itself: move it out first", self.path)
         deadline, gone = Deadline(timeout), set[int]()
         for hierarchy, path in self._made().items():
-            world, found = world_of(hierarchy), set(inside[path]) - gone  # mostly the same processes in all of them
+            driver, found = driver_of(hierarchy), set(inside[path]) - gone  # v1: mostly the same processes in all hierarchies
             if found:
-                world.kill(path, last=last)
-                await_ends(found, deadline)  # v2 tells at most every 10 ms that a group is empty
-            if (found or path == self.path) and not world.wait_empty(path, deadline.left):
-                raise CgroupError(16, f"still not ended after {timeout} s: {processes(path)}", path)
-            gone |= found - {0}  # 0 is anybody whom our pid namespace cannot see
+                driver.kill(path, last=last)
+                await_ends(found, deadline)  # v2 reports an empty group at most every 10 ms
+            if (found or path == self.path) and not driver.wait_empty(path, deadline.left):
+                raise CgroupError(errno.EBUSY, f"still not ended after {timeout} s: {processes(path)}", path)
+            gone |= found - {0}  # 0 stands for a process that our pid namespace cannot see
 
     def remove(self, timeout: float | None = None) -> None:
-        """Waits until it is empty, then removes its directories and those below.
+        """Wait until the group is empty, then remove its directories and those below.
 
-        :raises TimeoutError: somebody is still inside after `timeout` seconds
+        :raises TimeoutError: a process is still inside after `timeout` seconds
         """
         with self._lock:
             if not self._removed_at_once() and not self.wait_empty(timeout):
@@ -341,15 +347,17 @@ class Cgroup(Live):
             self._let_go()
 
     def _removed_at_once(self) -> bool:
-        """The kernel removes no group that has processes or children: trying is cheaper than looking first."""
+        """Remove the directories if the group is empty: the kernel refuses one with processes or children, and trying is cheaper than
+        looking.
+        """
         try:
             for hierarchy, path in self._paths.items():
                 with contextlib.suppress(FileNotFoundError):
                     os.rmdir(path)
-                world_of(hierarchy).forget(path)
+                driver_of(hierarchy).forget(path)
                 self._paths = {h: p for h, p in self._paths.items() if h is not hierarchy}
         except OSError as error:
-            if error.errno != 16:
+            if error.errno != errno.EBUSY:
                 raise CgroupError(error.errno, f"cannot remove the group: {error.strerror}", error.filename) from None
             return False
         return True
@@ -358,14 +366,14 @@ class Cgroup(Live):
         while self._fds:
             os.close(self._fds.popitem()[1])
         for hierarchy, path in self._paths.items():
-            world_of(hierarchy).forget(path)
+            driver_of(hierarchy).forget(path)
         self._paths = {}
         if self._owned:
             self._owned = False
             owner.release()
 
     def close(self) -> None:
-        """Kills what is in it and removes it: what leaving the context does.  In a fork of its maker it does nothing."""
+        """Kill the group's processes and remove the group, as leaving the context does.  In a fork of its maker, do nothing."""
         if os.getpid() != self._maker:
             return
         with self._lock:
@@ -374,9 +382,9 @@ class Cgroup(Live):
             self.remove(PATIENCE)
 
     def __enter__(self) -> Cgroup:
-        """Makes it, where that was not done.
+        """Make the group, unless it is made already.
 
-        :raises CgroupError: it was entered already: the first to leave would take it from the other
+        :raises CgroupError: the group was entered already: the first `with` to end would remove it under the other
         """
         with self._lock:
             if self._entered:
@@ -392,14 +400,14 @@ class Cgroup(Live):
     # --- watching ------------------------------------------------------------------------------------------------
 
     def events(self, *names: str) -> Events:
-        """What happens to it from now on: "oom", "oom_kill", "max", "high", "low", "pids", "populated", "frozen".
+        """Watch the group from now on: "oom", "oom_kill", "max", "high", "low", "pids", "populated", "frozen".
 
-        :param names: only these; all that this machine can tell unless given
-        :raises Unavailable: one that this machine's cgroup mode does not tell
+        :param names: the events to watch; by default all that this machine can report
+        :raises Unavailable: an event that this machine's cgroup mode does not report
         """
         sources = dict(self._sources())
         if missing := set(names) - set(sources):
-            told = f"events that can be had for it: {', '.join(sorted(sources)) or 'none'}"
+            told = f"events that this group can report: {', '.join(sorted(sources)) or 'none'}"
             raise Unavailable(
                 f"the event {min(missing)} of {self!r}", probed=told, remedy="give the group that controller, or use cgroup v2"
             )

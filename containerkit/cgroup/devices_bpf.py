@@ -1,7 +1,8 @@
 """The v2 device filter: an allow list as a small BPF program, attached to a group.
 
-v2 has no devices controller.  A program of the type CGROUP_DEVICE is asked before every open and mknod of a device instead.
-This builds one without a compiler: for each rule some comparisons, and "yes" when all of them hold; after the last rule, "no".
+v2 has no devices controller.  The kernel asks a program of the type CGROUP_DEVICE before every open and mknod of a device instead.
+This module builds such a program without a compiler: comparisons for each rule, and "yes" when all comparisons of one rule hold; after
+the last rule, "no".
 :see: bpf(2), https://docs.kernel.org/bpf/libbpf/program_types.html
 """
 
@@ -23,18 +24,18 @@ KINDS = {"b": 1, "c": 2}
 ACCESS = {"m": 1, "r": 2, "w": 4}
 EVERY_ACCESS = 7
 
-# Instructions: code, and the registers they work on.  r1 points to {access << 16 | kind, major, minor}.
+# Instructions: a code, and the registers it works on.  r1 points to {access << 16 | kind, major, minor}.
 LOAD_WORD, MOVE, MOVE_REGISTER, AND, SHIFT_RIGHT, JUMP_UNEQUAL, EXIT = 0x61, 0xB7, 0xBF, 0x57, 0x77, 0x55, 0x95
 R0, R1, ASKED, KIND, MAJOR, MINOR, SCRATCH = range(7)
 
 
 def instruction(code: int, target: int = 0, source: int = 0, offset: int = 0, value: int = 0) -> bytes:
-    """One struct bpf_insn."""
+    """Encode one struct bpf_insn."""
     return struct.pack("=BBhi", code, source << 4 | target, offset, value)
 
 
 def build(rules: Iterable[DeviceRule]) -> bytes:
-    """The instructions of an allow list."""
+    """Build the instructions of an allow list."""
     program = [
         instruction(LOAD_WORD, ASKED, R1, 0),
         instruction(MOVE_REGISTER, KIND, ASKED),
@@ -46,7 +47,7 @@ def build(rules: Iterable[DeviceRule]) -> bytes:
     for rule in rules:
         tests = _tests(rule)
         program += [*_with_jumps(tests), *_answer(1)]
-        if not tests:  # everything is allowed: the kernel refuses code that cannot be reached
+        if not tests:  # the rule allows everything: the kernel refuses code that cannot be reached
             return b"".join(program)
     return b"".join([*program, *_answer(0)])
 
@@ -56,7 +57,7 @@ def _answer(value: int) -> list[bytes]:
 
 
 def _tests(rule: DeviceRule) -> list[tuple[list[bytes], int, int]]:
-    """What must hold: instructions before the comparison, a register, and the value it must have."""
+    """Return the comparisons of a rule, each as the instructions before it, a register, and the value that the register must have."""
     tests: list[tuple[list[bytes], int, int]] = []
     if rule.kind != "a":
         tests.append(([], KIND, KINDS[rule.kind]))
@@ -70,7 +71,7 @@ def _tests(rule: DeviceRule) -> list[tuple[list[bytes], int, int]]:
 
 
 def _with_jumps(tests: Sequence[tuple[list[bytes], int, int]]) -> list[bytes]:
-    """A comparison that fails jumps to the next rule: over the tests that are left and the two instructions of "yes"."""
+    """Let a comparison that fails jump to the next rule: over the comparisons that are left and the two instructions of "yes"."""
     out: list[bytes] = []
     for before, register, value in reversed(tests):
         out = [*before, instruction(JUMP_UNEQUAL, register, offset=len(out) + 2, value=value), *out]
@@ -78,9 +79,9 @@ def _with_jumps(tests: Sequence[tuple[list[bytes], int, int]]) -> list[bytes]:
 
 
 def attach(path: str, rules: Iterable[DeviceRule], replaces: int | None = None) -> int:
-    """Loads the program of an allow list and attaches it to the group at `path`; the kernel drops it with the group.
+    """Load the program of an allow list and attach it to the group at `path`.  The kernel drops the program with the group.
 
-    :param replaces: the descriptor of the program attached before, closed here
+    :param replaces: the descriptor of the program attached before; `attach` closes it
     :return: the program's descriptor
     :raises Unavailable: this user may not load programs
     """

@@ -1,4 +1,4 @@
-"""What v1 and v2 have in common: the protocol both follow, and how a file of a cgroup is written and its refusals explained."""
+"""CgroupDriver, the protocol that v1 and v2 both follow; and how to write a cgroup's file and explain the kernel's refusal."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["CgroupDriver", "Deadline", "Write", "await_ends", "end_all", "proces
 
 LOG = Log(__name__)
 Write = tuple[str, str]
-"""A file's name and what is written to it."""
+"""A file's name, and the text to write to it."""
 
-#: What the kernel takes or refuses by the value of another file of the same group.
+#: Files whose new value the kernel checks against the value of another file of the same group.
 MEASURED = frozenset(
     """
 cpu.cfs_period_us cpu.cfs_quota_us cpu.cfs_burst_us cpu.shares cpu.idle cpu.max cpu.max.burst cpu.weight
@@ -28,79 +28,79 @@ memory.limit_in_bytes memory.memsw.limit_in_bytes
 """.split()
 )
 HINTS = {
-    1: "the kernel does not let this user: the group is not delegated to it",
-    13: "the kernel does not let this user: the group is not delegated to it",
-    16: "the group, or one below it, is in use: v2 lets a group hold processes or pass controllers on to its children, not both",
-    19: "no such disk: io limits want a whole disk, not a partition",
-    22: "not a value the kernel takes here: it may be measured against another limit, against the group above, or against those below",
-    28: "the group has no CPUs or no memory nodes yet",
-    34: "out of the range the kernel takes",
-    95: "the group is threaded, or one of its neighbours is: domain controllers do not work there",
+    errno.EPERM: "the kernel does not let this user: the group is not delegated to it",
+    errno.EACCES: "the kernel does not let this user: the group is not delegated to it",
+    errno.EBUSY: "the group, or one below it, is in use: v2 lets a group hold processes or pass controllers on to its children, not both",
+    errno.ENODEV: "no such disk: io limits want a whole disk, not a partition",
+    errno.EINVAL: "not a value the kernel takes here: another limit, the group above or a group below may contradict it",
+    errno.ENOSPC: "the group has no CPUs or no memory nodes yet",
+    errno.ERANGE: "out of the range the kernel takes",
+    errno.EOPNOTSUPP: "the group is threaded, or one of its neighbours is: domain controllers do not work there",
 }
 
 
 _OF_FILE = {
-    (1, "devices"): "the group above does not have this device itself",
-    (13, "cpuset"): "the group above does not have all of them itself",
-    (16, "cpuset"): "a group below has some that would be missing",
-    (22, "devices"): "v1 does not change the devices of a group that has groups below it",
+    (errno.EPERM, "devices"): "the group above does not have this device itself",
+    (errno.EACCES, "cpuset"): "the group above does not have all of these CPUs or nodes itself",
+    (errno.EBUSY, "cpuset"): "a group below uses CPUs or nodes that this value leaves out",
+    (errno.EINVAL, "devices"): "v1 does not change the devices of a group that has groups below it",
 }
 
 
 class CgroupDriver(Protocol):
-    """One hierarchy, in the words of its version.  Every path is a cgroup's directory.
+    """Controls the groups of one hierarchy, in the files of its version.  Every `path` is the directory of a cgroup.
 
-    :ivar hierarchy: which one
-    :ivar tasks: the file that lists threads
+    :ivar hierarchy: the hierarchy
+    :ivar tasks: the name of the file that lists threads
     """
 
     hierarchy: Hierarchy
     tasks: str
 
     def writes(self, limits: Mapping[str, Any]) -> list[Write]:
-        """What to write for canonical limits, in order.  :raises Unavailable: this version cannot say it"""
+        """Return the files to write for canonical limits, in order.  :raises Unavailable: this version has no such limit"""
         ...
 
     def prepare(self, parent: str, controllers: Iterable[str]) -> None:
-        """Makes `controllers` work in the children of `parent`."""
+        """Enable `controllers` for the children of `parent`."""
         ...
 
     def made(self, path: str) -> None:
-        """What a new group needs before anything can be in it."""
+        """Write the settings that a new group needs before a process can be in it."""
         ...
 
     def apply(self, path: str, limits: Mapping[str, Any], writes: list[Write]) -> None:
-        """Writes limits.  `writes` is what `writes()` has said of them."""
+        """Write limits.  :param writes: the result of `writes()` for the same limits"""
         ...
 
     def read(self, path: str, name: str) -> str:
-        """The text of a file, by its v2 name; on v1 put together from what is there."""
+        """Return the text of a file, by its v2 name.  A v1 driver composes the text from v1's files."""
         ...
 
     def freeze(self, path: str, frozen: bool, timeout: float | None) -> None:
-        """Stops or continues everything in the tree, and waits until that is so."""
+        """Stop or continue every process in the tree, and wait until all have done so."""
         ...
 
     def kill(self, path: str, *, last: bool = False) -> None:
-        """Sends SIGKILL to everything in the tree, with nobody able to fork away from it.  It is thawed then.
+        """Send SIGKILL to every process in the tree, so that none can fork away from it.  The tree is thawed afterwards.
 
-        :param last: nobody will be put into it any more
+        :param last: no process will be put into the group any more
         """
         ...
 
     def wait_empty(self, path: str, timeout: float | None) -> bool:
-        """Waits until no process is left in the tree; False when the time is up."""
+        """Wait until no process is left in the tree.  Return False when the time is up."""
         ...
 
     def forget(self, path: str) -> None:
-        """Lets go of what is held for a group."""
+        """Close the descriptors that the driver keeps for a group."""
         ...
 
 
 class Deadline:
     """A point in time, or never.
 
-    :ivar left: seconds until then, None for ever
+    :ivar left: seconds until that time; None for never
     """
 
     def __init__(self, timeout: float | None) -> None:
@@ -112,7 +112,7 @@ class Deadline:
 
     @property
     def milliseconds(self) -> float | None:
-        """For poll(2), never 0 before the time is up."""
+        """Milliseconds left, for poll(2): never 0 before the time is up."""
         left = self.left
         return None if left is None else left * 1000
 
@@ -122,7 +122,7 @@ class Deadline:
 
 
 def put(path: str, name: str, text: str) -> None:
-    """Writes one file of a group.  :raises Unavailable: there is no such file  :raises CgroupError: the kernel refuses"""
+    """Write one file of a group.  :raises Unavailable: there is no such file  :raises CgroupError: the kernel refuses"""
     try:
         fd = os.open(f"{path}/{name}", os.O_WRONLY | os.O_CLOEXEC)
         try:
@@ -134,10 +134,10 @@ def put(path: str, name: str, text: str) -> None:
 
 
 def put_all(path: str, writes: Iterable[Write]) -> None:
-    """Writes files in order.  The kernel measures some against each other, as period and quota, or quota and burst: what it
-    refuses for that is tried again after the others.
+    """Write files in order, and try refused writes again after the rest: the kernel checks some values against others, as quota and
+    period.
 
-    :raises Unavailable, CgroupError: as `put` does; the first that stays refused
+    :raises Unavailable, CgroupError: as `put` does; the first write that stays refused
     """
     waiting = list(writes)
     while waiting:
@@ -160,8 +160,8 @@ def _refused(path: str, name: str, text: str) -> CgroupError | None:
 
 
 def refusal(error: OSError, path: str, name: str, text: str) -> CgroupError | Unavailable:
-    """What a failed write means."""
-    if error.errno == 2 and os.path.isdir(path):
+    """Return the error that explains a failed write."""
+    if error.errno == errno.ENOENT and os.path.isdir(path):
         remedy = "a newer kernel, one built with it, or a disk scheduler that knows it (bfq, or blk-iocost, for weights)"
         return Unavailable(f"the limit file {name}", probed=f"{path}/{name}", remedy=remedy)
     hint = _OF_FILE.get((error.errno or 0, name.partition(".")[0]), HINTS.get(error.errno or 0, ""))
@@ -169,12 +169,12 @@ def refusal(error: OSError, path: str, name: str, text: str) -> CgroupError | Un
 
 
 def await_ends(pids: Iterable[int], deadline: Deadline) -> bool:
-    """Waits for the end of each; whether there was one to wait for.  :see: pidfd_open(2)"""
+    """Wait until each process has ended.  Return whether there was one to wait for.  :see: pidfd_open(2)"""
     waited = False
     for pid in pids:
         try:
             fd = os.pidfd_open(pid)
-        except (OSError, ValueError):  # ended and reaped, or not to be seen from here
+        except (OSError, ValueError):  # reaped already, or not visible from here
             continue
         try:
             poller = select.poll()

@@ -1,4 +1,4 @@
-"""A group as a part: the steps by which a child is in it before anything of the program runs."""
+"""A group as a plan's part: the steps that put a child into the group before it runs any of the program."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from .cgroup import Cgroup
 
 BEFORE_ALL = -10
-DELEGATE = "moving a process wants write access to the cgroup that holds both the old and the new place: begin inside a delegated one"
+DELEGATE = "moving a process needs write access to the cgroup above both its old and its new group: begin inside a delegated one"
 HINTS = {
-    1: DELEGATE,
-    13: DELEGATE,
-    16: "the group passes controllers on to its children (no-internal-process rule): use a leaf",
-    19: "the group was removed meanwhile",
-    28: "the group's cpuset has no CPUs or no memory nodes",
+    errno.EPERM: DELEGATE,
+    errno.EACCES: DELEGATE,
+    errno.EBUSY: "the group passes controllers on to its children (no-internal-process rule): use a leaf",
+    errno.ENODEV: "the group was removed meanwhile",
+    errno.ENOSPC: "the group's cpuset has no CPUs or no memory nodes",
 }
 
 
 def refused(error: OSError, doing: str) -> CgroupError:
-    """What the kernel's refusal to open or to make something of a group means."""
+    """Return the error for the kernel's refusal to open or to make a file of a group."""
     hint = DELEGATE if error.errno in (errno.EPERM, errno.EACCES, errno.EROFS) else ""
     return CgroupError(error.errno, f"{doing}: {error.strerror}" + (f"; {hint}" if hint else ""), error.filename)
 
 
 @frozen
 class ProcsFile:
-    """The cgroup.procs of a group in one hierarchy, opened by us.
+    """The cgroup.procs file of a group in one hierarchy, opened by us.
 
-    The kernel asks who opened it, so a child may write to it whatever user namespace it is in by then.
+    The kernel checks the rights of the process that opened the file, so a child may write to it from within any user namespace.
     """
 
     group: Cgroup
@@ -62,7 +62,7 @@ class GroupDirectory:
 
 
 def steps(group: Cgroup, hierarchies: Sequence[Hierarchy]) -> Iterator[Step]:
-    """Into v2 with the clone itself; into every other hierarchy before all else."""
+    """Join v2 in clone3, v1 hierarchies in the child's first steps."""
     rest, known = list(hierarchies), frozenset(hierarchies)
     if rest[0].version == 2 and kernel.has("clone3"):
         call = syscalls.clone3(CLONE.INTO_CGROUP, Fd("cgroup", GroupDirectory(group, rest.pop(0), known)))
@@ -72,15 +72,15 @@ def steps(group: Cgroup, hierarchies: Sequence[Hierarchy]) -> Iterator[Step]:
     yield _begin_namespace()
 
 
-def _enter(door: ProcsFile, claims: str) -> Iterator[Step]:
-    label = min(door.hierarchy.controllers, default="v2") if door.hierarchy.version == 1 else "v2"
-    fd, why = Fd(f"cgroup.{label}", door), f"join {door.group.name} in the hierarchy of {label}"
+def _enter(procs: ProcsFile, claims: str) -> Iterator[Step]:
+    label = min(procs.hierarchy.controllers, default="v2") if procs.hierarchy.version == 1 else "v2"
+    fd, why = Fd(f"cgroup.{label}", procs), f"join {procs.group.name} in the hierarchy of {label}"
     yield Step.child(Phase.IDENTITY, syscalls.write(fd, b"0"), why=why, at_least=1, hint=HINTS, order=BEFORE_ALL, claims=claims)
-    yield Step.child(Phase.IDENTITY, syscalls.close(fd), why="and let it go", order=BEFORE_ALL)
+    yield Step.child(Phase.IDENTITY, syscalls.close(fd), why="close the group's file", order=BEFORE_ALL)
 
 
 def _begin_namespace() -> Step:
-    """A cgroup namespace made with the clone begins where the parent is, also with CLONE_INTO_CGROUP."""
+    """Make the cgroup namespace after joining: one made by clone3 begins at the parent's group, even with CLONE_INTO_CGROUP."""
     call = Call("unshare", (CLONE.NEWCGROUP,))
     why = "the cgroup namespace begins at this group"
     return Step.child(Phase.IDENTITY, call, why=why, only_with="new cgroup namespace", order=BEFORE_ALL + 1)

@@ -1,7 +1,7 @@
-"""What happens to a group, as it happens: an iterator, and an async one.
+"""Events: the changes of a group as they happen, for `for` and for `async for`.
 
 The kernel wakes us: on v2 by inotify(7) on the events files, for v1's memory by an eventfd(2) that cgroup.event_control
-registers.  Nothing is polled.  What the kernel counts and does not tell (v1's pids.events) is no event here.
+registers.  Nothing is polled.  A number that the kernel counts without waking anybody (v1's pids.events) is no event here.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ IN_CLOEXEC = os.O_CLOEXEC | os.O_NONBLOCK
 
 @frozen
 class Event:
-    """:ivar name: "oom", "oom_kill", "max", "high", "low", "pids", "populated", "frozen", ...
-    :ivar value: how often it has happened since the group was made; for "populated" and "frozen" the state, 0 or 1.  Two changes
-        that follow each other within milliseconds may be told as one
+    """One change of a group.
+
+    :ivar name: "oom", "oom_kill", "max", "high", "low", "pids", "populated", "frozen", ...
+    :ivar value: how often it has happened since the group was made; for "populated" and "frozen" the state, 0 or 1.  Two changes within
+        milliseconds may be reported as one
     """
 
     name: str
@@ -43,8 +45,8 @@ class Event:
 class Source:
     """A file whose changes are events.
 
-    :ivar names: key in the file -> name of the event; None: as they are
-    :ivar oom: the v1 file memory.oom_control, which needs an eventfd
+    :ivar names: key in the file -> name of the event; None: each key is the name
+    :ivar oom: the file is v1's memory.oom_control, which needs an eventfd
     """
 
     path: str
@@ -52,7 +54,7 @@ class Source:
     oom: bool = False
 
     def values(self) -> dict[str, int]:
-        """The numbers now; none once the group is gone."""
+        """Return the file's numbers now; none once the group is gone."""
         try:
             found = flat(read_file(self.path))
         except OSError:
@@ -61,9 +63,9 @@ class Source:
 
 
 class Events(OneProcess):
-    """The events of one group, from now on.  A context manager; ends by itself when the group is removed.
+    """The events of one group, from now on.  A context manager; the iteration ends when the group is removed.
 
-    ``for event in events`` waits; ``async for event in events`` lets others run; `poll` waits for so long.
+    ``for event in events`` waits; ``async for event in events`` lets other tasks run; `poll` waits for a limited time.
     """
 
     stays = "its descriptors are open in this process alone"
@@ -94,11 +96,14 @@ class Events(OneProcess):
         self._all.register(self._eventfd, select.EPOLLIN)
 
     def fileno(self) -> int:
-        """Readable when there may be something: for a poller of one's own."""
+        """Return a descriptor that is readable when there may be an event, for the caller's own poller."""
         return self._all.fileno()
 
     def poll(self, timeout: float | None = None) -> list[Event]:
-        """What happened since the last time.  Waits for something, at most `timeout` seconds; none then, and none at the end."""
+        """Return the events since the last call, after waiting for one.
+
+        Return none when `timeout` seconds are up, and none when the group is removed.
+        """
         deadline = Deadline(timeout)
         while not self._queue and not self._ended:
             left = deadline.left
@@ -110,11 +115,11 @@ class Events(OneProcess):
         return found
 
     def _take(self) -> None:
-        """Reads whatever woke us."""
+        """Read the descriptors that woke us, and queue the events."""
         if self._eventfd >= 0:
             with contextlib.suppress(BlockingIOError):
                 self._ooms += os.eventfd_read(self._eventfd)
-                if os.path.exists(self._source.path):  # the kernel signals once more when the group goes
+                if os.path.exists(self._source.path):  # the kernel signals once more when the group is removed
                     self._put("oom", self._ooms)
                     self._await_kill()
         with contextlib.suppress(BlockingIOError):
@@ -123,7 +128,7 @@ class Events(OneProcess):
                 self._compare(source)
 
     def _await_kill(self) -> None:
-        """v1 says that memory ran out just before it kills, and says nothing afterwards."""
+        """Wait for the count of kills: v1 reports that memory ran out just before it kills, and reports nothing afterwards."""
         for pause in (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032):
             if self._compare(self._source):
                 return
@@ -140,16 +145,16 @@ class Events(OneProcess):
             elif watch in self._watched:
                 found[watch] = self._watched[watch]
             elif mask & IN_DELETE and name == os.fsencode(os.path.basename(self._group)):
-                self._ended, found = True, dict(self._watched)  # the kernel may drop what it has not told yet
+                self._ended, found = True, dict(self._watched)  # the kernel may drop changes that it has not reported yet
         yield from found.values()
 
     def _compare(self, source: Source) -> bool:
         before, now = self._known[source.path], source.values()
         if not now and before.get("populated"):
-            now = {"populated": 0}  # removed, so there is nobody any more
+            now = {"populated": 0}  # the group is removed, so it holds no process
         changed = [(name, value) for name, value in now.items() if before.get(name) != value]
         if not changed and "populated" in now:
-            changed = [("populated", now["populated"])]  # there and back again before we looked
+            changed = [("populated", now["populated"])]  # populated and empty again before we looked
         self._known[source.path] = now or before
         for name, value in changed:
             self._put(name, value)
@@ -164,7 +169,7 @@ class Events(OneProcess):
             yield from found
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        import asyncio  # loading it takes long, and few wait this way
+        import asyncio  # loading asyncio takes long, and few callers wait this way
 
         loop, ready = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(self.fileno(), ready.set)
@@ -179,7 +184,7 @@ class Events(OneProcess):
             loop.remove_reader(self.fileno())
 
     def close(self) -> None:
-        """Ends the watch."""
+        """End the watch."""
         if not self._all.closed:
             self._all.close()
             os.close(self._inotify)
@@ -209,7 +214,7 @@ def _watch(fd: int, path: str, mask: int) -> int:
 
 
 def _raw(name: str, *values: int, about: str = "") -> int:
-    """:see: inotify(7)"""
+    """Make a raw system call.  :raises OSError: the kernel refuses  :see: inotify(7)"""
     trace = extension().ffi.new("struct ck_trace *")
     result = int(extension().lib.ck_call(trace, number(name), *values, *[0] * (6 - len(values))))
     if result < 0:

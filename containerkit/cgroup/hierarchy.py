@@ -1,7 +1,7 @@
-"""Which cgroup hierarchies there are, which controllers live where, where we are in them, and where we may make groups.
+"""The mounted cgroup hierarchies: their controllers, our own group in each, and the directory where we may make groups.
 
-All of it is read from /proc/self/mountinfo and /proc/self/cgroup.  Nothing is assumed: not the mount points, not the mode,
-not that we are at the top.
+All of it is read from /proc/self/mountinfo and /proc/self/cgroup.  Neither the mount points nor the mode are assumed, nor that
+our own group is the top one.
 :see: cgroups(7), proc(5)
 """
 
@@ -20,18 +20,18 @@ from ..errors import Unavailable
 __all__ = ["Hierarchy", "System", "read_file", "system"]
 
 SCOPE = "systemd-run --user --scope -p Delegate=yes COMMAND, or ask root for a cgroup that belongs to this user"
-OTHER_NAMES = {"blkio": "io"}  # v1 name -> the word of the vocabulary
+OTHER_NAMES = {"blkio": "io"}  # v1 name -> the name in `Limits`
 
 
 @frozen(eq=False)
 class Hierarchy:
-    """One mounted hierarchy.  The same one is the same object, however often it is looked for.
+    """One mounted hierarchy.  Two searches that find the same hierarchy return the same object.
 
     :ivar version: 1 or 2
-    :ivar controllers: what it controls, by the v2 names; ``name=systemd`` for one that controls nothing
-    :ivar mount: where it is mounted
+    :ivar controllers: its controllers, by their v2 names; ``name=systemd`` for a hierarchy without controllers
+    :ivar mount: the mount point
     :ivar root: the cgroup that the mount shows at its top, as our cgroup namespace names it
-    :ivar own: the cgroup this process is in
+    :ivar own: the cgroup that this process is in
     """
 
     version: Literal[1, 2]
@@ -55,9 +55,9 @@ class Hierarchy:
         return os.path.normpath(os.path.join(self.mount, inside))
 
     def home(self) -> str:
-        """The directory in which this process makes its groups.
+        """Return the directory in which this process makes its groups.
 
-        The nearest cgroup that was delegated to us; or else, for root, the top; or else the highest above us that we may write.
+        That is the nearest cgroup that was delegated to us; else, for root, the top; else the highest one above us that we may write.
         :raises Unavailable: there is none
         """
         above = list(self._above())
@@ -73,7 +73,7 @@ class Hierarchy:
         return ours[-1]
 
     def _above(self) -> Iterator[str]:
-        """Our own cgroup, then the one above, up to the top of the mount."""
+        """Yield the directory of our own cgroup, then of each one above, up to the top of the mount."""
         try:
             path = self.here
         except Unavailable:
@@ -86,7 +86,7 @@ class Hierarchy:
 
 
 def _is_delegated(path: str) -> bool:
-    """systemd marks what it delegates with an extended attribute."""
+    """Whether systemd has marked the cgroup as delegated, by an extended attribute."""
     for name in ("user.delegate", "trusted.delegate"):
         with contextlib.suppress(OSError):
             if os.getxattr(path, name) == b"1":
@@ -100,23 +100,23 @@ def _may_fill(path: str) -> bool:
 
 @frozen
 class System:
-    """All hierarchies this process can see."""
+    """All hierarchies that this process can see."""
 
     hierarchies: tuple[Hierarchy, ...]
 
     @property
     def mode(self) -> Literal["v2", "hybrid", "v1", "none"]:
-        """Pure v2, both, pure v1, or nothing mounted."""
+        """The mode: pure v2, both versions, pure v1, or nothing mounted."""
         versions = {h.version for h in self.hierarchies}
         return {frozenset({2}): "v2", frozenset({1}): "v1", frozenset(): "none"}.get(frozenset(versions), "hybrid")  # type: ignore[return-value]
 
     @property
     def v2(self) -> Hierarchy | None:
-        """The one v2 hierarchy, or None."""
+        """The v2 hierarchy, or None."""
         return next((h for h in self.hierarchies if h.version == 2), None)
 
     def controlled_by(self, controller: str) -> Hierarchy:
-        """The hierarchy that `controller` lives in.  A v2 one filters devices without a controller.  :raises Unavailable: none does"""
+        """Return the hierarchy of a controller.  v2 filters devices without a controller.  :raises Unavailable: no hierarchy has it"""
         for hierarchy in self.hierarchies:
             if controller in hierarchy.controllers:
                 return hierarchy
@@ -133,7 +133,7 @@ def _remedy(controller: str) -> str:
 
 
 def read_file(path: str) -> str:
-    """A whole small file of the kernel's, in as few calls as there can be."""
+    """Read a small file of the kernel's whole, in as few calls as possible."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = b""
@@ -146,29 +146,29 @@ def read_file(path: str) -> str:
 
 @cache
 def system() -> System:
-    """What there is, read once.  Who changes the mounts of a running process calls `forget` afterwards."""
+    """Return the hierarchies of this machine, read once.  A process that changes its own mounts calls `forget` afterwards."""
     return find(read_file("/proc/self/mountinfo"), read_file("/proc/self/cgroup"))
 
 
 def find(mountinfo: str, own: str) -> System:
-    """The hierarchies that the two files speak of; of several mounts of one, the one that shows most."""
-    places = dict(_own_places(own.splitlines()))
+    """Parse the two files.  Of several mounts of one hierarchy, return the one that shows most."""
+    own_paths = dict(_own_paths(own.splitlines()))
     found: dict[frozenset[str], Hierarchy] = {}
-    for hierarchy in _mounts(mountinfo.splitlines(), places):
+    for hierarchy in _mounts(mountinfo.splitlines(), own_paths):
         known = found.setdefault(hierarchy.controllers if hierarchy.version == 1 else frozenset(), hierarchy)
         if len(hierarchy.root) < len(known.root):
             found[hierarchy.controllers if hierarchy.version == 1 else frozenset()] = hierarchy
     return System(tuple(found.values()))
 
 
-def _own_places(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Controller, or "" for v2 -> the path of our cgroup."""
+def _own_paths(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield pairs: a controller, or "" for v2, and the path of our cgroup there."""
     for line in lines:
         _, names, path = line.split(":", 2)
         yield from ((name, path) for name in names.split(","))
 
 
-def _mounts(lines: Iterable[str], places: dict[str, str]) -> Iterator[Hierarchy]:
+def _mounts(lines: Iterable[str], own_paths: dict[str, str]) -> Iterator[Hierarchy]:
     for line in lines:
         fields, _, tail = line.partition(" - ")
         kind, _, options = (*tail.split(" ", 2), "", "")[:3]
@@ -178,18 +178,18 @@ def _mounts(lines: Iterable[str], places: dict[str, str]) -> Iterator[Hierarchy]
         if kind == "cgroup2":
             with contextlib.suppress(OSError):
                 controllers = frozenset(read_file(f"{mount}/cgroup.controllers").split())
-                yield _interned(2, controllers, mount, root, places.get("", "/"))
+                yield _interned(2, controllers, mount, root, own_paths.get("", "/"))
             continue
-        names = [name for name in options.split(",") if name in places]
+        names = [name for name in options.split(",") if name in own_paths]
         if names:
-            yield _interned(1, frozenset(OTHER_NAMES.get(n, n) for n in names), mount, root, places[names[0]])
+            yield _interned(1, frozenset(OTHER_NAMES.get(n, n) for n in names), mount, root, own_paths[names[0]])
 
 
 _known: dict[tuple[Any, ...], Hierarchy] = {}
 
 
 def _interned(*values: Any) -> Hierarchy:
-    """The one object for these values, whichever thread asks first: setdefault is atomic, functools.cache is not."""
+    """Return the one object for these values, also for concurrent threads: setdefault is atomic, functools.cache is not."""
     return _known.get(values) or _known.setdefault(values, Hierarchy(*values))
 
 

@@ -1,8 +1,8 @@
-"""The vocabulary: one word for each limit, the kernel's v2 name with an underscore for the dot.
+"""The vocabulary of limits: one word for each limit, the kernel's v2 name with an underscore for the dot.
 
     Cgroup("lesson", memory_max="64M", cpu_max=0.5, pids_max=32)
 
-`parse` turns what a person wrote into canonical values.  What each world writes where is in v2.py and v1.py.
+`parse` turns a person's values into canonical ones.  v2.py and v1.py say which file gets which text.
 :see: https://docs.kernel.org/admin-guide/cgroup-v2.html
 """
 
@@ -21,7 +21,7 @@ from .values import DeviceRule, count, disk, flag, keyed, numbers, size, word
 __all__ = ["DEVICES", "WORDS", "Limits", "parse"]
 
 PERIOD = 100_000  # microseconds, the kernel's own default
-LEAST_QUOTA, MOST_PERIOD = 1_000, 1_000_000  # microseconds; the kernel takes no smaller and no longer
+LEAST_QUOTA, MOST_PERIOD = 1_000, 1_000_000  # microseconds; the kernel takes no smaller quota and no longer period
 IO_KEYS = ("rbps", "wbps", "riops", "wiops")
 
 #: The devices that every program may expect: null, zero, full, random, urandom, tty, ptmx and terminals.
@@ -32,26 +32,26 @@ Bytes = int | str
 
 
 class Limits(TypedDict, total=False):
-    """Every limit a `Cgroup` takes.  "max" means none; None means: not asked for.
+    """Every limit that a `Cgroup` takes.  "max" means no limit; None means that the file is not written.
 
     :ivar cpu_max: cores, as a float; or (quota, period) in microseconds; or "max"
     :ivar cpu_max_burst: microseconds of unused quota that may be saved up for later
     :ivar cpu_weight: share of a busy CPU, 1 to 10000; 100 unless given
-    :ivar cpu_idle: run only where nobody else wants to
-    :ivar cpuset_cpus, cpuset_mems: where it may run and take memory: "0-3,7", or the numbers
-    :ivar memory_max: bytes, the wall: reclaim, then the OOM killer
-    :ivar memory_high: bytes, the brake: reclaim and slow down, never kill
-    :ivar memory_low, memory_min: bytes kept from reclaim, as long as others have some; always
+    :ivar cpu_idle: whether the group runs only while no other group wants the CPU
+    :ivar cpuset_cpus, cpuset_mems: CPUs to run on and NUMA nodes to take memory from: "0-3,7", or the numbers
+    :ivar memory_max: bytes at which the kernel reclaims and then calls the OOM killer
+    :ivar memory_high: bytes at which the kernel reclaims and slows the group down, but never kills
+    :ivar memory_low, memory_min: bytes that the kernel does not reclaim: low, while other groups have memory to reclaim; min, never
     :ivar memory_swap_max: bytes of swap alone
-    :ivar memory_oom_group: the OOM killer takes all of it or nothing
+    :ivar memory_oom_group: whether the OOM killer kills all processes of the group at once
     :ivar pids_max: processes and threads
     :ivar io_max: disk -> {rbps, wbps, riops, wiops}: bytes and operations a second
     :ivar io_weight: share of a busy disk, 1 to 10000; or disk -> share
-    :ivar io_latency: disk -> microseconds it should not wait longer for
+    :ivar io_latency: disk -> microseconds: the wait that the kernel aims to stay below
     :ivar hugetlb: page size, as "2MB" -> bytes
     :ivar rdma: device -> {hca_handle, hca_object}
     :ivar misc: resource -> number
-    :ivar devices: the devices it may use, all others are denied: "c 1:3 rwm" or "/dev/null rw"
+    :ivar devices: the devices the group may use, all others are denied: "c 1:3 rwm" or "/dev/null rw"
     """
 
     cpu_max: float | tuple[int | str, int] | str | None
@@ -78,7 +78,7 @@ class Limits(TypedDict, total=False):
 
 @frozen
 class Word:
-    """One limit: the controller that keeps it, its v2 file, and the parser of its value."""
+    """One limit: its controller, its v2 file, and the parser of its value."""
 
     controller: str
     file: str
@@ -86,7 +86,7 @@ class Word:
 
 
 def _cpu_max(value: Any) -> tuple[Any, int]:
-    """(quota, period) in microseconds; a quota of "max" is none."""
+    """Return (quota, period) in microseconds; the quota "max" is no limit."""
     if value == "max":
         return "max", PERIOD
     if isinstance(value, tuple | list) and len(value) == 2:
@@ -119,13 +119,13 @@ def _devices(value: Any) -> tuple[DeviceRule, ...]:
 
 
 def _page(value: Any) -> str:
-    """The kernel's own spelling of a huge page's size: 64KB, 2MB, 1GB."""
+    """Return the size of a huge page in the kernel's spelling: 64KB, 2MB, 1GB."""
     return word(value).upper()
 
 
 _CPUS, _NODES = "/sys/devices/system/cpu/possible", "/sys/devices/system/node/possible"
 WORDS: dict[str, Word] = {
-    # In this order they are written: what a later one is measured against comes first.
+    # Limits are written in this order: the kernel checks a later one against an earlier one.
     "cpuset_cpus": Word("cpuset", "cpuset.cpus", partial(numbers, possible=_CPUS)),
     "cpuset_mems": Word("cpuset", "cpuset.mems", partial(numbers, possible=_NODES)),
     "cpu_max": Word("cpu", "cpu.max", _cpu_max),
@@ -149,7 +149,7 @@ WORDS: dict[str, Word] = {
 }
 
 
-#: What people write who know docker, podman, systemd or nothing of it -> the limit, and what to mind.
+#: Words of docker, podman, systemd and of newcomers -> the limit, and its units where they differ.
 MEANT = {
     **dict.fromkeys("memory mem ram m memory_limit mem_limit limit_memory memory_bytes max_memory memorymax".split(), "memory_max"),
     **dict.fromkeys("cpu cpus c cores cpu_limit cpu_count ncpu nano_cpus".split(), "cpu_max, in cores as 0.5"),
@@ -174,11 +174,11 @@ ELSEWHERE = {
     **dict.fromkeys("timeout time_limit".split(), "run takes timeout=seconds"),
     **dict.fromkeys("shm_size shm".split(), "/dev/shm is mounts.Dev(shm_size=...)"),
 }
-KEEP = {"memory_min", "memory_low"}  # what is kept from reclaim: the opposite of a limit
+KEEP = {"memory_min", "memory_low"}  # memory kept from reclaim: the opposite of a limit
 
 
 def _meant(name: str) -> str:
-    """What somebody may have wanted who wrote a word that is none."""
+    """Suggest the limit that an unknown word may stand for."""
     import difflib
 
     word = name.lower().replace(".", "_").replace("-", "_")
@@ -187,7 +187,7 @@ def _meant(name: str) -> str:
     if word in MEANT or word in WORDS:
         return f": did you mean {MEANT.get(word, word)}?"
     near = difflib.get_close_matches(word, WORDS, 3)
-    if near and near[0] in KEEP:  # never as the only advice: it would lift what was meant to be limited
+    if near and near[0] in KEEP:  # never the only advice: memory_min would lift a limit
         return f": did you mean memory_max, the limit, or {near[0]}, which keeps memory for it?"
     return f": did you mean {near[0]}?" if near else f"; there are {', '.join(WORDS)}"
 
@@ -200,7 +200,7 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def parse(limits: Mapping[str, Any]) -> dict[str, Any]:
-    """Canonical values, in the order in which they are written.
+    """Return canonical values, in the order in which they are written.
 
     :raises PlanError: an unknown word, or a value that cannot be
     """

@@ -1,8 +1,9 @@
-"""What one can do with a group that exists: look into it, move into it, stop and continue it, read and write its files."""
+"""Live: the operations on a group that exists: list, move, freeze and thaw its processes, read and write its files."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from typing import Protocol
@@ -12,7 +13,7 @@ from . import stats
 from .driver import CgroupDriver, processes, put
 from .events import Source
 from .hierarchy import Hierarchy
-from .paths import world_of
+from .paths import driver_of
 from .pressure import RESOURCES, Pressure, Trigger, parse, unavailable
 
 CORE_PREFIXES = {"cgroup", "tasks", "freezer"}
@@ -26,7 +27,7 @@ class HasPid(Protocol):
 
 
 class Live:
-    """The half of `Cgroup` that needs its directories."""
+    """The half of `Cgroup` that needs the group's directories."""
 
     _paths: Mapping[Hierarchy, str]
 
@@ -35,21 +36,24 @@ class Live:
 
     def _main(self) -> tuple[CgroupDriver, str]:
         hierarchy, path = next(iter(self._made().items()))
-        return world_of(hierarchy), path
+        return driver_of(hierarchy), path
 
-    # --- who is in it --------------------------------------------------------------------------------------------
+    # --- its processes -------------------------------------------------------------------------------------------
 
     def procs(self, *, recursive: bool = False) -> list[int]:
-        """The ids of its processes; with `recursive` also of those below.  0: one that our pid namespace does not see."""
+        """List the ids of the group's processes; with `recursive` also of the groups below.
+
+        0 stands for a process that our pid namespace cannot see.
+        """
         return processes(self._main()[1], recursive=recursive)
 
     def threads(self, *, recursive: bool = False) -> list[int]:
-        """The ids of its threads."""
-        world, path = self._main()
-        return processes(path, world.tasks, recursive=recursive)
+        """List the ids of the group's threads; with `recursive` also of the groups below."""
+        driver, path = self._main()
+        return processes(path, driver.tasks, recursive=recursive)
 
     def move(self, process: int | HasPid) -> None:
-        """Moves a process, with all its threads, into it, in every hierarchy it is in.
+        """Move a process, with all its threads, into the group, in every hierarchy that the group is in.
 
         :raises CgroupError: no such process, or not allowed, or (v2) the group passes controllers on to its children
         """
@@ -61,24 +65,24 @@ class Live:
         put(path, "cgroup.procs", str(pid))
 
     def wait_empty(self, timeout: float | None = None) -> bool:
-        """Waits until no process is left in it or below; False when `timeout` seconds are up."""
-        return all(world_of(hierarchy).wait_empty(path, timeout) for hierarchy, path in self._made().items())
+        """Wait until no process is left in the group or below.  Return False when `timeout` seconds are up."""
+        return all(driver_of(hierarchy).wait_empty(path, timeout) for hierarchy, path in self._made().items())
 
     # --- stopping and continuing ---------------------------------------------------------------------------------
 
     def freeze(self, timeout: float | None = 10.0) -> None:
-        """Stops everything in it and below; returns when all stand still.  :raises TimeoutError: something does not"""
-        world, path = self._main()
-        world.freeze(path, True, timeout)
+        """Stop every process in the group and below; return when all stand still.  :raises TimeoutError: a process does not stop"""
+        driver, path = self._main()
+        driver.freeze(path, True, timeout)
 
     def thaw(self, timeout: float | None = 10.0) -> None:
-        """Lets everything go on."""
-        world, path = self._main()
-        world.freeze(path, False, timeout)
+        """Let every process in the group go on."""
+        driver, path = self._main()
+        driver.freeze(path, False, timeout)
 
     @contextlib.contextmanager
     def frozen(self, timeout: float | None = 10.0) -> Iterator[None]:
-        """Everything in it stands still as long as the `with` lasts."""
+        """Freeze the group as long as the `with` lasts."""
         try:
             self.freeze(timeout)
             yield
@@ -88,40 +92,40 @@ class Live:
     # --- its files -----------------------------------------------------------------------------------------------
 
     def read(self, file: str) -> str:
-        """The text of a file, by its v2 name, without the last newline.  On v1: what v1 has of the kind, in v2's form.
+        """Return the text of a file, by its v2 name, without the last newline.  On v1, v1's value in v2's form.
 
         :raises Unavailable: no such file
         """
-        world, path = self._place(file)
+        driver, path = self._directory_of(file)
         try:
-            return world.read(path, file).removesuffix("\n")
+            return driver.read(path, file).removesuffix("\n")
         except FileNotFoundError as error:
             raise Unavailable(
                 f"the file {file}", probed=error.filename or f"{path}/{file}", remedy="a newer kernel, or one built with it"
             ) from None
 
     def write(self, file: str, text: str) -> None:
-        """Writes a file as it is.  :raises Unavailable: no such file  :raises CgroupError: the kernel refuses"""
-        put(self._place(file)[1], file, text)
+        """Write text to a file unchanged.  :raises Unavailable: no such file  :raises CgroupError: the kernel refuses"""
+        put(self._directory_of(file)[1], file, text)
 
-    def _place(self, file: str) -> tuple[CgroupDriver, str]:
-        """The directory where a file is, by the controller it is named for."""
+    def _directory_of(self, file: str) -> tuple[CgroupDriver, str]:
+        """Return the directory that holds a file, and its driver, by the controller in the file's name."""
         prefix = file.partition(".")[0]
         controller = V1_PREFIXES.get(prefix, prefix)
         if "/" in file:
-            raise CgroupError(22, f"not a file of a group: {file!r}")
+            raise CgroupError(errno.EINVAL, f"not a file of a group: {file!r}")
         for hierarchy, path in self._made().items():
             if controller in hierarchy.controllers:
-                return world_of(hierarchy), path
-        world, path = self._main()
+                return driver_of(hierarchy), path
+        driver, path = self._main()
         if controller not in CORE_PREFIXES and not os.path.exists(f"{path}/{file}"):
             raise Unavailable(
                 f"the file {file}", probed=f"{path}/{file}", remedy=f'Cgroup(..., controllers=["{controller}"]) counts without a limit'
             )
-        return world, path
+        return driver, path
 
     def _text(self, file: str) -> str | None:
-        """A file's text, or None."""
+        """Return a file's text, or None."""
         with contextlib.suppress(Unavailable, OSError):
             return self.read(file)
         return None
@@ -129,16 +133,16 @@ class Live:
     # --- numbers -------------------------------------------------------------------------------------------------
 
     def stat(self) -> stats.Stat:
-        """What it used, and what it met."""
+        """Return the group's use of CPU, memory, disks and tasks, and the events it met."""
         return stats.Stat(self._cpu(), self._memory(), self._io(), self._pids())
 
     def memory_peak(self) -> int | None:
-        """Bytes in use at most since it was made; None where nobody counts."""
+        """Return the most bytes that were in use since the group was made; None where nothing counts them."""
         return stats.number(self._text("memory.peak"))
 
     def _cpu(self) -> stats.CpuStat | None:
-        """v2 counts time used in every group; a v1 group has that in one file and throttling in another."""
-        texts = [world.read(path, "cpu.stat") for world, path in self._with("cpu.stat")]
+        """Return CPU numbers: v2 counts time in every group; v1 keeps time in one file and throttling in another."""
+        texts = [driver.read(path, "cpu.stat") for driver, path in self._with("cpu.stat")]
         nanoseconds = stats.number(self._text("cpuacct.usage")) if not any("usage_usec" in text for text in texts) else None
         if nanoseconds is not None:
             texts.append(f"usage_usec {nanoseconds // 1000}\n")
@@ -147,7 +151,7 @@ class Live:
     def _with(self, file: str) -> Iterator[tuple[CgroupDriver, str]]:
         for hierarchy, path in self._made().items():
             if os.path.exists(f"{path}/{file}"):
-                yield world_of(hierarchy), path
+                yield driver_of(hierarchy), path
 
     def _memory(self) -> stats.MemoryStat | None:
         current = stats.number(self._text("memory.current"))
@@ -170,27 +174,27 @@ class Live:
 
     def _pressure_file(self, resource: str) -> str:
         if resource not in RESOURCES:
-            raise CgroupError(22, f"pressure is of {', '.join(RESOURCES)}, not {resource!r}")
+            raise CgroupError(errno.EINVAL, f"pressure is of {', '.join(RESOURCES)}, not {resource!r}")
         path = next((path for hierarchy, path in self._made().items() if hierarchy.version == 2), "")
         if not os.path.exists(f"{path}/{resource}.pressure"):
             raise unavailable(f"{path or 'no v2 hierarchy'}/{resource}.pressure")
         return f"{path}/{resource}.pressure"
 
     def pressure(self, resource: str) -> Pressure:
-        """How much of the time its tasks waited for "cpu", "memory", "io" or "irq".  :raises Unavailable: no PSI"""
+        """Return how much of the time the group's tasks waited for "cpu", "memory", "io" or "irq".  :raises Unavailable: no PSI"""
         with open(self._pressure_file(resource), encoding="ascii") as file:
             return parse(file.read())
 
     def trigger(self, resource: str, stall: float, window: float = 2.0, *, full: bool = False) -> Trigger:
-        """Wakes when its tasks waited more than `stall` seconds within `window` seconds.
+        """Return a trigger that wakes when the group's tasks waited more than `stall` seconds within `window` seconds.
 
         :param window: 0.5 to 10 seconds; without CAP_SYS_RESOURCE a multiple of 2
-        :param full: only when all of them waited at once
+        :param full: count only the time in which all tasks waited at once
         """
         return Trigger(self._pressure_file(resource), stall, window, full)
 
     def _sources(self) -> Iterator[tuple[str, Source]]:
-        """Event -> where it can be seen."""
+        """Yield pairs: an event's name, and the file that shows it."""
         for hierarchy, path in self._made().items():
             memory, pids, events = (f"{path}/{name}.events" for name in ("memory", "pids", "cgroup"))
             if os.path.exists(memory):

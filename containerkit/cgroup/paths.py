@@ -1,4 +1,4 @@
-"""Where a group's directories are: names, hierarchies, homes, and how a directory goes."""
+"""The directories of a group: checked names, the hierarchy and the directory for each group, and their removal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .v2 import V2
 if TYPE_CHECKING:
     from .cgroup import Cgroup
 
-LONGEST = 200  # bytes; the kernel takes 255, and the owner's mark needs some
+LONGEST = 200  # bytes; the kernel takes 255, and the owner's mark needs some of them
 RESERVED = {"tasks", "notify_on_release", "release_agent"}
 CONTROLLERS = frozenset("cgroup cpu cpuacct cpuset memory io blkio pids hugetlb rdma misc devices freezer irq dmem debug".split())
 
@@ -26,7 +26,7 @@ owner = Ownership()
 
 
 def checked_name(name: str) -> str:
-    """A name that stays one directory.  :raises PlanError: one that escapes, or that the kernel uses for a file"""
+    """Return a name that is one directory.  :raises PlanError: a name that leaves the directory, or that the kernel uses for a file"""
     if not isinstance(name, str) or not name or len(os.fsencode(name)) > LONGEST:
         raise PlanError(f"a cgroup's name has 1 to {LONGEST} bytes: {name!r}")
     if "/" in name or name.startswith(".") or not name.isprintable():
@@ -36,16 +36,16 @@ def checked_name(name: str) -> str:
     return name
 
 
-_worlds: dict[Hierarchy, CgroupDriver] = {}
+_drivers: dict[Hierarchy, CgroupDriver] = {}
 
 
-def world_of(hierarchy: Hierarchy) -> CgroupDriver:
-    """The hierarchy in the words of its version.  The same object for every thread: it holds the filters of devices."""
-    return _worlds.get(hierarchy) or _worlds.setdefault(hierarchy, V2(hierarchy) if hierarchy.version == 2 else V1(hierarchy))
+def driver_of(hierarchy: Hierarchy) -> CgroupDriver:
+    """Return the driver of a hierarchy.  All threads get the same object, as it holds the filters of devices."""
+    return _drivers.get(hierarchy) or _drivers.setdefault(hierarchy, V2(hierarchy) if hierarchy.version == 2 else V1(hierarchy))
 
 
 def checked_parent(parent: Any, kind: type[Cgroup]) -> Cgroup | str | None:
-    """:raises PlanError: no group, and no path that stays below the top of the hierarchy"""
+    """Check a parent.  :raises PlanError: neither a group nor a path that stays below the top of the hierarchy"""
     if parent is not None and not isinstance(parent, kind | str):
         raise PlanError(f"a cgroup's parent is another Cgroup, or a path from the top of the hierarchy, not {parent!r}")
     if isinstance(parent, str) and (".." in parent.split("/") or "\0" in parent):
@@ -54,7 +54,7 @@ def checked_parent(parent: Any, kind: type[Cgroup]) -> Cgroup | str | None:
 
 
 def checked_controllers(names: Any) -> frozenset[str]:
-    """:raises PlanError: not a list of controllers' names"""
+    """Return the names of controllers.  :raises PlanError: not a list of names"""
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise PlanError(f'controllers is a list of names, as ["cpu", "memory"], not {names!r}')
     found = list(names)
@@ -70,7 +70,7 @@ def _home(hierarchy: Hierarchy, user: int) -> str:
 
 @cache
 def main_hierarchy(user: int) -> Hierarchy:
-    """The one that kills and freezes: v2 where we may, or the v1 freezer, or any.  :raises Unavailable: there is none for this user"""
+    """Return the hierarchy that kills and freezes: v2, else the v1 freezer, else any.  :raises Unavailable: this user may use none"""
     found = system()
     freezer = [h for h in found.hierarchies if "freezer" in h.controllers]
     refused = Unavailable("cgroups", probed=f"/proc/self/mountinfo: {found.mode}", remedy="mount -t cgroup2 none /sys/fs/cgroup")
@@ -85,7 +85,7 @@ def main_hierarchy(user: int) -> Hierarchy:
 
 
 def likely_main(user: int) -> Hierarchy:
-    """The same, to print a plan with, also for who may not make groups.  :raises Unavailable: no hierarchy at all"""
+    """Return `main_hierarchy`, or a likely one where this user may make no groups, to print a plan.  :raises Unavailable: no hierarchy"""
     try:
         return main_hierarchy(user)
     except Unavailable:
@@ -96,31 +96,31 @@ def likely_main(user: int) -> Hierarchy:
 
 
 def group_directory(hierarchy: Hierarchy, parent: Cgroup | str | None, name: str) -> str:
-    """The directory of a group in a hierarchy.  One that has no other group above it carries its owner's mark."""
+    """Return the directory of a group in a hierarchy.  A directory that is not below another group carries its owner's mark."""
     if isinstance(parent, str):
         return os.path.join(hierarchy.mount, parent.strip("/"), f"{owner.mark}{name}").replace("//", "/")
     if parent is not None:
-        return f"{parent.place_in(hierarchy)}/{name}"
+        return f"{parent.directory_in(hierarchy)}/{name}"
     return f"{_home(hierarchy, os.geteuid())}/{owner.mark}{name}"
 
 
 def forget() -> None:
-    """Looks at everything again: for who was moved, or changed the mounts, or forked."""
+    """Forget the hierarchies that were read.  Call it after a move to another cgroup, a change of mounts, or a fork."""
     system.cache_clear()
     _home.cache_clear()
     main_hierarchy.cache_clear()
 
 
 def hierarchy_of(path: str) -> Hierarchy | None:
-    """The hierarchy that a directory lies in."""
+    """Return the hierarchy that a directory lies in, or None."""
     found = [h for h in system().hierarchies if path.startswith(f"{h.mount.rstrip('/')}/")]
     return max(found, key=lambda h: len(h.mount), default=None)
 
 
 def remove_tree(path: str, patience: float = 2.0) -> None:
-    """Removes a group and those below it.  One that has just become empty may still be busy for a moment.
+    """Remove a group and those below it.  A group that has just become empty may still be busy: try for `patience` seconds.
 
-    :raises CgroupError: it is in use
+    :raises CgroupError: the group is in use
     """
     try:
         cgroupfs.remove(path, patience)

@@ -1,4 +1,4 @@
-"""Pressure: how much of the time tasks waited for a resource.  And triggers, which wake who waits for it.
+"""Pressure: how much of the time tasks waited for a resource; and triggers, which wake a process when tasks waited too long.
 
 :see: https://docs.kernel.org/accounting/psi.html
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 from types import TracebackType
@@ -23,7 +24,11 @@ KEYS = ("avg10", "avg60", "avg300", "total")
 
 @frozen
 class Line:
-    """:ivar avg10, avg60, avg300: percent of the time in the last 10, 60 and 300 seconds  :ivar total: seconds in all"""
+    """The share of time that tasks waited.
+
+    :ivar avg10, avg60, avg300: percent of the time in the last 10, 60 and 300 seconds
+    :ivar total: seconds in all
+    """
 
     avg10: float = 0.0
     avg60: float = 0.0
@@ -33,14 +38,18 @@ class Line:
 
 @frozen
 class Pressure:
-    """:ivar some: at least one task waited  :ivar full: all of them did; nobody worked"""
+    """The waits for one resource.
+
+    :ivar some: time in which at least one task waited
+    :ivar full: time in which all tasks waited, so that none worked
+    """
 
     some: Line = Line()
     full: Line = Line()
 
 
 def parse(text: str) -> Pressure:
-    """``some avg10=0.00 avg60=0.00 avg300=0.00 total=0``; unknown keys and lines are passed over."""
+    """Parse lines ``some avg10=0.00 avg60=0.00 avg300=0.00 total=0``.  Skip unknown keys and lines."""
     lines: dict[str, Line] = {}
     for kind, *words in (line.split() for line in text.splitlines() if line.strip()):
         pairs: dict[str, float] = {}
@@ -53,7 +62,7 @@ def parse(text: str) -> Pressure:
 
 
 class Trigger(OneProcess):
-    """Wakes when tasks waited for more than `stall` seconds within any `window` seconds.  A context manager.
+    """A descriptor that wakes its poller when tasks waited more than `stall` seconds within any `window` seconds.  A context manager.
 
     Add `fileno()` to a poller for POLLPRI to wait for several things at once.
     """
@@ -61,7 +70,12 @@ class Trigger(OneProcess):
     stays = "its descriptor is open in this process alone"
 
     def __init__(self, path: str, stall: float, window: float, full: bool) -> None:
-        """:raises PlanError: a window outside 0.5 to 10 seconds, or a stall longer than it  :raises Unavailable: no such file"""
+        """Register the trigger.
+
+        :raises PlanError: a window outside 0.5 to 10 seconds, or a stall longer than the window
+        :raises Unavailable: no such file
+        :raises CgroupError: the kernel refuses
+        """
         if not 0.5 <= window <= 10 or not 0 < stall <= window:
             raise PlanError(f"a window lasts 0.5 to 10 seconds and a stall fits into it: stall={stall}, window={window}")
         try:
@@ -77,20 +91,20 @@ class Trigger(OneProcess):
             raise CgroupError(error.errno, f"the kernel refuses the trigger {text!r}: {error.strerror}; {hint}", path) from error
 
     def fileno(self) -> int:
-        """The descriptor to poll for POLLPRI."""
+        """Return the descriptor to poll for POLLPRI."""
         return self._fd
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits for the next time; False when `timeout` seconds are up."""
+        """Wait until the trigger fires.  Return False when `timeout` seconds are up.  :raises CgroupError: the group is gone"""
         poller = select.poll()
         poller.register(self._fd, select.POLLPRI)
         ready = poller.poll(None if timeout is None else timeout * 1000)
         if ready and ready[0][1] & select.POLLERR:
-            raise CgroupError(19, "the group is gone")
+            raise CgroupError(errno.ENODEV, "the group is gone")
         return bool(ready)
 
     def close(self) -> None:
-        """Ends the watch."""
+        """End the watch."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -107,5 +121,5 @@ class Trigger(OneProcess):
 
 
 def unavailable(path: str) -> Unavailable:
-    """Why there is no pressure file."""
+    """Return the error for a missing pressure file."""
     return Unavailable("pressure (PSI)", probed=path, remedy="a kernel with CONFIG_PSI, psi=1 on its command line, and cgroup v2 mounted")

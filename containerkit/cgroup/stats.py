@@ -1,4 +1,4 @@
-"""Numbers about a group, typed.  A newer kernel's keys are kept, or passed over; they never break a parser."""
+"""Typed numbers about a group.  A parser keeps or skips the keys that only newer kernels have."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ __all__ = ["CpuStat", "IoStat", "MemoryStat", "PidsStat", "Stat", "flat", "neste
 
 @frozen
 class CpuStat:
-    """:ivar usage_seconds, user_seconds, system_seconds: CPU time used; None where nobody counts it (v1 without cpuacct)
-    :ivar periods, throttled: periods with a quota, and those in which it ran out
+    """CPU time and throttling.
+
+    :ivar usage_seconds, user_seconds, system_seconds: CPU time used; None where nothing counts it (v1 without cpuacct)
+    :ivar periods, throttled: periods with a quota, and those in which the quota ran out
     :ivar throttled_seconds: time spent waiting for the next period, of all CPUs
-    :ivar bursts, burst_seconds: periods that used saved-up quota, and how much of it
+    :ivar bursts, burst_seconds: periods that used saved-up quota, and the time used of it
     """
 
     usage_seconds: float | None
@@ -30,10 +32,12 @@ class CpuStat:
 
 @frozen
 class MemoryStat:
-    """:ivar current, peak: bytes now, and at most since the group was made
+    """Memory in use.
+
+    :ivar current, peak: bytes now, and the most since the group was made
     :ivar swap: bytes in swap now
-    :ivar events: how often it met low, high, max; oom, oom_kill
-    :ivar details: memory.stat as it is, in bytes and counts
+    :ivar events: how often the group met low, high, max; oom, oom_kill
+    :ivar details: the numbers of memory.stat, in bytes and counts
     """
 
     current: int
@@ -45,7 +49,7 @@ class MemoryStat:
 
 @frozen
 class IoStat:
-    """Of one disk: bytes and operations, read, written and discarded."""
+    """Bytes and operations of one disk, read, written and discarded."""
 
     rbytes: int = 0
     wbytes: int = 0
@@ -57,7 +61,11 @@ class IoStat:
 
 @frozen
 class PidsStat:
-    """:ivar current, peak: tasks now, and at most  :ivar refused: forks that met the limit"""
+    """Tasks of a group.
+
+    :ivar current, peak: tasks now, and the most since the group was made
+    :ivar refused: forks that the limit refused
+    """
 
     current: int
     peak: int | None
@@ -66,7 +74,7 @@ class PidsStat:
 
 @frozen
 class Stat:
-    """What a group used.  None where its controller is not in play.
+    """The use of each resource by a group.  None where its controller is not in play.
 
     :ivar io: "major:minor" -> numbers
     """
@@ -78,7 +86,7 @@ class Stat:
 
 
 def flat(text: str) -> dict[str, int]:
-    """``key value`` lines; what is no whole number is passed over."""
+    """Parse ``key value`` lines.  Skip a value that is no whole number."""
     found: dict[str, int] = {}
     for line in text.splitlines():
         key, _, value = line.partition(" ")
@@ -88,7 +96,7 @@ def flat(text: str) -> dict[str, int]:
 
 
 def nested(text: str) -> dict[str, dict[str, int]]:
-    """``name key=value key=value`` lines; what is no whole number is passed over."""
+    """Parse ``name key=value key=value`` lines.  Skip a value that is no whole number."""
     return {words[0]: dict(_pairs(words[1:])) for line in text.splitlines() if (words := line.split())}
 
 
@@ -100,7 +108,7 @@ def _pairs(words: list[str]) -> Iterator[tuple[str, int]]:
 
 
 def cpu(text: str) -> CpuStat:
-    """cpu.stat, in microseconds."""
+    """Parse cpu.stat, which is in microseconds."""
     found = flat(text)
     usage, user, system = (found[key] / 1e6 if key in found else None for key in ("usage_usec", "user_usec", "system_usec"))
     throttled, burst = (found.get(key, 0) / 1e6 for key in ("throttled_usec", "burst_usec"))
@@ -109,13 +117,13 @@ def cpu(text: str) -> CpuStat:
 
 
 def io(text: str) -> dict[str, IoStat]:
-    """io.stat."""
+    """Parse io.stat."""
     known = {each.name for each in fields(IoStat)}
     return {disk: IoStat(**{k: v for k, v in pairs.items() if k in known}) for disk, pairs in nested(text).items()}
 
 
 def number(text: str | None) -> int | None:
-    """A file with one number in it; None for "max" and for no file."""
+    """Parse a file with one number in it; return None for "max" and for no file."""
     with contextlib.suppress(ValueError, AttributeError):
         return int(text.strip())  # type: ignore[union-attr]
     return None

@@ -1,8 +1,9 @@
-"""Groups of the dead, groups of the living, and room for one's own."""
+"""Remove groups of crashed owners, list live ones, make room for new ones."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -23,7 +24,7 @@ __all__ = ["found", "make_room", "sweep", "sweep_once"]
 
 
 def sweep() -> list[str]:
-    """Kills and removes the groups of owners that ended without doing so.  Returns the directories."""
+    """Kill and remove the groups of processes that ended without removing them.  Return the directories."""
     swept = sweeping.sweep(("groups",))
     for path in abandoned():
         try:
@@ -36,7 +37,7 @@ def sweep() -> list[str]:
 
 @cache
 def sweep_once() -> None:
-    """A process sweeps before its first group.  What cannot be swept is left to who asks for it."""
+    """Sweep once, before this process makes its first group.  A group that cannot be swept stays for an explicit `sweep`."""
     journal.sweep_once()
     with contextlib.suppress(OSError):
         sweep()
@@ -49,7 +50,7 @@ def _living() -> Iterator[str]:
 
 
 def found() -> dict[str, dict[Hierarchy, str]]:
-    """The groups of all living owners of this user: the name -> their directories, the one that can kill first."""
+    """Return the groups of all living owners of this user: name -> directories, the one that can kill first."""
     groups: dict[str, dict[Hierarchy, str]] = {}
     for path in sorted(_living()):
         if hierarchy := hierarchy_of(path):
@@ -62,15 +63,15 @@ def _rank(hierarchy: Hierarchy) -> tuple[bool, bool]:
 
 
 def make_room(leaf: str = "leaf") -> str:
-    """Moves every process of our own v2 cgroup, this one among them, into a leaf below it, so that it can pass controllers on.
+    """Move every process of our own v2 cgroup, this process among them, into a leaf below it, so that the cgroup can pass controllers on.
 
-    For who runs in a delegated cgroup, as ``systemd-run --user --scope -p Delegate=yes`` gives one.
+    For a process in a delegated cgroup, as ``systemd-run --user --scope -p Delegate=yes`` gives one.
     :return: the leaf's directory
-    :raises CgroupError: the kernel does not let one of them be moved
+    :raises CgroupError: the kernel does not let one of the processes be moved
     """
     v2 = system().v2
     if v2 is None:
-        raise CgroupError(2, "there is no v2 hierarchy, so there is no rule that asks for room")
+        raise CgroupError(errno.ENOENT, "there is no v2 hierarchy, so the no-internal-process rule does not apply")
     own = v2.here
     path = f"{own}/{leaf}"
     os.makedirs(path, exist_ok=True)
@@ -79,7 +80,7 @@ def make_room(leaf: str = "leaf") -> str:
             try:
                 put(path, "cgroup.procs", str(pid))
             except CgroupError as error:
-                if error.errno != 3:  # ESRCH: it has ended
+                if error.errno != errno.ESRCH:  # the process has ended
                     raise
     forget()
     return path

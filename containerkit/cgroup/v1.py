@@ -1,6 +1,6 @@
-"""The v1 world: each controller has a hierarchy and names of its own.  Here the v2 words are put into them.
+"""The driver of v1: each controller has its own hierarchy and its own names of files.  This module translates the v2 words.
 
-What v1 cannot say is `Unavailable`, with the reason.  Nothing is dropped in silence.
+A limit that v1 does not have is `Unavailable`, with the reason.  No limit is dropped in silence.
 :see: https://docs.kernel.org/admin-guide/cgroup-v1/
 """
 
@@ -23,7 +23,7 @@ UNLIMITED = 1 << 62  # v1 prints "no limit" as the largest multiple of a page
 MOST_BFQ = 1000
 IO_FILES = {"rbps": "read_bps", "wbps": "write_bps", "riops": "read_iops", "wiops": "write_iops"}
 CANNOT = {
-    "memory_high": "v1 has no brake: memory.soft_limit_in_bytes only says whom to reclaim from first when the whole machine is short",
+    "memory_high": "v1 cannot slow a group down: memory.soft_limit_in_bytes only sets which group is reclaimed first",
     "memory_low": "v1 keeps no memory from reclaim",
     "memory_min": "v1 keeps no memory from reclaim",
     "memory_oom_group": "v1's OOM killer takes one process at a time",
@@ -39,7 +39,7 @@ SAME = {
 
 
 class V1:
-    """One v1 hierarchy."""
+    """Controls the groups of one v1 hierarchy."""
 
     tasks = "tasks"
 
@@ -52,7 +52,7 @@ class V1:
         return [write for name, value in limits.items() if name != "memory_swap_max" for write in _lines(name, value)]
 
     def apply(self, path: str, limits: Mapping[str, Any], writes: list[Write]) -> None:
-        """memsw may never be below the limit of memory; which of them goes first is settled by trying."""
+        """Write limits.  memsw must stay >= memory; `put_all` finds the order of the two files by trying."""
         todo = [*writes, *_swap(path, limits)]
         try:
             put_all(path, todo)
@@ -65,7 +65,7 @@ class V1:
         pass
 
     def made(self, path: str) -> None:
-        """A new cpuset is empty and takes nobody; it begins with what the one above has."""
+        """Copy the parent's CPUs and nodes into a new cpuset, which is empty and so takes no process."""
         if "cpuset" in self.hierarchy.controllers:
             for name in ("cpuset.cpus", "cpuset.mems"):
                 if not read_file(f"{path}/{name}").strip():
@@ -82,7 +82,7 @@ class V1:
     # --- life and death ------------------------------------------------------------------------------------------
 
     def freeze(self, path: str, frozen: bool, timeout: float | None) -> None:
-        """The kernel tells nobody when it is done here, so this looks again, less and less often."""
+        """Freeze or thaw the group.  v1 does not report when the kernel is done, so look again, less and less often."""
         if "freezer" not in self.hierarchy.controllers:
             raise Unavailable("freezing", probed=f"{self.hierarchy.mount} has no freezer", remedy="mount the v1 freezer, or v2")
         state, pause, deadline = "FROZEN" if frozen else "THAWED", 0.0002, Deadline(timeout)
@@ -94,7 +94,9 @@ class V1:
             pause = min(0.01, pause * 2)
 
     def kill(self, path: str, *, last: bool = False) -> None:
-        """Frozen, nobody can fork away; SIGKILL waits until the thaw.  Whoever was moved in meanwhile is taken in the next round."""
+        """Kill in rounds of freeze, SIGKILL and thaw: a frozen process cannot fork, and the next round gets a process moved in
+        meanwhile.
+        """
         freezer, deadline = "freezer" in self.hierarchy.controllers, Deadline(PATIENCE)
         while processes(path) and not deadline.over:
             if freezer:
@@ -110,15 +112,15 @@ class V1:
             if deadline.over:
                 return False
             if not await_ends(found, deadline):
-                time.sleep(0.0002)  # just ended and still listed, or nobody that our pid namespace can see
+                time.sleep(0.0002)  # just ended and still listed, or not visible in our pid namespace
         return True
 
 
 def _without_quota(path: str, writes: list[Write]) -> None:
-    """Neither order of period and quota keeps a group between those above and those below it: by way of no quota of its own.
+    """Write limits after taking the group's own quota away, where the kernel refuses both orders of period and quota.
 
-    For that moment the quota of the group above holds alone.
-    :raises CgroupError: the limits are refused in themselves; period and quota are as they were
+    Between the writes the quota of the group above holds alone.
+    :raises CgroupError: the kernel refuses the limits themselves; period and quota are as they were
     """
     before = [(name, str(_number(path, name))) for name in (PERIOD, QUOTA)]
     put(path, QUOTA, "-1")
@@ -131,14 +133,14 @@ def _without_quota(path: str, writes: list[Write]) -> None:
 
 
 def shares(weight: int) -> int:
-    """The kernel's own formula: weight 100 is 1024 shares."""
+    """Return v1's shares for a weight, by the kernel's own formula: weight 100 is 1024 shares."""
     return max(2, (weight * 1024 + 50) // 100)
 
 
 def _lines(name: str, value: Any) -> list[Write]:
     if name in CANNOT:
         if name == "memory_oom_group" and not value:
-            return []  # that is how v1 is anyway
+            return []  # v1 kills one process at a time anyway
         raise Unavailable(f"{name} on cgroup v1", probed=CANNOT[name], remedy="boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1)")
     if name in SAME:
         return [(SAME[name], str(value))]
@@ -166,7 +168,7 @@ def _io_weight(value: Mapping[str, int]) -> list[Write]:
 
 
 def _devices(rules: Iterable[Any]) -> list[Write]:
-    """Everything is denied first, so that what follows is the whole list."""
+    """Deny everything first, so that the rules are the whole list."""
     return [("devices.deny", "a"), *(("devices.allow", str(rule)) for rule in rules)]
 
 
@@ -184,7 +186,7 @@ TRANSLATED: dict[str, Callable[[Any], list[Write]]] = {
 
 
 def _swap(path: str, limits: Mapping[str, Any]) -> list[Write]:
-    """v2 counts swap alone, v1 memory and swap together."""
+    """Return the write for swap.  v2 counts swap alone, v1 memory and swap together."""
     swap = limits.get("memory_swap_max")
     if swap is None:
         return []
@@ -192,7 +194,7 @@ def _swap(path: str, limits: Mapping[str, Any]) -> list[Write]:
     if swap == MAX:
         return [("memory.memsw.limit_in_bytes", "-1")]
     if memory == MAX or memory >= UNLIMITED:
-        raise CgroupError(22, "memory_swap_max needs a memory_max on cgroup v1, which can only limit the sum of both", path)
+        raise CgroupError(errno.EINVAL, "memory_swap_max needs a memory_max on cgroup v1, which can only limit the sum of both", path)
     return [("memory.memsw.limit_in_bytes", str(memory + swap))]
 
 
@@ -200,7 +202,7 @@ def _number(path: str, name: str) -> int:
     return int(read_file(f"{path}/{name}"))
 
 
-# --- v2 files, put together from what v1 has ---------------------------------------------------------------------
+# --- v2's files, composed from v1's ------------------------------------------------------------------------------
 
 
 def _limit(name: str) -> Callable[[str], str]:
@@ -217,7 +219,7 @@ def _read_cpu_max(path: str) -> str:
 
 
 def _read_cpu_stat(path: str) -> str:
-    """v1 counts nanoseconds, v2 microseconds."""
+    """Return cpu.stat in v2's form: v1 counts nanoseconds, v2 microseconds."""
     pairs = dict(line.split() for line in read_file(f"{path}/cpu.stat").splitlines())
     named = {
         f"{k.removesuffix('_time')}_usec" if k.endswith("_time") else k: int(v) // 1000 if k.endswith("_time") else int(v)

@@ -1,4 +1,4 @@
-"""The v2 world: one hierarchy, one set of files, and the words as they are.
+"""The driver of v2: one hierarchy, one set of files, and the words of `Limits` unchanged.
 
 :see: https://docs.kernel.org/admin-guide/cgroup-v2.html
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 from collections.abc import Iterable, Mapping
@@ -17,14 +18,14 @@ from .driver import Deadline, Write, await_ends, end_all, processes, put, put_al
 from .hierarchy import Hierarchy, read_file
 from .limits import WORDS
 
-#: Controllers that are no entry of cgroup.controllers: every v2 group has them.
+#: Controllers that every v2 group has, without an entry in cgroup.controllers.
 BUILT_IN = frozenset({"devices", "freezer", "cpuacct"})
-PATIENCE, LONG, SOON = 10.0, 1.0, 0.05  # seconds for a kill: in all, to stop everybody, and to see the killed go
-ROOM = "move them first: ck.Cgroup.make_room() puts them into a leaf of their own"
+PATIENCE, LONG, SOON = 10.0, 1.0, 0.05  # seconds for a kill: for all of it, for the freeze, and for the killed to go
+ROOM = "move them first: ck.Cgroup.make_room() puts them into a leaf"
 
 
 class V2:
-    """The unified hierarchy."""
+    """Controls the groups of the unified hierarchy."""
 
     tasks = "cgroup.threads"
 
@@ -35,7 +36,7 @@ class V2:
     # --- limits --------------------------------------------------------------------------------------------------
 
     def writes(self, limits: Mapping[str, Any]) -> list[Write]:
-        """One line a write: the kernel takes no more of the keyed files."""
+        """Return one write for each line: the kernel takes no more at once in the files with keys."""
         return [write for name, value in limits.items() if name != "devices" for write in _lines(name, value)]
 
     def apply(self, path: str, limits: Mapping[str, Any], writes: list[Write]) -> None:
@@ -44,7 +45,11 @@ class V2:
             self._filters[path] = devices_bpf.attach(path, limits["devices"], self._filters.get(path))
 
     def prepare(self, parent: str, controllers: Iterable[str]) -> None:
-        """:raises CgroupError: the parent holds processes itself  :raises Unavailable: the controller does not reach so far down"""
+        """Enable controllers for the children of `parent`, in each group above it where that is missing.
+
+        :raises CgroupError: the parent holds processes itself
+        :raises Unavailable: no group above passes the controller on
+        """
         wanted = set(controllers) - BUILT_IN
         if not wanted:
             return
@@ -64,11 +69,11 @@ class V2:
         self.prepare(above, lacking)
 
     def _enable(self, parent: str, missing: set[str]) -> None:
-        """The kernel takes some controllers in a group that holds processes, and then no process in its children: refused here."""
+        """Enable controllers, unless the parent holds processes: the kernel would take some then, and let no process into the children."""
         names, inside = ", ".join(sorted(missing)), processes(parent, recursive=False)
-        if inside and os.path.exists(f"{parent}/cgroup.type"):  # the real root has none, and is exempt
+        if inside and os.path.exists(f"{parent}/cgroup.type"):  # the root cgroup has no cgroup.type, and is exempt
             rule = f"it holds {len(inside)} processes itself (no-internal-process rule)"
-            raise CgroupError(16, f"cannot pass {names} on to children: {rule}; {ROOM}", parent)
+            raise CgroupError(errno.EBUSY, f"cannot pass {names} on to children: {rule}; {ROOM}", parent)
         put(parent, "cgroup.subtree_control", " ".join(f"+{name}" for name in sorted(missing)))
 
     def made(self, path: str) -> None:
@@ -76,7 +81,7 @@ class V2:
 
     def forget(self, path: str) -> None:
         for gone in [group for group in list(self._filters) if group == path or group.startswith(f"{path}/")]:
-            if (fd := self._filters.pop(gone, None)) is not None:  # list() and pop() are atomic: other threads have groups here too
+            if (fd := self._filters.pop(gone, None)) is not None:  # list() and pop() are atomic: other threads add filters too
                 os.close(fd)
 
     def read(self, path: str, name: str) -> str:
@@ -90,10 +95,10 @@ class V2:
             raise TimeoutError(f"{path} is not {'frozen' if frozen else 'thawed'} after {timeout} s")
 
     def kill(self, path: str, *, last: bool = False) -> None:
-        """With cgroup.kill the last time, and where a signal does not reach somebody; else one by one.
+        """Kill by signals, one process after the other.  Write to cgroup.kill only for the last kill, or where a signal does not arrive.
 
-        Linux 6.18 kills whoever is cloned into a group that cgroup.kill was ever written to: clone3 compares the count of such
-        kills in the caller's own group with that of the new one.
+        Linux 6.18 kills a child that is cloned into a group whose cgroup.kill was ever written: clone3 compares the count of such kills
+        in the caller's own group with that of the new one.
         """
         at_once, deadline = last, Deadline(PATIENCE)
         while (found := processes(path)) and not deadline.over:
@@ -103,9 +108,11 @@ class V2:
             await_ends(found, Deadline(SOON))
 
     def _kill_each(self, path: str) -> bool:
-        """Stopped, nobody can fork away.  One that does not stop is killed too, and what it forks in the next round.
+        """Freeze the tree, so that no process can fork away, and signal each process.
 
-        :return: whether all could be sent the signal
+        A process that does not freeze may fork; the next round kills its children.
+
+        :return: whether every process could be sent the signal
         """
         put(path, "cgroup.freeze", "1")
         try:
@@ -113,7 +120,7 @@ class V2:
                 await_value(path, "frozen", 1, LONG)
             return end_all(path)
         finally:
-            with contextlib.suppress(CgroupError):  # removed meanwhile
+            with contextlib.suppress(CgroupError):  # the group was removed meanwhile
                 put(path, "cgroup.freeze", "0")
 
     def wait_empty(self, path: str, timeout: float | None) -> bool:
@@ -124,7 +131,7 @@ class V2:
 
 
 def _killed_at_once(path: str) -> bool:
-    """Whether there is a cgroup.kill: since Linux 5.14."""
+    """Write to cgroup.kill.  Return False if the kernel, before Linux 5.14, has no such file."""
     try:
         put(path, "cgroup.kill", "1")
     except Unavailable:
@@ -133,7 +140,7 @@ def _killed_at_once(path: str) -> bool:
 
 
 def await_value(path: str, key: str, value: int, timeout: float | None) -> bool:
-    """Waits until cgroup.events says so; the kernel wakes us.  False when the time is up."""
+    """Wait until cgroup.events has the value; the kernel wakes us.  Return False when the time is up."""
     deadline, line = Deadline(timeout), f"{key} {value}\n".encode()
     fd = os.open(f"{path}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -145,7 +152,7 @@ def await_value(path: str, key: str, value: int, timeout: float | None) -> bool:
             poller.poll(deadline.milliseconds)
         return True
     except OSError as error:
-        if error.errno == 19:  # removed meanwhile
+        if error.errno == errno.ENODEV:  # the group was removed meanwhile
             return key == "populated"
         raise
     finally:

@@ -1,4 +1,4 @@
-"""The values that limits take: sizes, lists of numbers, devices.  Each parser takes what a person writes and gives what the kernel reads.
+"""The values that limits take: sizes, lists of numbers, devices.  Each parser turns a person's text into the kernel's.
 
 A wrong value is a PlanError, raised before anything is made.
 """
@@ -22,7 +22,7 @@ SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([BKMGTPE]?)(?:iB|B)?", re.IGNORECASE)
 
 
 def size(value: Any) -> Size:
-    """Bytes: an int, "64M" (powers of 1024), or "max"."""
+    """Parse bytes: an int, "64M" (powers of 1024), or "max"."""
     found = SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if found:
         value = int(float(found[1]) * UNITS[found[2].upper() or "B"]) if "." in found[1] else int(found[1]) * UNITS[found[2].upper() or "B"]
@@ -30,7 +30,7 @@ def size(value: Any) -> Size:
 
 
 def count(value: Any, *, least: int = 0, most: int = LARGEST, what: str = 'a whole number or "max"') -> Size:
-    """A number from `least` to `most`, or "max" where there is no upper end of its own."""
+    """Parse a number from `least` to `most`; "max" too, unless `most` is given."""
     if value == MAX and most == LARGEST:
         return MAX
     if isinstance(value, str) and value.isdecimal():
@@ -42,16 +42,16 @@ def count(value: Any, *, least: int = 0, most: int = LARGEST, what: str = 'a who
 
 
 def flag(value: Any) -> int:
-    """True or False, as the kernel writes it."""
+    """Return 1 or 0 for True or False."""
     if value not in (0, 1):
         raise PlanError(f"not True or False: {value!r}")
     return int(value)
 
 
 def numbers(value: Any, possible: str) -> str:
-    """A list of CPUs or memory nodes: "0-3,7", or the numbers.
+    """Parse a list of CPUs or memory nodes: "0-3,7", or the numbers.
 
-    :param possible: the file that says which ones this machine can have
+    :param possible: the file that lists those that this machine can have
     """
     wanted = _listed(value) if isinstance(value, str) else set(_ints(value))
     if not wanted:
@@ -82,7 +82,7 @@ def _listed(text: str) -> set[int]:
 
 
 def _ranges(wanted: set[int]) -> str:
-    """{0, 1, 2, 5} -> "0-2,5"."""
+    """Format {0, 1, 2, 5} as "0-2,5"."""
     runs: list[list[int]] = []
     for number in sorted(wanted):
         if runs and number == runs[-1][1] + 1:
@@ -93,9 +93,9 @@ def _ranges(wanted: set[int]) -> str:
 
 
 def disk(value: str | os.PathLike[str]) -> str:
-    """The "major:minor" of a whole disk: given so, or as a device's path, or as any path on it.  A partition stands for its disk.
+    """Return the "major:minor" of a whole disk, named by numbers, by a device, or by any path on it.  A partition stands for its disk.
 
-    :raises PlanError: no such path, or one on a filesystem without a disk of its own
+    :raises PlanError: no such path, or a path on a filesystem without a disk
     """
     text = os.fsdecode(value)
     if re.fullmatch(r"\d+:\d+", text):
@@ -116,14 +116,14 @@ def disk(value: str | os.PathLike[str]) -> str:
 
 
 def keyed(value: Any, key: Any, item: Any) -> dict[str, Any]:
-    """A mapping, with both sides parsed."""
+    """Parse both sides of a mapping."""
     if not isinstance(value, Mapping) or not value:
         raise PlanError(f"not a mapping of names to values: {value!r}")
     return {key(k): item(v) for k, v in value.items()}
 
 
 def word(value: Any) -> str:
-    """A name inside a line that the kernel reads: no space, no newline."""
+    """Return a name that fits into a line for the kernel: no space, no newline."""
     if not isinstance(value, str) or not re.fullmatch(r"[\w.:-]+", value):
         raise PlanError(f"not a name: {value!r}")
     return value
@@ -145,7 +145,7 @@ class DeviceRule:
 
     @classmethod
     def parse(cls, value: Any) -> DeviceRule:
-        """A rule from ``c 1:3 rw``, or from the path of a device, as ``/dev/null rw``."""
+        """Parse ``c 1:3 rw``, or the path of a device, as ``/dev/null rw``."""
         if isinstance(value, DeviceRule):
             return value
         text = os.fspath(value) if isinstance(value, str | os.PathLike) else repr(value)

@@ -1,6 +1,6 @@
-"""Who stopped the program: what a group saw between the beginning and the end of one.
+"""Watch: compare a group's counters before and after a program, to tell whether the group stopped it.
 
-A program that kills itself with SIGKILL looks like one that the OOM killer took, except to the group's own counters.
+Only the group's counters tell a program that the OOM killer killed from one that killed itself with SIGKILL.
 """
 
 from __future__ import annotations
@@ -22,16 +22,20 @@ __all__ = ["Counts", "Watch", "standing_in", "verdict"]
 
 @frozen
 class Counts:
-    """:ivar oom_kills: processes the OOM killer took in the group or below  :ivar refused: forks that met pids.max"""
+    """Counters of a group.
+
+    :ivar oom_kills: processes that the OOM killer killed in the group or below
+    :ivar refused: forks that pids.max refused
+    """
 
     oom_kills: int = 0
     refused: int = 0
 
 
 def verdict(before: Counts, after: Counts, returncode: int) -> Literal["oom", "pids"] | None:
-    """What the group has to do with how a program ended.
+    """Tell whether the group stopped a program.
 
-    "oom": the OOM killer took one of its processes, and it ended badly; "pids": a fork was refused, and it ended badly
+    "oom": the OOM killer killed a process of the group, and the program failed; "pids": a fork was refused, and the program failed
     by itself.  None: the group did not stop it.
 
     :param returncode: the exit code, or minus the signal
@@ -45,19 +49,19 @@ def verdict(before: Counts, after: Counts, returncode: int) -> Literal["oom", "p
     return None
 
 
-#: Groups that are not made -> what stands in for them in the run that this context is in.
+#: A group that is not made -> the group that the run in this context made for it.
 _stand_ins: ContextVar[Mapping[Cgroup, Cgroup]] = ContextVar("containerkit.cgroup.stand_ins")
 
 
 def standing_in(group: Cgroup) -> Cgroup:
-    """The group that a run made in place of `group`; else `group` itself."""
+    """Return the group that a run made in place of `group`; else `group` itself."""
     return _stand_ins.get({}).get(group, group)
 
 
 class Watch:
-    """A group during one run.  Where it is not made, the run gets another one like it, which goes with the run.
+    """Watches a group during one run.  For a group that is not made, the run gets another one like it, removed after the run.
 
-    A plan names the group that it was made with.  Whichever thread or task enters the watch finds the other one in its place.
+    A plan names the group that it was made with.  In the thread or task that enters the watch, the other group stands in for that one.
     """
 
     def __init__(self, group: Cgroup) -> None:
@@ -76,9 +80,9 @@ class Watch:
             self._group.close()
 
     def verdict(self, returncode: int) -> Literal["oom", "pids"] | None:
-        """Who stopped the program that ended with `returncode`, as far as this group knows."""
+        """Return which limit of this group stopped the program that ended with `returncode`, or None."""
         return verdict(self._before, self._group.counts(), returncode)
 
     def memory_peak(self) -> int | None:
-        """Bytes the group had in use at most since it was made; None where nobody counted."""
+        """Return the most bytes that were in use since the group was made; None where nothing counts them."""
         return self._group.memory_peak()

@@ -1,4 +1,4 @@
-"""Verbs between the store and files: save, load, import, export, diff."""
+"""The verbs between the store and files: save, load, import, export, diff."""
 
 from __future__ import annotations
 
@@ -32,17 +32,19 @@ LETTERS = {"added": "A", "modified": "C", "deleted": "D"}
 
 def _declare_save(parser: Parser) -> None:
     parser.takes_store()
-    parser.add_argument("-o", "--output", metavar="FILE", help="where to; standard output unless given, where that is no terminal")
-    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="docker-archive, which is an OCI layout too, unless given")
-    parser.add_argument("--platform", metavar="OS/ARCH", help="of a name for several machines the image for this one")
-    parser.flag("--uncompressed", help="with plain layers, for docker before 23, which loads no zstd")
-    parser.flag("-q", "--quiet", help="accepted; it says nothing anyway")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="write to this file instead of standard output, which must not be a terminal"
+    )
+    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="docker-archive unless given, which is an OCI layout too")
+    parser.add_argument("--platform", metavar="OS/ARCH", help="the image for this machine, if the name stands for several")
+    parser.flag("--uncompressed", help="write uncompressed layers, for docker before 23, which cannot load zstd")
+    parser.flag("-q", "--quiet", help="accepted, without effect: save prints nothing")
     parser.add_argument("images", nargs="+", metavar="IMAGE")
     parser.set_defaults(verb=_save)
 
 
 def _save(options: argparse.Namespace) -> int:
-    """Only a docker-archive needs one machine's image out of an index: the others keep the index, unless one is asked for."""
+    """Take one image out of an index for a docker-archive, or if the user asks for one; the other formats keep the index."""
     store = store_of(options)
     docker = options.format == "docker-archive"
     one = docker or options.uncompressed
@@ -50,9 +52,9 @@ def _save(options: argparse.Namespace) -> int:
     if options.uncompressed:
         items = [_plain(*item) for item in items]
     if options.output is None and sys.stdout.isatty():
-        raise ImageError("a tar is not for a terminal: use -o FILE, or redirect the output")
+        raise ImageError("standard output is a terminal: use -o FILE, or redirect the output")
     if options.format == "oci-dir" and options.output is None:
-        raise ImageError("a directory is not for standard output: use -o DIR")
+        raise ImageError("a directory cannot go to standard output: use -o DIR")
     sys.stdout.flush()
     if docker:
         from ..image.files import archive
@@ -69,7 +71,7 @@ def _item(store: Store, name: str, platform: str | None, *, one: bool) -> tuple[
     entry = store.find(name)
     if platform or (one and media.kind(entry.media_type) == "index"):
         entry = store.get(name, platform).descriptor
-    with contextlib.suppress(ImageError):  # an id is no name; one that could be both is what it was found by
+    with contextlib.suppress(ImageError):  # an id is no name; a text that could be both was found as one of them above
         full = Reference.parse(name)
         names = {known for each in store.images() for known in each.names}
         return named(entry, str(full) if str(full) in names else ""), store.blobs
@@ -87,8 +89,8 @@ def _plain(entry: Descriptor, blobs: Blobs) -> tuple[Descriptor, Blobs]:
 def _declare_load(parser: Parser) -> None:
     parser.takes_store()
     parser.add_argument("-i", "--input", metavar="FILE", help="a tar or a directory; standard input unless given")
-    parser.flag("-q", "--quiet", help="accepted; it shows no progress anyway")
-    parser.add_argument("--platform", metavar="OS/ARCH", help="of an index only the image for this machine")
+    parser.flag("-q", "--quiet", help="accepted, without effect: load shows no progress")
+    parser.add_argument("--platform", metavar="OS/ARCH", help="only the image for this machine, out of an index")
     parser.set_defaults(verb=_load)
 
 
@@ -108,13 +110,13 @@ def _load(options: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _input(name: str | None) -> Iterator[str]:
-    """A file's name.  What comes through a pipe is kept first: a tar's index may be at its end."""
+    """Yield the name of the input file.  Standard input is copied to a file first: a tar's index may be at its end."""
 
     if name not in (None, "-"):
         yield str(name)
         return
     if sys.stdin.isatty():
-        raise ImageError("a tar is not typed: use -i FILE, or redirect the input")
+        raise ImageError("standard input is a terminal: use -i FILE, or redirect the input")
     with contextlib.closing(Scratch("load")) as scratch:
         import shutil
 
@@ -124,7 +126,7 @@ def _input(name: str | None) -> Iterator[str]:
 
 
 def _entries(source: NamedImages) -> list[tuple[Descriptor, list[str]]]:
-    """Everything that is named there, each once, with its names.  What is no name here is left out: a layout may say anything."""
+    """List every named entry of an archive once, with its names.  A layout's name that is no image name is skipped."""
     found: dict[str, tuple[Descriptor, list[str]]] = {}
     for entry in source.entries:
         names = found.setdefault(entry.digest, (named(entry, ""), []))[1]
@@ -143,11 +145,16 @@ def _id(store: Store, entry: Descriptor) -> str:
 def _declare_import(parser: Parser) -> None:
     parser.takes_store()
     parser.add_argument(
-        "-c", "--change", action="append", default=[], metavar="INSTRUCTION", help="of a Dockerfile, such as 'CMD [\"sh\"]'"
+        "-c",
+        "--change",
+        action="append",
+        default=[],
+        metavar="INSTRUCTION",
+        help="apply an instruction of a Dockerfile, such as 'CMD [\"sh\"]'",
     )
-    parser.add_argument("-m", "--message", default="", metavar="TEXT", help="a comment in its history")
-    parser.add_argument("--platform", metavar="OS/ARCH", help="what machine it is for; this one unless given")
-    parser.flag("-q", "--quiet", help="accepted; it shows no progress anyway")
+    parser.add_argument("-m", "--message", default="", metavar="TEXT", help="a comment in the image's history")
+    parser.add_argument("--platform", metavar="OS/ARCH", help="the machine that the image is for; this one unless given")
+    parser.flag("-q", "--quiet", help="accepted, without effect: import shows no progress")
     parser.add_argument("file", metavar="FILE|-", help="a tar of a root directory, compressed or not; - for standard input")
     parser.add_argument("name", nargs="?", metavar="REPOSITORY[:TAG]")
     parser.set_defaults(verb=_import)
@@ -179,19 +186,21 @@ def _configured(config: ImageConfig, changes: Sequence[str]) -> ImageConfig:
 
 def _declare_export(parser: Parser) -> None:
     parser.takes_store()
-    parser.add_argument("-o", "--output", metavar="FILE", help="where to; standard output unless given, where that is no terminal")
-    parser.add_argument("--platform", metavar="OS/ARCH", help="of the image for this machine, out of several")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="write to this file instead of standard output, which must not be a terminal"
+    )
+    parser.add_argument("--platform", metavar="OS/ARCH", help="the image for this machine, if the name stands for several")
     parser.add_argument("image", metavar="IMAGE")
     parser.set_defaults(verb=_export)
 
 
 def _export(options: argparse.Namespace) -> int:
-    """All its layers as one tar, without what they hide of each other."""
+    """Write all layers as one tar, without the files that upper layers hide."""
     from ..image.tar.blobs_tar import appearing
 
     image = store_of(options).get(options.image, options.platform)
     if options.output is None and sys.stdout.isatty():
-        raise ImageError("a tar is not for a terminal: use -o FILE, or redirect the output")
+        raise ImageError("standard output is a terminal: use -o FILE, or redirect the output")
     with appearing(options.output) if options.output else contextlib.nullcontext(sys.stdout.buffer) as file:
         merge.write(image.layers, file.write)
     return 0
@@ -203,8 +212,8 @@ def _export(options: argparse.Namespace) -> int:
 def _declare_diff(parser: Parser) -> None:
     parser.takes_store()
     parser.takes_format()
-    parser.add_argument("image", metavar="IMAGE", help="what its last layer changes, unless there is another one to compare with")
-    parser.add_argument("other", nargs="?", metavar="IMAGE", help="what it has, and the first has not")
+    parser.add_argument("image", metavar="IMAGE", help="show the changes of this image's last layer, or the first of two images to compare")
+    parser.add_argument("other", nargs="?", metavar="IMAGE", help="show the changes from the first image to this one")
     parser.set_defaults(verb=_diff)
 
 

@@ -1,4 +1,4 @@
-"""Verbs that look after the store: gc, prune, df, fsck."""
+"""The verbs that look after the store: gc, prune, df, fsck."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ ITEMS = {"Name": "NAME", "Size": "SIZE", "Active": "ACTIVE", "Reclaimable": "REC
 
 def _declare_gc(parser: Parser) -> None:
     parser.takes_store()
-    parser.add_argument("--format", choices=["json"], help="for other programs")
-    parser.flag("--untagged", help="also images that have lost their names")
-    parser.flag("-a", "--all", help="also images with names that no container runs from")
-    parser.flag("--cache", help="also what builds remember")
-    parser.flag("--dry-run", help="only tell")
+    parser.add_argument("--format", choices=["json"], help="print one JSON object")
+    parser.flag("--untagged", help="also remove images without a name")
+    parser.flag("-a", "--all", help="also remove named images that no container runs from")
+    parser.flag("--cache", help="also remove the build cache")
+    parser.flag("--dry-run", help="print what would be removed, and remove nothing")
     parser.set_defaults(verb=_gc)
 
 
@@ -48,7 +48,11 @@ def _gc(options: argparse.Namespace) -> int:
 
 def _declare_prune(parser: Parser, *, images: bool = True, cache: bool = False, system: bool = False) -> None:
     parser.takes_store()
-    parser.flag("-a", "--all", help="also images with names that no container runs from" if images else "accepted: all of it goes anyway")
+    parser.flag(
+        "-a",
+        "--all",
+        help="also remove named images that no container runs from" if images else "accepted: all of the cache is removed anyway",
+    )
     parser.flag("-f", "--force", help="do not ask")
     parser.set_defaults(verb=_prune, images=images, cache=cache, system=system)
 
@@ -77,7 +81,7 @@ def _prune(options: argparse.Namespace) -> int:
 
 
 def _prune_mounts(store: Store) -> None:
-    """The directories of RUN --mount=type=cache that nobody uses."""
+    """Remove the directories of RUN --mount=type=cache that no build uses."""
     from ..builder import prune
 
     prune(store)
@@ -85,12 +89,12 @@ def _prune_mounts(store: Store) -> None:
 
 def _what(options: argparse.Namespace) -> str:
     images = "all images that no container runs from" if options.all else "all images without a name"
-    roots = "the cached roots of programs that nobody uses, and the damaged blobs that fsck put aside"
-    return ", ".join([images] * options.images + ["all that builds remember"] * options.cache + [roots] * options.system)
+    roots = "the cached roots that no program uses, and the damaged blobs that fsck moved aside"
+    return ", ".join([images] * options.images + ["the whole build cache"] * options.cache + [roots] * options.system)
 
 
 def _agreed(question: str) -> bool:
-    """Silence is no."""
+    """Ask the user.  No answer counts as no."""
     print(question, end="", flush=True)
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
@@ -101,7 +105,7 @@ def _agreed(question: str) -> bool:
 def _declare_df(parser: Parser) -> None:
     parser.takes_store()
     parser.takes_format()
-    parser.flag("-v", "--verbose", help="each thing, and what it takes")
+    parser.flag("-v", "--verbose", help="list each item with its size")
     parser.set_defaults(verb=_df)
 
 
@@ -122,19 +126,19 @@ def _df(options: argparse.Namespace) -> int:
 def _declare_fsck(parser: Parser) -> None:
     parser.takes_store()
     parser.takes_format()
-    parser.flag("--repair", help="put damaged blobs aside, remove damaged layers")
-    parser.flag("--layers", default=True, help="unpack every layer once more and compare; --layers=false does not")
+    parser.flag("--repair", help="move damaged blobs aside, remove damaged layers")
+    parser.flag("--layers", default=True, help="unpack every layer again and compare; --layers=false skips this")
     parser.set_defaults(verb=_fsck)
 
 
 def _fsck(options: argparse.Namespace) -> int:
-    """1 where something is wrong and was not repaired."""
+    """Check the store.  Return 1 if a problem was found and not repaired."""
     found = store_of(options).fsck(repair=options.repair, layers=options.layers)
     if options.format:
         rows = ({"What": each.what, "Name": each.name, "Detail": each.detail, "Repaired": each.repaired} for each in found)
         table.show(rows, {"What": "WHAT", "Name": "NAME", "Detail": "DETAIL", "Repaired": "REPAIRED"}, options.format)
     else:
-        print("".join(f"{problem}\n" for problem in found) or "all is as it should be\n", end="")
+        print("".join(f"{problem}\n" for problem in found) or "no problems found\n", end="")
     return int(any(not problem.repaired for problem in found))
 
 

@@ -1,4 +1,4 @@
-"""``--debug``: the library's log on standard error."""
+"""``--debug``: write the library's log to standard error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["tell_all"]
 
 
 class Tame(logging.Formatter):
-    """What registries and images say may be part of a line: nothing of it drives the terminal."""
+    """Replaces control characters: a record may contain text of a registry or an image, which must not control the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         from ..image.picture import printable
@@ -18,7 +18,7 @@ class Tame(logging.Formatter):
 
 
 def tell_all() -> None:
-    """From here on every record of the logger ``containerkit`` is written."""
+    """Write every record of the logger ``containerkit`` from now on."""
     log = logging.getLogger("containerkit")
     log.setLevel(logging.DEBUG)
     handler = logging.StreamHandler(sys.stderr)

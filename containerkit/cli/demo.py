@@ -1,4 +1,4 @@
-"""The demo: a container from nothing, seen from the inside and from the outside."""
+"""The demo: a container made from nothing, shown from the inside and from the outside."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ read wait
 
 
 def demo(*, explain: bool = False) -> int:
-    """Prints the plan, runs it, shows both sides, the changes and the trace.  Needs no download and no privilege."""
+    """Print a plan, run it, and show both sides, the changes and the trace.  Needs no download and no privilege."""
     base = rootfs.from_programs(PROGRAMS)
     _title("1. A root directory, made of this machine's own programs and the libraries they need")
     print(f"    {base}\n    {' '.join(PROGRAMS)}")

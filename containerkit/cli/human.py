@@ -1,4 +1,4 @@
-"""What is said to people: sizes and times in docker's words, and what went wrong."""
+"""Text for people: sizes and times in docker's words, and errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UNKNOWN = "N/A"
 
 
 def size(number: float) -> str:
-    """Bytes with three digits, in decimal units: ``72.8MB``."""
+    """Format bytes with three digits, in decimal units: ``72.8MB``."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if number < 999.5 or unit == "TB":
             break
@@ -21,7 +21,7 @@ def size(number: float) -> str:
 
 
 def moment(text: str) -> float | None:
-    """Seconds since 1970 of a time in RFC 3339; None where none is said, also in Go's way, which is the year 1."""
+    """Parse a time in RFC 3339 to seconds since 1970.  Return None if there is none; Go writes none as the year 1."""
     from datetime import UTC, datetime
 
     try:
@@ -32,7 +32,7 @@ def moment(text: str) -> float | None:
 
 
 def ago(text: str, now: float | None = None) -> str:
-    """How long ago a time in RFC 3339 was: ``3 days ago``."""
+    """Format the age of a time in RFC 3339: ``3 days ago``."""
     then = moment(text)
     if then is None:
         return UNKNOWN
@@ -40,13 +40,13 @@ def ago(text: str, now: float | None = None) -> str:
 
 
 def local(text: str) -> str:
-    """A time in RFC 3339 as docker shows it: ``2026-11-23 10:00:00 +0000 UTC``."""
+    """Format a time in RFC 3339 as docker does: ``2026-11-23 10:00:00 +0000 UTC``."""
     then = moment(text)
     return UNKNOWN if then is None else time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(then))
 
 
 def _duration(seconds: float) -> str:
-    """Where docker goes over to the next unit."""
+    """Format a duration, with docker's limits between units."""
     hours = int(seconds / HOUR + 0.5)
     if seconds < 1:
         return "Less than a second"
@@ -63,7 +63,7 @@ def _duration(seconds: float) -> str:
 
 
 def complain(text: str) -> None:
-    """What registries and images say may be part of an error: nothing of it drives the terminal."""
+    """Print an error.  Control characters are replaced: an error may contain text of a registry or an image."""
     from ..image.picture import printable
 
     print("containerkit:", "\n".join(map(printable, text.splitlines())), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Verbs about images in the store: images, history, inspect, tag, rmi, ls-layers."""
+"""The verbs about images in the store: images, history, inspect, tag, rmi, ls-layers."""
 
 from __future__ import annotations
 
@@ -32,15 +32,17 @@ WIDEST = 45  # characters of an instruction, as in docker
 def _declare_images(parser: Parser) -> None:
     parser.takes_store()
     parser.takes_format()
-    parser.flag("-a", "--all", help="of a name for several machines also the images for others")
-    parser.flag("-q", "--quiet", help="ids only")
-    parser.flag("--digests", help="with the digests of the manifests")
-    parser.flag("--no-trunc", help="ids in full")
-    parser.flag("-s", "--size", help="with the sizes of the compressed layers, and of all of it on disk")
+    parser.flag("-a", "--all", help="also show the images for other machines")
+    parser.flag("-q", "--quiet", help="print only ids")
+    parser.flag("--digests", help="also show the digests of the manifests")
+    parser.flag("--no-trunc", help="do not shorten ids")
+    parser.flag("-s", "--size", help="also show the sizes of the compressed layers, and of the image on disk")
     parser.add_argument(
         "-f", "--filter", action="append", default=[], metavar="NAME=VALUE", help="reference, dangling, label, before, since"
     )
-    parser.add_argument("pattern", nargs="?", default="", metavar="REPOSITORY[:TAG]", help="only these; * stands for a part of a path")
+    parser.add_argument(
+        "pattern", nargs="?", default="", metavar="REPOSITORY[:TAG]", help="only images of this name; * stands for a part of a path"
+    )
     parser.set_defaults(verb=_images)
 
 
@@ -65,10 +67,10 @@ def _images(options: argparse.Namespace) -> int:
 def _declare_history(parser: Parser) -> None:
     parser.takes_store()
     parser.takes_format()
-    parser.flag("-q", "--quiet", help="ids only")
-    parser.flag("--no-trunc", help="instructions and ids in full")
-    parser.flag("-H", "--human", default=True, help="sizes and times for people; --human=false for others")
-    parser.add_argument("--platform", metavar="OS/ARCH", help="of the image for this machine, out of several")
+    parser.flag("-q", "--quiet", help="print only ids")
+    parser.flag("--no-trunc", help="do not shorten instructions and ids")
+    parser.flag("-H", "--human", default=True, help="format sizes and times for people; --human=false prints bytes and RFC 3339")
+    parser.add_argument("--platform", metavar="OS/ARCH", help="the image for this machine, if the name stands for several")
     parser.add_argument("image", metavar="IMAGE")
     parser.set_defaults(verb=_history)
 
@@ -85,10 +87,10 @@ def _history(options: argparse.Namespace) -> int:
 
 
 def _entries(store: Store, image: Image, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The newest first; what made no layer is 0 bytes."""
+    """Yield the rows, the newest first.  An entry without a layer has 0 bytes."""
     layers = image.layers
-    for number, (entry, place) in enumerate(reversed(matched(image.history, len(layers)))):
-        size, words = 0 if place is None else store.sizes.of(layers[place]), " ".join(entry.created_by.split())
+    for number, (entry, layer) in enumerate(reversed(matched(image.history, len(layers)))):
+        size, words = 0 if layer is None else store.sizes.of(layers[layer]), " ".join(entry.created_by.split())
         yield {
             "ID": "<missing>" if number else shorten(options.no_trunc)(image.id),
             "CreatedSince": human.ago(entry.created) if options.human else entry.created, "CreatedAt": entry.created,
@@ -103,16 +105,16 @@ def _entries(store: Store, image: Image, options: argparse.Namespace) -> Iterato
 def _declare_inspect(parser: Parser) -> None:
     parser.takes_store()
     parser.add_argument("-f", "--format", metavar="json|TEMPLATE", help="json on one line, or a template such as '{{.Config.Env}}'")
-    parser.add_argument("--platform", metavar="OS/ARCH", help="the image for this machine, out of several")
-    parser.add_argument("--type", choices=["image"], help="accepted, as docker has it")
-    parser.flag("-s", "--size", help="accepted; sizes are always shown")
-    parser.flag("--raw", help="the manifest, or the index, byte for byte")
+    parser.add_argument("--platform", metavar="OS/ARCH", help="the image for this machine, if the name stands for several")
+    parser.add_argument("--type", choices=["image"], help="accepted, as docker does")
+    parser.flag("-s", "--size", help="accepted, without effect: sizes are always shown")
+    parser.flag("--raw", help="print the manifest or the index byte for byte")
     parser.add_argument("images", nargs="+", metavar="IMAGE")
     parser.set_defaults(verb=_inspect)
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    """What is there is shown, also where something else is not."""
+    """Print every image that is found, even if another is missing."""
     import json
 
     from .template import Template
@@ -160,14 +162,14 @@ def _tag(options: argparse.Namespace) -> int:
 
 def _declare_rmi(parser: Parser) -> None:
     parser.takes_store()
-    parser.flag("-f", "--force", help="also an image with several names, by its id; no word about one that is not there")
-    parser.flag("--no-prune", help="leave its layers; gc removes them")
+    parser.flag("-f", "--force", help="remove an image with several names by its id; ignore a missing image")
+    parser.flag("--no-prune", help="keep the image's layers until gc removes them")
     parser.add_argument("images", nargs="+", metavar="IMAGE")
     parser.set_defaults(verb=_rmi)
 
 
 def _rmi(options: argparse.Namespace) -> int:
-    """By a name the name goes, and with the last one the image.  What a container runs from stays until it has ended."""
+    """Remove a name, and with its last name the image.  An image that a container runs from stays until the container has ended."""
     store = store_of(options)
     missing = _each(options.images, lambda name: _remove(store, name, options.force), quiet=options.force)
     if not options.no_prune:
@@ -192,7 +194,7 @@ def _remove(store: Store, name: str, force: bool) -> None:
 
 
 def _called(name: str, names: tuple[str, ...]) -> str:
-    """The one of an image's names that is meant; "" where its id or digest is."""
+    """Return the image's name that `name` means; "" if it is an id or a digest."""
     try:
         full = str(Reference.parse(name))
     except ImageError:
@@ -201,7 +203,7 @@ def _called(name: str, names: tuple[str, ...]) -> str:
 
 
 def _each(names: list[str], act: Callable[[str], object], *, quiet: bool = False) -> int:
-    """Each one, whatever becomes of the others.  :return: 1 where one of them failed"""
+    """Act on each name, going on after an error.  :return: 1 if one of them failed"""
     code = 0
     for name in names:
         try:
@@ -220,9 +222,11 @@ def _each(names: list[str], act: Callable[[str], object], *, quiet: bool = False
 def _declare_layers(parser: Parser) -> None:
     parser.takes_store()
     parser.takes_format()
-    parser.flag("-q", "--quiet", help="diff ids only")
-    parser.flag("--no-trunc", help="ids in full")
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="only its layers, the lowest first; all that there are unless given")
+    parser.flag("-q", "--quiet", help="print only diff ids")
+    parser.flag("--no-trunc", help="do not shorten ids")
+    parser.add_argument(
+        "images", nargs="*", metavar="IMAGE", help="only the layers of this image, the lowest first; all layers unless given"
+    )
     parser.set_defaults(verb=_layers)
 
 
@@ -239,7 +243,7 @@ def _layers(options: argparse.Namespace) -> int:
 
 
 def _shared(store: Store, short: Callable[[Any], str]) -> dict[str, dict[str, Any]]:
-    """Each stack of layers by its chain id: what lies on top of it, and which images have it."""
+    """Return a row for each chain id: the top layer of the chain, and the images that contain it."""
     found: dict[str, dict[str, Any]] = {}
     unpacked = set(store.trees)
     for each in listed(store, platforms=True):
@@ -256,7 +260,7 @@ def _shared(store: Store, short: Callable[[Any], str]) -> dict[str, dict[str, An
 
 
 def _words(row: dict[str, Any], format: str | None) -> dict[str, Any]:
-    """For eyes, unless another program reads it."""
+    """Return a row for people, unless the format is for another program."""
     if format and format != "table":
         return row
     return row | {"Unpacked": "yes" if row["Unpacked"] else "no", "Images": ", ".join(row["Images"])}

@@ -1,4 +1,4 @@
-"""What `docker inspect` says about an image, and what else there is to say."""
+"""The document of `docker inspect` about an image, with more fields."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["document"]
 
 
 def document(image: Image, entry: Descriptor, names: Iterable[str], size: int) -> dict[str, Any]:
-    """One image as JSON values.
+    """Describe one image as JSON values.
 
-    :param entry: what the store has: the image's own descriptor, or that of the index it is in
-    :param names: in full
-    :param size: bytes of the files in its layers
+    :param entry: the store's entry: the image's own descriptor, or that of the index that contains it
+    :param names: the full names of the image
+    :param size: bytes of the files in the image's layers
     """
     references = [Reference.parse(name) for name in names]
     tagged = [reference.familiar for reference in references if reference.tag]
@@ -31,13 +31,13 @@ def document(image: Image, entry: Descriptor, names: Iterable[str], size: int) -
 
 
 def _config(image: Image) -> dict[str, Any]:
-    """With the fields that are asked for most there in any case, as docker has them."""
+    """Return the config, with the most used fields present even if empty, as docker does."""
     usual: dict[str, Any] = {"User": "", "Env": [], "Cmd": None, "Entrypoint": None, "WorkingDir": "", "Labels": {}}
     return usual | dict(image.config.to_json().get("config", {}))
 
 
 def _layers(image: Image) -> list[dict[str, Any]]:
-    """The lowest first.  An artifact has blobs instead, without a diff id."""
+    """Describe the layers, the lowest first.  An artifact has blobs instead, without diff ids."""
     pairs = [("", "")] * len(image.manifest.layers)
     if not image.manifest.is_artifact:
         pairs = [(str(layer.diff_id), str(chain)) for layer, chain in zip(image.layers, image.chain_ids, strict=True)]

@@ -1,4 +1,4 @@
-"""What is in a store, as the verb `images` shows it: a row for each name."""
+"""The content of a store as the verb `images` shows it: a row for each name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NONE = "<none>"
 class Listed:
     """One image of a store.
 
-    :ivar image: this machine's, where the name is one for several; None where none of them is for it
+    :ivar image: the image for this machine, if the name stands for several; None if no image is for this machine
     """
 
     stored: Stored
@@ -36,7 +36,7 @@ class Listed:
 
     @cached_property
     def id(self) -> Digest:
-        """What the image is called by: of its config; of the index where there is none for this machine."""
+        """The image's id, the digest of its config; that of the index if no image is for this machine."""
         return self.image.id if self.image else self.stored.digest
 
     @property
@@ -55,7 +55,7 @@ class Listed:
 
     @property
     def disk(self) -> int:
-        """Bytes that its blobs and its unpacked layers take on disk; what others share is counted too."""
+        """Bytes of the image's blobs and unpacked layers on disk.  A layer that another image shares counts too."""
         from .space import on_disk
 
         if not self.image:
@@ -66,7 +66,7 @@ class Listed:
         return sum(on_disk(path) for path in paths if path.exists())
 
     def rows(self, shorten: Callable[[Digest], str], *, sizes: bool = False) -> Iterator[dict[str, Any]]:
-        """A row for each name; one where it has none.  :param sizes: also what it takes compressed, and on disk"""
+        """Yield a row for each name, or one row without a name.  :param sizes: add the compressed size and the size on disk"""
         about = {
             "ID": shorten(self.id), "Digest": str(self.stored.digest), "CreatedSince": human.ago(self.created),
             "CreatedAt": human.local(self.created), "Size": human.size(self.size), "Bytes": self.size,
@@ -82,14 +82,14 @@ class Listed:
 
 
 def shorten(full: bool) -> Callable[[Digest], str]:
-    """How ids are shown.  :param full: as with --no-trunc"""
+    """Return a function that formats ids.  :param full: as with --no-trunc"""
     return str if full else lambda digest: digest.short
 
 
 def listed(store: Store, *, platforms: bool = False) -> list[Listed]:
-    """The images of a store, the newest first.  Of what cannot be read one line is said, and the rest is shown.
+    """List the images of a store, the newest first.  Print an error for an unreadable one, and go on.
 
-    :param platforms: of a name for several machines also the images for others
+    :param platforms: also list the images for other machines
     """
     found: list[Listed] = []
     for stored in store.images():
@@ -111,7 +111,7 @@ def _one(store: Store, stored: Stored) -> Listed:
         return Listed(stored, Image.load(store.blobs, stored.descriptor), store)
     try:
         return Listed(stored, store.get(stored.digest), store)
-    except LookupError:  # nothing in it is for this machine
+    except LookupError:  # no image of the index is for this machine
         Index.load(store.blobs, stored.descriptor)
         return Listed(stored, None, store)
 
@@ -132,11 +132,11 @@ def _all(store: Store, stored: Stored) -> list[Listed]:
 def rows(
     store: Store, found: Iterable[Listed], *, pattern: str, filters: Iterable[str], full: bool, sizes: bool = False
 ) -> list[dict[str, Any]]:
-    """The rows that are asked for.
+    """Return the rows that the filters keep.
 
     :param pattern: a repository, or one with a tag; ``*`` stands for a part of a path; "" for all
     :param filters: ``reference=PATTERN``, ``dangling=true``, ``label=NAME[=VALUE]``, ``before=IMAGE``, ``since=IMAGE``
-    :raises ImageError: another filter, or an image that is not there
+    :raises ImageError: an unknown filter, or a missing image
     """
     patterns, tests = [pattern] if pattern else [], []
     for text in filters:
@@ -146,7 +146,7 @@ def rows(
         elif name in _FILTERS:
             tests.append(_FILTERS[name](store, value))
         else:
-            raise ImageError(f"no filter {name!r}: there are reference, {', '.join(sorted(_FILTERS))}")
+            raise ImageError(f"there is no filter {name!r}; the filters are reference, {', '.join(sorted(_FILTERS))}")
     kept = (each for each in found if all(test(each) for test in tests))
     return [
         row
@@ -157,7 +157,7 @@ def rows(
 
 
 def matches(row: Mapping[str, Any], pattern: str) -> bool:
-    """Whether the name in a row is of a pattern: with its tag or without, in full or as short as it can be said."""
+    """Whether a pattern matches a row's name: with the tag or without, in full or shortened."""
     if row["Repository"] == NONE:
         return False
     full = Reference.parse(f"{row['Repository']}").name
@@ -166,7 +166,7 @@ def matches(row: Mapping[str, Any], pattern: str) -> bool:
 
 
 def _like(name: str, pattern: str) -> bool:
-    """As a shell has it: no star reaches over a slash."""
+    """Match a pattern as a shell does: no star matches a slash."""
     words, patterns = name.split("/"), pattern.split("/")
     return len(words) == len(patterns) and all(map(fnmatchcase, words, patterns))
 

@@ -1,4 +1,4 @@
-"""Verbs about the machine and the library: doctor, demo."""
+"""The verbs about the machine and the library: doctor, demo."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .parser import Parser
 
 
 def _declare_doctor(parser: Parser) -> None:
-    parser.add_argument("--json", action="store_true", help="for other programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(verb=_doctor)
 
 

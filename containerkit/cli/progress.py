@@ -1,4 +1,4 @@
-"""How far a transfer is: bars on a terminal where rich is installed, a line for each thing that happened elsewhere.
+"""Progress of a transfer: bars on a terminal if rich is installed, else a line for each event.
 
 with transfer(verb="pull", quiet=False) as progress:
     pull(reference, store, progress=progress)
@@ -27,11 +27,11 @@ WORDS = {
         "waiting": "Preparing", "uploading": "Pushing", "exists": "Layer already exists", "mounted": "Mounted", "done": "Pushed",
     },
 }  # fmt: skip
-QUIET = {"waiting"}  # said by bars only
+QUIET = {"waiting"}  # states that only bars show
 
 
 def fancy(stream: TextIO) -> bool:
-    """Whether a stream is a terminal that can move its cursor, and rich is there."""
+    """Whether a stream is a terminal that can move its cursor, and rich is installed."""
     if not stream.isatty():
         return False
     try:
@@ -43,10 +43,10 @@ def fancy(stream: TextIO) -> bool:
 
 @contextlib.contextmanager
 def transfer(verb: str, *, quiet: bool = False, stream: TextIO | None = None) -> Iterator[Callable[[Progress], None] | None]:
-    """What to tell about progress; nobody where it is to be quiet.
+    """Yield a progress callback; None for no output.
 
     :param verb: "pull" or "push"
-    :param stream: where it is shown; standard output unless given
+    :param stream: the output; standard output unless given
     """
     stream = stream or sys.stdout
     if quiet:
@@ -59,13 +59,13 @@ def transfer(verb: str, *, quiet: bool = False, stream: TextIO | None = None) ->
 
 
 class Lines:
-    """A line when something begins and when it is over, as docker writes them into a file."""
+    """Prints a line when a blob's transfer begins and when it ends, as docker prints to a file."""
 
     def __init__(self, verb: str, stream: TextIO) -> None:
         self._words, self._stream, self._last = WORDS[verb], stream, dict[str, str]()
 
     def __call__(self, event: Progress) -> None:
-        """Tells of one event."""
+        """Print one event."""
         if not isinstance(event.what, Descriptor) or event.state in QUIET or self._last.get(event.what.digest) == event.state:
             return
         self._last[event.what.digest] = event.state
@@ -73,7 +73,7 @@ class Lines:
 
 
 class Bars:
-    """A bar for each blob."""
+    """Shows a bar for each blob."""
 
     def __init__(self, verb: str, stream: TextIO) -> None:
         from rich import progress
@@ -92,7 +92,7 @@ class Bars:
         self._bars.stop()
 
     def __call__(self, event: Progress) -> None:
-        """Tells of one event."""
+        """Show one event."""
         if not isinstance(event.what, Descriptor):
             return
         if event.what.digest not in self._tasks:

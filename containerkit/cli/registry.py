@@ -1,4 +1,4 @@
-"""Verbs that talk to registries: pull, push, login, logout."""
+"""The verbs that use registries: pull, push, login, logout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HUB = "docker.io"
 
 
 def registries(options: argparse.Namespace) -> Registries:
-    """As the options say."""
+    """Return registries with the settings of the options."""
     return Registries(**_settings(options))
 
 
@@ -32,11 +32,13 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 def _declare_pull(parser: Parser) -> None:
     parser.takes_store()
     parser.takes_registry()
-    parser.flag("-a", "--all-tags", help="every tag of the repository")
-    parser.flag("-q", "--quiet", help="only the name")
-    parser.flag("--all-platforms", help="the images for all machines")
-    parser.flag("--unpack", help="the layers too, so that the first run is as quick as the next")
-    parser.add_argument("--platform", metavar="OS/ARCH", help="the image for this machine, out of several; for ours unless given")
+    parser.flag("-a", "--all-tags", help="pull every tag of the repository")
+    parser.flag("-q", "--quiet", help="print only the name")
+    parser.flag("--all-platforms", help="pull the images for all machines")
+    parser.flag("--unpack", help="unpack the layers too, so that the first run is as quick as the next")
+    parser.add_argument(
+        "--platform", metavar="OS/ARCH", help="the image for this machine, if the name stands for several; this one unless given"
+    )
     parser.add_argument("image", metavar="NAME[:TAG|@DIGEST]")
     parser.set_defaults(verb=_pull)
 
@@ -58,7 +60,7 @@ def _pull(options: argparse.Namespace) -> int:
 
 
 def _pull_one(store: Store, name: Reference, known: Registries, options: argparse.Namespace) -> None:
-    """What docker says, line for line."""
+    """Pull one image, printing docker's lines."""
     before = next((each.digest for each in store.images() if str(name) in each.names), None)
     if not options.quiet:
         print(f"{name.digest or name.tag}: Pulling from {name.repository}")
@@ -76,7 +78,7 @@ def _pull_one(store: Store, name: Reference, known: Registries, options: argpars
 
 
 def pulled(store: Store, name: str, options: argparse.Namespace) -> Image:
-    """An image that `run` wants, from its registry; what is said about it goes to standard error, for the output is the program's."""
+    """Pull an image for `run`, with progress on standard error: standard output belongs to the program."""
     familiar = Reference.parse(name).familiar
     print(f"Pulling {familiar}" if options.pull == "always" else f"Unable to find image {familiar!r} locally", file=sys.stderr)
     with registries(options) as known, transfer("pull", stream=sys.stderr) as progress:
@@ -90,11 +92,11 @@ def pulled(store: Store, name: str, options: argparse.Namespace) -> Image:
 def _declare_push(parser: Parser) -> None:
     parser.takes_store()
     parser.takes_registry()
-    parser.flag("-a", "--all-tags", help="every name that the repository has here")
-    parser.flag("-q", "--quiet", help="say nothing but the name")
-    parser.add_argument("--platform", metavar="OS/ARCH", help="the image for this machine, out of several; all of them unless given")
+    parser.flag("-a", "--all-tags", help="push every tag of the repository in the store")
+    parser.flag("-q", "--quiet", help="print only the name")
+    parser.add_argument("--platform", metavar="OS/ARCH", help="only the image for this machine; the whole index unless given")
     parser.add_argument("image", metavar="NAME[:TAG]")
-    parser.add_argument("destination", nargs="?", metavar="DESTINATION", help="another name there; the same unless given")
+    parser.add_argument("destination", nargs="?", metavar="DESTINATION", help="the name at the registry; the same name unless given")
     parser.set_defaults(verb=_push)
 
 
@@ -108,21 +110,21 @@ def _push(options: argparse.Namespace) -> int:
         if not pairs:
             raise ImageError(f"there is no {source!r} in the store")
     with registries(options) as known:
-        for name, place in pairs:
-            _push_one(store, name, place, known, options)
+        for name, target_name in pairs:
+            _push_one(store, name, target_name, known, options)
     return 0
 
 
-def _push_one(store: Store, name: str, place: Reference, known: Registries, options: argparse.Namespace) -> None:
+def _push_one(store: Store, name: str, target: Reference, known: Registries, options: argparse.Namespace) -> None:
     entry = store.find(name)
     image: Image | Index = store.get(name, options.platform)
     if media.kind(entry.media_type) == "index" and not options.platform:
         image = store.index(name)
     if not options.quiet:
-        print(f"The push refers to repository [{place.name}]")
+        print(f"The push refers to repository [{target.name}]")
     with transfer("push", quiet=options.quiet) as progress:
-        done = push(image, place, progress=progress, registries=known)
-    print(place if options.quiet else f"{place.tag}: digest: {done.digest} size: {done.size}")
+        done = push(image, target, progress=progress, registries=known)
+    print(target if options.quiet else f"{target.tag}: digest: {done.digest} size: {done.size}")
 
 
 # login and logout -----------------------------------------------------------------------------------------------
@@ -131,17 +133,19 @@ def _push_one(store: Store, name: str, place: Reference, known: Registries, opti
 def _declare_login(parser: Parser) -> None:
     parser.set_defaults(failed=1, verb=_login)
     parser.takes_registry()
-    parser.add_argument("-u", "--username", metavar="NAME", help="asked for unless given")
-    parser.add_argument("-p", "--password", metavar="PASSWORD", help="others can see it; better to be asked, or --password-stdin")
-    parser.flag("--password-stdin", help="the password is what standard input says")
+    parser.add_argument("-u", "--username", metavar="NAME", help="the user name; prompted for unless given")
+    parser.add_argument(
+        "-p", "--password", metavar="PASSWORD", help="the password, which other users can see; the prompt or --password-stdin is safer"
+    )
+    parser.flag("--password-stdin", help="read the password from standard input")
     parser.add_argument("server", nargs="?", default=HUB, metavar="SERVER", help=f"{HUB} unless given")
 
 
 def _login(options: argparse.Namespace) -> int:
     if options.password is not None and options.password_stdin:
-        raise ImageError("--password and --password-stdin are two passwords: give one")
+        raise ImageError("--password and --password-stdin exclude each other: give one")
     if options.password_stdin and not options.username:
-        raise ImageError("--password-stdin wants --username too")
+        raise ImageError("--password-stdin needs --username too")
     if options.password is not None:
         print("WARNING! A password on a command line can be seen by others. Use --password-stdin.", file=sys.stderr)
     name, password = _asked(options)
@@ -151,11 +155,11 @@ def _login(options: argparse.Namespace) -> int:
 
 
 def _asked(options: argparse.Namespace) -> tuple[str, str]:
-    """:raises ImageError: nothing was said, and nobody can be asked"""
+    """Return name and password, from the options or a prompt.  :raises ImageError: one is missing, and there is no terminal to prompt on"""
     if options.password_stdin:
         return options.username, sys.stdin.readline().rstrip("\r\n")
     if not sys.stdin.isatty() and (options.username is None or options.password is None):
-        raise ImageError("nobody to ask, for this is no terminal: use --username and --password-stdin")
+        raise ImageError("standard input is no terminal to prompt on: use --username and --password-stdin")
     name = options.username if options.username is not None else input("Username: ").strip()
     return name, options.password if options.password is not None else getpass.getpass("Password: ")
 

@@ -1,7 +1,7 @@
-"""Our standard streams and the program's, which are pipes of its own: bytes are passed on, descriptors are not.
+"""Relay bytes between our standard streams and pipes of the program's own, without passing on our descriptors.
 
-A program may open /dev/stdout only where the file is its own (nginx and httpd log so).  What our caller gave us is not ours
-to give away; and a terminal or a file of the caller's is nothing for the inside of a container.
+A program may open /dev/stdout only if the file is its own (nginx and httpd log so).  Our caller's streams are not ours to give
+away, and a container must not hold a terminal or a file of the caller.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ GONE = select.POLLNVAL | select.POLLERR
 class _Line:
     """One direction.
 
-    :ivar source, target: where bytes come from, and where they go
-    :ivar stream: our end of the program's pipe, which is one of the two
-    :ivar waiting: what was read and not written yet
+    :ivar source, target: the descriptors to read from and to write to
+    :ivar stream: our end of the program's pipe, one of the two
+    :ivar waiting: bytes that were read and not written yet
     """
 
     source: int
@@ -45,16 +45,16 @@ class _Line:
 
     @property
     def next(self) -> tuple[int, int]:
-        """The descriptor that has to be ready next, and for what."""
+        """The descriptor that must be ready next, and the event to poll for."""
         return (self.target, select.POLLOUT) if self.waiting else (self.source, select.POLLIN)
 
     def ready(self, events: int) -> None:
-        """Reads or writes one piece.  Where one side has ended, the program's pipe is closed."""
+        """Read or write one piece.  If one side has ended, close the program's pipe."""
         try:
             more = self._write(events) if self.waiting else self._read(events)
         except BlockingIOError:
             return
-        except OSError:  # EPIPE: nobody reads; EIO: our terminal is gone
+        except OSError:  # EPIPE: the reader is gone; EIO: our terminal is gone
             more = False
         if not more:
             self.close()
@@ -73,19 +73,19 @@ class _Line:
         return True
 
     def close(self) -> None:
-        """For the program, the line ends: its input is at the end, or nobody reads its output."""
+        """Close the program's pipe: the program sees the end of its input, or a missing reader of its output."""
         self.open, self.waiting = False, memoryview(b"")
         with contextlib.suppress(OSError):
             self.stream.close()
 
 
 def relay(process: Process, end: float | None = None) -> None:
-    """Passes on what goes through the program's pipes until it has ended and all it wrote is passed on.
+    """Relay bytes until the program has ended and all its output is written.
 
-    What others still write then, who have its pipes too, is not waited for.
+    Other processes may still hold the program's pipes then; their output is not waited for.
 
     :param end: a time of `time.monotonic`
-    :raises subprocess.TimeoutExpired: it still runs then
+    :raises subprocess.TimeoutExpired: the program still runs at that time
     """
     outputs = [_Line(ours.fileno(), target, ours) for ours, target in ((process.stdout, 1), (process.stderr, 2)) if ours]
     inputs = [_Line(0, process.stdin.fileno(), process.stdin)] if process.stdin else []
@@ -95,7 +95,7 @@ def relay(process: Process, end: float | None = None) -> None:
             raise late.subprocess.TimeoutExpired("the program", 0.0)
         _turn([*inputs, *outputs], left, process.pidfd)
     while any(line.open for line in outputs):
-        busy = any(line.waiting for line in outputs)  # then for who reads our output, as long as there is time
+        busy = any(line.waiting for line in outputs)  # output is left, so wait for its reader as long as there is time
         if not _turn(outputs, _left(end) if busy else 0.0):
             return
 
@@ -105,7 +105,7 @@ def _left(end: float | None) -> float | None:
 
 
 def _turn(lines: Iterable[_Line], seconds: float | None, *more: int) -> bool:
-    """Whether something was ready in so many seconds."""
+    """Poll once and serve the ready lines.  Return whether one was ready within `seconds`."""
     poller, waiting = select.poll(), {line.next[0]: line for line in lines if line.open}
     for fd, line in waiting.items():
         poller.register(fd, line.next[1])

@@ -1,4 +1,4 @@
-"""What the library keeps on disk, kind by kind: what `system df` shows, and what the prune verbs can get back."""
+"""The library's use of the disk, kind by kind: what `system df` shows, and how much the prune verbs can free."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Item:
     """One thing on disk.
 
     :ivar size: bytes on disk
-    :ivar free: those of them that a prune verb gets back
+    :ivar free: the part of them that a prune verb can free
     """
 
     name: str
@@ -34,16 +34,17 @@ class Item:
     free: int = 0
 
     def row(self) -> dict[str, Any]:
-        """As `system df -v` shows it."""
+        """Return the row of `system df -v`."""
         return {"Name": self.name, "Size": human.size(self.size), "Bytes": self.size, "Active": "yes" if self.active else "no",
                 "Reclaimable": human.size(self.free)}  # fmt: skip
 
 
 @frozen
 class Kind:
-    """All things of one kind.
+    """All items of one kind.
 
-    :ivar count: how many there are, where that is not the number of items; `active` of them are in use
+    :ivar count: the number to show, if it is not the number of items
+    :ivar used: the number in use, if it is not the number of active items
     """
 
     name: str
@@ -52,7 +53,7 @@ class Kind:
     used: int | None = None
 
     def row(self) -> dict[str, Any]:
-        """As `system df` shows it."""
+        """Return the row of `system df`."""
         size, free = sum(each.size for each in self.items), sum(each.free for each in self.items)
         share = f" ({100 * free // size}%)" if size else ""
         return {
@@ -63,14 +64,14 @@ class Kind:
 
 
 def kinds(store: Store) -> list[Kind]:
-    """Everything that is there.  Nothing of the store is collected while it is counted."""
+    """List everything on disk.  A lock keeps the store from being collected meanwhile."""
     with locked(store.directory / "locks" / "content", shared=True):
         images, layers, builds = _content(store)
     return [images, layers, builds, _roots(), _scratch(store)]
 
 
 def total(store: Store) -> int:
-    """Bytes of all of it."""
+    """Return the bytes of all kinds."""
     return sum(item.size for kind in kinds(store) for item in kind.items)
 
 
@@ -96,37 +97,37 @@ def _content(store: Store) -> tuple[Kind, Kind, Kind]:
 
 
 def _records(store: Store) -> list[Item]:
-    """What builds wrote down."""
+    """List the records that builds wrote."""
     build = store.directory / "build"
     paths = sorted([*(build / "cache").glob("??/*"), *(build / "digests").glob("*")])
     return [Item(str(path.relative_to(build)), size := on_disk(path), False, size) for path in paths]
 
 
 def _mounts(store: Store) -> list[Item]:
-    """The directories of RUN --mount=type=cache."""
+    """List the directories of RUN --mount=type=cache."""
     found = []
-    for place in sorted((store.directory / "build" / "mounts").glob("*")):
-        if any(place.glob("files")) or any(place.glob("new")):
-            size, active = on_disk(place), _is_held(place)
-            found.append(Item(f"mounts/{place.name}", size, active, 0 if active else size))
+    for directory in sorted((store.directory / "build" / "mounts").glob("*")):
+        if any(directory.glob("files")) or any(directory.glob("new")):
+            size, active = on_disk(directory), _is_held(directory)
+            found.append(Item(f"mounts/{directory.name}", size, active, 0 if active else size))
     return found
 
 
-def _is_held(place: Path) -> bool:
-    if (fd := try_lock(place)) is None:
+def _is_held(directory: Path) -> bool:
+    if (fd := try_lock(directory)) is None:
         return True
     os.close(fd)
     return False
 
 
 def _roots() -> Kind:
-    """The roots that were made of this machine's programs."""
+    """List the roots that were made of this machine's programs."""
     roots = [(each.path, on_disk(each.path), each.active) for each in tree.cached_roots()]
     return Kind("Rootfs Cache", tuple(Item(path.name, size, active, 0 if active else size) for path, size, active in roots))
 
 
 def _scratch(store: Store) -> Kind:
-    """What programs at work need meanwhile: upper directories, contexts, downloads; and what killed ones left of it."""
+    """List the temporary files of running programs (upper directories, contexts, downloads), and those that killed ones left."""
     dead = set(store.leases.dead())
     leases = [(path, path in dead) for path in sorted((store.directory / "staging").glob("*"))]
     found = [(path, on_disk(path), gone) for path, gone in (*leases, *scratch.listed())]
@@ -134,12 +135,12 @@ def _scratch(store: Store) -> Kind:
 
 
 def forget_damaged(store: Store) -> None:
-    """Removes the blobs that `fsck` put aside."""
+    """Remove the blobs that `fsck` moved aside."""
     scratch.remove(store.directory / "damaged")
 
 
 def on_disk(path: Path) -> int:
-    """Bytes that a file, or a directory with all that is in it, takes.  What goes meanwhile takes none; a link is not followed."""
+    """Return the bytes that a file, or a directory with its content, takes.  A file that vanishes takes none; links are not followed."""
     seen: set[tuple[int, int]] = set()
     size = _blocks(lambda: os.lstat(path), seen)
     for where, directories, files, fd in os.fwalk(path, follow_symlinks=False, onerror=lambda error: None):

@@ -1,9 +1,9 @@
-"""The steps of a build while it works: numbered lines, as buildkit writes them, or on a terminal what runs now and its last lines.
+"""The steps of a running build: numbered lines, as buildkit prints them; on a terminal the running steps with their last lines.
 
     with steps("auto") as progress:
         build(".", progress=progress)
 
-All of it goes to standard error: standard output is for what was asked for.
+All of it goes to standard error, since standard output is for the result.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 __all__ = ["HOW", "Plain", "Terminal", "steps"]
 
 HOW = ("auto", "plain", "tty", "quiet")
-SHOWN = 6  # lines of the output of a step that runs
+SHOWN = 6  # lines of output shown for a running step
 
 
 @contextlib.contextmanager
 def steps(how: str) -> Iterator[Callable[[Event], None] | None]:
-    """What to tell about a build.
+    """Yield a progress callback for a build.
 
-    :param how: "plain", "tty", "quiet"; "auto" is a terminal's where there is one
-    :raises ContainerKitError: "tty", and there is none, or rich is not installed
+    :param how: "plain", "tty", "quiet"; "auto" is "tty" on a terminal, else "plain"
+    :raises ContainerKitError: "tty" without a terminal, or without rich
     """
     able = fancy(sys.stderr)
     if how == "tty" and not able:
-        raise ContainerKitError(f"--progress tty wants standard error to be a terminal, and rich ({extras.command('top')})")
+        raise ContainerKitError(f"--progress tty needs a terminal as standard error, and rich ({extras.command('top')})")
     if how == "quiet":
         yield None
     elif how == "plain" or not able:
@@ -52,15 +52,15 @@ def steps(how: str) -> Iterator[Callable[[Event], None] | None]:
 
 
 def title(event: Event) -> str:
-    """``[base 2/3] RUN make``, on one line."""
-    place = f"[{event.stage} {event.step}/{event.total}] " if event.total else f"[{event.stage}] " if event.stage else ""
-    return printable(place + " ".join(event.name.split()))
+    """Return ``[base 2/3] RUN make``, on one line."""
+    prefix = f"[{event.stage} {event.step}/{event.total}] " if event.total else f"[{event.stage}] " if event.stage else ""
+    return printable(prefix + " ".join(event.name.split()))
 
 
 class Plain:
-    """Lines, each with the number of its step: the output of several steps may be mixed.
+    """Prints lines, each with the number of its step, as the output of several steps may be mixed.
 
-    What programs write goes into a file as it is; to a terminal without what would drive it.
+    A program's output goes to a file unchanged; on a terminal control characters are replaced.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Plain:
         self._numbers: dict[tuple[str, int, str], int] = {}
 
     def __call__(self, event: Event) -> None:
-        """Tells of one event."""
+        """Print one event."""
         key = (event.stage, event.step, event.name)
         if key not in self._numbers:
             self._numbers[key] = len(self._numbers) + 1
@@ -95,7 +95,7 @@ class _Running:
 
 
 class Terminal:
-    """What is over stays above; below is what runs, with the last lines of its output."""
+    """Shows finished steps above, and running steps below with the last lines of their output."""
 
     def __init__(self, console: Console | None = None) -> None:
         from rich.console import Console
@@ -113,7 +113,7 @@ class Terminal:
         self._live.stop()
 
     def __call__(self, event: Event) -> None:
-        """Tells of one event."""
+        """Show one event."""
         key = (event.stage, event.step, event.name)
         if event.state == "started":
             self._running[key] = _Running(title(event), time.monotonic() - event.seconds)

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 __all__ = ["show", "table"]
 
-NARROWEST, SPACE = 10, 3  # characters: docker's
+NARROWEST, SPACE = 10, 3  # characters, as in docker
 TABLE = "table "
 
 
 def show(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], format: str | None = None) -> None:
-    """Prints rows.
+    """Print rows.
 
-    :param columns: field -> heading, of the table that is shown unless `format` says something else
+    :param columns: field -> heading, of the table that is printed unless `format` is given
     :param format: "json", "table", "table TEMPLATE" or a template
-    :raises BadTemplate: the format is not understood
+    :raises BadTemplate: the format is malformed
     """
     from .template import Template, shown
 
@@ -56,7 +56,7 @@ def _heading(field: str) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Cells below each other; the last column is as wide as it is."""
+    """Align cells in columns; the last column is not padded."""
     count = max(map(len, rows))
     widths = [max(NARROWEST, *(len(row[n]) + SPACE for row in rows if n < len(row))) for n in range(count)]
     return "\n".join(_line(row, widths) for row in rows)

@@ -1,8 +1,8 @@
-"""A part of Go's templates, enough for what is commonly asked of docker:
+r"""The part of Go's templates that users of docker commonly need:
 
     {{.Field}}  {{.Field.Inner}}  {{json .}}  {{json .Field}}  {{index .Field 0}}  {{index .Field "key"}}
 
-and text between them, in which `\\t` and `\\n` are a tab and a line's end.  Anything else is refused.
+and text between them, in which `\t` and `\n` are a tab and a line's end.  Anything else is refused.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ KNOWN = "{{.Field}}, {{json .Field}}, {{index .Field 0}}"
 
 
 class BadTemplate(ContainerKitError):
-    """A template that is not understood, or one that asks for what is not there."""
+    """A template outside of the supported part, or one with an unknown field."""
 
 
 class Template:
     """One template, to be filled in for each row.
 
-    :raises BadTemplate: not of the subset
+    :raises BadTemplate: the text is outside of the supported part
     """
 
     def __init__(self, text: str) -> None:
@@ -47,12 +47,12 @@ class Template:
         self._parts: list[str | Callable[[Values], str]] = [_action(w) if i % 2 else w for i, w in enumerate(words)]
 
     def fill(self, values: Values) -> str:
-        """The text for these values.  :raises BadTemplate: it asks for a field that is not there"""
+        """Return the text for these values.  :raises BadTemplate: the values lack a field"""
         return "".join(part if isinstance(part, str) else part(values) for part in self._parts)
 
 
 def fields(text: str) -> list[str]:
-    """The fields that a template names, in order; the first one of each cell stands for its heading."""
+    """List the fields that a template names, in order; the first one of each cell gives the heading."""
     return [match[1] for match in re.finditer(r"\{\{[^}]*?\.(\w+)", text)]
 
 
@@ -66,9 +66,9 @@ def _action(text: str) -> Callable[[Values], str]:
         path = match[1]
         return lambda values: json.dumps(_look(values, path), separators=(",", ":"))
     if match := INDEX.fullmatch(text):
-        path, place = match[1], int(match[2]) if match[2] else match[3]
-        return lambda values: shown(_item(_look(values, path), path, place))
-    raise BadTemplate(f"--format: {{{{{text}}}}} is not understood (this is: {KNOWN})")
+        path, key = match[1], int(match[2]) if match[2] else match[3]
+        return lambda values: shown(_item(_look(values, path), path, key))
+    raise BadTemplate(f"--format: {{{{{text}}}}} is not understood; the known forms are {KNOWN}")
 
 
 def _look(values: Values, path: str) -> Any:
@@ -85,11 +85,11 @@ def _item(values: Any, path: str, name: str | int) -> Any:
         return values[name]
     listed = f"{len(values)} items" if isinstance(values, list) else "nothing in it"
     there = ", ".join(map(str, values)) if isinstance(values, Mapping) else listed
-    raise BadTemplate(f"--format: {path} has no {name!r}; there is: {there}")
+    raise BadTemplate(f"--format: {path} has no {name!r}; the fields are: {there}")
 
 
 def shown(value: Any) -> str:
-    """A value as Go prints it, without what would drive a terminal."""
+    """Format a value as Go prints it, with control characters replaced."""
     if isinstance(value, Mapping):
         return f"map[{' '.join(f'{name}:{shown(each)}' for name, each in sorted(value.items()))}]"
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Our terminal and the program's pseudo-terminal, as one."""
+"""Connect our terminal with the program's pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ..core.process import Process
 
 
 def connect(process: Process, end: float | None = None) -> None:
-    """Copies bytes both ways until the program closes its side.
+    """Copy bytes both ways until the program closes its side.
 
-    Our terminal is raw meanwhile, so that Ctrl-C is the program's, and it is as before on return.
+    Our terminal is raw meanwhile, so that Ctrl-C goes to the program, and is restored on return.
 
     :param end: a time of `time.monotonic`
-    :raises subprocess.TimeoutExpired: it still runs then
+    :raises subprocess.TimeoutExpired: the program still runs at that time
     """
     import selectors
 
     with _raw(), _window(process), selectors.DefaultSelector() as selector:
         assert process.terminal is not None
         selector.register(process.terminal, selectors.EVENT_READ, 1)
-        with contextlib.suppress(PermissionError):  # a regular file is not for epoll: it is not typed into either
+        with contextlib.suppress(PermissionError):  # epoll refuses a regular file, which cannot be typed into anyway
             selector.register(0, selectors.EVENT_READ, process.terminal)
         while True:
             left = None if end is None else end - time.monotonic()
@@ -43,7 +43,7 @@ def connect(process: Process, end: float | None = None) -> None:
 
 
 def size() -> tuple[int, int] | None:
-    """Rows and columns of our terminal; None where ours is none."""
+    """Return rows and columns of our terminal; None if standard input is no terminal."""
     with contextlib.suppress(OSError):
         found = os.get_terminal_size(0)
         return found.lines, found.columns
@@ -53,14 +53,14 @@ def size() -> tuple[int, int] | None:
 def _copy(source: int, target: int) -> bool:
     try:
         data = os.read(source, 65536)
-    except OSError:  # EIO: nobody has the other side of the pseudo-terminal open any more
+    except OSError:  # EIO: no process has the other side of the pseudo-terminal open any more
         return False
     while data:
         data = data[os.write(target, data) :] or b""
         if not data:
             return True
     if target != 1:
-        os.write(target, b"\x04")  # our input's end is the program's Ctrl-D
+        os.write(target, b"\x04")  # the end of our input becomes Ctrl-D for the program
     return False
 
 
@@ -79,7 +79,7 @@ def _raw() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _window(process: Process) -> Iterator[None]:
-    """The program's window is as large as ours, and stays so."""
+    """Keep the program's window as large as ours."""
 
     def resized(*_: Any) -> None:
         if ours := size():

@@ -1,4 +1,4 @@
-"""The verb top: the living groups of this user, and what they use, again and again."""
+"""The verb top: the living groups of this user and their use of resources, refreshed again and again."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ COLUMNS = ("group", "processes", "cpu", "throttled", "memory", "peak", "limit", 
 
 
 def _declare(parser: Parser) -> None:
-    parser.add_argument("-d", "--delay", type=float, default=1.0, metavar="SECONDS", help="between two looks; 1 unless given")
-    parser.add_argument("-n", "--number", type=int, default=0, metavar="N", help="end after so many looks; never unless given")
-    parser.add_argument("-p", "--processes", action="store_true", help="the processes of each group too, as trees")
+    parser.add_argument("-d", "--delay", type=float, default=1.0, metavar="SECONDS", help="the time between two samples; 1 unless given")
+    parser.add_argument("-n", "--number", type=int, default=0, metavar="N", help="end after this number of samples; never unless given")
+    parser.add_argument("-p", "--processes", action="store_true", help="also show the processes of each group, as trees")
     parser.set_defaults(verb=_top)
 
 
 @frozen
-class Look:
+class Sample:
     """One group at one moment."""
 
     name: str
@@ -39,41 +39,41 @@ class Look:
     pids: tuple[int, ...] = ()
 
     @classmethod
-    def at_group(cls, group: Cgroup) -> Look:
-        """:raises Unavailable, OSError: the group is gone"""
+    def at_group(cls, group: Cgroup) -> Sample:
+        """Read a group.  :raises Unavailable, OSError: the group is gone"""
         stat = group.stat()
         limit = group.read("memory.max") if stat.memory else ""
         pids = tuple(group.procs(recursive=True))
         return cls(group.name, len(pids), stat, limit, time.monotonic(), pids)
 
 
-def looks() -> dict[str, Look]:
-    """Every living group, by its directory.  One that goes meanwhile is left out."""
+def samples() -> dict[str, Sample]:
+    """Sample every living group, by its directory.  A group that vanishes meanwhile is left out."""
     found = {}
     for group in Cgroup.groups():
         try:
-            found[group.path] = Look.at_group(group)
+            found[group.path] = Sample.at_group(group)
         except (OSError, Unavailable):
             continue
     return found
 
 
-def row(now: Look, before: Look | None) -> tuple[str, ...]:
-    """The cells of one group; shares of a CPU are of the time since the look before."""
+def row(now: Sample, before: Sample | None) -> tuple[str, ...]:
+    """Return the cells of one group.  Shares of a CPU are of the time since the sample before."""
     memory, pids = now.stat.memory, now.stat.pids
     limit = now.limit if not now.limit.isdecimal() else size(int(now.limit))
     cells = (size(memory.current), size(memory.peak), limit, str(memory.events.get("oom_kill", 0))) if memory else ("", "", "", "")
     return now.name, str(now.processes), *_cpu(now, before), *cells[:3], str(pids.refused) if pids else "", cells[3]
 
 
-def _cpu(now: Look, before: Look | None) -> Iterator[str]:
+def _cpu(now: Sample, before: Sample | None) -> Iterator[str]:
     for name in ("usage_seconds", "throttled_seconds"):
         new, old = getattr(now.stat.cpu, name, None), getattr(before.stat.cpu, name, None) if before else None
         yield f"{100 * (new - old) / (now.at - before.at):.0f}%" if before and new is not None and old is not None else ""
 
 
 def size(number: int | None) -> str:
-    """Bytes, for people."""
+    """Format bytes for people."""
     if number is None:
         return ""
     value, unit = float(number), 0
@@ -87,11 +87,11 @@ def _top(options: argparse.Namespace) -> int:
         from rich.live import Live
     except ImportError as error:
         raise Unavailable("the verb top", probed=str(error), remedy=extras.command("top")) from error
-    before: dict[str, Look] = {}
+    before: dict[str, Sample] = {}
     with Live(auto_refresh=False) as live:
         count = 0
         while True:
-            now, count = looks(), count + 1
+            now, count = samples(), count + 1
             live.update(_table(_rows(now, before, processes=getattr(options, "processes", False)), host()), refresh=True)
             if count == options.number:
                 return 0
@@ -99,15 +99,15 @@ def _top(options: argparse.Namespace) -> int:
             time.sleep(options.delay)
 
 
-def _rows(now: dict[str, Look], before: dict[str, Look], *, processes: bool) -> Iterator[tuple[str, ...]]:
-    for path, look in sorted(now.items()):
-        yield row(look, before.get(path))
+def _rows(now: dict[str, Sample], before: dict[str, Sample], *, processes: bool) -> Iterator[tuple[str, ...]]:
+    for path, sample in sorted(now.items()):
+        yield row(sample, before.get(path))
         if processes:
-            yield from ((f"  {line}",) for line in trees(look.pids))
+            yield from ((f"  {line}",) for line in trees(sample.pids))
 
 
 def host() -> str:
-    """How busy the whole machine is: processors and memory since the look before."""
+    """Describe how busy the whole machine is: processors since the sample before, and memory."""
     memory = psutil.virtual_memory()
     used, processors = size(memory.total - memory.available), psutil.cpu_count()
     busy = f"{psutil.cpu_percent():.0f}% of {processors} processors, {used} of {size(memory.total)} memory"
@@ -115,7 +115,7 @@ def host() -> str:
 
 
 def trees(pids: Iterable[int]) -> Iterator[str]:
-    """The processes of a group, each below the one that started it.  One that ends meanwhile is left out."""
+    """Yield the processes of a group, each below its parent.  A process that ends meanwhile is left out."""
     found = {}
     for pid in pids:
         with contextlib.suppress(psutil.Error):

@@ -1,10 +1,10 @@
-"""The verb unshare: a program as root of all the ids that this user has.
+"""The verb unshare: run a program as root, with all the ids that this user has.
 
     containerkit unshare                                   a shell
     containerkit unshare containerkit build -t app .       a build in which USER, chown and apt-get work
 
-It has a user namespace and a mount namespace of its own; all else is this machine's.  What belongs to the other ids, such as a
-store that was made in there, is read and removed there as well.
+The program gets a user namespace and a mount namespace of its own, and shares the others with this machine.  Files of the other
+ids, such as a store that was made by such a program, are read and removed with unshare as well.
 :see: user_namespaces(7), subuid(5)
 """
 
@@ -26,23 +26,23 @@ from .stopping import StoppingBySignal
 
 ALL = 2**32 - 1
 KEYS = (signal.SIGINT, signal.SIGQUIT)
-SECONDS = 10  # to end in, once asked
+SECONDS = 10  # seconds for the program to end after SIGTERM
 
 
 def _declare(parser: Parser) -> None:
     parser.usage = f"{parser.prog} [--] [CMD...]"
-    parser.add_argument("--help", action="help", help="show this")
+    parser.add_argument("--help", action="help", help="show this help")
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="CMD...", help="the program; $SHELL unless given")
     parser.set_defaults(verb=_unshare)
 
 
 def planned(words: list[str]) -> Plan:
-    """The plan for a program as root.
+    """Return the plan for a program as root.
 
-    :raises PlanError: it is root that asks;  :raises Unavailable: this user has one id only
+    :raises PlanError: the caller is root;  :raises Unavailable: this user has one id only
     """
     if os.geteuid() == 0:
-        raise PlanError(f"unshare is for ordinary users; root has other ids already: run {words[0]!r} itself")
+        raise PlanError(f"unshare is for ordinary users; root has all ids already: run {words[0]!r} directly")
     parts = (ns.subids(ALL), ns.Mount())
     return plan(*parts, run=words, env=os.environ, die_with_parent=True, new_session=False)
 
@@ -55,7 +55,7 @@ def _unshare(options: argparse.Namespace) -> int:
 
 
 class _Passing(StoppingBySignal):
-    """An interruption is the program's business too, as with sudo(8): it may want to go on, or to tidy up."""
+    """Passes an interruption on to the program, as sudo(8) does: the program may want to go on, or to clean up."""
 
     _early = 0
 
@@ -66,7 +66,7 @@ class _Passing(StoppingBySignal):
             self._process.signal(number)
 
     def watch(self, process: Process) -> Process:
-        """From now on this is the program; it hears of what came before."""
+        """Take the program, and send it an interruption that came before."""
         super().watch(process)
         if self._early:
             process.signal(self._early)

@@ -1,1 +1,1 @@
-"""What this machine allows, and what was left behind."""
+"""doctor: the conditions of this machine; leaks: the kernel objects that a piece of code left behind."""

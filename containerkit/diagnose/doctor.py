@@ -1,9 +1,9 @@
-"""What this host allows, what it does not, and what to do about it.
+"""doctor: report what this host allows, what it does not, and the remedy for each fault.
 
     print(doctor())
 
-Files under /proc, /sys and /etc are read and one `unshare` is tried in a process of its own.  Nothing is changed and
-no privilege is needed.
+It reads files under /proc, /sys and /etc, and tries one `unshare` in a process of its own.  It changes nothing and needs no
+privilege.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Finding", "Report", "doctor"]
 FLOOR = (5, 10)
 NOBODY = 65534
 
-# Since which kernel: the calls that plans are made of.  :see: the VERSIONS section of each man page
+# The calls that plans are made of, and the first kernel of each.  :see: the VERSIONS section of each man page
 _CALLS = {
     "fsopen": (5, 2),
     "clone3": (5, 3),
@@ -53,12 +53,12 @@ _NO_UPPER = ("overlay", "nfs", "nfs4", "cifs", "smb3", "9p", "vfat", "exfat", "n
 
 @frozen(slots=False)
 class Finding:
-    """One thing looked at.
+    """The result of one check.
 
-    :ivar name: what was looked at
-    :ivar ok: True: in order; False: in the way of something; None: not known, or only of use to some
-    :ivar found: what was found
-    :ivar remedy: what to run or set; "" where all is in order
+    :ivar name: the thing that was checked
+    :ivar ok: True: in order; False: prevents some use; None: unknown, or needed for few uses only
+    :ivar found: the state of the thing
+    :ivar remedy: a command or setting; "" if all is in order
     """
 
     name: str
@@ -80,7 +80,7 @@ class Report:
         return len(self.findings)
 
     def __getitem__(self, name: str) -> Finding:
-        """One finding by its name.  Raises KeyError when nothing of that name was looked at."""
+        """Return one finding by its name.  :raises KeyError: there is no check of that name"""
         for finding in self:
             if finding.name == name:
                 return finding
@@ -95,7 +95,7 @@ class Report:
         return "\n".join(lines)
 
     def to_json(self) -> str:
-        """A JSON list of objects with the fields of `Finding`."""
+        """Return a JSON list of objects with the fields of `Finding`."""
         import json
         from dataclasses import asdict
 
@@ -106,7 +106,7 @@ class Report:
 
         rows = ((_MARKS[finding.ok], finding.name, finding.found, finding.remedy) for finding in self)
         body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        return f"<table><tr><th></th><th>looked at</th><th>found</th><th>remedy</th></tr>{body}</table>"
+        return f"<table><tr><th></th><th>checked</th><th>found</th><th>remedy</th></tr>{body}</table>"
 
 
 _MARKS = {True: "ok", False: "NO", None: "?"}
@@ -114,11 +114,11 @@ _MARKS = {True: "ok", False: "NO", None: "?"}
 
 @frozen(slots=False)
 class Host:
-    """Where to look: this host, or files laid out like one.
+    """The machine to check: this host, or a directory of files laid out like one.
 
     :ivar root: the directory that holds proc, sys and etc
-    :ivar release: the kernel release, as uname(2) gives it
-    :ivar uid: the user that asks
+    :ivar release: the kernel release, as uname(2) returns it
+    :ivar uid: the id of the user who asks
     """
 
     root: str = "/"
@@ -126,7 +126,7 @@ class Host:
     uid: int = -1
 
     def read(self, path: str) -> str | None:
-        """A small file without the space around it; None when it is not there or not readable."""
+        """Return a small file's text without the space around it; None if the file is missing or not readable."""
         try:
             return Path(self.root, path).read_text(errors="replace").strip()
         except OSError:
@@ -138,17 +138,17 @@ class Host:
         return (int(found[1]), int(found[2])) if found else (0, 0)
 
     def status(self, field: str) -> str:
-        """A field of /proc/self/status, "" when there is none."""
+        """Return a field of /proc/self/status, "" if there is none."""
         found = re.search(rf"^{field}:\s*(.*)$", self.read("proc/self/status") or "", re.MULTILINE)
         return found[1] if found else ""
 
     def mounts(self) -> list[tuple[list[str], str, str]]:
-        """mountinfo: the first fields of each mount, its file system type and its superblock options."""
+        """Parse mountinfo: the first fields of each mount, its file system type and its superblock options."""
         pairs = (line.partition(" - ") for line in (self.read("proc/self/mountinfo") or "").splitlines())
         return [(head.split(), tail.split()[0], tail.split()[-1]) for head, _, tail in pairs if tail]
 
 
-Looker = Callable[[Host], Iterator[Finding]]
+Check = Callable[[Host], Iterator[Finding]]
 
 
 # The kernel -----------------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def _kernel(host: Host) -> Iterator[Finding]:
     for name, since in _CALLS.items():
         there, how = _has(name, since, host)
         needed = f"Run a kernel of {since[0]}.{since[1]} or newer" + ("." if host.version < since else ", or lift the seccomp filter.")
-        ok = there or (None if since > FLOOR else False)  # those newer than the floor have a substitute
+        ok = there or (None if since > FLOOR else False)  # a call newer than the floor has a substitute
         yield _finding(f"call {name}", ok, f"{'there' if there else 'missing'} ({how})", needed)
     there = host.version >= (5, 12)
     found = "ext4, xfs and others" + (", tmpfs" if host.version >= (6, 3) else "") + (", overlay lowers" if host.version >= (5, 19) else "")
@@ -168,12 +168,12 @@ def _kernel(host: Host) -> Iterator[Finding]:
 
 
 def _has(name: str, since: tuple[int, int], host: Host) -> tuple[bool, str]:
-    """Whether a call exists: probed where the library can probe and this is the running kernel."""
+    """Whether a call exists: probed if the library can probe it and this is the running kernel, else by version."""
     if host.root == "/":
         try:
             return bool(importlib.import_module("containerkit.linux.kernel").has(name)), "probed"
         except (ImportError, AttributeError, ValueError, KeyError, ContainerKitError):
-            pass  # no probe for this one
+            pass  # no probe for this call
     return host.version >= since, "by version"
 
 
@@ -201,7 +201,7 @@ def _user_namespaces(host: Host) -> Iterator[Finding]:
 
 
 def _shown(name: str, value: str | None) -> str:
-    return "no such switch here" if value is None else f"{name} = {value}"
+    return "this kernel has no such switch" if value is None else f"{name} = {value}"
 
 
 def _policies(host: Host) -> Iterator[Finding]:
@@ -220,13 +220,13 @@ def _policies(host: Host) -> Iterator[Finding]:
 
 
 def _try_user_namespace(host: Host) -> Iterator[Finding]:
-    """The proof, made as nobody when asked by root: root is allowed what others are not."""
+    """Make a user namespace, as the ultimate check; for root as the user nobody, since root is allowed more than others."""
     import shutil
     import subprocess
 
     tool = shutil.which("unshare")
     if not tool or host.root != "/":
-        yield Finding("userns: tried", None, "not tried", "To have it tried, install util-linux.")
+        yield Finding("userns: tried", None, "not tried", "Install util-linux: its program unshare makes the check.")
         return
     as_nobody = host.uid == 0 and _is_mapped(host, NOBODY)
     other = NOBODY if as_nobody else None
@@ -237,13 +237,13 @@ def _try_user_namespace(host: Host) -> Iterator[Finding]:
         worked, said = done.returncode == 0, done.stderr.strip()
     except (OSError, subprocess.SubprocessError) as error:
         worked, said = False, str(error)
-    who = "an ordinary user" if as_nobody else "this user"
+    user = "an ordinary user" if as_nobody else "this user"
     remedy = "See the findings on user namespaces above; run as root where none of them can be changed."
-    yield _finding("userns: tried", worked, f"{who} can make one" if worked else f"{who} cannot: {said}", remedy)
+    yield _finding("userns: tried", worked, f"{user} can make one" if worked else f"{user} cannot: {said}", remedy)
 
 
 def _is_mapped(host: Host, uid: int) -> bool:
-    """Whether this user namespace has a user."""
+    """Whether this user namespace maps a user id."""
     ranges = (line.split() for line in (host.read("proc/self/uid_map") or "").splitlines())
     return any(int(first) <= uid < int(first) + int(count) for first, _, count in ranges)
 
@@ -278,19 +278,19 @@ def _cgroups(host: Host) -> Iterator[Finding]:
 
 
 def _own_cgroups(host: Host) -> dict[str, str]:
-    """/proc/self/cgroup: the path of this process by controller, "" for v2."""
+    """Parse /proc/self/cgroup: the path of this process by controller, "" for v2."""
     triples = (line.split(":", 2) for line in (host.read("proc/self/cgroup") or "").splitlines())
     return {name: triple[2] for triple in triples if len(triple) == 3 for name in triple[1].split(",")}
 
 
 def _directory(host: Host, head: list[str], path: str) -> Path:
-    """The directory of a cgroup below a mount, whose root may itself lie deeper in the hierarchy."""
+    """Return the directory of a cgroup below a mount, whose root may itself lie deeper in the hierarchy."""
     below = path.removeprefix(head[3]) if head[3] != "/" else path
     return Path(host.root, head[4].lstrip("/"), below.lstrip("/"))
 
 
 def _controllers(host: Host, mounts: list[tuple[list[str], str, str]], path: str | None) -> dict[str, list[str]]:
-    """The controllers and the mount each is on."""
+    """Return the controllers, and the mount that each is on."""
     found: dict[str, list[str]] = {}
     for head, kind, options in mounts:
         if kind == "cgroup2":
@@ -302,16 +302,16 @@ def _controllers(host: Host, mounts: list[tuple[list[str], str, str]], path: str
 
 
 def _delegation(host: Host, mounts: list[tuple[list[str], str, str]], own: dict[str, str]) -> Finding:
-    """Whether this user may make cgroups below its own."""
-    places = []
+    """Check whether this user may make cgroups below its own."""
+    directories = []
     for head, kind, options in mounts:
         path = own.get("") if kind == "cgroup2" else next((own[name] for name in options.split(",") if name in own), None)
         if path is not None and "name=" not in options:
-            places.append(_directory(host, head, path))
-    open_to_us = [place for place in places if os.access(place, os.W_OK)]
-    found = f"{len(open_to_us)} of {len(places)} hierarchies can be written to"
+            directories.append(_directory(host, head, path))
+    open_to_us = [directory for directory in directories if os.access(directory, os.W_OK)]
+    found = f"{len(open_to_us)} of {len(directories)} hierarchies can be written to"
     remedy = "Start this with: systemd-run --user --scope -p Delegate=yes COMMAND, or as root."
-    return _finding("cgroup delegation", bool(places) and len(open_to_us) == len(places), found, remedy)
+    return _finding("cgroup delegation", bool(directories) and len(open_to_us) == len(directories), found, remedy)
 
 
 # File systems ---------------------------------------------------------------------------------------------------
@@ -332,7 +332,7 @@ def _overlay(host: Host) -> Iterator[Finding]:
 
 
 def _filesystem(host: Host, directory: str) -> str:
-    """The type of the file system that holds a directory: the longest mount point above it, the last one there."""
+    """Return the type of the file system that holds a directory: that of the longest mount point above it, the last one there."""
     above = [(len(head[4]), kind) for head, kind, _ in host.mounts() if f"{directory}/".startswith(f"{head[4].rstrip('/')}/")]
     longest = max((length for length, _ in above), default=0)
     return next((kind for length, kind in reversed(above) if length == longest), "an unknown file system")
@@ -355,12 +355,12 @@ def _id_maps(host: Host) -> Iterator[Finding]:
 
 
 def _own_ids(host: Host) -> Iterator[Finding]:
-    """Of containers that root makes: which ids they get, and whether files can be shown with them."""
+    """Check the ids that containers of root get, and whether files can be mapped to them."""
     if host.uid != 0:
         return
     try:
         found = ", ".join(f"{kind} {first}+{count}" for kind in ("uid", "gid") for _, first, count in own_range(kind, f"{host.root}/etc"))
-        yield Finding("ids of root's containers", True, f"nobody's here: {found}", "")
+        yield Finding("ids of root's containers", True, f"unused on this host: {found}", "")
     except ContainerKitError as error:
         yield Finding(
             "ids of root's containers", False, str(error), "Run: usermod --add-subuids 524288-589823 --add-subgids 524288-589823 root"
@@ -374,15 +374,15 @@ def _own_ids(host: Host) -> Iterator[Finding]:
 
 
 def _shown_with(name: str, path: Path) -> Finding:
-    """Probed where the directory is, or will be."""
+    """Check idmapped mounts at a directory, or at the nearest existing directory above it."""
     there = next(each for each in (path, *path.parents) if each.is_dir())
     why = _refusal(there)
-    remedy = "Put it on ext4, xfs, btrfs or tmpfs; or ask for the caller's own ids inside: ns.User.same(), --userns=host."
+    remedy = "Put it on ext4, xfs, btrfs or tmpfs; or use the caller's own ids inside: ns.User.same(), --userns=host."
     return _finding(f"idmapped mounts: {name}", not why, f"{there}: {why or 'they work'} (probed)", remedy)
 
 
 def _refusal(directory: Path) -> str:
-    """Why files below a directory cannot be shown with other ids; "" where they can.  The plan ends there: it has no such program."""
+    """Return why files below a directory cannot be idmapped, or "".  The trial plan stops at a program that does not exist."""
     from ..core.plan import plan
     from ..parts import mounts, ns
 
@@ -419,10 +419,10 @@ def _privileges(host: Host) -> Iterator[Finding]:
     held, last = int(host.status("CapBnd") or "0", 16), int(host.read("proc/sys/kernel/cap_last_cap") or len(_CAPABILITIES) - 1)
     names = [_CAPABILITIES[bit] if bit < len(_CAPABILITIES) else str(bit) for bit in range(last + 1)]
     missing = [f"CAP_{name.upper()}" for bit, name in enumerate(names) if not held >> bit & 1]
-    remedy = "What needs them fails even for root. Start this where they are not dropped (container engines: --cap-add)."
+    remedy = "Calls that need them fail even for root. Start this where they are not dropped (container engines: --cap-add)."
     yield _finding("capability bounding set", not missing, f"missing: {' '.join(missing)}" if missing else "full", remedy)
     new = host.status("NoNewPrivs")
-    remedy = "newuidmap and newgidmap do not work under it: start this from a process without no_new_privs."
+    remedy = "newuidmap and newgidmap do not work under no_new_privs: start this from a process without no_new_privs."
     yield _finding("no_new_privs", new != "1", "set" if new == "1" else "not set", remedy)
     most = host.read("proc/sys/kernel/pid_max") or "0"
     yield _finding("pid_max", int(most) >= 32768, most, "Run: sysctl -w kernel.pid_max=4194304")
@@ -444,8 +444,8 @@ def _tools(host: Host) -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[Finding]:
-    """Every optional part, as the package's metadata lists them."""
-    from ..base import extras  # with the whole of importlib.metadata, and who does not ask the doctor does not wait for it
+    """Check every optional dependency, as the package's metadata lists them."""
+    from ..base import extras  # loads importlib.metadata, for which only callers of doctor shall wait
 
     found = extras.extras()
     if not found:
@@ -455,18 +455,18 @@ def _extras() -> Iterator[Finding]:
         yield _finding(f"extra {extra.name}", None if extra.missing else True, said, f"Run: {extras.command(extra.name)}")
 
 
-# This host and who asks, by psutil --------------------------------------------------------------------------------
+# This host, and the programs that started us, by psutil -----------------------------------------------------------
 
 
 def _figures(host: Host) -> Iterator[Finding]:
-    """How large and how busy the machine is, and by which programs this one was started."""
+    """Report how large and how busy the machine is, and the programs that started this one."""
     if host.root != "/":
         return
     import psutil
 
     memory, load = psutil.virtual_memory(), psutil.getloadavg()[0]
     processors = f"{psutil.cpu_count()} processors, load {load:.2f}"
-    yield Finding("machine", True, f"{processors}; {_gib(memory.total)} of memory, {_gib(memory.available)} to be had")
+    yield Finding("machine", True, f"{processors}; {_gib(memory.total)} of memory, {_gib(memory.available)} available")
     chain = [*reversed(_parents()), psutil.Process()]
     yield Finding("started by", True, " > ".join(filter(None, map(_name, chain))))
 
@@ -485,7 +485,7 @@ def _parents() -> list[psutil.Process]:
 
 
 def _name(process: psutil.Process) -> str:
-    """The program of a process; "" when it has ended meanwhile."""
+    """Return the program of a process; "" if it has ended meanwhile."""
     import psutil
 
     try:
@@ -494,7 +494,7 @@ def _name(process: psutil.Process) -> str:
         return ""
 
 
-_LOOKERS: tuple[Looker, ...] = (
+_CHECKS: tuple[Check, ...] = (
     _kernel,
     _figures,
     _user_namespaces,
@@ -510,11 +510,11 @@ _LOOKERS: tuple[Looker, ...] = (
 
 
 def doctor(host: Host | None = None) -> Report:
-    """Look at what this host allows.
+    """Check what this host allows.
 
-    :param host: where to look; None for the running system
-    :returns: a `Report`: print it, iterate over its findings, or take one by name
+    :param host: the machine to check; None for the running system
+    :returns: a `Report`: print it, iterate over its findings, or get one by name
     :see: namespaces(7), user_namespaces(7), cgroups(7), capabilities(7)
     """
     host = host or Host("/", os.uname().release, os.geteuid())
-    return Report(tuple(finding for look in _LOOKERS for finding in look(host)))
+    return Report(tuple(finding for check in _CHECKS for finding in check(host)))

@@ -1,18 +1,18 @@
-"""What a piece of code left behind in the kernel.
+"""leaks: find the kernel objects that a piece of code left behind.
 
     with leaks() as found:
         plan.run()
-    found.check()           # LeakError, with a list, when something is still there
+    found.check()           # LeakError, with a list, if an object remains
 
-The machine is looked at before and after; what is new is a leak.  Other processes come and go meanwhile, so a
+Two snapshots of the machine are compared, before and after; a new object is a leak.  Other processes come and go meanwhile, so a
 process counts only when it can be traced to this one:
 
 - it descends from this process, or
-- it is an orphan (its parent is init or an ancestor of this process, which is where the kernel hands orphans), it is
+- it is an orphan (its parent is init or an ancestor of this process, to which the kernel gives orphans), it is
   new, and it is either in a namespace that did not exist before or still in this process's session.
 
-A new cgroup in which only processes of others run is theirs.  Mounts, links and nftables tables carry no owner: all
-new ones in this process's namespaces count, so two of these at once must not share a mount or network namespace.
+A new cgroup in which only foreign processes run does not count.  Mounts, links and nftables tables have no owner: all new ones in
+this process's namespaces count, so two `leaks` at once must not share a mount or network namespace.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ from .snapshot import (
 
 __all__ = ["Found", "Leak", "LeakError", "leaks"]
 
-GRACE = 2.0  # seconds that the kernel gets to finish what it does in the background
+GRACE = 2.0  # seconds for the kernel to finish its work in the background
 
 
 class LeakError(ContainerKitError, AssertionError):
-    """Something is still there that was not there before."""
+    """A kernel object remains that did not exist before."""
 
 
 @frozen(slots=False)
 class Leak:
-    """One thing left behind: its kind ("mount", "cgroup", "process", ...) and what it is."""
+    """One object left behind: its kind ("mount", "cgroup", "process", ...) and its description."""
 
     kind: str
     what: str
@@ -62,11 +62,11 @@ class Leak:
 
 @record(slots=False)
 class _Snapshot:
-    """What there is at one moment, by kind."""
+    """The objects at one moment, by kind."""
 
     processes: Processes
     listings: dict[str, Listing]
-    held: dict[str, str]  # namespace: who holds it, as far as that is this process or one below it
+    held: dict[str, str]  # namespace -> its holder: this process, a descendant, or a descriptor or mount of this process
     not_looked_at: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -85,15 +85,15 @@ class _Snapshot:
         return snapshot
 
     def since(self, before: _Snapshot) -> list[Leak]:
-        """What is here and was not in `before`."""
+        """List the objects that are in this snapshot and not in `before`."""
         ours, held = self._attributed(before)
         found = [Leak("process", str(stat)) for stat in ours.values() if stat.key not in before.processes.keys]
         found += [Leak("namespace", f"{name} held by {held[name]}") for name in sorted(held.keys() - before.held.keys())]
         mine = {*ours, self.processes.me}
-        for kind, look in self.listings.items():
-            # what could not be looked at before cannot be compared: not_looked_at says so
-            new = look.keys() - before.listings.get(kind, look).keys()
-            found += [Leak(kind, look[key]) for key in look if key in new and not self._foreign(kind, look[key], mine)]
+        for kind, listing in self.listings.items():
+            # a kind that could not be listed before cannot be compared: not_looked_at reports it
+            new = listing.keys() - before.listings.get(kind, listing).keys()
+            found += [Leak(kind, listing[key]) for key in listing if key in new and not self._foreign(kind, listing[key], mine)]
         return found
 
     def _foreign(self, kind: str, what: str, mine: set[int]) -> bool:
@@ -103,7 +103,7 @@ class _Snapshot:
         return bool(inside) and not inside & mine
 
     def _attributed(self, before: _Snapshot) -> tuple[dict[int, Stat], dict[str, str]]:
-        """The processes that are this one's doing, and the namespaces held by it or by them."""
+        """Return the processes that descend from this one, and the namespaces that this process or they hold."""
         now, held = self.processes, dict(self.held)
         ours = now.below(now.me)
         orphans = now.orphans(before.processes.keys)
@@ -120,13 +120,13 @@ class _Snapshot:
         return ours, held
 
     def _seen_elsewhere(self, before: _Snapshot) -> set[str]:
-        """The namespaces of processes that were there before: an orphan of others may have joined one."""
+        """Return the namespaces of processes that existed before: a foreign orphan may have joined one."""
         old = [stat.pid for stat in self.processes.all.values() if stat.key in before.processes.keys]
         return {name for pid in old for name in namespaces(f"/proc/{pid}")}
 
 
 def _held(processes: Processes, table: list[list[str]], fds: Listing) -> dict[str, str]:
-    """The namespaces held by threads of this process, its descendants, its fds, and mounts it sees."""
+    """Return the namespaces held by threads of this process, its descendants, its fds, and mounts it sees."""
     held = {unescaped(fields[3]): f"the mount {unescaped(fields[4])}" for fields in table if fields[fields.index("-") + 1] == "nsfs"}
     for text in fds.values():
         number, _, target = text.partition(" -> ")
@@ -140,9 +140,9 @@ def _held(processes: Processes, table: list[list[str]], fds: Listing) -> dict[st
 
 
 class Found:
-    """What was left behind, once the `with` block has ended.  True when there is something.
+    """The leaks of a `with` block, readable once the block has ended.  True if there are any.
 
-    :ivar not_looked_at: kinds that this machine did not let us see, with the reason
+    :ivar not_looked_at: kinds that this machine did not let us list, with the reason
     """
 
     def __init__(self) -> None:
@@ -151,7 +151,7 @@ class Found:
 
     def _all(self) -> tuple[Leak, ...]:
         if self._leaks is None:
-            raise ContainerKitError("leaks() has not ended: look after the with block")
+            raise ContainerKitError("leaks() has not ended: read the result after the with block")
         return self._leaks
 
     def __bool__(self) -> bool:
@@ -168,27 +168,27 @@ class Found:
         return "\n".join(lines + [f"(not looked at: {kind}: {why})" for kind, why in self.not_looked_at.items()])
 
     def check(self) -> None:
-        """Do nothing when nothing was left behind.
+        """Raise an error if an object was left behind.
 
-        :raises LeakError: something was; its text is the list
+        :raises LeakError: its text is the list of objects
         """
         if self:
             raise LeakError(f"{len(self)} left behind\n{self}")
 
 
 class leaks:
-    """Compare the kernel's state before and after a block of code.
+    """Compare the kernel's objects before and after a block of code.
 
-    Looks at mounts, cgroups, namespaces, network links, nftables tables, processes (zombies too), file descriptors and
-    the state directories of containerkit.  What the kernel tears down in the background gets up to two seconds, waited for
-    only while something is still there.
+    The kinds are mounts, cgroups, namespaces, network links, nftables tables, processes (zombies too), file descriptors and the state
+    directories of containerkit.  The kernel gets up to two seconds to tear objects down in the background; the wait ends as soon as
+    nothing new remains.
 
     :returns: a `Found`, readable once the block has ended
     :see: proc(5), cgroups(7), namespaces(7)
     """
 
     def __init__(self, *, grace: float = GRACE) -> None:
-        """:param grace: seconds to wait for what is being torn down"""
+        """Set the wait.  :param grace: seconds to wait for objects that the kernel tears down"""
         self._grace, self._found = grace, Found()
 
     def __enter__(self) -> Found:

@@ -1,7 +1,7 @@
-"""What there is in the kernel at one moment, as far as one process can see: the eyes of leaks.
+"""Listings of the kernel's objects at one moment, as far as one process can see them.  `leaks` compares them.
 
-Each look maps a key that stays the same as long as the thing does to a text that says what it is.  Processes vanish
-while they are being read; what has vanished is left out.
+A listing maps a key, which stays the same as long as the object exists, to its description.  A process that vanishes while it is
+being read is left out.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ..linux.ids import is_machine_root
 from ..state import journal
 
 Listing = Mapping[Hashable, str]
-Process = tuple[int, int]  # pid and start time: a pid alone is used again
+Process = tuple[int, int]  # pid and start time: the kernel reuses pids
 
 
 def read(path: str) -> bytes:
-    """A whole file of procfs, b"" when it or its process is gone.  Four times as fast as open()."""
+    """Read a whole file of procfs; b"" if it or its process is gone.  Four times as fast as open()."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -40,7 +40,7 @@ def read(path: str) -> bytes:
 
 
 class Stat(NamedTuple):
-    """The fields of /proc/PID/stat used here."""
+    """The fields of /proc/PID/stat that this package uses."""
 
     pid: int
     comm: str
@@ -69,7 +69,7 @@ def stat_of(pid: str) -> Stat | None:
 
 @record(slots=False)
 class Processes:
-    """All processes of /proc at one moment.  `me` is this one, as the procfs mounted at /proc counts."""
+    """All processes of /proc at one moment.  `me` is the number of this process in the procfs mounted at /proc."""
 
     me: int
     all: dict[int, Stat]
@@ -84,7 +84,7 @@ class Processes:
         return frozenset(stat.key for stat in self.all.values())
 
     def below(self, *roots: int) -> dict[int, Stat]:
-        """The descendants of `roots`, without them."""
+        """Return the descendants of `roots`, without `roots`."""
         children: dict[int, list[Stat]] = {}
         for stat in self.all.values():
             children.setdefault(stat.parent, []).append(stat)
@@ -96,21 +96,21 @@ class Processes:
         return found
 
     def ancestors(self) -> list[Stat]:
-        """From the parent of this process up."""
+        """List the processes from the parent of this process up."""
         chain, stat = [], self.all.get(self.me)
         while stat and (stat := self.all.get(stat.parent)):
             chain.append(stat)
         return chain
 
     def orphans(self, before: frozenset[Process]) -> list[Stat]:
-        """New processes whose parent is where the kernel hands orphans of this process."""
+        """List new processes that have a parent to which the kernel gives orphans of this process."""
         adopters = {stat.pid for stat in self.ancestors()} | {1}
         young = [stat for stat in self.all.values() if stat.parent in adopters and stat.key not in before]
         return [stat for stat in young if stat.pid != self.me and stat not in self.ancestors()]
 
 
 def namespaces(where: str) -> set[str]:
-    """The namespaces of one process or thread, as "net:[4026531840]"; none when it is gone or hidden from us."""
+    """Return the namespaces of one process or thread, as "net:[4026531840]"; none if it is gone or hidden from us."""
     found = set()
     with contextlib.suppress(OSError):
         for name in os.listdir(f"{where}/ns"):
@@ -125,18 +125,18 @@ def mountinfo() -> list[list[str]]:
 
 
 def unescaped(field: str) -> str:
-    """mountinfo writes space, tab, newline and backslash as octal numbers."""
+    """Decode mountinfo's octal numbers for space, tab, newline and backslash."""
     return re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), field)
 
 
 def mounts(table: list[list[str]]) -> Listing:
-    """By all that does not change: a mount id alone is used again."""
+    """List mounts by the fields that do not change: the kernel reuses mount ids."""
     texts = (f"{unescaped(fields[4])} ({' '.join(fields[fields.index('-') + 1 :][:2])}, id {fields[0]})" for fields in table)
     return {tuple(fields[:5]): text for fields, text in zip(table, texts, strict=True)}
 
 
 def cgroups(table: list[list[str]]) -> Listing:
-    """Every directory of every cgroup hierarchy.  A leaf has two links, so its many files need not be listed."""
+    """List every directory of every cgroup hierarchy.  A directory with two links is a leaf, and its many files are not listed."""
     points = {fields[2]: unescaped(fields[4]) for fields in table if fields[fields.index("-") + 1] in ("cgroup", "cgroup2")}
     found: dict[Hashable, str] = {}
     waiting = list(points.values())
@@ -150,16 +150,16 @@ def cgroups(table: list[list[str]]) -> Listing:
 
 
 def inhabitants(cgroup: str, cgroups: Listing) -> set[int]:
-    """The processes in a cgroup and below it."""
+    """Return the processes in a cgroup and below it."""
     tree = [path for path in cgroups.values() if path == cgroup or path.startswith(f"{cgroup}/")]
     return {int(pid) for path in tree for pid in read(f"{path}/cgroup.procs").split()}
 
 
 def open_fds() -> Listing:
-    """The descriptors of this process, without those that the library keeps as long as it lives."""
+    """List the descriptors of this process, without those that the library keeps until it ends."""
     found: dict[Hashable, str] = {}
     for name in {*os.listdir("/proc/self/fd")} - {str(fd) for fd in kept.descriptors()}:
-        with contextlib.suppress(OSError):  # the one that listed the directory is closed by now
+        with contextlib.suppress(OSError):  # the descriptor that listed the directory is closed by now
             target = os.readlink(f"/proc/self/fd/{name}")
             found[name, target] = f"{name} -> {target}"
     return found
@@ -178,7 +178,7 @@ def state_directories() -> Listing:
 
 
 def nftables_tables() -> Listing:
-    """The nftables tables of this network namespace, asked of the kernel as nft(8) asks.
+    """List the nftables tables of this network namespace, by the request that nft(8) sends.
 
     :raises OSError: not allowed, or no nf_tables in this kernel
     """
@@ -201,7 +201,7 @@ def nftables_tables() -> Listing:
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The netlink messages in one datagram: type and body.  :see: netlink(7)"""
+    """Yield type and body of the netlink messages in one datagram.  :see: netlink(7)"""
     while len(data) >= 16:
         length, kind = struct.unpack_from("=IH", data)
         yield kind, data[16:length]

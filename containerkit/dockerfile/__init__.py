@@ -1,4 +1,4 @@
-"""The language of Dockerfiles.  Pure: text in, values out; nothing is opened and nothing is built.
+"""The language of Dockerfiles.  Pure: text in, values out; the package opens nothing and builds nothing.
 
     dockerfile = parse(text)                    or DockerfileError with the line and the column
     dockerfile.stages[0].instructions           values, see instructions.py
@@ -6,7 +6,7 @@
     str(dockerfile)                             its normal form, which parses back equal
     Ignore.parse(text).excludes("a/b")          a .dockerignore
 
-    words  expansion          text that knows its place; ${x:-y} and the like
+    words  expansion          text that carries its position; ${x:-y} and the like
     instructions  mounts      values
     parser  file              from text to values
     ignore                    .dockerignore

@@ -1,4 +1,4 @@
-"""The instructions that start something: RUN CMD ENTRYPOINT HEALTHCHECK, SHELL and ONBUILD."""
+"""The instructions that start a program: RUN CMD ENTRYPOINT HEALTHCHECK, SHELL and ONBUILD."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["Cmd", "Entrypoint", "Healthcheck", "OnBuild", "Run", "Shell"]
 class Run(Instruction):
     """RUN: a command that changes the file system.
 
-    :param command: as written; with heredocs, `script` and `line` say what is run
+    :param command: as written; with heredocs, `script` and `line` give the text that runs
     :param heredocs: in the order of their names
-    :param mounts: what it sees besides
+    :param mounts: what --mount= makes visible to the command
     :param network: "default", "none" or "host"
     :param security: "sandbox" or "insecure"
     """
@@ -35,13 +35,13 @@ class Run(Instruction):
 
     @property
     def script(self) -> str | None:
-        """The text of a heredoc that is a program of its own, for it begins with ``#!``: to be run as a file.  Else None."""
+        """The text of a heredoc that begins with ``#!``, to be run as a file; else None."""
         content = self.heredocs[0].content if self._is_heredoc() else ""
         return content if self.heredocs and self.heredocs[0].text.startswith("#!") and content else None
 
     @property
     def line(self) -> str:
-        """What the shell is given: a heredoc that stands alone is the script, others are left to the shell."""
+        """The text for the shell: a heredoc that stands alone is the script; other heredocs stay in the text for the shell to read."""
         if self._is_heredoc():
             return self.heredocs[0].content
         return self.command.words[0] + "".join(f"\n{heredoc.text}{heredoc.name}" for heredoc in self.heredocs)
@@ -68,7 +68,7 @@ class Run(Instruction):
 
 @frozen
 class Cmd(Instruction):
-    """CMD: what a container runs, or the arguments of its ENTRYPOINT."""
+    """CMD: the program a container runs, or the arguments of its ENTRYPOINT."""
 
     keyword: ClassVar[str] = "CMD"
     command: Command
@@ -79,7 +79,7 @@ class Cmd(Instruction):
 
 @frozen
 class Entrypoint(Instruction):
-    """ENTRYPOINT: what a container always runs."""
+    """ENTRYPOINT: the program a container always runs."""
 
     keyword: ClassVar[str] = "ENTRYPOINT"
     command: Command
@@ -90,7 +90,7 @@ class Entrypoint(Instruction):
 
 @frozen
 class Shell(Instruction):
-    """SHELL: what lines are given to from here on."""
+    """SHELL: the program that runs command lines from here on."""
 
     keyword: ClassVar[str] = "SHELL"
     argv: tuple[str, ...]
@@ -101,9 +101,9 @@ class Shell(Instruction):
 
 @frozen
 class OnBuild(Instruction):
-    """ONBUILD: an instruction for whoever builds on this image.
+    """ONBUILD: an instruction for builds that use this image as their base.
 
-    :param trigger: its text, parsed again by `parse_trigger` when that happens
+    :param trigger: the instruction's text, which `parse_trigger` parses in such a build
     """
 
     keyword: ClassVar[str] = "ONBUILD"
@@ -115,11 +115,11 @@ class OnBuild(Instruction):
 
 @frozen
 class Healthcheck(Instruction):
-    """HEALTHCHECK: how to see that a container works.
+    """HEALTHCHECK: the command that tells whether a container works.
 
-    :param command: None for HEALTHCHECK NONE, which takes away the one of the base
+    :param command: None for HEALTHCHECK NONE, which removes the base's check
     :param interval, timeout, start_period, start_interval: nanoseconds; 0 for the base's
-    :param retries: failures in a row that make it unhealthy; 0 for the base's
+    :param retries: failures in a row that make the container unhealthy; 0 for the base's
     """
 
     keyword: ClassVar[str] = "HEALTHCHECK"
@@ -132,7 +132,7 @@ class Healthcheck(Instruction):
 
     @property
     def test(self) -> tuple[str, ...]:
-        """As an image's config has it: ("NONE",), ("CMD", ...) or ("CMD-SHELL", line)."""
+        """The check in the form of an image's config: ("NONE",), ("CMD", ...) or ("CMD-SHELL", line)."""
         if self.command is None:
             return ("NONE",)
         return ("CMD-SHELL" if self.command.shell else "CMD", *self.command.words)

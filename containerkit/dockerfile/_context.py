@@ -1,4 +1,4 @@
-"""What an instruction is read with, and what every instruction asks of its line."""
+"""Context: a divided line with its heredocs, for the function that reads an instruction, and the checks that all of them share."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .words import Remark, Warn, Word
 
 __all__ = ["Context"]
 
-_LIKE_JSON = late.pattern(r"""\[\s*("[^"]*"|'[^']*')\s*[],]""")  # and not [ "$x" = y ]
+_LIKE_JSON = late.pattern(r"""\[\s*("[^"]*"|'[^']*')\s*[],]""")  # a JSON array of strings, and not a shell's [ "$x" = y ]
 
 
 @frozen
 class Context:
-    """What an instruction is read with.
+    """The input of the function that reads an instruction.
 
-    :param statement: its line, divided
+    :param statement: the divided line
     :param heredocs: the texts that follow
-    :param common: what every instruction has: its place, its source, the escape character
-    :param warn: called with what should be looked at
+    :param common: the fields of every instruction: its position, its source, the escape character
+    :param warn: called with a remark on text that is allowed but doubtful
     """
 
     statement: Statement
@@ -38,22 +38,22 @@ class Context:
 
     @property
     def rest(self) -> Word:
-        """Everything after the flags."""
+        """The text after the flags."""
         return self.statement.rest
 
     def remark(self, text: str, word: Word) -> None:
-        """Something about a word that should be looked at."""
+        """Warn about a word that is allowed but doubtful."""
         self.warn(Remark(word.where.line, word.where.column, text))
 
     def needs(self, what: str) -> None:
-        """:raises DockerfileError: nothing follows the keyword"""
+        """Check that text follows the keyword.  :raises DockerfileError: nothing does; `what` was expected"""
         if not self.rest:
             statement = self.statement
             where = statement.line.at(len(statement.line.text.rstrip(SPACES)))
             raise where.error(f"{statement.keyword.upper()} ends here: {what} was expected")
 
     def array(self, start: int = 0) -> list[Word] | None:
-        """The rest as JSON; None, and a remark where it looks like it, when it is not.
+        """Parse the rest as a JSON array.  Return None, with a remark if the text looks like JSON, if it is none.
 
         :raises DockerfileError: JSON, but not of strings
         """
@@ -61,16 +61,16 @@ class Context:
             words = array(self.statement, start)
         except NotStrings as error:
             place = self.statement.line.at(self.statement.start + error.offset)
-            raise place.error("the JSON form is an array of strings: one in double quotes was expected") from None
+            raise place.error("the JSON form is an array of strings: a string in double quotes was expected") from None
         if words is None and _LIKE_JSON.match(self.rest, start):
-            self.remark("it begins like JSON and is not: it is taken as it stands", self._at(start))
+            self.remark("the text begins like JSON and is not JSON: it is taken as a line for a shell", self._at(start))
         return words
 
     def _at(self, start: int) -> Word:
         return Word("", self.statement.line.at(self.statement.start + start))
 
     def command(self, start: int = 0) -> Command:
-        """The rest as a command in one of its two forms."""
+        """Parse the rest as a command in one of its two forms."""
         words = self.array(start)
         line = self.rest[start:]
         return Command(tuple(words)) if words is not None else Command((Word(line, self._at(start).where),), shell=True)

@@ -1,4 +1,4 @@
-"""COPY and ADD."""
+"""The instructions COPY and ADD."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["Add", "Copy"]
 
 @frozen
 class _Files(Instruction):
-    """What COPY and ADD share.
+    """The common part of COPY and ADD.
 
     :param sources: patterns below the context, a stage or an image; for ADD also URLs
-    :param dest: a path; a directory where it ends in /
+    :param dest: a path; a directory if it ends in /
     :param heredocs: files whose text stands in the Dockerfile
     :param chown: "user:group", or ""
     :param chmod: octal or symbolic, or ""
-    :param link: whether what is below the destination does not matter
-    :param excludes: patterns of what is left out
+    :param link: whether the copy does not depend on the files below the destination
+    :param excludes: patterns of paths that are left out
     """
 
     sources: tuple[str, ...]
@@ -96,9 +96,9 @@ class Copy(_Files):
 class Add(_Files):
     """ADD: files of the context or the network; tars are unpacked.
 
-    :param checksum: the digest of what is fetched, or ""
+    :param checksum: the digest of the fetched file, or ""
     :param keep_git_dir: whether .git of a repository stays
-    :param unpack: None where the source decides: local tars are, fetched ones are not
+    :param unpack: whether tars are unpacked; None: local tars are, fetched tars are not
     """
 
     keyword: ClassVar[str] = "ADD"

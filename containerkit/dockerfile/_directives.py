@@ -1,4 +1,4 @@
-"""The parser directives: comments before everything else that say how the file is to be read.
+"""The parser directives: comments at the top of the file that set how the rest is read.
 
 :see: https://docs.docker.com/reference/dockerfile/#parser-directives
 """
@@ -16,9 +16,9 @@ _NAME = late.pattern(r"[a-zA-Z][a-zA-Z0-9]*")
 
 
 def directives(reader: Reader) -> dict[str, str]:
-    """The directives at the beginning; `escape` takes effect in the reader.
+    """Read the directives at the top.  `escape` takes effect in the reader.
 
-    :raises DockerfileError: one is there twice, or escape is neither a backslash nor a backtick
+    :raises DockerfileError: a directive appears twice, or escape is neither a backslash nor a backtick
     """
     said: dict[str, str] = {}
     for number, line in enumerate(reader.lines, 1):
@@ -28,7 +28,7 @@ def directives(reader: Reader) -> dict[str, str]:
         if not text.startswith("#") or not equals or not value or not _NAME.fullmatch(name) or name not in KNOWN:
             break
         if name in said:
-            raise reader.where(number, line.index("#") + 1).error(f"the directive {name} is there twice")
+            raise reader.where(number, line.index("#") + 1).error(f"the directive {name} appears twice")
         if name == "escape" and value not in ("\\", "`"):
             raise reader.where(number, line.index("=") + 2).error(f"the escape is \\ or `, not {value[:80]!r}")
         if "\0" in value or not value.isprintable():

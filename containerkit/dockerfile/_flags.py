@@ -1,4 +1,4 @@
-"""The flags of an instruction, held against those it has."""
+"""The flags of an instruction, checked against the flags that the instruction has."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """The one of `known` that was probably meant: a half sentence, or "" """
+    """Return " (did you mean X?)" for the closest of `known`, or an empty text."""
     import difflib
 
     by_lower = {name.lower(): name for name in known}
@@ -23,9 +23,9 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def value(make: Callable[[str], T], word: Word) -> T:
-    """What `make` makes of a word.
+    """Convert a word by `make`.
 
-    :raises DockerfileError: at the word, with the ValueError's text
+    :raises DockerfileError: at the word, with the text of `make`'s ValueError
     """
     try:
         return make(word)
@@ -37,9 +37,9 @@ class Flags:
     """The flags of one instruction.
 
     :param texts: names of flags with a value
-    :param truths: names of flags that are there or not
-    :param lists: names of flags with a value that can come again
-    :raises DockerfileError: one is unknown, twice there, or without its value
+    :param truths: names of flags that are true or false
+    :param lists: names of flags with a value that may appear more than once
+    :raises DockerfileError: a flag is unknown, appears twice, or has no value
     """
 
     def __init__(self, statement: Statement, texts: str = "", *, truths: str = "", lists: str = "") -> None:
@@ -56,7 +56,7 @@ class Flags:
             hint = suggestion(name, self._known)
             raise flag.where.error(f"{keyword} has no flag --{name[:80]}{hint}; it has {has}")
         if name in self._values and name not in self._many:
-            raise flag.where.error(f"--{name} is there twice")
+            raise flag.where.error(f"--{name} appears twice")
         if not equals and name not in self._truths:
             raise flag.where.error(f"--{name} has no value: --{name}=... was expected")
         if name in self._truths and (equals or text) and text.lower() not in ("true", "false"):
@@ -64,18 +64,18 @@ class Flags:
         self._values.setdefault(name, []).append(Word(text, flag.where))
 
     def text(self, name: str) -> Word:
-        """The value of a flag, or ""."""
+        """Return the value of a flag, or ""."""
         return self._values.get(name, [Word("")])[0]
 
     def many(self, name: str) -> tuple[Word, ...]:
-        """All values of a flag."""
+        """Return all values of a flag."""
         return tuple(self._values.get(name, ()))
 
     def truth(self, name: str) -> bool:
-        """Whether a flag is there, and not false."""
+        """Whether a flag is given and not false."""
         return bool(self.choice(name))
 
     def choice(self, name: str) -> bool | None:
-        """As `truth`; None where nothing was said."""
+        """Return True or False for a flag that is given, None otherwise."""
         given = self._values.get(name)
         return given[0].lower() != "false" if given else None

@@ -1,4 +1,4 @@
-"""Texts inside the file: which words announce one, and how such a word is written.
+"""Heredocs: the words that announce one, and the writing of such a word.
 
 :see: https://docs.docker.com/reference/dockerfile/#here-documents
 """
@@ -20,9 +20,9 @@ _ANNOUNCED = late.pattern(r"[0-9]*<<(-?)([^<]*)")
 
 
 def announced(word: str, where: Where) -> Heredoc | None:
-    """The heredoc, still without text, that a word announces; None where it announces none.
+    """Return the heredoc, still without text, that a word announces; None if the word announces none.
 
-    :raises DockerfileError: a quote in its name is not closed
+    :raises DockerfileError: a quote in the heredoc's name is not closed
     """
     found = _ANNOUNCED.fullmatch(word)
     if not found or not found[2]:
@@ -42,7 +42,7 @@ def _quotes(text: str) -> int:
 
 
 def announcement(heredoc: Heredoc) -> str:
-    """A word that announces it."""
+    """Return a word that announces a heredoc."""
     mark, name = "<<-" if heredoc.strip else "<<", heredoc.name
     if heredoc.expand:
         return mark + re.sub(r"([\"'$\\])", r"\\\1", name)
@@ -50,9 +50,9 @@ def announcement(heredoc: Heredoc) -> str:
 
 
 def read(statement: Statement, reader: Reader) -> tuple[Heredoc, ...]:
-    """The heredocs of a line, whose texts are the next lines of the file.
+    """Read the heredocs of a line, whose texts are the next lines of the file.
 
-    :raises DockerfileError: one has no end
+    :raises DockerfileError: a heredoc has no end
     """
     if "<<" not in statement.rest:
         return ()
@@ -64,12 +64,12 @@ def _with_text(heredoc: Heredoc, reader: Reader) -> Heredoc:
     place = reader.where(reader.number + 1)
     text = reader.until(heredoc.name, strip=heredoc.strip)
     if text is None:
-        raise heredoc.where.error(f"the heredoc has no end: a line {heredoc.name!r} was expected after it")
+        raise heredoc.where.error(f"the heredoc has no end: a line {heredoc.name!r} was expected after its text")
     return Heredoc(heredoc.name, text, heredoc.expand, heredoc.strip, where=place)
 
 
 def _words(statement: Statement) -> list[Word]:
-    """The words of a line as a shell divides it; none where its quotes are not closed, which is for the shell to say."""
+    """Divide a line into words as a shell does.  Return none if its quotes are not closed, an error that the shell reports."""
     text = statement.rest
     try:
         words = Lexer(text, {}, raw=True, keep_unset=True).run()[1]

@@ -1,4 +1,4 @@
-"""Words, quotes and variables, read as buildkit's shell lexer reads them.
+"""A lexer for words, quotes and variables, which follows buildkit's shell lexer.
 
 :see: https://github.com/moby/buildkit/tree/master/frontend/dockerfile/shell
 """
@@ -15,25 +15,25 @@ from ._wildcards import BadPattern, Wildcard
 __all__ = ["Lexer", "Problem"]
 
 DEEPEST = 32  # ${ inside ${
-LARGEST = 1 << 20  # characters that may come out
+LARGEST = 1 << 20  # characters in a result
 SPECIAL = frozenset("@*#?-$!")
 _SPACE = late.pattern(f"[{SPACES}]")
 _PLAIN = {escape + stop: re.compile(f"[^$'\"{re.escape(escape + stop)}]+") for escape in "\\`" for stop in ("", "/", "}")}
 
 
 class Problem(ValueError):
-    """What is wrong with a text.  Whoever knows the place makes an error of it."""
+    """A fault in a text.  The caller, which knows the text's position, makes a DockerfileError of it."""
 
 
 class _Words:
-    """The words that come out, divided where a space was not quoted."""
+    """The words of a result, divided at spaces that were not quoted."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
         self.open: list[str] = []
 
     def add(self, text: str) -> None:
-        """Text whose spaces divide."""
+        """Add text whose spaces divide words."""
         first, *others = _SPACE.split(text)
         self.open.append(first)
         for piece in others:
@@ -41,7 +41,7 @@ class _Words:
             self.open.append(piece)
 
     def close(self) -> None:
-        """Ends a word, if it has any letters: an empty one does not count."""
+        """End a word.  A word without letters does not count."""
         word = "".join(self.open)
         self.open.clear()
         if word:
@@ -51,12 +51,12 @@ class _Words:
 class Lexer:
     """Reads one text, once.
 
-    :param escape: what takes the meaning of the next character
+    :param escape: the character that makes the next one literal
     :param quotes: whether quotes are special
-    :param raw: quotes and escapes are read, and stay
-    :param keep_quotes: quotes are read, and stay
+    :param raw: quotes and escapes are read, and stay in the result
+    :param keep_quotes: quotes are read, and stay in the result
     :param keep_unset: a variable that is not set stays as it is written
-    :ivar unset: variables that were asked for, and are not set
+    :ivar unset: variables in the text that are not set
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class Lexer:
         self.position = self.depth = self.size = 0
 
     def run(self) -> tuple[str, list[str]]:
-        """The text that comes out, and the words of it.
+        """Return the expanded text, and its words.
 
-        :raises Problem: not well formed
+        :raises Problem: the text is not well formed
         """
         return self._until("", self.raw)
 
@@ -85,11 +85,11 @@ class Lexer:
     def _grown(self, text: str) -> str:
         self.size += len(text)
         if self.size > LARGEST:
-            raise Problem(f"it expands to more than {LARGEST} characters")
+            raise Problem(f"the text expands to more than {LARGEST} characters")
         return text
 
     def _until(self, stop: str, raw: bool) -> tuple[str, list[str]]:
-        """Up to `stop` outside of quotes; "" is the end of the text."""
+        """Read up to `stop` outside of quotes; "" stands for the end of the text."""
         result, words, plain = [], _Words(), _PLAIN[self.escape + stop]
         while letter := self._peek():
             if stop and letter == stop:
@@ -138,7 +138,7 @@ class Lexer:
             if letter == self.escape and self._peek() in ('"', "$", self.escape):
                 letter = (letter if raw else "") + self._next()
             elif letter == self.escape and raw:
-                letter *= 2  # one that stands for itself: a pattern has to see that
+                letter *= 2  # an escaped escape stays doubled: a pattern needs both
             result.append(letter)
         raise Problem('a double quote is not closed: " was expected before the end')
 
@@ -157,7 +157,7 @@ class Lexer:
         return value
 
     def _name(self) -> str:
-        """Digits, or one special character, or letters, digits and underscores."""
+        """Read a name: digits, or one special character, or letters, digits and underscores."""
         start, text = self.position, self.text
         if self._peek() in SPECIAL and self._peek():
             self.position += 1

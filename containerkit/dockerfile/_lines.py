@@ -1,4 +1,4 @@
-"""From the lines of a file to the lines that are meant: continued ones joined, comments left out, every character with its place."""
+"""From the lines of a file to logical lines: continued lines joined, comments left out, every character with its position."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LARGEST = 1 << 20  # bytes of a file
 
 @frozen
 class _Piece:
-    """What one line of the file gave: the characters from `start` on are those from `where` on."""
+    """A part of a logical line: the characters from `start` on stand in the file from `where` on."""
 
     start: int
     where: Where
@@ -25,9 +25,9 @@ class _Piece:
 
 @frozen
 class Line:
-    """One line that is meant: joined, comments left out.
+    """One logical line: joined, without comments.
 
-    :param pieces: where its parts are from
+    :param pieces: the positions of its parts in the file
     :param first, last: lines of the file, from 1
     """
 
@@ -38,28 +38,28 @@ class Line:
 
     @classmethod
     def joined(cls, parts: list[tuple[str, Where]], last: int) -> Line:
-        """Out of texts and their places; at least one."""
+        """Join texts, at least one, each with its position."""
         starts = accumulate((len(text) for text, _ in parts), initial=0)
         pieces = [_Piece(start, where) for start, (_, where) in zip(starts, parts, strict=False)]
         return cls("".join(text for text, _ in parts), pieces, parts[0][1].line, last)
 
     def at(self, offset: int) -> Where:
-        """The place of a character."""
+        """Return the position of a character in the file."""
         piece = self.pieces[max(0, bisect_right(self.pieces, offset, key=lambda piece: piece.start) - 1)]
         where = piece.where
         return Where(where.line, where.column + offset - piece.start, where.text, where.name)
 
     def word(self, start: int, end: int | None = None) -> Word:
-        """The characters from `start` to `end`, spaces around them left out."""
+        """Return the characters from `start` to `end`, without the spaces around them."""
         text = self.text[start:end]
         return Word(text.strip(SPACES), self.at(start + len(text) - len(text.lstrip(SPACES))))
 
 
 class Reader:
-    """Takes a file apart, one line that is meant after the other.
+    """Reads a file, one logical line after the other.
 
-    :param escape: set by the directive before the first line is asked for
-    :ivar remarks: what should be looked at
+    :param escape: set by the directive, before the first line is read
+    :ivar remarks: on text that is allowed but doubtful
     """
 
     def __init__(self, text: str, name: str) -> None:
@@ -70,12 +70,12 @@ class Reader:
         self.remarks: list[Remark] = []
 
     def where(self, number: int, column: int = 1) -> Where:
-        """A place; lines and columns from 1."""
+        """Return a position; lines and columns count from 1."""
         text = self.lines[number - 1].rstrip("\r") if 0 < number <= len(self.lines) else ""
         return Where(number, column, text, self.name)
 
     def next(self) -> Line | None:
-        """The next line with an instruction, or None."""
+        """Return the next line with an instruction, or None."""
         while self.number < len(self.lines):
             text, where, more = self._first()
             if text or more:
@@ -90,14 +90,14 @@ class Reader:
         return self.lines[self.number - 1].rstrip("\r")
 
     def _first(self) -> tuple[str, Where, bool]:
-        """The next line of the file, its place, and whether it is continued.  One that is a comment is empty."""
+        """Return the next line of the file, its position, and whether it is continued.  A comment is returned empty."""
         text = self._take()
         bare = text.lstrip(SPACES)
         where = self.where(self.number, len(text) - len(bare) + 1)
         return ("", where, False) if bare.startswith("#") else self._uncontinued(bare, where)
 
     def _continue(self, parts: list[tuple[str, Where]]) -> bool:
-        """Adds the next line of the file, if it says anything.  Returns whether that is continued."""
+        """Add the next line of the file, unless it is empty or a comment.  Return whether that line is continued."""
         text = self._take()
         bare = text.lstrip(SPACES)
         if not bare:
@@ -109,15 +109,15 @@ class Reader:
         return more
 
     def _uncontinued(self, text: str, where: Where) -> tuple[str, Where, bool]:
-        """`text` without the escape that continues it.  One that is escaped itself does not."""
+        """Return `text` without the escape that continues it.  An escape that is escaped itself does not continue the line."""
         bare = text.rstrip(" \t")
         more = bare.endswith(self.escape) and bare[-2:-1] != self.escape
         return (bare[:-1] if more else text), where, more
 
     def until(self, end: str, *, strip: bool) -> str | None:
-        """The lines up to one that says `end`, which is left out; None where there is none.
+        """Return the lines up to a line `end`, without that line; None if there is no such line.
 
-        :param strip: whether tabs before `end` do not count
+        :param strip: whether tabs before `end` are dropped
         """
         for number in range(self.number, len(self.lines)):
             text = self.lines[number].rstrip("\r")
@@ -129,9 +129,9 @@ class Reader:
 
 
 def decoded(data: str | bytes, name: str) -> str:
-    """The text of a file, without a byte order mark.
+    """Return the text of a file, without a byte order mark.
 
-    :raises DockerfileError: larger than a Dockerfile can be
+    :raises DockerfileError: the file is larger than a Dockerfile can be
     """
     if len(data) > LARGEST:
         raise DockerfileError(f"the file is larger than {LARGEST} bytes", name=name)

@@ -17,12 +17,12 @@ __all__ = ["expanded", "mount", "options"]
 TYPES: dict[str, type[Mount]] = {kind.type: kind for kind in (Bind, Cache, Tmpfs, Secret, Ssh)}
 SAME = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly", "rw": "readwrite", "from": "from_"}
 SHARING = ("shared", "private", "locked")
-NEVER_WRITTEN = (Tmpfs, Secret, Ssh)  # docker lets them say readonly, to no effect
+NEVER_WRITTEN = (Tmpfs, Secret, Ssh)  # docker takes readonly here, without effect
 
 
 def _sharing(text: str) -> str:
     if text.lower() not in SHARING:
-        raise ValueError(f"{text[:80]!r} is no way of sharing: {', '.join(SHARING)}{suggestion(text, SHARING)}")
+        raise ValueError(f"{text[:80]!r} is not a way of sharing: {', '.join(SHARING)}{suggestion(text, SHARING)}")
     return text.lower()
 
 
@@ -37,7 +37,7 @@ MAKE: dict[str, Callable[[str], object]] = {
 
 
 def mount(text: Word, expansion: Expansion) -> Mount:
-    """Of the options as written; one that says variables, quotes or escapes waits for `expanded`.
+    """Return the mount for options as written.  A mount with variables, quotes or escapes is returned `Unexpanded`.
 
     :raises DockerfileError: an option is unknown, wrong, or missing
     """
@@ -45,7 +45,7 @@ def mount(text: Word, expansion: Expansion) -> Mount:
         return _mount(dict(_options(text)), text.where)
     from_ = dict(_options(text)).get("from_") or ""
     if "$" in from_:
-        raise text.where.error("from= takes no variables: name a stage with FROM ... AS, and say its name")
+        raise text.where.error("from= takes no variables: name a stage with FROM ... AS, and give that name")
     waiting = Unexpanded(text=text, from_=from_, where=text.where)
     if "$" not in text:
         expanded(waiting, expansion)
@@ -53,7 +53,7 @@ def mount(text: Word, expansion: Expansion) -> Mount:
 
 
 def expanded(waiting: Unexpanded, expansion: Expansion) -> Mount:
-    """With the values of variables.
+    """Return the mount with the values of variables.
 
     :raises DockerfileError: as `mount`
     """
@@ -65,7 +65,7 @@ def expanded(waiting: Unexpanded, expansion: Expansion) -> Mount:
 
 
 def options(mount: Mount) -> str:
-    """As they are written.  The type comes first, and nothing that goes without saying."""
+    """Return a mount's options as text: the type first, then every option that differs from its default."""
     if isinstance(mount, Unexpanded):
         return mount.text
     said = [f"type={mount.type}"]
@@ -78,14 +78,14 @@ def options(mount: Mount) -> str:
 
 
 def _options(text: Word) -> Iterator[tuple[str, str | None]]:
-    """Names, in full, and values; None where there is no = at all."""
+    """Yield full names and values; the value is None if there is no =."""
     for field in _fields(text):
         name, equals, value = field.partition("=")
         yield SAME.get(name.lower(), name.lower()), value if equals else None
 
 
 def _fields(text: Word) -> Iterator[str]:
-    """What commas divide.  One in double quotes can have commas, as in every CSV."""
+    """Yield the fields between commas.  A field in double quotes may contain commas, as in every CSV."""
     position = 0
     while position <= len(text):
         if text.startswith('"', position):
@@ -94,7 +94,7 @@ def _fields(text: Word) -> Iterator[str]:
             end = text.find(",", position)
             field, position = text[position : end if end >= 0 else len(text)], (end if end >= 0 else len(text)) + 1
             if '"' in field:
-                raise text.where.error('a " inside an option: one that needs quotes begins and ends with them')
+                raise text.where.error('a " inside an option: an option that needs quotes begins and ends with them')
         yield field
 
 
@@ -143,7 +143,7 @@ def _value(name: str, value: str | None, kind: str) -> Any:
 
 
 def _access(values: dict[str, Any], kind: type[Mount]) -> dict[str, Any]:
-    """`readwrite` said as `readonly`; neither where it means nothing."""
+    """Replace `readwrite` by `readonly`; drop both where docker ignores them."""
     if "readwrite" in values:
         values["readonly"] = not values.pop("readwrite")
     if kind in NEVER_WRITTEN:
@@ -152,9 +152,9 @@ def _access(values: dict[str, Any], kind: type[Mount]) -> dict[str, Any]:
 
 
 def _source_of_secret(values: dict[str, Any], where: Where) -> dict[str, Any]:
-    """A secret's source is another word for its id."""
+    """Rename a secret's source to id: docker takes either word."""
     if "source" in values and "id" in values:
-        raise where.error("source and id of a secret are the same: one of them was expected")
+        raise where.error("a secret has both source= and id=, which are the same option: one of them was expected")
     if "source" in values:
         values["id"] = values.pop("source")
     if not values.get("id") and not values.get("target"):

@@ -1,4 +1,4 @@
-"""The lines of RUN CMD ENTRYPOINT HEALTHCHECK SHELL and ONBUILD."""
+"""Readers of the lines of RUN CMD ENTRYPOINT HEALTHCHECK SHELL and ONBUILD."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read_run(context: Context) -> Run:
     context.needs("a command")
     command = context.command()
     if not command.words:
-        raise context.rest.where.error("RUN of nothing: the words of a command were expected")
+        raise context.rest.where.error("RUN has an empty list: the words of a command were expected")
     expansion = Expansion({}, context.escape, dry=True)
     mounts = tuple(mount(text, expansion) for text in flags.many("mount"))
     network = _one_of(flags.text("network"), ("default", "none", "host"), "network")
@@ -68,7 +68,7 @@ def read_healthcheck(context: Context) -> Healthcheck:
         raise context.rest.where.error(f"HEALTHCHECK takes CMD and a command, or NONE alone{suggestion(kind, ('CMD', 'NONE'))}")
     command = context.command(start)
     if not command.words:
-        raise context.rest.where.error("HEALTHCHECK CMD of nothing: a command was expected")
+        raise context.rest.where.error("HEALTHCHECK CMD has an empty list: a command was expected")
     given = [value(duration, flags.text(name)) if flags.text(name) else 0 for name in times]
     retries = value(lambda text: number(text, bits=31), flags.text("retries")) if flags.text("retries") else 0
     return Healthcheck(command, given[0], given[1], given[2], given[3], retries, **context.common)

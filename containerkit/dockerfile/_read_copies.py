@@ -1,4 +1,4 @@
-"""The lines of COPY and ADD."""
+"""Readers of the lines of COPY and ADD."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["read_add", "read_copy"]
 
 
 def _files(context: Context) -> tuple[list[Word], Word]:
-    """Sources and destination of COPY and ADD; the sources that are heredocs are left out."""
+    """Return the sources and the destination of COPY and ADD, without the sources that are heredocs."""
     keyword = context.statement.keyword.upper()
     context.needs("a source and a destination")
     words = context.array()
@@ -38,7 +38,7 @@ def _is_path(word: Word) -> bool:
 def read_copy(context: Context) -> Copy:
     flags = Flags(context.statement, "from chown chmod", truths="link parents", lists="exclude")
     if "$" in flags.text("from"):
-        raise flags.text("from").where.error("--from takes no variables: name a stage with FROM ... AS, and say its name")
+        raise flags.text("from").where.error("--from takes no variables: name a stage with FROM ... AS, and give that name")
     sources, dest = _files(context)
     return Copy(
         tuple(sources), dest, context.heredocs, flags.text("chown"), flags.text("chmod"), flags.truth("link"), _excludes(flags),
@@ -56,5 +56,5 @@ def read_add(context: Context) -> Add:
 
 
 def _excludes(flags: Flags) -> tuple[Word, ...]:
-    """What is left out; an empty pattern leaves out nothing."""
+    """Return the patterns of --exclude; an empty pattern excludes nothing."""
     return tuple(pattern for pattern in flags.many("exclude") if pattern)

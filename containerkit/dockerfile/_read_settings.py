@@ -1,4 +1,4 @@
-"""The lines of the instructions that only set something."""
+"""Readers of the lines of the instructions that only set a value."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _stage_name(context: Context, word: Word) -> Word:
         text = f"{word[:80]!r} is not a name for a stage: a letter was expected, then letters, digits and - _ ."
         raise word.where.error(text)
     if name in ("scratch", "context"):
-        context.remark(f"a stage called {name} cannot be told from docker's own", word)
+        context.remark(f"a stage called {name} has the same name as one of docker's own", word)
     return name
 
 
@@ -51,20 +51,20 @@ def read_arg(context: Context) -> Arg:
 
 
 def _after(word: Word, value: str) -> Word:
-    """The end of a word, at its place where the word is on one line."""
+    """Return the end of a word, with its own position if the word is on one line."""
     where, before = word.where, len(word) - len(value)
     whole = where.text.startswith(word, where.column - 1)
     return Word(value, replace(where, column=where.column + before) if whole else where)
 
 
 def _pairs(context: Context) -> tuple[tuple[Pair, ...], bool]:
-    """The pairs of ENV and LABEL, and whether they are written the old way."""
+    """Return the pairs of ENV and LABEL, and whether they are written the old way."""
     keyword = context.statement.keyword.upper()
     Flags(context.statement)
     context.needs("name=value")
     words = quoted_words(context.statement, context.escape)
     if not words or "=" not in words[0]:
-        context.remark(f"{keyword} without =: {keyword} name=value says what is meant", context.rest)
+        context.remark(f"{keyword} without = is the old form: write {keyword} name=value", context.rest)
         return (_legacy(context, keyword),), True
     pairs = []
     for word in words:
@@ -99,7 +99,7 @@ def read_volume(context: Context) -> Volume:
     words = between_spaces(context.statement) if words is None else words
     words = [Word(word.strip(SPACES), word.where) for word in words]
     if not words or not all(words):
-        raise context.rest.where.error("VOLUME of nothing: a path was expected")
+        raise context.rest.where.error("VOLUME has an empty path or list: a path was expected")
     return Volume(tuple(words), **context.common)
 
 
@@ -110,7 +110,7 @@ def read_expose(context: Context) -> Expose:
 
 
 def read_text(make: Callable[..., Instruction], what: str) -> Callable[[Context], Instruction]:
-    """Reads an instruction whose one argument is all that follows."""
+    """Return a reader of an instruction whose one argument is the whole rest."""
 
     def read(context: Context) -> Instruction:
         Flags(context.statement)
@@ -123,5 +123,5 @@ def read_text(make: Callable[..., Instruction], what: str) -> Callable[[Context]
 def read_maintainer(context: Context) -> Maintainer:
     Flags(context.statement)
     context.needs("a name")
-    context.remark("MAINTAINER is old: LABEL org.opencontainers.image.authors=... says it now", context.statement.keyword)
+    context.remark("MAINTAINER is deprecated: use LABEL org.opencontainers.image.authors=...", context.statement.keyword)
     return Maintainer(context.rest, **context.common)

@@ -1,4 +1,4 @@
-"""From a divided line to an instruction: which function reads which keyword."""
+"""From a divided line to an instruction: the table of readers by keyword."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ READ: dict[str, Callable[[Context], Instruction]] = {
 
 
 def instruction(context: Context) -> Instruction:
-    """The instruction of a line, looked at as far as that goes without values.
+    """Return the instruction of a line, checked as far as possible without values of variables.
 
-    :raises DockerfileError: there is no such instruction, or this is not how it is written
+    :raises DockerfileError: there is no such instruction, or its line is malformed
     """
     keyword = context.statement.keyword
     read = READ.get(keyword.upper())
     if read is None:
         if not keyword:
-            raise keyword.where.error("a line of nothing: an instruction was expected")
+            raise keyword.where.error("a line without a word: an instruction was expected")
         raise keyword.where.error(f"unknown instruction: {keyword[:80]}{suggestion(keyword, READ)}")
     made = read(context)
     made.expanded(Expansion({}, context.escape, dry=True))

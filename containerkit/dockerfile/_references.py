@@ -1,4 +1,4 @@
-"""Which stage a COPY --from= or a mount's from= means: one that comes before."""
+"""The check that COPY --from= and a mount's from= name an earlier stage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["check_references"]
 
 
 def check_references(stages: Sequence[Stage]) -> None:
-    """:raises DockerfileError: a stage takes from itself, or from one that follows"""
+    """Check every reference.  :raises DockerfileError: a stage takes files from itself, or from a later stage"""
     first: dict[str, int] = {}
     for stage in stages:
         first.setdefault(stage.name, stage.index)

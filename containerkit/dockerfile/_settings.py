@@ -1,4 +1,4 @@
-"""The instructions that only set something: FROM ARG ENV LABEL USER WORKDIR VOLUME EXPOSE STOPSIGNAL MAINTAINER."""
+"""The instructions that only set a value: FROM ARG ENV LABEL USER WORKDIR VOLUME EXPOSE STOPSIGNAL MAINTAINER."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .words import Word
 
 __all__ = ["Arg", "Env", "Expose", "From", "Label", "Maintainer", "Pair", "StopSignal", "User", "Volume", "Workdir"]
 
-MOST_PORTS = 1 << 18  # those of all protocols are fewer
+MOST_PORTS = 1 << 18  # all ports of all protocols are fewer
 
 
 class Pair(NamedTuple):
-    """A name and its value.  Only the value of an ARG can be None: it has no default."""
+    """A name and its value.  The value is None only for an ARG without a default."""
 
     name: str
     value: str | None
 
     def expanded(self, expansion: Expansion) -> Pair:
-        """With the variables of both replaced."""
+        """Return the pair with the variables of both replaced."""
         return Pair(expansion.word(self.name), self.value if self.value is None else expansion.word(self.value))
 
     def __str__(self) -> str:
@@ -33,10 +33,10 @@ class Pair(NamedTuple):
 
 @frozen
 class From(Instruction):
-    """FROM: begins a stage.
+    """FROM: the beginning of a stage.
 
     :param image: a reference, an earlier stage, or "scratch"
-    :param name: of the stage, in lower case, or ""
+    :param name: the stage's name in lower case, or ""
     :param platform: "os/architecture", or ""
     """
 
@@ -74,10 +74,10 @@ class Arg(Instruction):
 
 @frozen
 class _Pairs(Instruction):
-    """What ENV and LABEL share.
+    """The common part of ENV and LABEL.
 
-    :param pairs: in order; of two with one name the last one counts
-    :param legacy: whether it is written without =: one name, and all that follows is its value
+    :param pairs: in order; the last of two pairs with one name counts
+    :param legacy: whether the instruction has no =: one name, and the rest of the line is its value
     """
 
     pairs: tuple[Pair, ...]
@@ -99,14 +99,14 @@ class Env(_Pairs):
 
 @frozen
 class Label(_Pairs):
-    """LABEL: what is said about the image."""
+    """LABEL: names and values that describe the image."""
 
     keyword: ClassVar[str] = "LABEL"
 
 
 @frozen
 class User(Instruction):
-    """USER: who runs what follows: "name", "uid", "user:group"."""
+    """USER: the user of later RUNs and of the container: "name", "uid", "user:group"."""
 
     keyword: ClassVar[str] = "USER"
     user: str
@@ -120,7 +120,7 @@ class User(Instruction):
 
 @frozen
 class Workdir(Instruction):
-    """WORKDIR: where what follows runs; a relative one is below the one before."""
+    """WORKDIR: the directory in which later commands run; a relative path is below the WORKDIR before."""
 
     keyword: ClassVar[str] = "WORKDIR"
     path: str
@@ -148,7 +148,7 @@ class Volume(Instruction):
 
 @frozen
 class Expose(Instruction):
-    """EXPOSE: ports it listens at.
+    """EXPOSE: ports that the container listens at.
 
     :param ports: "80", "80/udp", "7000-7010/tcp"; after `expand` one port each, with its protocol
     """
@@ -162,7 +162,7 @@ class Expose(Instruction):
         come = 0
         for word in words:
             found = value(ports, word) if not expansion.open(word) else ()
-            some = [word] if expansion.dry else list(found)  # who only looks counts none: ten letters are 65536 ports
+            some = [word] if expansion.dry else list(found)  # a dry run does not list the ports of a range: ten letters are 65536 ports
             single.update(dict.fromkeys(some))
             come += len(some)
             if come > MOST_PORTS:
@@ -175,7 +175,7 @@ class Expose(Instruction):
 
 @frozen
 class StopSignal(Instruction):
-    """STOPSIGNAL: what asks the container to end: a name or a number."""
+    """STOPSIGNAL: the signal that asks the container to end: a name or a number."""
 
     keyword: ClassVar[str] = "STOPSIGNAL"
     signal: str
@@ -190,7 +190,7 @@ class StopSignal(Instruction):
 
 @frozen
 class Maintainer(Instruction):
-    """MAINTAINER: who made it.  Old; LABEL says it now."""
+    """MAINTAINER: the author.  Deprecated in favour of LABEL."""
 
     keyword: ClassVar[str] = "MAINTAINER"
     name: str

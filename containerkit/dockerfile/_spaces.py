@@ -1,4 +1,4 @@
-"""What counts as a space: Go's and not Python's, which has four more."""
+"""The characters that count as spaces: those of Go, not those of Python, which has four more."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ SPACES = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) 
 
 
 def first_word(text: str) -> tuple[str, int]:
-    """The letters up to the first space, and where what follows the spaces begins."""
+    """Return the first word, and the index at which the text after the following spaces begins."""
     end = next((index for index, letter in enumerate(text) if letter in SPACES), len(text))
     return text[:end], len(text) - len(text[end:].lstrip(SPACES))

@@ -1,4 +1,4 @@
-"""How a line is divided: keyword, flags and the rest; words with quotes; JSON arrays."""
+"""Functions that divide a line: keyword, flags and the rest; words with quotes; JSON arrays."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Statement:
     """One instruction, divided.
 
     :param keyword: as written
-    :param flags: each from its two dashes on, quotes and escapes removed
-    :param start: where in the line the rest begins
-    :param rest: everything after the flags
+    :param flags: each with its two dashes, without quotes and escapes
+    :param start: the index in the line at which the rest begins
+    :param rest: the text after the flags
     """
 
     line: Line
@@ -36,7 +36,7 @@ class Statement:
 
 
 class NotStrings(ValueError):
-    """A JSON array of something other than strings; the offset is the one of the first such element."""
+    """A JSON array with an element that is no string; `offset` is the position of the first such element."""
 
     def __init__(self, offset: int) -> None:
         self.offset = offset
@@ -44,7 +44,7 @@ class NotStrings(ValueError):
 
 
 def statement(line: Line, escape: str, start: int = 0) -> Statement:
-    """Divides a line from `start` on."""
+    """Divide a line from `start` on."""
     text = line.text
     begin = _skip(text, start)
     gap = _GAP.search(text.rstrip(SPACES), begin)
@@ -55,14 +55,14 @@ def statement(line: Line, escape: str, start: int = 0) -> Statement:
 
 
 def _skip(text: str, position: int) -> int:
-    """Where the spaces at `position` end."""
+    """Return the index after the spaces at `position`."""
     while position < len(text) and text[position] in SPACES:
         position += 1
     return position
 
 
 def _flags(line: Line, position: int, escape: str) -> tuple[list[Word], int]:
-    """The words that begin with two dashes, and where they end; a word of nothing else ends them and is none."""
+    """Return the words that begin with two dashes, and the index after them.  A bare ``--`` ends the flags and is not one."""
     flags: list[Word] = []
     while line.text.startswith("--", start := _skip(line.text, position)):
         flag, position = _unquoted(line.text, start, escape)
@@ -73,7 +73,7 @@ def _flags(line: Line, position: int, escape: str) -> tuple[list[Word], int]:
 
 
 def _unquoted(text: str, position: int, escape: str) -> tuple[str, int]:
-    """The word at `position` without its quotes and escapes, and where it ends."""
+    """Return the word at `position` without its quotes and escapes, and the index after it."""
     letters, quote = [], ""
     while position < len(text) and (quote or text[position] not in SPACES):
         letter = text[position]
@@ -91,14 +91,14 @@ def _unquoted(text: str, position: int, escape: str) -> tuple[str, int]:
 
 
 def between_spaces(statement: Statement) -> list[Word]:
-    """The words of the rest; quotes mean nothing."""
+    """Divide the rest at spaces; quotes have no meaning."""
     line, start = statement.line, statement.start
     end = start + len(statement.rest)
     return [Word(found[0], line.at(found.start())) for found in _WORD.finditer(line.text, start, end)]
 
 
 def quoted_words(statement: Statement, escape: str) -> list[Word]:
-    """The words of the rest, with their quotes and escapes; a space inside quotes does not divide."""
+    """Divide the rest into words, with their quotes and escapes; a space inside quotes does not divide."""
     text, line, position = statement.rest, statement.line, 0
     words = []
     while position < len(text):
@@ -106,7 +106,7 @@ def quoted_words(statement: Statement, escape: str) -> list[Word]:
             position += 1
             continue
         start, position = position, _word_end(text, position, escape)
-        # an escape of nothing, at the very end, is left out
+        # drop an escape at the very end, which escapes nothing
         word = text[start : len(text) - (position > len(text))] if position >= len(text) else text[start:position]
         if word:
             words.append(Word(word, line.at(statement.start + start)))
@@ -114,7 +114,7 @@ def quoted_words(statement: Statement, escape: str) -> list[Word]:
 
 
 def _word_end(text: str, position: int, escape: str) -> int:
-    """Where a word ends; after the end of the text where an escape is its last letter."""
+    """Return the index after a word; beyond the end of the text if an escape is its last letter."""
     quote = ""
     while position < len(text) and (quote or text[position] not in SPACES):
         letter = text[position]
@@ -129,7 +129,7 @@ def _word_end(text: str, position: int, escape: str) -> int:
 
 
 def array(statement: Statement, start: int = 0) -> list[Word] | None:
-    """The strings of a JSON array in the rest, from `start` on; None where it is not JSON.
+    """Parse a JSON array of strings in the rest, from `start` on.  Return None if it is not JSON.
 
     :raises NotStrings: JSON, but not of strings alone
     """
@@ -150,7 +150,7 @@ def array(statement: Statement, start: int = 0) -> list[Word] | None:
 
 
 def _strings(text: str) -> Iterator[tuple[int, str | None]]:
-    """The strings of an array and where they are; None where something else is."""
+    """Yield the position of each element of an array, and its text; None instead of the text at the first that is no string."""
     position, end = _after(text, 1), False
     if text[position : position + 1] == "]":
         end, position = True, position + 1

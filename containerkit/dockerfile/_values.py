@@ -1,6 +1,6 @@
-"""Values as Dockerfiles write them: truths, numbers, sizes, durations, ports, signals.
+"""Parsers of values in Dockerfiles: truths, numbers, sizes, durations, ports, signals.
 
-Each function raises a ValueError that says what was expected.
+Each raises a ValueError whose text names the expected form.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _SYMBOLIC = late.pattern(r"[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+")
 
 
 def truth(text: str) -> bool:
-    """Of "true", "1", "f" and the like."""
+    """Parse "true", "1", "f" and the like."""
     if text not in _TRUTHS:
         raise ValueError(f"{text[:80]!r} is neither true nor false")
     return _TRUTHS[text]
 
 
 def number(text: str, *, base: int = 10, bits: int = 32) -> int:
-    """A whole number without a sign."""
+    """Parse a whole number without a sign, below 2**bits."""
     digits = "01234567" if base == 8 else "0123456789"
     if not text or len(text) > 20 or text.strip(digits) or int(text, base) >= 1 << bits:
         raise ValueError(f"{text[:80]!r} is not {'an octal' if base == 8 else 'a'} number below 2**{bits}")
@@ -37,15 +37,15 @@ def number(text: str, *, base: int = 10, bits: int = 32) -> int:
 
 
 def mode(text: str) -> str:
-    """Permissions: octal up to 7777, or symbolic: "u=rwX,go=rX"."""
+    """Check permissions: octal up to 7777, or symbolic as "u=rwX,go=rX"."""
     octal = text.strip("01234567") == "" and 0 < len(text) <= 5 and int(text, 8) <= 0o7777
     if not octal and not all(_SYMBOLIC.fullmatch(part) for part in text.split(",")):
-        raise ValueError(f"{text[:80]!r} is no mode: 0755 or u=rwX,go=rX was expected")
+        raise ValueError(f"{text[:80]!r} is not a mode: 0755 or u=rwX,go=rX was expected")
     return text
 
 
 def size(text: str) -> int:
-    """Bytes of "64m", "1.5GiB"; every unit counts by 1024."""
+    """Parse "64m", "1.5GiB" to bytes; every unit is 1024 times the one below."""
     from decimal import Decimal
 
     found = _SIZE.fullmatch(text)
@@ -55,7 +55,7 @@ def size(text: str) -> int:
 
 
 def duration(text: str) -> int:
-    """Nanoseconds of "1m30s", "500ms"; 0, or a millisecond at least."""
+    """Parse "1m30s", "500ms" to nanoseconds; 0, or at least a millisecond."""
     from decimal import Decimal
 
     if text in ("0", "+0", "-0"):
@@ -71,8 +71,8 @@ def duration(text: str) -> int:
 
 
 def ports(text: str) -> Iterator[str]:
-    """Each port of "80", "7000-7010/udp", with its protocol."""
-    given, _, protocol = text.rpartition(":")[2].partition("/")  # an address and a host's port before it never meant anything
+    """Yield each port of "80", "7000-7010/udp", with its protocol."""
+    given, _, protocol = text.rpartition(":")[2].partition("/")  # docker ignores an address and a host's port before the port
     protocol = protocol.lower() or "tcp"
     if protocol not in ("tcp", "udp", "sctp"):
         raise ValueError(f"{text[:80]!r}: the protocol is tcp, udp or sctp")
@@ -87,7 +87,7 @@ def ports(text: str) -> Iterator[str]:
 
 
 def signal_name(text: str) -> str:
-    """A signal by its name, with or without SIG, or by its number."""
+    """Check a signal: a name, with or without SIG, or a number."""
     name = text.upper().removeprefix("SIG")
     realtime = _REALTIME.fullmatch(name)
     if text.isascii() and text.isdecimal():

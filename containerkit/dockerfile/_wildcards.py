@@ -1,6 +1,6 @@
-"""The patterns of ``${x#p}``, ``${x%p}`` and ``${x/p/r}``: ``*`` is any text, ``?`` any character, a backslash takes their meaning.
+"""The patterns of ``${x#p}``, ``${x%p}`` and ``${x/p/r}``: ``*`` is any text, ``?`` any character, a backslash makes both literal.
 
-No pattern takes longer than its length times the length of the text: what stands between two stars is searched once, from the left.
+A match takes at most the pattern's length times the text's length: the part between two stars is searched once, from the left.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ LONGEST = 256  # characters of a pattern
 
 
 class BadPattern(ValueError):
-    """Not a pattern; the text says why."""
+    """A malformed pattern; the text gives the reason."""
 
 
 @frozen
 class Wildcard:
     """A pattern.
 
-    :param pieces: regular expressions of what stands between the stars, each of a fixed length
-    :raises BadPattern: out of `parse`
+    :param pieces: regular expressions for the parts between the stars, each of a fixed length
+    :raises BadPattern: from `parse`
     """
 
     pieces: tuple[str, ...]
 
     @classmethod
     def parse(cls, pattern: str, *, backwards: bool = False) -> Wildcard:
-        """Of the text as written; `backwards` matches a text that was turned round."""
+        """Parse a pattern as written; `backwards` matches a reversed text."""
         if len(pattern) > LONGEST:
-            raise BadPattern(f"a pattern of more than {LONGEST} characters")
+            raise BadPattern(f"a pattern has more than {LONGEST} characters")
         pieces: list[list[str]] = [[]]
         for token in _tokens(pattern):
             if token == "*":
@@ -43,19 +43,19 @@ class Wildcard:
         return cls(tuple("".join(piece[::-1] if backwards else piece) for piece in (pieces[::-1] if backwards else pieces)))
 
     def find(self, text: str, start: int = 0, *, anchored: bool = False, longest: bool = True) -> tuple[int, int] | None:
-        """Where it first matches from `start` on, or None."""
+        """Return the span of the first match from `start` on, or None."""
         head = re.compile(self.pieces[0], re.DOTALL)
         found = head.match(text, start) if anchored else head.search(text, start)
         if found is None or len(self.pieces) == 1:
             return found and found.span()
         *middle, last = self.pieces[1:]
-        # a piece found as far left as possible leaves most to those that follow; only the last one is to be far right
+        # a piece matched as far left as possible leaves most for the pieces after it; only the last piece is matched far right
         tail = "".join(f"(?>.*?{piece})" for piece in middle) + (f".*{last}" if longest else f".*?{last}")
         rest = re.compile(tail, re.DOTALL).match(text, found.end())
         return rest and (found.start(), rest.end())
 
     def replace(self, text: str, by: str, *, limit: int) -> Iterator[str]:
-        """The pieces of `text` with each match replaced by `by`; they stop coming after `limit` characters."""
+        """Yield the pieces of `text` with each match replaced by `by`, until more than `limit` characters have come."""
         position = come = 0
         end_of_last = -1
         while position <= len(text) and come <= limit:
@@ -81,7 +81,7 @@ def _tokens(pattern: str) -> Iterator[str]:
             token, position = following, position + 1
         elif token == "\\":
             if following not in ("*", "?", "\\"):
-                raise BadPattern(f"{token + following!r}: a backslash stands before * ? \\ / or }}")
+                raise BadPattern(f"{token + following!r}: a backslash may only stand before * ? \\ / or }}")
             token, position = token + following, position + 1
         yield token
         position += 1

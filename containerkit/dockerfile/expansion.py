@@ -6,9 +6,9 @@
     $x ${x}                     the value, or ""
     ${x-w} ${x:-w}              w when x is not set (or empty)
     ${x+w} ${x:+w}              w when x is set (and not empty)
-    ${x?w} ${x:?w}              an error that says w
+    ${x?w} ${x:?w}              an error with the text w
     ${x#p} ${x##p}              without the shortest (longest) beginning that matches p
-    ${x%p} ${x%%p}              without such an end
+    ${x%p} ${x%%p}              without the shortest (longest) end that matches p
     ${x/p/r} ${x//p/r}          the first match (all matches) of p replaced by r
 
 :see: https://docs.docker.com/reference/dockerfile/#environment-replacement
@@ -27,12 +27,12 @@ __all__ = ["Expansion"]
 
 @frozen
 class Expansion:
-    """How the words of one instruction are expanded.
+    """The values and rules by which the words of one instruction are expanded.
 
-    :param lookup: the values; one that is not there is ""
+    :param lookup: the values; a variable without one is ""
     :param escape: the escape character
-    :param warn: called with a remark for each variable that is not there
-    :param dry: only looks whether it could be done: a variable that is not there stays as it is written
+    :param warn: called with a remark for each variable without a value
+    :param dry: only check that the text can be expanded: a variable without a value stays as it is written
     """
 
     lookup: Mapping[str, str]
@@ -41,15 +41,15 @@ class Expansion:
     dry: bool = False
 
     def word(self, text: str) -> Word:
-        """One word: variables replaced, quotes removed, spaces kept.
+        """Expand to one word: variables replaced, quotes removed, spaces kept.
 
-        :raises DockerfileError: it is not well formed, or ``${x:?}`` is not satisfied
+        :raises DockerfileError: the text is not well formed, or ``${x:?}`` has no value
         """
         where = _where(text)
         return Word(self._lexed(text, where)[0], where)
 
     def words(self, text: str) -> list[Word]:
-        """As many words as come out: spaces that were not quoted, in values too, divide.
+        """Expand, and divide at the spaces that were not quoted, those of values included.
 
         :raises DockerfileError: as `word`
         """
@@ -57,14 +57,15 @@ class Expansion:
         return [Word(word, where) for word in self._lexed(text, where)[1]]
 
     def document(self, text: str, where: Where) -> str:
-        """A heredoc's text: variables replaced, quotes kept, escapes removed.  A backslash escapes, whatever the file says.
+        """Expand a heredoc's text: variables replaced, quotes kept, escapes removed.  The escape is a backslash whatever the directive
+        says.
 
         :raises DockerfileError: as `word`
         """
         return replace(self, escape="\\")._lexed(text, where, quotes=False)[0]
 
     def open(self, text: str) -> bool:
-        """Whether `text`, expanded dry, still waits for a value."""
+        """Whether `text`, expanded dry, still contains a variable."""
         return self.dry and "$" in text
 
     def _lexed(self, text: str, where: Where, *, quotes: bool = True) -> tuple[str, list[str]]:
@@ -76,11 +77,11 @@ class Expansion:
         except Problem as problem:
             raise where.error(str(problem)) from None
         for name in lexer.unset if self.warn and not self.dry else ():
-            self.warn(Remark(where.line, where.column, f"the variable {name} is not set: it is taken as empty"))  # type: ignore[misc]
+            self.warn(Remark(where.line, where.column, f"the variable {name} is not set: its value is empty"))  # type: ignore[misc]
         return result
 
     def _matters(self, text: str) -> bool:
-        """Whether there is anything to expand, or a space that `str.split` would see otherwise."""
+        """Whether there is anything to expand, or a space that `str.split` would treat differently."""
         return not text.isascii() or any(letter in text for letter in ("$", "'", '"', self.escape, "\x1c", "\x1d", "\x1e", "\x1f"))
 
 

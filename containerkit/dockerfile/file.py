@@ -2,7 +2,7 @@
 
 dockerfile.stages, .args, .directives, .warnings
 dockerfile.stage("build"), dockerfile.stage("0")
-dockerfile.global_values({"VERSION": "2"}, predefined)       what FROM is expanded with
+dockerfile.global_values({"VERSION": "2"}, predefined)       the values with which FROM is expanded
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ __all__ = ["Dockerfile", "Stage"]
 
 @frozen
 class Stage:
-    """FROM, and all that follows up to the next.
+    """A FROM and the instructions up to the next one.
 
     :param index: from 0
-    :param start: its FROM
+    :param start: the stage's FROM
     """
 
     index: int
@@ -31,33 +31,33 @@ class Stage:
 
     @property
     def base(self) -> str:
-        """What it begins with, as written: variables of the global ARGs are not expanded."""
+        """The image of FROM, as written: variables of the global ARGs are not expanded."""
         return self.start.image
 
     @property
     def name(self) -> str:
-        """In lower case, or ""."""
+        """The stage's name in lower case, or ""."""
         return self.start.name
 
     @property
     def platform(self) -> str:
-        """Of --platform, as written, or ""."""
+        """The value of --platform, as written, or ""."""
         return self.start.platform
 
     @property
     def where(self) -> Where:
-        """Its FROM."""
+        """The position of the stage's FROM."""
         return self.start.where
 
 
 @frozen
 class Dockerfile:
-    """What a Dockerfile says.
+    """A parsed Dockerfile.
 
     :param stages: at least one
     :param args: the ARGs before the first FROM
     :param directives: "syntax", "escape", "check", in lower case
-    :param warnings: what is allowed and should be looked at
+    :param warnings: on text that is allowed but doubtful
     """
 
     stages: tuple[Stage, ...]
@@ -72,7 +72,7 @@ class Dockerfile:
         return self.directives.get("escape", "\\")
 
     def named(self, name: str, before: int | None = None) -> Stage | None:
-        """The stage called `name`, in any case; the last one of several.  FROM means stages so: a number is no name.
+        """Return the last stage called `name`, in any case, or None.  FROM finds stages like this: it takes no numbers.
 
         :param before: only stages before this one count
         """
@@ -80,7 +80,7 @@ class Dockerfile:
         return next((stage for stage in reversed(stages) if name and stage.name == name.lower()), None)
 
     def stage(self, reference: str, before: int | None = None) -> Stage | None:
-        """The stage with that name or number; None where there is none.  --target and COPY --from mean stages so.
+        """Return the stage with that name or number, or None.  --target and COPY --from find stages like this.
 
         :param before: only stages before this one count
         """
@@ -89,10 +89,10 @@ class Dockerfile:
         return self.named(reference, before)
 
     def global_values(self, given: Mapping[str, str], predefined: Mapping[str, str], warn: Warn | None = None) -> dict[str, str]:
-        """What is in scope in every FROM: the ARGs before the first one, each seeing those above it.
+        """Return the values in scope of every FROM: the ARGs before the first FROM, each expanded with the ARGs above it.
 
-        :param given: by whoever builds; counts for a name that is declared
-        :param predefined: of the platforms
+        :param given: the caller's values; each counts only if an ARG declares its name
+        :param predefined: the values of the platforms
         :raises DockerfileError: a default that cannot be expanded
         """
         values = dict(predefined)

@@ -1,10 +1,10 @@
-"""What of a directory is not part of the build: .dockerignore.
+"""The rules of a .dockerignore: the paths of a directory that are not part of the build.
 
     ignore = Ignore.parse(text)
     ignore.excludes("a/b.log")              a path below the directory, with slashes
-    ignore.skips("node_modules")            nothing below that directory can be wanted
+    ignore.skips("node_modules")            whether the directory and every path below it are excluded
 
-The last line that matches counts.  One that matches a directory matches all that is below it.
+The last line that matches counts.  A line that matches a directory matches every path below it.
 
 :see: https://docs.docker.com/build/concepts/context/#dockerignore-files
 """
@@ -22,14 +22,14 @@ from .patterns import LONGEST, BadPattern, Pattern, clean
 __all__ = ["Ignore", "Rule"]
 
 REMEMBERED = 10_000  # directories
-ROUNDS = 16  # of cleaning one pattern: more would be for one who writes "./ ./ ./ " to keep us busy
+ROUNDS = 16  # rounds of cleaning for one pattern: only an attacker's "./ ./ ./ " needs more
 
 
 @frozen
 class Rule:
     """One line.
 
-    :param keeps: whether it begins with ``!``: what matches is wanted after all
+    :param keeps: whether the line begins with ``!``: a matching path is included after all
     """
 
     pattern: Pattern
@@ -41,7 +41,7 @@ class Rule:
 
 @frozen
 class Ignore:
-    """Which paths are left out.
+    """The rules that exclude paths.
 
     :param rules: in order
     """
@@ -51,7 +51,7 @@ class Ignore:
 
     @classmethod
     def parse(cls, text: str | bytes, *, name: str = ".dockerignore") -> Ignore:
-        """Of a file's text.
+        """Parse the text of a file.
 
         :raises DockerfileError: a line is no pattern
         """
@@ -64,19 +64,19 @@ class Ignore:
 
     @classmethod
     def of(cls, patterns: Iterable[str]) -> Ignore:
-        """Of patterns as --exclude has them.
+        """Parse patterns as of --exclude.
 
-        :raises DockerfileError: one is no pattern
+        :raises DockerfileError: a pattern is malformed
         """
         rules = (_rule(bare, "--exclude", 1, pattern) for pattern in patterns if (bare := pattern.strip(SPACES)))
         return cls(tuple(rule for rule in rules if rule))
 
     def excludes(self, path: str) -> bool:
-        """Whether `path`, relative and with slashes, is left out."""
+        """Whether `path`, relative and with slashes, is excluded."""
         return self._decide(self._matched(path))
 
     def skips(self, directory: str) -> bool:
-        """Whether `directory` and all that is, or could be, below it is left out: nobody need look into it."""
+        """Whether `directory` and every possible path below it are excluded, so that a walk need not enter it."""
         if not self.excludes(directory):
             return False
         below = f"{directory.strip('/')}/"
@@ -87,7 +87,7 @@ class Ignore:
         return last is not None and not self.rules[last].keeps
 
     def _matched(self, path: str) -> tuple[bool, ...]:
-        """Which rules match `path` or a directory above it.  One that would change nothing counts as one that does not."""
+        """Return, for each rule, whether it matches `path` or a directory above.  A rule that would change nothing counts as no match."""
         names = path.strip("/").split("/")
         matched = (False,) * len(self.rules)
         for depth in range(1, len(names) + 1):
@@ -116,7 +116,7 @@ class Ignore:
 
 
 def _rule(text: str, name: str, number: int, line: str) -> Rule | None:
-    """The rule of a line; None for ``.``, which docker passes over."""
+    """Return the rule of a line; None for ``.``, which docker ignores."""
     keeps = text.startswith("!")
     bare = text[keeps:].strip(SPACES)
     column = line.find(bare) + 1 if bare else len(line.rstrip(SPACES)) + 1
@@ -124,7 +124,7 @@ def _rule(text: str, name: str, number: int, line: str) -> Rule | None:
     if not bare:
         raise DockerfileError("a pattern was expected after !", name=name, line=number, column=column, source=shown)
     if len(bare) > LONGEST:
-        raise DockerfileError(f"a pattern of more than {LONGEST} characters", name=name, line=number, column=column, source=shown[:80])
+        raise DockerfileError(f"a pattern has more than {LONGEST} characters", name=name, line=number, column=column, source=shown[:80])
     path = _cleaned(bare)
     if path in ("", "."):
         return None
@@ -137,7 +137,7 @@ def _rule(text: str, name: str, number: int, line: str) -> Rule | None:
 
 
 def _cleaned(path: str) -> str:
-    """As `clean`, from the directory on; what that uncovers at the ends is cleaned again."""
+    """Clean a path as `clean` does, without the leading slash, until nothing changes."""
     for _ in range(ROUNDS):
         before, path = path, clean(path).removeprefix("/").strip(SPACES)
         if path in ("", before):
@@ -150,6 +150,6 @@ def _is_text(text: str) -> bool:
 
 
 def _may_match_below(pattern: Pattern, below: str) -> bool:
-    """Whether something below a directory, whose name ends in a slash, can match."""
+    """Whether a path below a directory, whose name ends in a slash, can match."""
     begins = pattern.literal
     return begins.startswith(below) or (not pattern.is_literal and below.startswith(begins))

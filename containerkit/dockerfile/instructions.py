@@ -1,11 +1,11 @@
 """Every instruction of a Dockerfile as a value.
 
-    instruction.where, .source            where it begins, and the text as written
+    instruction.where, .source            its position, and the text as written
     instruction.expand({"x": "1"})        the same kind with its variables replaced, as buildkit does it
     str(instruction)                      its normal form, which parses back to an equal value
 
-What was read holds words as they were written, quotes and dollars too; only `expand` removes both.  RUN, CMD, ENTRYPOINT,
-SHELL and HEALTHCHECK leave variables to the shell that they start, and expand to themselves (but for the mounts of RUN).
+A parsed instruction holds words as they were written, quotes and dollars too; only `expand` removes both.  RUN, CMD, ENTRYPOINT,
+SHELL and HEALTHCHECK leave variables to the shell that they start, and expand to themselves (except for the mounts of RUN).
 
 :see: https://docs.docker.com/reference/dockerfile/
 """

@@ -1,4 +1,4 @@
-"""What RUN --mount= can mount.
+"""The mounts of RUN --mount=.
 
 :see: https://docs.docker.com/reference/dockerfile/#run---mount
 """
@@ -17,8 +17,8 @@ __all__ = ["Bind", "Cache", "Mount", "Secret", "Ssh", "Tmpfs", "Unexpanded"]
 class Mount:
     """One mount of one RUN.
 
-    :param target: where it appears; "" where a secret or socket has a place of its own
-    :param from_: a stage or an image; "" for the context, and for what comes from neither
+    :param target: the path of the mount; "" for the default path of a secret or socket
+    :param from_: a stage or an image; "" for the context, and for a mount without files of either
     """
 
     type: ClassVar[str] = ""
@@ -29,9 +29,9 @@ class Mount:
 
 @frozen(kw_only=True)
 class Unexpanded(Mount):
-    """A mount whose options wait for the values of variables.  `Run.expand` makes one of the others of it.
+    """A mount whose options contain variables.  `Run.expand` turns it into one of the other classes.
 
-    :param text: its options as written
+    :param text: the options as written
     """
 
     text: str
@@ -41,8 +41,8 @@ class Unexpanded(Mount):
 class Bind(Mount):
     """A directory or file of the context, a stage or an image.
 
-    :param source: in there
-    :param readonly: False lets RUN write; what it writes is thrown away
+    :param source: the path in the context, stage or image
+    :param readonly: False lets RUN write; its changes are thrown away afterwards
     """
 
     type: ClassVar[str] = "bind"
@@ -54,8 +54,8 @@ class Bind(Mount):
 class Cache(Mount):
     """A directory that stays from build to build, in no layer.
 
-    :param id: which one; "" for the one called as `target`
-    :param source: what is in it at first, of `from_`
+    :param id: the cache's name; "" for `target` as the name
+    :param source: the path in `from_` of the cache's first content
     :param sharing: "shared" by many at once, "private" for each, or "locked" while in use
     :param uid, gid, mode: of the directory when it is new; None for 0, 0 and 0o755
     """
@@ -83,12 +83,12 @@ class Tmpfs(Mount):
 
 @frozen(kw_only=True)
 class Secret(Mount):
-    """A secret of whoever builds, in no layer.
+    """A secret that the caller gives to the build, in no layer.
 
     :param id: its name; "" for the last part of `target`
-    :param target: of the file; "" for /run/secrets/ID, or for none where there is `env`
-    :param env: the variable that holds it, or ""
-    :param required: whether it is an error when nobody gave it
+    :param target: the path of the file; "" for /run/secrets/ID, or for no file if there is `env`
+    :param env: the variable that holds the secret, or ""
+    :param required: whether a secret that the caller does not give is an error
     :param uid, gid, mode: of the file; None for 0, 0 and 0o400
     """
 
@@ -105,8 +105,8 @@ class Secret(Mount):
 class Ssh(Mount):
     """The socket of an ssh agent.
 
-    :param id: which one; "" for "default"
-    :param required: whether it is an error when there is none
+    :param id: the agent's name; "" for "default"
+    :param required: whether a missing agent is an error
     :param uid, gid, mode: of the socket; None for 0, 0 and 0o600
     """
 

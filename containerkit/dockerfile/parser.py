@@ -1,7 +1,7 @@
-"""From text to a Dockerfile.
+r"""From text to a Dockerfile.
 
-parse(b"FROM scratch\\nCOPY a /\\n")
-parse_trigger("COPY . /app")              an instruction that an image's config keeps for whoever builds on it
+parse(b"FROM scratch\nCOPY a /\n")
+parse_trigger("COPY . /app")              an ONBUILD instruction, which an image's config keeps for later builds
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _NOT_TEXT = late.pattern("[\ud800-\udfff\0]")
 
 
 def parse(text: str | bytes, *, name: str = "Dockerfile") -> Dockerfile:
-    """What a Dockerfile says.
+    """Parse a Dockerfile.
 
-    :param name: what errors call the file
+    :param name: the file's name in errors
     :raises DockerfileError: with the line and the column of the word that is wrong
     """
     reader = Reader(decoded(text, name), name)
@@ -50,9 +50,9 @@ def parse(text: str | bytes, *, name: str = "Dockerfile") -> Dockerfile:
 
 
 def parse_trigger(text: str, *, escape: str = "\\", name: str = "ONBUILD") -> Instruction:
-    """The instruction in the text of an ONBUILD, out of an image's config.
+    """Parse the instruction of an ONBUILD, as an image's config holds it.
 
-    :raises DockerfileError: not one, or one that cannot be a trigger
+    :raises DockerfileError: no instruction, or one that cannot be a trigger
     """
     reader = Reader(decoded(text, name), name)
     reader.escape = escape
@@ -60,9 +60,9 @@ def parse_trigger(text: str, *, escape: str = "\\", name: str = "ONBUILD") -> In
 
 
 def parse_change(text: str, *, name: str = "--change") -> Instruction:
-    """The one instruction of an `import --change`, which may be an ONBUILD.
+    """Parse the one instruction of an `import --change`, which may be an ONBUILD.
 
-    :raises DockerfileError: not one
+    :raises DockerfileError: no instruction
     """
     return _only(Reader(decoded(text, name), name))
 
@@ -70,7 +70,7 @@ def parse_change(text: str, *, name: str = "--change") -> Instruction:
 def _only(reader: Reader, check: Callable[[Statement], None] = lambda divided: None) -> Instruction:
     line = reader.next()
     if line is None:
-        raise reader.where(1).error("there is nothing here: an instruction was expected")
+        raise reader.where(1).error("the text is empty: an instruction was expected")
     check(statement(line, reader.escape))
     made = _instruction(line, reader)
     if more := reader.next():
@@ -79,7 +79,7 @@ def _only(reader: Reader, check: Callable[[Statement], None] = lambda divided: N
 
 
 def _instruction(line: Line, reader: Reader) -> Instruction:
-    """The instruction of a line, and of the heredocs that follow it."""
+    """Return the instruction of a line, with the heredocs that follow."""
     _refuse_bytes(line.text, line.at)
     divided = statement(line, reader.escape)
     try:
@@ -92,12 +92,12 @@ def _instruction(line: Line, reader: Reader) -> Instruction:
 
 
 def _comment_behind(divided: Statement) -> bool:
-    """Whether somebody may have meant the end of an instruction as a comment.  To the shell of a command it is one."""
+    """Whether the end of a line looks like a comment.  In a command it is one, for the shell."""
     found = re.search(r"(?:^|\s)#", divided.rest)
     if found is None or divided.keyword.upper() in OF_SHELLS:
         return False
     before = divided.rest[: found.start()]
-    return not (before.count('"') % 2 or before.count("'") % 2)  # inside quotes it is text
+    return not (before.count('"') % 2 or before.count("'") % 2)  # inside quotes a # is text
 
 
 def _read(line: Line, divided: Statement, reader: Reader) -> Instruction:
@@ -135,7 +135,7 @@ def _heredocs(divided: Statement, reader: Reader) -> tuple[Heredoc, ...]:
         if array(divided) is not None:
             return ()
     except NotStrings:
-        return ()  # whoever reads the instruction says so
+        return ()  # the reader of the instruction reports the error
     heredocs = read(divided, reader)
     for heredoc in heredocs:
         _refuse_bytes(heredoc.text, lambda offset, heredoc=heredoc: _inside(heredoc, offset, reader))  # type: ignore[misc]
@@ -148,7 +148,7 @@ def _inside(heredoc: Heredoc, offset: int, reader: Reader) -> Where:
 
 
 class _Assembly:
-    """Puts instructions into stages."""
+    """Collects instructions into stages."""
 
     def __init__(self, remarks: list[Remark]) -> None:
         self.args: list[Arg] = []
@@ -157,9 +157,9 @@ class _Assembly:
         self.remarks = remarks
 
     def add(self, made: Instruction) -> None:
-        """The next instruction.
+        """Add the next instruction.
 
-        :raises DockerfileError: it needs a FROM before it
+        :raises DockerfileError: the instruction needs a FROM before it
         """
         if isinstance(made, From):
             self._name(made)
@@ -173,11 +173,11 @@ class _Assembly:
 
     def _name(self, start: From) -> None:
         if start.name in self.names:
-            self._remark(start, f"there is a stage {start.name} already: the name means this one from here on")
+            self._remark(start, f"another stage is called {start.name} already: from here on the name means this stage")
         self.names.update({start.name} - {""})
 
     def finished(self, end: Where) -> tuple[Stage, ...]:
-        """The stages.
+        """Return the stages.
 
         :raises DockerfileError: there is none
         """

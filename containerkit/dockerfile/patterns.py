@@ -19,11 +19,11 @@ __all__ = ["BadPattern", "Pattern", "clean"]
 
 LONGEST = 4096  # characters
 NAME_MAX = 255
-MOST_DEEP, MOST_WILD = 2, 3  # wildcards that a regular expression is quick with, whatever the path
+MOST_DEEP, MOST_WILD = 2, 3  # as many wildcards as a regular expression matches fast on every path
 
 
 class BadPattern(Crossing, ValueError):
-    """Not a pattern.  `offset` is where it goes wrong."""
+    """A malformed pattern.  `offset` is the position of the fault."""
 
     def __init__(self, text: str, offset: int) -> None:
         self.offset = offset
@@ -38,8 +38,8 @@ class Pattern:
     """A pattern.
 
     :param text: as `clean` leaves it
-    :param tokens: STAR is any text in one name, DEEP any directories or none, REST all that follows; others are regular expressions
-        of one character
+    :param tokens: STAR is any text in one name, DEEP any directories or none, REST any text to the end; another token is a regular
+        expression of one character
     """
 
     text: str
@@ -47,34 +47,34 @@ class Pattern:
 
     @classmethod
     def parse(cls, text: str, *, deep: bool = True) -> Pattern:
-        """Of the text as written.
+        """Parse a pattern as written.
 
         :param deep: whether ``**`` goes through directories
-        :raises BadPattern: a bracket is not closed, a range is empty, a backslash ends it
+        :raises BadPattern: a bracket is not closed, a range is empty, or a backslash ends the pattern
         """
         if len(text) > LONGEST:
-            raise BadPattern(f"a pattern of more than {LONGEST} characters", 0)
+            raise BadPattern(f"a pattern has more than {LONGEST} characters", 0)
         if deep and text.startswith("**") and not text.startswith("**/") and not re.search(r"[][*?\\]", text[2:]):
-            return cls(text, (REST, *_shorter(_tokens(text[2:], deep))))  # docker's own: **.log is whatever ends in .log
+            return cls(text, (REST, *_shorter(_tokens(text[2:], deep))))  # docker's own rule: **.log is every path that ends in .log
         return cls(text, tuple(_shorter(_tokens(text, deep))))
 
     def matches(self, path: str) -> bool:
-        """Whether all of `path`, with slashes and none at its beginning, is meant."""
+        """Whether the pattern matches all of `path`, which has slashes but none at its beginning."""
         return _matcher(self.tokens)(path)
 
     @property
     def literal(self) -> str:
-        """What each path begins with that it matches: the text before the first wildcard."""
+        """The text before the first wildcard, with which each matching path begins."""
         return _literal(self.tokens)
 
     @property
     def is_literal(self) -> bool:
-        """Whether it matches one path alone."""
+        """Whether the pattern matches one path alone."""
         return all(len(token.removeprefix("\\")) == 1 and token not in ("*", ".") for token in self.tokens)
 
 
 def clean(path: str) -> str:
-    """Without doubled slashes, ``.`` and ``..``, as Go's filepath.Clean."""
+    """Remove doubled slashes, ``.`` and ``..``, as Go's filepath.Clean does."""
     rooted, names = path.startswith("/"), list[str]()
     for name in path.split("/"):
         if name == ".." and names and names[-1] != "..":
@@ -85,7 +85,7 @@ def clean(path: str) -> str:
 
 
 def _shorter(tokens: Iterable[str]) -> Iterator[str]:
-    """Without a wildcard that follows the same one: it means nothing, and each takes time."""
+    """Drop a wildcard that repeats the one before: it has no meaning, and each takes time."""
     last = ""
     for token in tokens:
         if token != last or token not in (STAR, DEEP, REST):
@@ -119,7 +119,7 @@ def _star(text: str, position: int, deep: bool) -> tuple[str, int]:
 
 
 def _class(text: str, start: int) -> tuple[str, int]:
-    """A class in brackets as a regular expression, and where it ends."""
+    """Return a class in brackets as a regular expression, and the index after it."""
     position = start + 1
     negated = text.startswith("^", position)
     position += negated
@@ -156,12 +156,12 @@ def _literal(tokens: tuple[str, ...]) -> str:
 
 @lru_cache(maxsize=4096)
 def _matcher(tokens: tuple[str, ...]) -> Callable[[str], bool]:
-    """The quickest way that is quick for every path."""
+    """Return a regular expression where it is fast for every path, else a `_walker`."""
     if tokens.count(DEEP) > MOST_DEEP or tokens.count(DEEP) + tokens.count(STAR) > MOST_WILD:
         return _walker(tokens)
     said = {STAR: "[^/]*", DEEP: "(?:.*/)?", REST: ".*"}
     expression = re.compile("".join(said.get(token, token) for token in tokens), re.DOTALL)
-    # what a star costs grows with the length of a name, and the kernel's are short
+    # a star costs more with a longer name, and names of the kernel are short
     return lambda path: (expression.fullmatch(path) is not None) if _is_path(path) else _walker(tokens)(path)
 
 
@@ -170,13 +170,13 @@ def _is_path(path: str) -> bool:
 
 
 def _walker(tokens: tuple[str, ...]) -> Callable[[str], bool]:
-    """Goes through a path once, with all the places in the pattern where it can be: one bit each."""
+    """Return a matcher that reads a path once, and keeps one bit for each index in the pattern that the path can have reached."""
     single = [re.compile(token, re.DOTALL) if token not in (STAR, DEEP, REST) else None for token in tokens]
     stars, rests, deeps = (_bits(index for index, token in enumerate(tokens) if token == kind) for kind in (STAR, REST, DEEP))
     accepts: dict[str, int] = {}
 
     def walk(path: str) -> bool:
-        inside, now = 0, _reach(1, stars | rests | deeps)  # inside: the DEEPs in the middle of a name
+        inside, now = 0, _reach(1, stars | rests | deeps)  # inside: the DEEPs that are in the middle of a name
         for letter in path:
             if letter not in accepts:
                 accepts[letter] = _bits(index for index, one in enumerate(single) if one is not None and one.fullmatch(letter))
@@ -193,8 +193,8 @@ def _bits(indexes: Iterable[int]) -> int:
     return sum(1 << index for index in indexes)
 
 
-def _reach(places: int, empty: int) -> int:
-    """With what can be reached over tokens that also match nothing."""
-    while (further := places | (places & empty) << 1) != places:
-        places = further
-    return places
+def _reach(indexes: int, empty: int) -> int:
+    """Add the indexes that can be reached over tokens that also match nothing."""
+    while (further := indexes | (indexes & empty) << 1) != indexes:
+        indexes = further
+    return indexes

@@ -1,4 +1,4 @@
-"""The ARGs that nobody has to give.
+"""The ARGs that a Dockerfile may use without a value from the caller.
 
 platform_values(target, build)      TARGETPLATFORM, BUILDOS and the like: in scope of FROM, and of a stage that declares them
 PROXIES                             may be given, and used by RUN, without being declared; not part of the history or the cache
@@ -15,10 +15,10 @@ PROXIES = frozenset(_PROXY) | frozenset(name.lower() for name in _PROXY)
 
 
 def platform_values(target: Platform, build: Platform, *, stage: str = "default") -> dict[str, str]:
-    """The values of the platform ARGs.
+    """Return the values of the platform ARGs.
 
-    :param target: what the image is for
-    :param build: where it is built
+    :param target: the platform of the image
+    :param build: the platform of the machine that builds
     :param stage: the --target of the build
     """
     values = {"TARGETSTAGE": stage}

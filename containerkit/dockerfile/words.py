@@ -1,7 +1,7 @@
-"""Words of a Dockerfile: text that knows where it was written.
+"""Words of a Dockerfile: text that carries its position in the file.
 
 word = instruction.sources[0]           a str like any other
-raise word.where.error("not found")     the very word is pointed at
+raise word.where.error("not found")     the error points at this word
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["NOWHERE", "Remark", "Warn", "Where", "Word"]
 
 @frozen
 class Where:
-    """A place in a Dockerfile.
+    """A position in a Dockerfile.
 
     :param line: from 1
     :param column: in the line, from 1, in characters
@@ -31,7 +31,7 @@ class Where:
     name: str = field(default="Dockerfile", repr=False)
 
     def error(self, text: str) -> DockerfileError:
-        """An error that points here; `text` says what is wrong and what was expected."""
+        """Return an error that points to this position; `text` names the fault and the expected text."""
         return DockerfileError(text, name=self.name, line=self.line, column=self.column, source=self.text)
 
 
@@ -39,7 +39,7 @@ NOWHERE = Where()
 
 
 class Remark(NamedTuple):
-    """Something that is allowed and should be looked at."""
+    """A warning about text that is allowed but doubtful."""
 
     line: int
     column: int
@@ -50,13 +50,13 @@ Warn = Callable[[Remark], None]
 
 
 class Word(str):
-    """Text that knows where it was written.  Equal to the same text from anywhere else."""
+    """Text that carries its position in a Dockerfile.  It equals the same text at any other position."""
 
     __slots__ = ("where",)
     where: Where
 
     def __new__(cls, text: str, where: Where = NOWHERE) -> Word:
-        """As `text`, written at `where`."""
+        """Make a word of `text`, written at `where`."""
         word = str.__new__(cls, text)
         word.where = where
         return word

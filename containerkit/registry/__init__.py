@@ -1,10 +1,10 @@
-"""Registries: where images are shared.  HTTP by urllib3 (the extra `registry`), all else is ours.
+"""Registries: servers that share images.  urllib3 (the extra `registry`) speaks HTTP; the rest is this package's own.
 
     client  registries                        one registry; many, each with its own settings
-    pull  push                                an image in, an image out, and from one registry to another
-    remote                                    what a repository has, as blobs
-    credentials  login                        who asks
-    patience  progress  errors                how long to wait; how far it is; what can go wrong
+    pull  push                                from a registry, to a registry, and from one registry to another
+    remote                                    the blobs of a repository
+    credentials  login                        user names and passwords
+    patience  progress  errors                timeouts and retries; reports of progress; errors
 
 :see: https://github.com/opencontainers/distribution-spec
 """

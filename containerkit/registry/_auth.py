@@ -1,7 +1,7 @@
-"""Showing who asks: what a registry wants to be shown, and what is shown to it.
+"""Answer a registry's authentication challenge.
 
-A registry that answers 401 says how it wants to be asked: Basic, with name and password; or Bearer, with a token that a token
-service gives for name and password, or for an identity token.  Tokens are kept by what they allow, until they expire.
+A registry that answers 401 names a scheme: Basic, with name and password; or Bearer, with a token that a token service gives in
+exchange for name and password, or for an identity token.  Tokens are kept by their scopes until they expire.
 :see: https://distribution.github.io/distribution/spec/auth/
 """
 
@@ -24,8 +24,8 @@ from .patience import Retries, insist
 __all__ = ["Authority", "Challenge", "challenges"]
 
 CLIENT = "containerkit"
-SHORTEST = 60  # seconds a token lives at least, as the specification has it
-EARLY = 10  # seconds before its end a token is not used any more
+SHORTEST = 60  # seconds that a token lives at least, by the specification
+EARLY = 10  # seconds before its end at which a token counts as expired
 TOKEN = re.compile(r"[\x21-\x7e]{1,65536}", re.ASCII)
 _WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _NAME = re.compile(_WORD, re.ASCII)
@@ -38,7 +38,7 @@ Scopes = tuple[str, ...]
 
 @frozen
 class Challenge:
-    """One way to be asked.
+    """One authentication scheme that a registry accepts.
 
     :ivar scheme: in lower case: "basic", "bearer"
     :ivar parameters: names in lower case
@@ -49,10 +49,10 @@ class Challenge:
 
 
 def challenges(values: Iterable[str]) -> list[Challenge]:
-    """What WWW-Authenticate headers say, as far as it can be understood: what cannot be is passed over, and hides nothing after it.
+    """Parse WWW-Authenticate headers.  A malformed part is skipped, and the challenges after it are still found.
 
-    A word with a ``=`` after it belongs to the challenge before it; any other word begins a new one.  What follows a scheme and is no
-    parameter, as Negotiate's, is a token.  Missing commas and closing quotes are forgiven.
+    A word with a ``=`` after it belongs to the challenge before it; any other word begins a new one.  A text after a scheme that is no
+    parameter, as Negotiate's, is a token.  Missing commas and closing quotes are tolerated.
 
     :see: rfc9110 section 11.6.1
     """
@@ -74,7 +74,7 @@ def challenges(values: Iterable[str]) -> list[Challenge]:
 
 
 def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
-    """Where a match ends; `at` where there is none."""
+    """Return the index after a match; `at` without a match."""
     return match.end() if (match := pattern.match(text, at)) else at
 
 
@@ -89,11 +89,11 @@ class _Token:
 
 
 class Authority:
-    """What one registry is shown.
+    """The authorization for one registry.
 
-    :param find: gives the credentials of a repository, asked when a registry wants some
-    :param http: what tokens are fetched with
-    :param trusted: says whether a token service may be talked to
+    :param find: returns the credentials for a repository; called when a registry demands some
+    :param http: the connections for fetching tokens
+    :param trusted: tells whether a token service may be contacted
     """
 
     def __init__(self, find: Callable[[str], Login], http: Http, trusted: Callable[[Origin], bool], retries: Retries) -> None:
@@ -103,23 +103,23 @@ class Authority:
         self._lock = threading.Lock()
 
     def header(self, scopes: Scopes) -> str:
-        """What to show without being asked, because it was wanted before; "" for nothing."""
+        """Return the Authorization header that the registry demanded before for these scopes, or ""."""
         token = self._tokens.get(scopes)
         if token and time.monotonic() < token.until:
             return f"Bearer {token.text}"
         return self._basic.get(_repository(scopes), "")
 
     def answer(self, response: Response, scopes: Scopes, shown: str) -> str:
-        """What to show to who answered 401.  Closes the answer.
+        """Return the Authorization header for a request that was answered 401.  Closes the response.
 
-        :param shown: what it was shown already
-        :raises Unauthorized: there is nothing else to show
+        :param shown: the header of that request
+        :raises Unauthorized: there are no other credentials
         """
         wanted = challenges(response.all("WWW-Authenticate")[:20])
         refusal = response.refusal()
         with self._lock:
             if (known := self.header(scopes)) and known != shown:
-                return known  # another thread was asked the same
+                return known  # another thread has answered the same challenge
             for challenge in wanted:
                 if challenge.scheme == "bearer" and challenge.parameters.get("realm"):
                     return self._bearer(challenge, scopes, shown, refusal)
@@ -145,30 +145,30 @@ class Authority:
             self._tokens.pop(scopes, None)
         realm = target("", challenge.parameters["realm"])
         if not self._trusted(Origin.of(realm)):
-            raise ProtocolError(f"the registry wants its token to be fetched from {bare(realm)}, which is not safe to talk to")
+            raise ProtocolError(f"the registry wants its token to be fetched from {bare(realm)}, which is not safe to contact")
         token = self._fetch(realm, challenge.parameters.get("service", ""), _together(scopes, challenge), found)
         if shown == f"Bearer {token.text}":
             raise refusal
         self._tokens[scopes] = token
         return f"Bearer {token.text}"
 
-    def _fetch(self, realm: str, service: str, scopes: Scopes, who: Login) -> _Token:
+    def _fetch(self, realm: str, service: str, scopes: Scopes, login: Login) -> _Token:
         from urllib.parse import quote, urlencode
 
         fields = [("service", service)] * bool(service)
-        if who.identity_token:
-            form = [("grant_type", "refresh_token"), ("refresh_token", who.identity_token), ("client_id", CLIENT), *fields]
+        if login.identity_token:
+            form = [("grant_type", "refresh_token"), ("refresh_token", login.identity_token), ("client_id", CLIENT), *fields]
             return self._post(realm, [*form, ("scope", " ".join(scopes))])
-        asked = fields + [("account", who.username)] * bool(who.username) + [("scope", scope) for scope in scopes]
+        asked = fields + [("account", login.username)] * bool(login.username) + [("scope", scope) for scope in scopes]
         url = realm + ("&" if "?" in realm else "?") * bool(asked) + urlencode(asked, quote_via=quote, safe=":,/")
-        headers = {"Authorization": f"Basic {who.basic}"} if who.username else {}
+        headers = {"Authorization": f"Basic {login.basic}"} if login.username else {}
         try:
             return insist(lambda: _token(self._sent("GET", url, headers)), self._retries)
         except (NotFound, Refused):
-            if not who.username:
+            if not login.username:
                 raise
-            form = [("grant_type", "password"), ("username", who.username), ("password", who.password), ("client_id", CLIENT)]
-            return self._post(realm, [*form, *fields, ("scope", " ".join(scopes))])  # a service that speaks OAuth2 only
+            form = [("grant_type", "password"), ("username", login.username), ("password", login.password), ("client_id", CLIENT)]
+            return self._post(realm, [*form, *fields, ("scope", " ".join(scopes))])  # the service speaks OAuth2 only
 
     def _post(self, realm: str, form: list[tuple[str, str]]) -> _Token:
         from urllib.parse import urlencode
@@ -177,11 +177,11 @@ class Authority:
         return insist(lambda: _token(self._sent("POST", realm, headers, urlencode(form).encode())), self._retries)
 
     def _sent(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Response:
-        """Follows redirects of the token service; a password, in a header or in a form, is shown to nobody else."""
+        """Send a request and follow redirects of the token service; send the password, in header or form, to its own origin alone."""
         own = Origin.of(url)
         for _ in range(HOPS + 1):
             if not self._trusted(origin := Origin.of(url)):
-                raise ProtocolError(f"the token service leads to {bare(url)}, which is not safe to talk to")
+                raise ProtocolError(f"the token service leads to {bare(url)}, which is not safe to contact")
             mine = dict(headers) if origin == own else {}
             response = self._http.send(method, url, mine, body)
             if not follows(response, method) or (body is not None and Origin.of(target(url, response.headers["Location"])) != own):
@@ -192,13 +192,13 @@ class Authority:
 
 
 def _repository(scopes: Scopes) -> str:
-    """The repository that the first scope is about; "" for none."""
+    """Return the repository of the first scope; "" for none."""
     kind, _, rest = scopes[0].partition(":") if scopes else ("", "", "")
     return rest.rpartition(":")[0] if kind == "repository" else ""
 
 
 def _together(scopes: Scopes, challenge: Challenge) -> Scopes:
-    """What is wanted, and what the registry says is needed for it: each thing once, with all that is to be done with it."""
+    """Merge our scopes with those of the challenge: each resource once, with all of its actions."""
     found: dict[str, dict[str, None]] = {}
     for scope in (*scopes, *challenge.parameters.get("scope", "").split()[:10]):
         thing, _, actions = scope.rpartition(":")
@@ -207,10 +207,14 @@ def _together(scopes: Scopes, challenge: Challenge) -> Scopes:
 
 
 def _token(response: Response) -> _Token:
-    """:raises Unauthorized: the token service does not know who asks;  :raises ProtocolError: its answer is no token"""
+    """Read the token of a token service's answer.
+
+    :raises Unauthorized: the token service refuses the credentials
+    :raises ProtocolError: the answer has no token
+    """
     if not 200 <= response.status < 300:
         error = response.refusal()
-        if response.status in (400, 401, 403):  # OAuth2 says 400 where a refresh token is no longer good
+        if response.status in (400, 401, 403):  # OAuth2 answers 400 to an expired refresh token
             raise Unauthorized(str(error), status=response.status, faults=getattr(error, "faults", ())) from error
         raise error
     fields = Fields(response.json("token"), "token")

@@ -1,4 +1,4 @@
-"""Manifests and indexes as a registry sends and takes them: small, of a known kind, and with the digest that was asked for."""
+"""Read and write manifests and indexes at a registry: small documents, checked for their kind and their digest."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ from .errors import NotFound, ProtocolError, RegistryError, is_refused_shortcut
 __all__ = ["ACCEPT", "KEPT", "fetch", "head", "put"]
 
 ACCEPT = ", ".join((media.OCI_INDEX, media.DOCKER_LIST, media.OCI_MANIFEST, media.DOCKER_MANIFEST))
-KEPT = (200, 201, 202, 204)  # 201 is the specification's; registries differ, and all clients take these
-GENERIC = ("", "application/json", "application/octet-stream", "binary/octet-stream", "text/plain")  # of registries that are mere files
+KEPT = (200, 201, 202, 204)  # the specification has 201; other registries answer otherwise, and all clients accept these
+GENERIC = (
+    "",
+    "application/json",
+    "application/octet-stream",
+    "binary/octet-stream",
+    "text/plain",
+)  # plain file servers
 
 
 def fetch(endpoint: Endpoint, repository: str, which: str) -> tuple[Descriptor, bytes]:
-    """A manifest or an index.
+    """Fetch a manifest or an index.
 
     :param which: a tag or a digest
-    :raises NotFound: there is none;  :raises Mismatch: its bytes are not those that were asked for, or promised
+    :raises NotFound: there is none;  :raises Mismatch: its digest is not the requested or the announced one
     :raises Unsupported: docker schema 1, or no image at all;  :raises LimitExceeded: over 4 MiB
     """
     path = endpoint.path(repository, "manifests", which)
@@ -40,7 +46,7 @@ def fetch(endpoint: Endpoint, repository: str, which: str) -> tuple[Descriptor, 
 
 
 def head(endpoint: Endpoint, repository: str, which: str) -> Digest | None:
-    """The digest that a manifest has, as the registry says; None where there is no such manifest.
+    """Return the digest of a manifest as the registry reports it; None if there is no such manifest.
 
     HEAD is a shortcut, and the header with the digest is optional: without them the manifest itself is fetched.
     """
@@ -63,9 +69,9 @@ def head(endpoint: Endpoint, repository: str, which: str) -> Digest | None:
 
 
 def put(endpoint: Endpoint, repository: str, which: str, data: bytes, media_type: str) -> bool:
-    """Brings a manifest or an index.  Returns whether the registry takes care of what it says about its subject.
+    """Upload a manifest or an index.  Return whether the registry itself lists it as a referrer of its subject.
 
-    :raises Mismatch: the registry says it is something else
+    :raises Mismatch: the registry reports another digest
     """
     response = endpoint.request(
         "PUT", endpoint.path(repository, "manifests", which), scopes=endpoint.scopes(repository, "pull,push"),
@@ -73,7 +79,7 @@ def put(endpoint: Endpoint, repository: str, which: str, data: bytes, media_type
     )  # fmt: skip
     response.finish()
     if (said := _said(response)) and said != (found := Digest.of(data, said.algorithm)):
-        raise Mismatch(f"what {endpoint.base} says the manifest {which} is", found, said)
+        raise Mismatch(f"digest of the manifest {which} as {endpoint.base} reports it", found, said)
     return "OCI-Subject" in response.headers
 
 
@@ -87,7 +93,7 @@ def _said(response: Response) -> Digest | None:
 
 
 def _media_type(data: bytes, said: str) -> str:
-    """What a document is, when the header and the document agree."""
+    """Return the media type of a document, after checking the header against the document."""
     media.refuse_schema1(said)
     if said not in GENERIC and media.kind(said) not in ("manifest", "index"):
         raise Unsupported(f"the registry answers with {said[:100]!r}, which is no manifest")

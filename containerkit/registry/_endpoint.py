@@ -1,4 +1,4 @@
-"""One place that answers for a registry: itself, or a mirror of it."""
+"""Endpoint: a host that answers for a registry, either the registry itself or a mirror."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ LOG = Log(__name__)
 Result = TypeVar("Result")
 HUB, HUB_HOST = "docker.io", "registry-1.docker.io"
 PROBE = 3.0  # seconds for a TLS handshake with this machine itself
-_PLACE = re.compile(r"(?:(https?)://)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::([0-9]{1,5}))?(/[A-Za-z0-9._/-]*)?", re.ASCII)
+_ADDRESS = re.compile(r"(?:(https?)://)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::([0-9]{1,5}))?(/[A-Za-z0-9._/-]*)?", re.ASCII)
 
 
 class Endpoint:
-    """One place that answers for a registry.
+    """A host that answers for a registry.
 
-    :param place: host, host:port; a mirror's may have a scheme before it, and a path after it
-    :param plain_http: without TLS; False for never; None for only on this machine, and only where there is no TLS
-    :param verify: whether its certificate must be one of a trusted authority
-    :param ca: a file of certificates that are trusted besides
-    :param find: gives the credentials of a repository
+    :param address: host, host:port; a mirror's may have a scheme before it, and a path after it
+    :param plain_http: without TLS; False for never; None for only on this machine, and only if it has no TLS there
+    :param verify: whether the certificate must be one of a trusted authority
+    :param ca: a file of more certificates to trust
+    :param find: returns the credentials for a repository
     """
 
     def __init__(
-        self, place: str, *, plain_http: bool | None, verify: bool, ca: str | os.PathLike[str] | None,
+        self, address: str, *, plain_http: bool | None, verify: bool, ca: str | os.PathLike[str] | None,
         find: Callable[[str], Login], retries: Retries, timeouts: Timeouts, connections: int,
     ) -> None:  # fmt: skip
-        if not (match := _PLACE.fullmatch(place)):
-            raise InvalidReference(f"{place[:200]!r} is not a registry")
+        if not (match := _ADDRESS.fullmatch(address)):
+            raise InvalidReference(f"{address[:200]!r} is not a registry")
         scheme, host, port, path = match.groups()
-        if port and not 0 < int(port) < 1 << 16:  # the C library would take 99999 for 34463
-            raise InvalidReference(f"{place[:200]!r} is not a registry: a port from 1 to 65535 was expected")
+        if port and not 0 < int(port) < 1 << 16:  # the C library would read 99999 as 34463
+            raise InvalidReference(f"{address[:200]!r} is not a registry: a port from 1 to 65535 was expected")
         self._plain = True if scheme == "http" else False if scheme == "https" else plain_http
         self._host, self._port = HUB_HOST if host == HUB else host, int(port) if port else None
         self.prefix = path.strip("/") + "/" if path and path.strip("/") else ""
@@ -60,7 +60,7 @@ class Endpoint:
 
     @property
     def base(self) -> str:
-        """Its URL.  For this machine it is found out whether there is TLS."""
+        """The endpoint's URL.  For a host on this machine, the first use probes whether it has TLS."""
         with self._lock:
             if not self._base:
                 plain = self._plain if self._plain is not None else is_loopback(self._host) and not self._has_tls()
@@ -69,7 +69,7 @@ class Endpoint:
         return self._base
 
     def _has_tls(self) -> bool:
-        """:raises Absent: nobody is there"""
+        """Probe for TLS.  :raises Absent: nothing listens there"""
         import socket
 
         try:
@@ -88,33 +88,33 @@ class Endpoint:
             return False
 
     def may_go(self, origin: Origin) -> bool:
-        """Whether this registry may lead there: to TLS, and without it only where it was said, or on this machine."""
+        """Whether this registry may redirect there: to TLS always; to plain HTTP only if the caller allowed it, or on this machine."""
         own = Origin.of(self.base)
         return origin.scheme == "https" or (own.scheme == "http" and (self._plain is True or is_loopback(origin.host)))
 
     def path(self, repository: str, *parts: str) -> str:
-        """Of something in a repository."""
+        """Return the URL's path of a resource in a repository."""
         return "/".join((f"/v2/{self.prefix}{repository}", *parts))
 
     def scopes(self, repository: str, actions: str = "pull") -> Scopes:
-        """What a token must allow."""
+        """Return the scopes that a token needs."""
         return (f"repository:{self.prefix}{repository}:{actions}",)
 
     def request(
         self, method: str, path: str, *, scopes: Scopes = (), headers: Mapping[str, str] | None = None, body: Body = None,
         ok: Collection[int] = (200,), again: bool = True, wait: float | None = None,
     ) -> Response:  # fmt: skip
-        """One request, and what it takes: authorization, redirects, another attempt.
+        """Send a request, with authorization, redirects and retries.
 
-        :param path: below this endpoint, or a URL that it gave
+        :param path: below this endpoint, or a URL that the endpoint gave
         :param ok: the statuses that are answers; all others are errors
-        :param again: whether it may be repeated
+        :param again: whether the request may be repeated
         :param wait: seconds for the answer
         :raises RegistryError: there is no such answer
         """
 
         def once() -> Response:
-            LOG.debug("%s %s", method, target(self.base, path).partition("?")[0])  # behind it there may be a signature
+            LOG.debug("%s %s", method, target(self.base, path).partition("?")[0])  # the query may be a signature
             response = self._authorized(method, target(self.base, path), scopes, headers or {}, body, wait)
             if response.status not in ok:
                 raise response.refusal()
@@ -123,9 +123,9 @@ class Endpoint:
         return insist(once, self.retries) if again else once()
 
     def read(self, path: str, read: Callable[[Response], Result], *, scopes: Scopes, accept: str) -> tuple[Response, Result]:
-        """Something small, all of it: where the answer is cut, it is asked for again.
+        """Send a GET and read a small answer whole.  If the connection is cut, ask again.
 
-        :param read: what reads the answer
+        :param read: reads the answer
         :raises RegistryError: there is no answer
         """
 
@@ -138,7 +138,7 @@ class Endpoint:
     def _authorized(self, method: str, url: str, scopes: Scopes, headers: Mapping[str, str], body: Body, wait: float | None) -> Response:
         shown = self.authority.header(scopes)
         response = self._followed(method, url, headers, body, shown, wait)
-        for _ in range(2):  # a token may be out of date, and its successor not enough
+        for _ in range(2):  # a token may have expired, and its successor may lack a scope
             if response.status != 401 or Origin.of(response.url) != Origin.of(self.base):
                 break
             shown = self.authority.answer(response, scopes, shown)
@@ -146,11 +146,11 @@ class Endpoint:
         return response
 
     def _followed(self, method: str, url: str, headers: Mapping[str, str], body: Body, shown: str, wait: float | None) -> Response:
-        """Redirects, one by one, with the body: who asks is shown to the registry itself and to nobody else."""
+        """Follow redirects one by one, with the body.  Only the registry itself gets the Authorization header."""
         own = Origin.of(self.base)
         for _ in range(HOPS + 1):
             if not self.may_go(origin := Origin.of(url)):
-                raise ProtocolError(f"{self.base} leads to {bare(url)}, which is not safe to talk to")
+                raise ProtocolError(f"{self.base} leads to {bare(url)}, which is not safe to contact")
             mine = {"Authorization": shown} if shown and origin == own else {}
             response = self.http.send(method, url, {**headers, **mine}, body, wait=wait)
             if not follows(response, method):

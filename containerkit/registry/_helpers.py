@@ -1,4 +1,4 @@
-"""Credential helpers: programs called docker-credential-NAME that know passwords.  They speak JSON over pipes.
+"""Credential helpers: programs called docker-credential-NAME that keep passwords.  They speak JSON over pipes.
 
 :see: https://github.com/docker/docker-credential-helpers
 """
@@ -20,13 +20,13 @@ __all__ = ["erase", "get", "store"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 SECONDS = 60
 LIMIT = 64 << 10
-NOTHING = "credentials not found"  # how every helper begins to say that it has none
+NOTHING = "credentials not found"  # the beginning of every helper's message that it has no credentials
 
 
 def get(helper: str, server: str) -> tuple[str, str] | None:
-    """Name and password; None where the helper has none.
+    """Return name and password, or None if the helper has none.
 
-    :raises CredentialsError: there is no such helper, it fails, it answers something else
+    :raises CredentialsError: there is no such helper, it fails, or its answer is malformed
     """
     done = _run(helper, "get", server.encode())
     if done.returncode != 0:
@@ -41,12 +41,12 @@ def get(helper: str, server: str) -> tuple[str, str] | None:
 
 
 def store(helper: str, server: str, username: str, secret: str) -> None:
-    """Keeps a password.  :raises CredentialsError: the helper does not"""
+    """Store a password.  :raises CredentialsError: the helper fails"""
     _succeed(helper, "store", dump({"ServerURL": server, "Username": username, "Secret": secret}))
 
 
 def erase(helper: str, server: str) -> bool:
-    """Forgets a password.  Returns whether there was one.  :raises CredentialsError: the helper fails"""
+    """Erase a password.  Return whether there was one.  :raises CredentialsError: the helper fails"""
     if get(helper, server) is None:
         return False
     _succeed(helper, "erase", server.encode())
@@ -68,7 +68,7 @@ def _failure(helper: str, action: str, done: subprocess.CompletedProcess[bytes])
 
 
 def _run(helper: str, action: str, data: bytes) -> subprocess.CompletedProcess[bytes]:
-    """No shell, and no path: only a name that is looked up in PATH."""
+    """Run a helper without a shell and without a path: only a name that is looked up in PATH."""
     import subprocess
 
     if not NAME.fullmatch(helper):

@@ -1,6 +1,6 @@
-"""One exchange: a request, and an answer of which no more is read than somebody asks for.
+"""One HTTP exchange: a request, and an answer that is read only as far as the caller asks.
 
-Nothing is followed, repeated or believed here.
+This module follows no redirect, repeats no request and trusts no answer.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ VERSION = "0.1.0"
 AGENT = f"containerkit/{VERSION}"
 REDIRECTS = (301, 302, 303, 307, 308)
 HOPS = 5
-ERROR_LIMIT = 64 << 10  # bytes of an answer that is an error
+ERROR_LIMIT = 64 << 10  # bytes read of an error's body
 
 
 class Response:
-    """An answer.  Close it, or use it in a ``with`` block; one that was read to its end gives its connection back.
+    """An answer.  Close it, or use it in a ``with`` block; an answer that was read to its end returns its connection to the pool.
 
     :ivar status: the HTTP status
-    :ivar url: what was asked
+    :ivar url: the URL of the request
     :ivar headers: by name, in any case
     """
 
@@ -46,13 +46,13 @@ class Response:
         self.headers: Mapping[str, str] = raw.headers
 
     def all(self, name: str) -> list[str]:
-        """Every value of a header that may be there many times."""
+        """Return every value of a header that may be repeated."""
         found: list[str] = self._raw.headers.getlist(name)
         return found
 
     @property
     def length(self) -> int | None:
-        """Bytes of the body, where the headers say so.  :raises ProtocolError: in no number"""
+        """Bytes of the body, or None if no header says so.  :raises ProtocolError: the header is no number"""
         text = self.headers.get("Content-Length")
         if text is None:
             return None
@@ -62,13 +62,13 @@ class Response:
 
     @property
     def is_open_ended(self) -> bool:
-        """Whether only the end of the connection says where the body ends, which a cut connection says too."""
+        """Whether only the end of the connection marks the end of the body, so that a cut connection looks complete."""
         return self.length is None and "chunked" not in self.headers.get("Transfer-Encoding", "").lower()
 
     def some(self, size: int = CHUNK) -> bytes:
-        """What has come of the body, `size` bytes at most; b"" at its end.
+        """Return the bytes of the body that have arrived, `size` at most; b"" at the end.
 
-        :raises Unreachable: it was cut
+        :raises Unreachable: the connection was cut
         """
         self._raw.expect(size)
         with _errors(self._what):
@@ -76,7 +76,7 @@ class Response:
         return data
 
     def read(self, limit: int, name: str = "an answer") -> bytes:
-        """All of a small body.  :raises LimitExceeded: it is larger"""
+        """Read all of a small body.  :raises LimitExceeded: the body is larger than `limit` bytes"""
         found = io.BytesIO()
         with self:
             while found.tell() <= limit and (self.length or 0) <= limit and (data := self.some()):
@@ -86,19 +86,19 @@ class Response:
         return found.getvalue()
 
     def json(self, name: str, limit: int = documents.LIMIT) -> dict[str, Any]:
-        """The JSON object it is.  :raises ProtocolError: it is none, or too large"""
+        """Parse the body as a JSON object.  :raises ProtocolError: it is none, or too large"""
         try:
             return documents.parse(self.read(limit, name), name)
         except ImageError as error:
             raise ProtocolError(f"{self._what}: {error}") from error
 
     def refusal(self) -> RegistryError:
-        """The error that this answer is.  Closes it."""
+        """Return the error for this answer.  Closes the answer."""
         after = seconds_after(text) if (text := self.headers.get("Retry-After")) is not None else None
         return refusal(self._what, self.status, self._faults(), after=after)
 
     def _faults(self) -> list[Fault]:
-        """What the body says, as far as it can be understood."""
+        """Return the errors in the body, skipping a malformed one."""
         try:
             errors = documents.parse(self.read(ERROR_LIMIT), "errors").get("errors")
         except (RegistryError, ImageError):
@@ -107,7 +107,7 @@ class Response:
         return [Fault(printable(each.get("code") or "UNKNOWN"), printable(each.get("message") or "")) for each in found]
 
     def finish(self) -> None:
-        """Reads the rest of a body nobody wants, if it is small, so that the connection can be used again."""
+        """Read the rest of an unneeded body if it is small, so that the connection can be used again, and close."""
         with contextlib.suppress(RegistryError, ImageError):
             self.read(ERROR_LIMIT)
         self.close()
@@ -124,7 +124,7 @@ class Response:
 
 
 def follows(response: Response, method: str) -> bool:
-    """Whether an answer is a redirect to be followed with the same method and body; 303 asks for another one, which only a GET has.
+    """Whether an answer is a redirect for the same method and body.  303 asks for a GET, so only GET and HEAD follow it.
 
     :see: rfc9110 section 15.4
     """
@@ -133,10 +133,10 @@ def follows(response: Response, method: str) -> bool:
 
 
 class Http:
-    """Connections to wherever, kept for the next request.
+    """Connections to any host, kept for the next request.
 
-    :param context: gives whom TLS trusts; asked when the first connection needs it, for it takes long to read
-    :param connections: how many are kept for each host
+    :param context: returns the TLS context; called for the first TLS connection, as loading certificates takes long
+    :param connections: number of connections kept for each host
     :raises Unavailable: urllib3 is not installed
     """
 
@@ -154,10 +154,10 @@ class Http:
             return self._pools[key]
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: Body = None, *, wait: float | None = None) -> Response:
-        """One request.  The body of the answer is not read yet.
+        """Send one request.  The body of the answer is not read yet.
 
         :param wait: seconds for the first byte of the answer, `timeouts.read` unless given
-        :raises Unreachable: there is none, or TLS does not trust it
+        :raises Unreachable: there is no answer, or TLS does not trust the server
         """
         task_group.check()
         what = f"{method} {bare(url)}"
@@ -171,33 +171,33 @@ class Http:
         return Response(what, url, raw)
 
     def close(self) -> None:
-        """Closes the connections nobody uses."""
+        """Close the idle connections."""
         with self._lock:
             for manager in self._pools.values():
-                for key in manager.pools.keys():  # noqa: SIM118 - urllib3's container cannot be gone through otherwise
+                for key in manager.pools.keys():  # noqa: SIM118 - urllib3's container cannot be iterated otherwise
                     manager.pools[key].close()
                 manager.clear()
 
 
 @contextlib.contextmanager
 def _errors(what: str) -> Iterator[None]:
-    """Turns urllib3's errors into ours."""
+    """Turn urllib3's errors into ours."""
     try:
         yield
     except RegistryError:
         raise
     except (library().exceptions.HTTPError, OSError) as error:
-        task_group.check()  # it may have been cut because other work failed
+        task_group.check()  # the connection may have been cut because another task failed
         if found := meaning(error, what):
             raise found from error
         text = f"{what}: {printable(error)}"
         raise _kind(error)(text) from error
-    except ValueError as error:  # http.client has no other word for what it cannot send
+    except ValueError as error:  # http.client's only error for a request that cannot be sent
         raise ProtocolError(f"{what}: {printable(error)}") from error
 
 
 def _kind(error: BaseException) -> type[Unreachable]:
-    """What is the matter, out of all that led to an error."""
+    """Return the kind of error, from the chain of causes."""
     import socket
 
     seen: BaseException | None = error

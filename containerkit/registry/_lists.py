@@ -1,4 +1,4 @@
-"""Lists that a registry gives page by page: tags, repositories, referrers."""
+"""Lists that a registry returns page by page: tags, repositories, referrers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["names", "pages"]
 
 PAGES = 10_000
 NAMES = 1_000_000
-_NAME = re.compile(r"[\w./-]{1,255}", re.ASCII)  # no more than what may end up on a terminal
+_NAME = re.compile(r"[\w./-]{1,255}", re.ASCII)  # only characters that are safe on a terminal
 _LINK = re.compile(r"\s*+<([^<>]*+)>\s*+((?:;\s*+[A-Za-z*-]++\s*+(?:=\s*+(?:\"[^\"]*+\"|[^\s,;\"]++)\s*+)?+)*+)(?:,|$)", re.ASCII)
 _NEXT = re.compile(r";\s*rel\s*=\s*(?:\"(?:[^\"]*\s)?next(?:\s[^\"]*)?\"|next)\s*(?:;|$)", re.ASCII | re.IGNORECASE)
 
@@ -26,9 +26,9 @@ _NEXT = re.compile(r";\s*rel\s*=\s*(?:\"(?:[^\"]*\s)?next(?:\s[^\"]*)?\"|next)\s
 def pages(
     endpoint: Endpoint, path: str, scopes: Scopes, name: str, accept: str = "application/json"
 ) -> Iterator[tuple[Response, dict[str, Any]]]:
-    """Every page of a list, with its answer.
+    """Yield every page of a list, with its answer.
 
-    :raises ProtocolError: a page leads to one that was already, or to somebody else
+    :raises ProtocolError: a page leads to an earlier page, or to another host
     """
     seen = {url := target(endpoint.base, path)}
     for _ in range(PAGES):
@@ -38,7 +38,7 @@ def pages(
             return
         url = target(response.url, following)
         if Origin.of(url) != Origin.of(endpoint.base) or "/v2/" not in url:
-            raise ProtocolError(f"{endpoint.base}: the next page of {name} is said to be at {bare(url)}")
+            raise ProtocolError(f"{endpoint.base}: the link to the next page of {name} leads to another host: {bare(url)}")
         if url in seen:
             raise ProtocolError(f"{endpoint.base}: the pages of {name} lead in a circle")
         seen.add(url)
@@ -46,17 +46,17 @@ def pages(
 
 
 def names(endpoint: Endpoint, path: str, scopes: Scopes, name: str) -> tuple[str, ...]:
-    """A list of names, all pages of it.
+    """Return all names of a list, from all pages.
 
-    :param name: of the field that has them
-    :raises ProtocolError: some are none
+    :param name: the JSON field of the names
+    :raises ProtocolError: a name is malformed
     """
     try:
         return _names(endpoint, path, scopes, name)
     except Refused:
         if "?" not in path:
             raise
-        return _names(endpoint, path.partition("?")[0], scopes, name)  # pages of its own size
+        return _names(endpoint, path.partition("?")[0], scopes, name)  # let the registry choose the size of its pages
 
 
 def _names(endpoint: Endpoint, path: str, scopes: Scopes, name: str) -> tuple[str, ...]:
@@ -70,12 +70,12 @@ def _names(endpoint: Endpoint, path: str, scopes: Scopes, name: str) -> tuple[st
             raise ProtocolError(f"{endpoint.base}: {wrong[0][:100]!r} cannot be one of the {name}")
         found.update(dict.fromkeys(some))
         if len(found) > NAMES:
-            raise LimitExceeded(f"{name} of {endpoint.base}", NAMES, "of them")
+            raise LimitExceeded(f"{name} of {endpoint.base}", NAMES, "names")
     return tuple(found)
 
 
 def _next(response: Response) -> str:
-    """Where the next page is, "" for nowhere.  :see: rfc8288"""
+    """Return the URL of the next page, or "".  :see: rfc8288"""
     for value in response.all("Link")[:20]:
         at = 0
         while match := _LINK.match(value, at):

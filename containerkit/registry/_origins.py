@@ -1,4 +1,4 @@
-"""Who is talked to, where a registry may lead, and what is in between."""
+"""Origins of URLs, the URLs a registry may lead to, and the proxies in between."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONGEST = 16384  # characters of a URL
 
 @frozen
 class Origin:
-    """Who is talked to: what a password is for."""
+    """A scheme, host and port: the server that a password is for."""
 
     scheme: str
     host: str
@@ -29,7 +29,7 @@ class Origin:
 
     @classmethod
     def of(cls, url: str) -> Origin:
-        """:raises ProtocolError: not a URL of http or https, or one with a password in it"""
+        """Return the origin of a URL.  :raises ProtocolError: not a URL of http or https, or one with a password in it"""
         from urllib.parse import urlsplit
 
         try:
@@ -38,35 +38,35 @@ class Origin:
         except ValueError as error:
             raise ProtocolError(f"not a URL: {bare(url)!r}: {error}") from None
         if parts.scheme not in PORTS or not parts.hostname or parts.username is not None or parts.password is not None:
-            raise ProtocolError(f"not a URL to go to: {bare(url)!r}")
+            raise ProtocolError(f"not a URL to follow: {bare(url)!r}")
         return cls(parts.scheme, parts.hostname.lower(), port if port is not None else PORTS[parts.scheme])
 
 
 def target(base: str, location: str) -> str:
-    """Where a Location or a Link leads, seen from `base`.  Without a fragment.
+    """Resolve a Location or Link header against `base`, without the fragment.
 
-    :raises ProtocolError: nowhere: not http, longer than any URL, with characters that none has
+    :raises ProtocolError: not http, longer than any URL, or with characters that no URL has
     """
     from urllib.parse import urljoin, urlsplit
 
     if not location or len(location) > LONGEST or not location.isascii() or any(ord(c) <= 32 or ord(c) == 127 for c in location):
-        raise ProtocolError(f"not a place to go to: {bare(location)!r}")
+        raise ProtocolError(f"not a URL to follow: {bare(location)!r}")
     try:
         found: SplitResult = urlsplit(urljoin(base, location))
     except ValueError as error:
-        raise ProtocolError(f"not a place to go to: {bare(location)!r}: {error}") from None
+        raise ProtocolError(f"not a URL to follow: {bare(location)!r}: {error}") from None
     url = found._replace(fragment="").geturl()
     Origin.of(url)
     return url
 
 
 def bare(url: str) -> str:
-    """A URL as an error may show it: without what lets its owner in, a password before the host or a signature in the query."""
+    """Return a URL that an error may show: without a password before the host, and without the query, which may be a signature."""
     return re.sub(r"(//)[^/]*@", r"\1", url.partition("?")[0][:LONGEST])[:300]
 
 
 def is_loopback(host: str) -> bool:
-    """Whether what is sent there never leaves this machine."""
+    """Whether data sent to the host stays on this machine."""
     try:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -74,9 +74,9 @@ def is_loopback(host: str) -> bool:
 
 
 def proxy(origin: Origin) -> str:
-    """The proxy to go through, as $https_proxy, $http_proxy and $no_proxy say; "" for none.  This machine is reached without.
+    """Return the proxy for an origin, by $https_proxy, $http_proxy and $no_proxy; "" for none, and for this machine.
 
-    :raises ProtocolError: it is none
+    :raises ProtocolError: the proxy's URL is not http or https
     """
     from urllib.parse import urlsplit
 
@@ -85,5 +85,5 @@ def proxy(origin: Origin) -> str:
     found = urllib.request.getproxies_environment().get(origin.scheme, "")
     found = found if not found or "://" in found else f"http://{found}"
     if found and urlsplit(found).scheme not in PORTS:
-        raise ProtocolError(f"the proxy for {origin.scheme} is none of http: {printable(found)[:100]}")
+        raise ProtocolError(f"the proxy for {origin.scheme} is not an HTTP proxy: {printable(found)[:100]}")
     return found

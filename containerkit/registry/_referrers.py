@@ -1,7 +1,7 @@
-"""What points at a manifest: signatures, attestations, lists of what is in it.
+"""Referrers: manifests that point at another manifest, as signatures, attestations and lists of contents.
 
-A registry of the specification 1.1 keeps count itself.  For an older one the list is an index with a tag made of the digest,
-and whoever pushes something with a subject adds it there.
+A registry of the specification 1.1 lists them itself.  For an older one the list is an index with a tag made of the digest,
+and a client that pushes a referrer adds it to that index.
 :see: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
 """
 
@@ -21,20 +21,20 @@ from .errors import NotFound, ProtocolError, RegistryError, is_refusal
 
 __all__ = ["add", "listed", "of", "remove", "subject", "tag"]
 
-ATTEMPTS = 5  # others may write the same index
-MOST = 100_000  # that point at one manifest
+ATTEMPTS = 5  # other clients may write the same index
+MOST = 100_000  # referrers of one manifest
 
 
 def tag(digest: Digest) -> str:
-    """The tag of the index that lists what points at a digest, where the registry does not."""
+    """Return the tag of the index that lists a digest's referrers at a registry without the referrers API."""
     return f"{digest.algorithm[:32]}-{digest.hex[:64]}"
 
 
 def listed(endpoint: Endpoint, repository: str, digest: Digest, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
-    """What points at a digest.
+    """List the referrers of a digest.
 
-    :param artifact_type: only what is of this kind
-    :raises ProtocolError: the registry's list cannot be read;  :raises LimitExceeded: it does not end
+    :param artifact_type: only referrers of this kind
+    :raises ProtocolError: the registry's list is malformed;  :raises LimitExceeded: the list is too long
     """
     from urllib.parse import quote
 
@@ -46,11 +46,11 @@ def listed(endpoint: Endpoint, repository: str, digest: Digest, artifact_type: s
                 raise ProtocolError(f"{path}: the list of referrers is no index")
             found |= {each.digest: each for each in _manifests(page)}
             if len(found) > MOST:
-                raise LimitExceeded(f"referrers of {digest.short} at {endpoint.base}", MOST, "of them")
+                raise LimitExceeded(f"referrers of {digest.short} at {endpoint.base}", MOST, "referrers")
     except RegistryError as error:
         if not is_refusal(error):
             raise
-        # a registry that knows nothing of referrers, and has one of many ways to say so
+        # a registry without the referrers API, in one of many ways to refuse it
         found = {each.digest: each for each in _tagged(endpoint, repository, digest).manifests}
     return tuple(each for each in found.values() if artifact_type in (None, each.artifact_type))
 
@@ -63,7 +63,7 @@ def _manifests(page: dict[str, object]) -> tuple[Descriptor, ...]:
 
 
 def _tagged(endpoint: Endpoint, repository: str, digest: Digest) -> Index:
-    """The index with the tag, or an empty one."""
+    """Return the index with the tag, or an empty one."""
     try:
         descriptor, data = _documents.fetch(endpoint, repository, tag(digest))
         return Index.parse(data, descriptor.media_type)
@@ -74,12 +74,12 @@ def _tagged(endpoint: Endpoint, repository: str, digest: Digest) -> Index:
 
 
 def subject(data: bytes, media_type: str) -> Descriptor | None:
-    """What a manifest or an index points at."""
+    """Return the manifest that a manifest or an index points at, or None."""
     return (Manifest.parse(data, media_type) if media.kind(media_type) == "manifest" else Index.parse(data, media_type)).subject
 
 
 def of(data: bytes, media_type: str) -> Descriptor:
-    """How a manifest is listed: with its kind and its annotations."""
+    """Return the descriptor that lists a manifest: with its kind and its annotations."""
     if media.kind(media_type) == "manifest":
         manifest = Manifest.parse(data, media_type)
         return Descriptor.of(data, media_type, artifact_type=manifest.kind, annotations=manifest.annotations)
@@ -88,17 +88,17 @@ def of(data: bytes, media_type: str) -> Descriptor:
 
 
 def add(endpoint: Endpoint, repository: str, digest: Digest, referrer: Descriptor) -> None:
-    """Lists a manifest as one that points at `digest`."""
+    """Add a manifest to the list of the referrers of `digest`."""
     _change(endpoint, repository, digest, referrer, there=True)
 
 
 def remove(endpoint: Endpoint, repository: str, digest: Digest, referrer: Descriptor) -> None:
-    """Lists it no more."""
+    """Remove a manifest from the list of the referrers of `digest`."""
     _change(endpoint, repository, digest, referrer, there=False)
 
 
 def _change(endpoint: Endpoint, repository: str, digest: Digest, referrer: Descriptor, *, there: bool) -> None:
-    """Registries have no way to change a tag only if nobody else did meanwhile; so it is read again, and done again."""
+    """Change the list, and read it back until the change holds: a tag cannot be changed atomically, so another client may undo it."""
     for _ in range(ATTEMPTS):
         index = _tagged(endpoint, repository, digest)
         if any(each.digest == referrer.digest for each in index.manifests) == there:
@@ -106,4 +106,4 @@ def _change(endpoint: Endpoint, repository: str, digest: Digest, referrer: Descr
         others = tuple(each for each in index.manifests if each.digest != referrer.digest)
         changed = Index((*others, referrer) if there else others, annotations=index.annotations, extra=index.extra)
         _documents.put(endpoint, repository, tag(digest), changed.data, changed.media_type)
-    raise ProtocolError(f"{endpoint.base}: the index of referrers {tag(digest)} of {repository} is not kept")
+    raise ProtocolError(f"{endpoint.base}: the index of referrers {tag(digest)} of {repository} is overwritten by another client")

@@ -1,4 +1,4 @@
-"""Whom TLS trusts, and who asks: certificates, from where docker and podman keep them.
+"""TLS contexts: trusted authorities and client certificates, from the directories of docker and podman.
 
 :see: https://docs.docker.com/engine/security/certificates/, containers-certs.d(5)
 """
@@ -20,20 +20,21 @@ StrPath = str | os.PathLike[str]
 
 
 def context(verify: bool, ca: StrPath | None, host: str) -> ssl.SSLContext:
-    """Trusts the system's authorities, the one given, and those that certs.d has for the host.
+    """Return a context that trusts the system's authorities, the given one, and those in certs.d for the host.
 
     :param verify: whether a certificate must be one of a trusted authority
+    :param ca: a file of more certificates to trust
     :raises CredentialsError: a certificate cannot be read
     """
     made = ssl.create_default_context()
     if not verify:
         made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
-    places = [directory / host for directory in CERTIFICATES]
-    authorities: list[StrPath] = [path for place in places for path in sorted(place.glob("*.crt"))]
+    directories = [root / host for root in CERTIFICATES]
+    authorities: list[StrPath] = [path for directory in directories for path in sorted(directory.glob("*.crt"))]
     for authority in authorities + ([ca] if ca else []):
         with _reading(authority):
             made.load_verify_locations(authority)
-    for own in (path for place in places for path in sorted(place.glob("*.cert"))):
+    for own in (path for directory in directories for path in sorted(directory.glob("*.cert"))):
         with _reading(own):
             made.load_cert_chain(own, own.with_suffix(".key"))
     return made
@@ -41,7 +42,7 @@ def context(verify: bool, ca: StrPath | None, host: str) -> ssl.SSLContext:
 
 @contextlib.contextmanager
 def _reading(path: StrPath) -> Iterator[None]:
-    """What goes wrong with a certificate is no trouble of a connection: nobody tries again, or goes on without TLS."""
+    """Report an unreadable certificate as a CredentialsError, so that no caller retries, or goes on without TLS."""
     try:
         yield
     except OSError as error:

@@ -1,5 +1,4 @@
-"""Bringing a blob to a registry: not at all where it is there, by its name where another repository has it, in one piece, or
-in several.
+"""Upload a blob to a registry: not at all if the registry has it, by a mount from another repository, in one piece, or in several.
 
 :see: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#push
 """
@@ -36,12 +35,12 @@ from .patience import insist, may_pass
 
 __all__ = ["Upload", "exists", "known"]
 
-PIECE = 256 << 10  # bytes that are sent at a time, which is also how often progress is told
-CHUNK = 16 << 20  # bytes of a part, where a registry takes no larger ones and nobody said how large
+PIECE = 256 << 10  # bytes sent at a time, and between two reports of progress
+CHUNK = 16 << 20  # bytes of a part, if the registry refuses larger ones and the caller gave no size
 LARGEST_CHUNK = 256 << 20  # a part is kept in memory
-TAKEN = (200, 201, 202, 204)  # the specification has one of them for each request; registries differ, and all clients take these
-OTHER_WAY = (400, 405, 411, 413, 415, 416, 422, 501)  # of registries, and of proxies before them, that take parts only, or none
-FINAL = frozenset({"DIGEST_INVALID", "SIZE_INVALID", "NAME_INVALID"})  # about the blob, and not about the way
+TAKEN = (200, 201, 202, 204)  # the specification has one status for each request; registries differ, and all clients accept these
+OTHER_WAY = (400, 405, 411, 413, 415, 416, 422, 501)  # statuses of registries and proxies that accept only parts, or none
+FINAL = frozenset({"DIGEST_INVALID", "SIZE_INVALID", "NAME_INVALID"})  # codes about the blob itself, so that another way would fail too
 NOT_MOUNTED = (Denied, NotFound, ProtocolError, Refused, ServerError, Unauthorized)
 BINARY = {"Content-Type": "application/octet-stream"}
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})", re.ASCII)
@@ -50,7 +49,7 @@ Outcome = Literal["exists", "mounted", "done"]
 
 
 def exists(endpoint: Endpoint, repository: str, digest: Digest) -> bool:
-    """Whether a repository has a blob.  HEAD is a shortcut; where it is refused, a GET begins to fetch the blob and says so too.
+    """Whether a repository has a blob.  HEAD is a shortcut; if the registry refuses it, begin a GET of the blob.
 
     :raises RegistryError: the registry refuses both
     """
@@ -62,12 +61,12 @@ def exists(endpoint: Endpoint, repository: str, digest: Digest) -> bool:
         if not is_refused_shortcut(error):
             raise
         response = endpoint.request("GET", path, scopes=scopes, ok=(200, 404))
-        response.close()  # unread, and with it the connection
+        response.close()  # close the connection without reading the blob
     return response.status == 200
 
 
 def known(endpoint: Endpoint, repository: str, digest: Digest) -> bool:
-    """Whether a repository says that it has a blob.  One that does not answer that may still take it."""
+    """Whether a repository reports that it has a blob.  False if it refuses to report: it may still accept an upload."""
     try:
         return exists(endpoint, repository, digest)
     except RegistryError as error:
@@ -78,12 +77,12 @@ def known(endpoint: Endpoint, repository: str, digest: Digest) -> bool:
 
 @frozen
 class Upload:
-    """One blob on its way.
+    """The upload of one blob.
 
-    :param opened: gives the blob's bytes, verified while they are read, from their beginning
+    :param opened: returns the blob's bytes from their beginning, verified while they are read
     :param source: a repository of the same registry that has the blob
     :param chunk: bytes of a part; None for one piece
-    :param count: is told how many bytes are sent
+    :param count: is called with the number of bytes sent
     """
 
     endpoint: Endpoint
@@ -95,7 +94,7 @@ class Upload:
     count: Callable[[int], None] = lambda done: None
 
     def run(self) -> Outcome:
-        """:raises RegistryError: the registry does not take it;  :raises Mismatch: the bytes are not what they should be"""
+        """Upload the blob.  :raises RegistryError: the registry does not accept it;  :raises Mismatch: the bytes do not match the digest"""
         return insist(self._attempt, self.endpoint.retries)
 
     def _attempt(self) -> Outcome:
@@ -117,7 +116,10 @@ class Upload:
         return "done"
 
     def _again(self, send: Callable[[str, int], None], other: _OtherWay) -> None:
-        """:raises RegistryError: why the first way was refused, where the second is refused too"""
+        """Begin another upload and send it the second way.
+
+        :raises RegistryError: the refusal of the first way, if the second is refused too
+        """
         location, least = self._begin(mount=False)
         try:
             send(location, least)
@@ -126,12 +128,12 @@ class Upload:
             raise other.error from None
 
     def _begin(self, *, mount: bool = True) -> tuple[str, int]:
-        """Where to send it, and the least size of a part; "" where it was mounted."""
+        """Begin an upload.  Return its URL, and the least size of a part; the URL is "" if the registry mounted the blob."""
         if mount and self.source and self.source != self.repository:
             from urllib.parse import urlencode
 
             query = urlencode({"mount": self.descriptor.digest, "from": self.endpoint.prefix + self.source}, safe=":/")
-            with contextlib.suppress(*NOT_MOUNTED):  # it may be pushed here, and not be taken from there
+            with contextlib.suppress(*NOT_MOUNTED):  # the user may push here without the right to pull there
                 return self._asked(f"?{query}", self.endpoint.scopes(self.source))
         return self._asked()
 
@@ -147,7 +149,7 @@ class Upload:
         return _location(response), int(least) if re.fullmatch("[0-9]{1,18}", least, re.ASCII) else 0
 
     def _whole(self, location: str, least: int) -> None:
-        """:raises _OtherWay: the registry, or a proxy before it, does not take so much at once"""
+        """Send the blob in one piece.  :raises _OtherWay: the registry, or a proxy before it, refuses so much at once"""
         with contextlib.closing(_Opened(self.opened, self.count)) as body, _other_way():
             headers = BINARY | {"Content-Length": str(self.descriptor.size)}
             self._finish(location, headers, body.pieces)
@@ -171,9 +173,9 @@ class Upload:
     # --- in parts ------------------------------------------------------------------------------------------------
 
     def _parts(self, location: str, least: int) -> None:
-        """Each part is kept until the registry has it, so that what is lost on the way is sent again.
+        """Send the blob in parts.  Each part is kept until the registry has it, so that it can be sent again.
 
-        :raises _OtherWay: the registry takes no parts
+        :raises _OtherWay: the registry accepts no parts
         """
         at, size = 0, min(max(self.chunk or CHUNK, least, 1), LARGEST_CHUNK)
         with contextlib.closing(self.opened()) as stream:
@@ -191,13 +193,13 @@ class Upload:
         self._finish(location, {"Content-Length": "0"})
 
     def _part(self, location: str, data: bytes, at: int) -> tuple[str, int]:
-        """Sends one part.  Returns where the next one goes, and how many bytes the registry has."""
+        """Send one part.  Return the URL for the next part, and the number of bytes that the registry has."""
         headers = BINARY | {"Content-Length": str(len(data)), "Content-Range": f"{at}-{at + len(data) - 1}"}
         trouble: RegistryError | None = None
 
         def once() -> tuple[str, int]:
             nonlocal location, trouble
-            if trouble:  # some of it may have arrived
+            if trouble:  # a piece of the part may have arrived
                 location, has = self._status(location)
                 if has != at:
                     return location, has
@@ -206,7 +208,7 @@ class Upload:
             except Refused as error:
                 if error.status != 416 or trouble:
                     raise
-                trouble = error  # it wants another part than this: its status says which
+                trouble = error  # the registry expects another part, and its status tells which
                 return once()
             except RegistryError as error:
                 trouble = error
@@ -216,7 +218,7 @@ class Upload:
         return insist(once, self.endpoint.retries)
 
     def _status(self, location: str) -> tuple[str, int]:
-        """:raises _Lost: the registry does not say"""
+        """Ask how many bytes the registry has.  :raises _Lost: the registry does not tell"""
         try:
             response = self._send("GET", location, {}, None, ok=TAKEN)
         except RegistryError as error:
@@ -226,19 +228,19 @@ class Upload:
         return _location(response, location), _has(response, 0)
 
     def _abandon(self, location: str) -> None:
-        """The registry may forget what it has; it will anyway, some day."""
+        """Tell the registry to drop the upload.  It would expire anyway."""
         with contextlib.suppress(RegistryError):
             self._send("DELETE", location, {}, None, ok=(202, 204))
 
 
 class _Lost(RegistryError):
-    """What the registry has of an upload is not known, so it begins anew."""
+    """The registry's count of an upload's bytes is unknown, so the upload begins again."""
 
 
 class _OtherWay(RegistryError):
-    """The registry does not take a blob this way.
+    """The registry refuses this way of uploading.
 
-    :ivar error: what it said
+    :ivar error: the registry's answer
     """
 
     def __init__(self, error: RegistryError) -> None:
@@ -278,12 +280,12 @@ class _Opened:
 
 
 def _location(response: Response, default: str = "") -> str:
-    """:raises ProtocolError: there is none"""
+    """Return the URL in the Location header.  :raises ProtocolError: it is malformed"""
     return target(response.url, response.headers.get("Location") or default)
 
 
 def _has(response: Response, default: int) -> int:
-    """How many bytes a registry says it has.  Some say 0-0 for none, as for one."""
+    """Return the number of bytes that a registry has.  Some registries send 0-0 both for none and for one."""
     text = response.headers.get("Range")
     if text is None:
         return default
@@ -295,4 +297,4 @@ def _has(response: Response, default: int) -> int:
 def _same(response: Response, digest: Digest) -> None:
     said = response.headers.get("Docker-Content-Digest", "")
     if said and said != digest:
-        raise Mismatch("what the registry says it was given", digest, said[:140])
+        raise Mismatch("digest of the uploaded bytes as the registry reports it", digest, said[:140])

@@ -1,4 +1,4 @@
-"""A registry: what is in it, and bringing something there.
+"""Registry: a client that reads a registry, uploads to it, and deletes from it.
 
     with Registry("example.com") as registry:
         registry.tags("team/app")
@@ -43,13 +43,16 @@ class Registry(OneProcess):
     """The client of one registry.
 
     :param host: as in a reference: "docker.io", "127.0.0.1:5000"
-    :param plain_http: without TLS.  None is never, except on this machine itself, where https is tried, and then http
-    :param verify: whether its certificate must be one of a trusted authority
-    :param ca: a file of certificates that are trusted besides
-    :param auth: `Login`, name and password, or a function of host and repository; what docker and podman keep unless given
-    :param mirrors: asked first, in this order, when something is read: "mirror.example.com", "http://10.0.0.1:5000/hub".  They are
-        shown their own credentials, never those of the registry
-    :raises InvalidReference: `host` is none;  :raises Unavailable: urllib3 is not installed
+    :param plain_http: without TLS.  None means never, except on this machine itself, where https is tried, and then http
+    :param verify: whether the registry's certificate must be one of a trusted authority
+    :param ca: a file of more certificates to trust
+    :param auth: `Login`, name and password, or a function of host and repository; by default the credentials of docker and podman
+    :param mirrors: hosts that a read asks first, in this order: "mirror.example.com", "http://10.0.0.1:5000/hub".  A mirror gets its
+        own credentials, never those of the registry
+    :param retries: how often a failed request is repeated
+    :param timeouts: how long a request waits, in seconds
+    :param connections: number of connections kept for each host
+    :raises InvalidReference: `host` is no host;  :raises Unavailable: urllib3 is not installed
     """
 
     stays = "it holds connections and credentials; make a Registry there"
@@ -62,25 +65,25 @@ class Registry(OneProcess):
         self.host = Reference(host, "a/a").registry
         retries, timeouts, keyring = retries or Retries(), timeouts or Timeouts(), Keyring().find
 
-        def endpoint(place: str, plain: bool | None, sure: bool, find: Callable[[str], Login]) -> Endpoint:
+        def endpoint(address: str, plain: bool | None, sure: bool, find: Callable[[str], Login]) -> Endpoint:
             return Endpoint(
-                place, plain_http=plain, verify=sure, ca=ca, find=find, retries=retries, timeouts=timeouts, connections=connections
+                address, plain_http=plain, verify=sure, ca=ca, find=find, retries=retries, timeouts=timeouts, connections=connections
             )
 
         own = _finder(self.host, auth, keyring)
-        self.places = [endpoint(each, None, True, _finder(_host(each), None, keyring)) for each in mirrors]
-        self.places.append(endpoint(self.host, plain_http, verify, own))
+        self.endpoints = [endpoint(each, None, True, _finder(_host(each), None, keyring)) for each in mirrors]
+        self.endpoints.append(endpoint(self.host, plain_http, verify, own))
 
     @property
     def endpoint(self) -> Endpoint:
-        """The registry itself, and no mirror."""
-        return self.places[-1]
+        """The registry itself, not a mirror."""
+        return self.endpoints[-1]
 
     def reading(self, action: Callable[[Endpoint], Result]) -> Result:
-        """Does it at the first place where it goes well.  A mirror that has nothing says nothing about the registry."""
-        for place in self.places[:-1]:
+        """Run an action at the first endpoint that succeeds.  A mirror's failure does not count: the registry may still have the blob."""
+        for each in self.endpoints[:-1]:
             try:
-                if found := action(place):
+                if found := action(each):
                     return found
             except Cancelled:
                 raise
@@ -89,10 +92,10 @@ class Registry(OneProcess):
         return action(self.endpoint)
 
     def reference(self, text: str | Reference) -> Reference:
-        """A name of this registry, in full: "app:1", "example.com/app:1".  :raises InvalidReference: of another one"""
+        """Parse a name of this registry: "app:1", "example.com/app:1".  :raises InvalidReference: a name of another registry"""
         found = Reference.parse(text)
         if isinstance(text, str) and "docker.io" not in (self.host, text.partition("/")[0]) and found.registry == "docker.io":
-            found = Reference.parse(f"{self.host}/{text}")  # nobody said which registry
+            found = Reference.parse(f"{self.host}/{text}")  # the text names no registry
         if found.registry != self.host:
             raise InvalidReference(f"{found} is not at {self.host}")
         return found
@@ -100,40 +103,41 @@ class Registry(OneProcess):
     def _repository(self, name: str) -> str:
         return Reference(self.host, name).repository
 
-    # --- what is there -------------------------------------------------------------------------------------------
+    # --- reading -------------------------------------------------------------------------------------------------
 
     def ping(self) -> None:
-        """Asks whether it is there, speaks the protocol, and takes the credentials.
+        """Check that the registry answers, speaks the protocol, and accepts the credentials.
 
-        :raises Unauthorized: it does not;  :raises Unreachable: it is not there;  :raises ProtocolError: it is something else
+        :raises Unauthorized: the registry refuses the credentials;  :raises Unreachable: there is no answer
+        :raises ProtocolError: the server is no registry
         """
         self.endpoint.request("GET", "/v2/").finish()
 
     def catalog(self) -> tuple[str, ...]:
-        """Its repositories, where it tells.  :raises RegistryError: it does not"""
+        """Return the registry's repositories.  :raises RegistryError: the registry does not list them"""
         return _lists.names(self.endpoint, "/v2/_catalog?n=1000", ("registry:catalog:*",), "repositories")
 
     def tags(self, repository: str) -> tuple[str, ...]:
-        """The tags of a repository.  :raises NotFound: there is no such repository"""
+        """Return the tags of a repository.  :raises NotFound: there is no such repository"""
         name = self._repository(repository)
         return self.reading(lambda e: _lists.names(e, e.path(name, "tags", "list") + "?n=1000", e.scopes(name), "tags"))
 
     def manifest(self, reference: str | Reference) -> tuple[Descriptor, bytes]:
-        """A manifest or an index, and its bytes.
+        """Return the descriptor and the bytes of a manifest or an index.
 
-        :raises NotFound: there is none;  :raises Mismatch: it is not the one that was asked for
+        :raises NotFound: there is none;  :raises Mismatch: its digest is not the requested one
         :raises Unsupported: docker schema 1
         """
         wanted = self.reference(reference)
         return self.reading(lambda e: _documents.fetch(e, wanted.repository, wanted.digest or wanted.tag))
 
     def resolve(self, reference: str | Reference) -> Digest | None:
-        """The digest of a tag, as the registry says, without the manifest; None where there is none."""
+        """Return the digest of a tag as the registry reports it, without fetching the manifest; None if there is no such tag."""
         wanted = self.reference(reference)
         return self.reading(lambda e: _documents.head(e, wanted.repository, wanted.digest or wanted.tag))
 
     def document(self, repository: str, descriptor: Descriptor) -> bytes:
-        """The bytes of a manifest or an index.  :raises Mismatch: they are not those of the descriptor"""
+        """Return the bytes of a manifest or an index.  :raises Mismatch: they do not match the descriptor"""
         if descriptor.size > LIMIT:
             raise LimitExceeded(f"manifest {descriptor.digest.short}", LIMIT)
         name = self._repository(repository)
@@ -151,32 +155,32 @@ class Registry(OneProcess):
         return _documents.head(self.endpoint, self._repository(repository), digest) is not None
 
     def blobs(self, repository: str) -> RemoteBlobs:
-        """What a repository has, to be read: ``Image.load(registry.blobs("app"), descriptor)``."""
+        """Return a repository's blobs, for reading: ``Image.load(registry.blobs("app"), descriptor)``."""
         return RemoteBlobs(self, self._repository(repository))
 
     def referrers(self, reference: str | Reference, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
-        """What points at a manifest: signatures, attestations.
+        """Return the manifests that point at a manifest: signatures, attestations.
 
-        :param artifact_type: only those of this kind
+        :param artifact_type: only referrers of this kind
         """
         wanted = self.reference(reference)
         digest = wanted.digest or self.manifest(wanted)[0].digest
         return self.reading(lambda e: _referrers.listed(e, wanted.repository, digest, artifact_type))
 
-    # --- bringing something --------------------------------------------------------------------------------------
+    # --- uploading -----------------------------------------------------------------------------------------------
 
     def push_blob(
         self, repository: str, descriptor: Descriptor, blobs: Blobs, *, mount_from: str = "", chunk: int | None = None,
         count: Callable[[int], None] = lambda done: None,
     ) -> Outcome:  # fmt: skip
-        """Brings a blob, unless it is there.
+        """Upload a blob, unless the registry has it.
 
-        :param blobs: where it is
-        :param mount_from: a repository of this registry that has it already
-        :param chunk: bytes of a part; sent in one piece unless given, or unless the registry does not take that
-        :param count: is told how many bytes are sent
+        :param blobs: the blob's source
+        :param mount_from: a repository of this registry that has the blob already
+        :param chunk: bytes of a part; by default the blob goes in one piece, unless the registry refuses that
+        :param count: is called with the number of bytes sent
         :return: "exists", "mounted" or "done"
-        :raises Mismatch: the bytes are not what the descriptor says;  :raises RegistryError: the registry does not take it
+        :raises Mismatch: the bytes do not match the descriptor;  :raises RegistryError: the registry does not accept the blob
         """
         name = self._repository(repository)
         if known(self.endpoint, name, descriptor.digest):
@@ -185,10 +189,10 @@ class Registry(OneProcess):
         return Upload(self.endpoint, name, descriptor, lambda: opened(blobs, descriptor), source, chunk, count).run()
 
     def push_manifest(self, reference: str | Reference, data: bytes, media_type: str) -> Descriptor:
-        """Brings a manifest or an index; what it names must be there.  What points at another one is listed there.
+        """Upload a manifest or an index, whose parts must be there already.  A referrer is added to the list of its subject.
 
         :param reference: a tag, or the digest of `data`
-        :raises Mismatch: another digest
+        :raises Mismatch: the reference has another digest
         """
         wanted, subject = self.reference(reference), _referrers.subject(data, media_type)
         algorithm = wanted.digest.algorithm if wanted.digest else "sha256"
@@ -203,10 +207,10 @@ class Registry(OneProcess):
         return descriptor
 
     def delete(self, reference: str | Reference) -> None:
-        """Removes a tag, or, by its digest, a manifest with all its tags.  Blobs stay until the registry collects them.
+        """Delete a tag, or, by its digest, a manifest with all its tags.  Blobs stay until the registry collects them.
 
         :raises NotFound: there is none
-        :raises Refused: the registry does not do that.  Many let no tag go; ask them for the digest that `resolve` tells
+        :raises Refused: the registry does not do that.  Many refuse to delete a tag: delete the digest that `resolve` returns instead
         """
         wanted = self.reference(reference)
         subject = self._subject(wanted) if wanted.digest else None
@@ -217,7 +221,7 @@ class Registry(OneProcess):
             self._forget(wanted.repository, *subject)
 
     def delete_blob(self, repository: str, digest: Digest) -> None:
-        """Removes a blob from a repository.  :raises NotFound: there is none;  :raises Refused: the registry does not do that"""
+        """Delete a blob from a repository.  :raises NotFound: there is none;  :raises Refused: the registry does not do that"""
         name = self._repository(repository)
         path = self.endpoint.path(name, "blobs", digest)
         self.endpoint.request("DELETE", path, scopes=self._deleting(name), ok=(200, 202, 204)).finish()
@@ -226,23 +230,23 @@ class Registry(OneProcess):
         return self.endpoint.scopes(repository, "delete,pull")
 
     def _subject(self, wanted: Reference) -> tuple[Digest, Descriptor] | None:
-        """What a manifest points at, and how it is listed there."""
+        """Return the digest that a manifest points at, and the manifest's own descriptor; None without a subject."""
         try:
             descriptor, data = _documents.fetch(self.endpoint, wanted.repository, wanted.digest or wanted.tag)
             found = _referrers.subject(data, descriptor.media_type)
-        except ImageError:  # whatever it is, it may go
+        except ImageError:  # a malformed manifest may be deleted too
             return None
         return (found.digest, descriptor) if found else None
 
     def _forget(self, repository: str, digest: Digest, descriptor: Descriptor) -> None:
-        """Where the registry does not list referrers itself, the list is ours to keep."""
+        """Remove a deleted referrer from the index that this client keeps at a registry without the referrers API."""
         if _documents.head(self.endpoint, repository, _referrers.tag(digest)):
             _referrers.remove(self.endpoint, repository, digest, descriptor)
 
     def close(self) -> None:
-        """Closes its connections."""
-        for place in self.places:
-            place.close()
+        """Close the registry's connections."""
+        for each in self.endpoints:
+            each.close()
 
     def __enter__(self) -> Registry:
         return self
@@ -255,7 +259,7 @@ class Registry(OneProcess):
 
 
 def _finder(host: str, auth: Auth | None, keyring: Callable[[str, str], Login]) -> Callable[[str], Login]:
-    """Gives the credentials for a repository of one registry."""
+    """Return a function from a repository to its credentials, for one registry."""
     if isinstance(auth, Login):
         return lambda repository: auth
     if isinstance(auth, tuple):
@@ -266,5 +270,5 @@ def _finder(host: str, auth: Auth | None, keyring: Callable[[str, str], Login]) 
 
 
 def _host(mirror: str) -> str:
-    """What its credentials are kept by."""
+    """Return the host by which a mirror's credentials are stored."""
     return mirror.partition("://")[2].partition("/")[0] if "://" in mirror else mirror.partition("/")[0]

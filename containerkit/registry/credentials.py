@@ -1,9 +1,9 @@
-"""Names and passwords, from where docker and podman keep them.
+"""Names and passwords, from the files and programs in which docker and podman keep them.
 
-    Keyring().find("example.com", "team/app")      Credentials, from the first file or helper program that has some
-    Credentials("me", "secret")                    said by the caller; Credentials() for nobody
+    Keyring().find("example.com", "team/app")      a Login, from the first file or helper program that has one
+    Login("me", "secret")                          given by the caller; Login() for an anonymous client
 
-Files, the first that has an answer: $REGISTRY_AUTH_FILE alone where it is set; otherwise $DOCKER_CONFIG/config.json where that
+The first of these files with an entry counts: $REGISTRY_AUTH_FILE alone if it is set; otherwise $DOCKER_CONFIG/config.json if that
 is set, $XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json, ~/.docker/config.json.  A key may name a registry,
 or a repository and all below it; the longest counts.
 :see: containers-auth.json(5), https://docs.docker.com/reference/cli/docker/login/
@@ -29,15 +29,15 @@ __all__ = ["ANONYMOUS", "Keyring", "Login", "by_name", "encoded", "files", "logi
 Value = TypeVar("Value")
 DOCKER_HUB = "https://index.docker.io/v1/"
 HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
-LIMIT = 1 << 20  # bytes of such a file
+LIMIT = 1 << 20  # bytes of a credentials file
 
 
 @frozen
 class Login:
-    """Who asks.  Nobody, when all is empty.
+    """The credentials of a user.  Empty for an anonymous client.
 
     :param identity_token: OAuth2's refresh token, instead of a password
-    :param registry_token: a bearer token to be shown as it is
+    :param registry_token: a bearer token, sent unchanged
     """
 
     username: str = ""
@@ -50,13 +50,13 @@ class Login:
 
     @property
     def basic(self) -> str:
-        """For an Authorization header."""
+        """The value of a Basic Authorization header."""
         import base64
 
         return base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
-#: Nobody: no name, no password.
+#: Anonymous: no name, no password.
 ANONYMOUS = Login()
 
 
@@ -76,7 +76,7 @@ def _podman_files() -> Iterator[Path]:
 
 
 def files() -> tuple[Path, ...]:
-    """Where credentials are looked for, in this order."""
+    """Return the files that may hold credentials, in the order in which they are read."""
     if only := os.environ.get("REGISTRY_AUTH_FILE"):
         return (Path(only),)
     others = tuple(_podman_files())
@@ -84,19 +84,19 @@ def files() -> tuple[Path, ...]:
 
 
 def login_file() -> Path:
-    """Where a password is kept unless somebody says otherwise."""
+    """Return the file in which `login` stores a password by default."""
     return Path(os.environ["REGISTRY_AUTH_FILE"]) if os.environ.get("REGISTRY_AUTH_FILE") else _docker_file()
 
 
 def matches(key: str, host: str) -> bool:
-    """Whether a key of `auths` is this registry's, and not only one of its repositories'."""
+    """Whether a key of `auths` stands for this whole registry, not only for one repository."""
     return _normal(key) in (HUB_NAMES if host in HUB_NAMES else (host.lower(),))
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """What is in such a file; {} where there is none.
+    """Read a credentials file; {} if there is none.
 
-    :raises CredentialsError: it cannot be read
+    :raises CredentialsError: the file cannot be read
     """
     try:
         data = path.read_bytes() if path.stat().st_size <= LIMIT else None
@@ -105,7 +105,7 @@ def read_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CredentialsError(f"{path}: {error.strerror}") from error
     if data is None:
-        raise CredentialsError(f"{path}: more than {LIMIT} bytes")
+        raise CredentialsError(f"{path}: larger than {LIMIT} bytes")
     try:
         return parse(data, path.name) if data.strip() else {}
     except ImageError as error:
@@ -113,24 +113,24 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def server_name(host: str) -> str:
-    """What docker and the helper programs call a registry."""
+    """Return the name of a registry for docker and the helper programs."""
     return DOCKER_HUB if host in HUB_NAMES else host
 
 
 class Keyring:
     """The credentials of this user.
 
-    :param path: of the only file to look into; `files()` unless given
+    :param path: the only file to read; `files()` unless given
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self._paths = (Path(path),) if path else files()
 
     def find(self, host: str, repository: str = "") -> Login:
-        """The credentials for a registry, or for a repository of it; `ANONYMOUS` where there are none.
+        """Return the credentials for a registry, or for a repository of it; `ANONYMOUS` if there are none.
 
         :param host: with its port, as in a reference
-        :raises CredentialsError: a file cannot be read, a helper fails
+        :raises CredentialsError: a file cannot be read, or a helper fails
         """
         return next((found for path in self._paths if (found := _in_file(path, host, repository))), ANONYMOUS)
 
@@ -151,13 +151,13 @@ def _in_file(path: Path, host: str, repository: str) -> Login:
 
 
 def _helpers_of(fields: Fields) -> dict[str, str]:
-    """The helper of each registry; null means none, as it does to Go."""
+    """Return the helper of each registry.  null means none, as Go reads it."""
     chosen = {key: name for key, name in fields.take("credHelpers", dict, {}).items() if name is not None}
     return Fields({"credHelpers": chosen}, fields.where).strings("credHelpers")
 
 
 def _keys(host: str, repository: str) -> Iterator[str]:
-    """The longest first: host/a/b, host/a, host."""
+    """Yield the keys that match, the longest first: host/a/b, host/a, host."""
     for name in HUB_NAMES if host in HUB_NAMES else (host,):
         parts = [name, *repository.split("/")] if repository else [name]
         yield from ("/".join(parts[:count]) for count in range(len(parts), 1, -1))
@@ -165,17 +165,18 @@ def _keys(host: str, repository: str) -> Iterator[str]:
 
 
 def by_name(keys: dict[str, Value]) -> dict[str, Value]:
-    """Keys of `auths` or `credHelpers` as `find` looks for them; of two that mean the same the one counts that is written so already,
-    then the first."""
+    """Normalize the keys of `auths` or `credHelpers`.  Of keys that become equal, one already in normal form counts, else the first."""
     found = {_normal(key): value for key, value in reversed(keys.items())}
     return found | {key: value for key, value in keys.items() if _normal(key) == key}
 
 
 def _normal(key: str) -> str:
-    """What a key means.  docker's may be URLs, of which only the host counts, and so may the paths of its protocol's versions be
-    written after a host; podman's may go on with a repository.  The case of a host does not count.
+    """Return a key in normal form.
 
-    docker itself takes any path for one to be passed over; a key that names a repository is podman's, and for that repository only.
+    docker's keys may be URLs, of which only the host counts, or hosts followed by the path of a version of its protocol; podman's
+    may go on with a repository.  The case of a host does not count.
+
+    docker itself ignores any path; a key that names a repository is podman's, and counts for that repository only.
     """
     for scheme in ("https://", "http://"):
         if key.lower().startswith(scheme):
@@ -185,7 +186,7 @@ def _normal(key: str) -> str:
 
 
 def _entry(value: Any, where: str) -> Login:
-    fields = Fields({} if value is None else value, where)  # to Go, null is an entry without fields
+    fields = Fields({} if value is None else value, where)  # Go reads null as an entry without fields
     username, password = fields.text("username", ""), fields.text("password", "")
     if encoded := fields.text("auth", ""):
         username, password = _decoded(encoded, where)
@@ -196,7 +197,7 @@ def _decoded(encoded: str, where: str) -> tuple[str, str]:
     import base64
 
     try:
-        plain = encoded.replace("\r", "").replace("\n", "")  # which many encoders put in; Go passes over them
+        plain = encoded.replace("\r", "").replace("\n", "")  # many encoders add line ends; Go ignores them
         username, colon, password = base64.b64decode(plain, validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
         raise CredentialsError(f"{where}: auth is not base64") from None
@@ -206,7 +207,7 @@ def _decoded(encoded: str, where: str) -> tuple[str, str]:
 
 
 def encoded(credentials: Login) -> Mapping[str, str]:
-    """An entry of `auths`."""
+    """Return a login as an entry of `auths`."""
     if credentials.identity_token:
         import base64
 

@@ -1,21 +1,21 @@
-"""What can be wrong with a registry, drawn once.
+"""The errors of registries.
 
 RegistryError
 ├── NotFound          (also Missing)       no such repository, manifest, tag or blob
-├── Unauthorized                           it wants a name and a password, or another one
-├── Denied                                 it knows who asks, and says no
-├── TooManyRequests                        it says to come back later; has `after`
-├── Refused                                it does not do that, or not with these words
-├── ServerError                            it failed, or it is not well
-├── Unreachable       (also OSError)       no connection, one that was cut, or silence
-│   ├── Absent                             nobody listens there, or there is no host of that name
-│   ├── TooSlow       (also TimeoutError)  it answers, a byte now and then
-│   └── Untrusted                          its certificate is not signed by anybody that is trusted here
-├── ProtocolError                          it does not keep to the specification, or it leads somewhere nobody should go
+├── Unauthorized                           the registry demands a name and a password, or refuses the given ones
+├── Denied                                 the registry accepts the credentials, but not this request
+├── TooManyRequests                        the registry asks to come back later; has `after`
+├── Refused                                the registry does not support the request, or not in this form
+├── ServerError                            the registry failed
+├── Unreachable       (also OSError)       no connection, a cut connection, or no answer
+│   ├── Absent                             nothing listens there, or there is no host of that name
+│   ├── TooSlow       (also TimeoutError)  the registry sends too few bytes a second
+│   └── Untrusted                          no trusted authority has signed the registry's certificate
+├── ProtocolError                          the registry violates the specification, or redirects to an unsafe URL
 ├── CredentialsError                       a file of credentials that cannot be read, or a helper program that fails
-└── Cancelled                              another part of the same work failed
+└── Cancelled                              another task of the same work failed
 
-Bytes that are not the promised ones are `image.errors.Mismatch`, from a registry as from a disk.
+Bytes that do not match their digest are `image.errors.Mismatch`, from a registry as from a disk.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ __all__ = [
     "printable", "refusal",
 ]  # fmt: skip
 
-LONGEST = 500  # characters of what a registry says
+LONGEST = 500  # characters of a registry's text
 
 
 def printable(text: object) -> str:
-    """Somebody else's words, which may end up on a terminal: not many of them, and nothing that a terminal obeys."""
+    """Return a foreign text in a form that is safe on a terminal: short, and without control characters."""
     return "".join(c if c.isprintable() else "?" for c in str(text)[:LONGEST])
 
 
 @frozen
 class Fault:
-    """One error as a registry words it.
+    """One error in the words of a registry.
 
     :ivar code: a word of the specification, as "MANIFEST_UNKNOWN"
     """
@@ -55,11 +55,11 @@ class Fault:
 
 
 class _Answered(RegistryError):
-    """An answer that is a refusal.
+    """An error for an answer of a registry.
 
     :ivar status: the HTTP status
-    :ivar faults: what the registry said about it
-    :ivar after: seconds it said to wait; None where it did not
+    :ivar faults: the errors in the registry's answer
+    :ivar after: seconds that the registry asks to wait; None if it does not
     """
 
     def __init__(self, text: str, *, status: int = 0, faults: Iterable[Fault] = (), after: float | None = None) -> None:
@@ -68,67 +68,67 @@ class _Answered(RegistryError):
 
     @property
     def codes(self) -> frozenset[str]:
-        """The codes of its faults."""
+        """The codes of the faults."""
         return frozenset(fault.code for fault in self.faults)
 
 
 class NotFound(_Answered, Missing):
-    """No such repository, manifest, tag or blob; or nobody may know that there is one."""
+    """No such repository, manifest, tag or blob; or the registry hides it from this user."""
 
 
 class Unauthorized(_Answered):
-    """The registry wants a name and a password, or another one."""
+    """The registry demands a name and a password, or refuses the given ones."""
 
 
 class Denied(_Answered):
-    """The registry knows who asks, and says no."""
+    """The registry accepts the credentials, but not this request."""
 
 
 class TooManyRequests(_Answered):
-    """The registry says to come back later, and did so until the retries were over."""
+    """The registry asked to come back later, until the retries were used up."""
 
 
 class Refused(_Answered):
-    """The registry does not do that, or not in these words."""
+    """The registry does not support the request, or not in this form."""
 
 
 class ServerError(_Answered):
-    """The registry failed, or is not well, and was so until the retries were over."""
+    """The registry failed, until the retries were used up."""
 
 
 class Unreachable(RegistryError, OSError):
-    """No connection, one that was cut, or silence."""
+    """No connection, a cut connection, or no answer."""
 
 
 class Absent(Unreachable):
-    """Nobody listens there, or there is no host of that name."""
+    """Nothing listens there, or there is no host of that name."""
 
 
 class TooSlow(Unreachable, TimeoutError):
-    """The registry answers, a byte now and then."""
+    """The registry sends too few bytes a second."""
 
 
 class Untrusted(Unreachable):
-    """The certificate of a registry is not signed by anybody that is trusted here, or is for another host."""
+    """No trusted authority has signed the certificate of a registry, or the certificate is for another host."""
 
 
 class ProtocolError(RegistryError):
-    """The registry does not keep to the specification, or leads somewhere nobody should go."""
+    """The registry violates the specification, or redirects to an unsafe URL."""
 
 
 class CredentialsError(RegistryError):
-    """A file of credentials that cannot be read or written, or a helper program that fails."""
+    """A file of credentials cannot be read or written, or a helper program fails."""
 
 
 class Cancelled(RegistryError):
-    """Given up, because another part of the same work failed."""
+    """This task was given up because another task of the same work failed."""
 
 
 _KINDS: dict[int, type[_Answered]] = {401: Unauthorized, 403: Denied, 404: NotFound, 429: TooManyRequests}
 
 
 def is_refusal(error: RegistryError) -> bool:
-    """Whether an answer says no to the way something was asked, so that another way may go well: not to come later, not silence."""
+    """Whether an answer refuses the form of a request, so that another form may succeed.  "Come back later" and no answer are none."""
     if isinstance(error, ServerError):
         return error.status in (501, 505)
     answered = isinstance(error, NotFound | Unauthorized | Denied | Refused)
@@ -136,18 +136,18 @@ def is_refusal(error: RegistryError) -> bool:
 
 
 def is_refused_shortcut(error: RegistryError) -> bool:
-    """Whether to go the long way where HEAD failed: also after a 500, which some servers answer to HEAD alone."""
+    """Whether a failed HEAD shall be replaced by a GET: also after a 500, which some servers answer to HEAD alone."""
     return is_refusal(error) or (isinstance(error, ServerError) and error.status == 500)
 
 
 def refusal(what: str, status: int, faults: Iterable[Fault] = (), *, after: float | None = None) -> RegistryError:
-    """The error for an answer that is not the wanted one.
+    """Return the error for an unexpected answer.
 
-    :param what: what was asked, as "GET https://..."
+    :param what: the request, as "GET https://..."
     """
     faults = tuple(faults)
     said = "; ".join(map(str, faults))[:LONGEST]
     if status < 400:
-        return ProtocolError(f"{what}: the registry answered {status}, which is no answer to that")
+        return ProtocolError(f"{what}: the registry answered {status}, which does not fit the request")
     kind = _KINDS.get(status, ServerError if status >= 500 else Refused)
     return kind(f"{what}: {status}" + (f" ({said})" if said else ""), status=status, faults=faults, after=after)

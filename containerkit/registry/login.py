@@ -1,6 +1,6 @@
-"""Logging in and out: passwords checked with the registry, and kept where docker and podman look for them.
+"""Log in and out: check a password with the registry, and store it in the files of docker and podman.
 
-login("example.com", "me", "secret")       raises Unauthorized, and keeps nothing, where the registry does not take it
+login("example.com", "me", "secret")        raises Unauthorized, and stores nothing, if the registry refuses the password
 logout("example.com")
 """
 
@@ -27,57 +27,57 @@ StrPath = str | os.PathLike[str]
 
 
 def login(host: str, username: str, password: str, *, path: StrPath | None = None, **options: Any) -> Path:
-    """Asks the registry whether it takes a name and a password, and keeps them.
+    """Ask the registry whether it accepts a name and a password, and store them.
 
-    :param path: of the file; $REGISTRY_AUTH_FILE, $DOCKER_CONFIG/config.json or ~/.docker/config.json unless given.  Where it names
-        a helper program for this registry, that keeps the password, and the file has none
+    :param path: the file; $REGISTRY_AUTH_FILE, $DOCKER_CONFIG/config.json or ~/.docker/config.json unless given.  If it names a helper
+        program for this registry, the helper stores the password instead of the file
     :param options: of `Registry`: plain_http, verify, ca
     :return: the file
-    :raises Unauthorized: the registry does not take them; nothing is kept
+    :raises Unauthorized: the registry refuses the name and password; nothing is stored
     :raises CredentialsError: the file or the helper cannot be used, or there is a colon in the name
     """
     if ":" in username:
-        raise CredentialsError(f"{username[:80]!r}: a name has no colon in it, for the password begins there")
+        raise CredentialsError(f"{username[:80]!r}: a name contains no colon: Basic authentication splits name and password there")
     credentials = Login(username, password)
     with Registry(host, auth=credentials, **options) as registry:
         registry.ping()
         host = registry.host
-    place = Path(path) if path else login_file()
-    with _changing(place) as content:
+    file = Path(path) if path else login_file()
+    with _changing(file) as content:
         auths = content.setdefault("auths", {})
         if helper := _helper(content, host):
             _helpers.store(helper, server_name(host), username, password)
         for key in [key for key in auths if matches(key, host)]:
             del auths[key]
         auths[server_name(host)] = {} if helper else dict(encoded(credentials))
-    return place
+    return file
 
 
 def logout(host: str, *, path: StrPath | None = None) -> bool:
-    """Forgets the password for a registry.
+    """Delete the password for a registry.
 
-    :param path: of the file; all that are looked into unless given
+    :param path: the file; every file that `Keyring` reads unless given
     :return: whether there was one
     :raises CredentialsError: a file or a helper cannot be used
     """
-    places = (Path(path),) if path else tuple(dict.fromkeys((*files(), login_file())))
-    found = [_forget(place, host) for place in places if _is_there(place)]
+    paths = (Path(path),) if path else tuple(dict.fromkeys((*files(), login_file())))
+    found = [_forget(file, host) for file in paths if _is_there(file)]
     return any(found)
 
 
-def _is_there(place: Path) -> bool:
-    """Where nobody may look, nobody knows whether a password stays."""
+def _is_there(file: Path) -> bool:
+    """Whether a file exists.  :raises CredentialsError: we may not look, so that a password may remain there"""
     try:
-        place.stat()
+        file.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise CredentialsError(f"{place}: {error.strerror}") from error
+        raise CredentialsError(f"{file}: {error.strerror}") from error
     return True
 
 
-def _forget(place: Path, host: str) -> bool:
-    with _changing(place) as content:
+def _forget(file: Path, host: str) -> bool:
+    with _changing(file) as content:
         helper, auths = _helper(content, host), content.get("auths") or {}
         found = bool(helper) and _helpers.erase(helper, server_name(host))
         for key in [key for key in auths if matches(key, host)]:
@@ -87,7 +87,7 @@ def _forget(place: Path, host: str) -> bool:
 
 
 def _helper(content: dict[str, Any], host: str) -> str:
-    """The helper program that a file names for a registry."""
+    """Return the helper program that a file names for a registry."""
     fields = Fields(content, "credentials")
     helpers = by_name(fields.strings("credHelpers"))
     names = HUB_NAMES if host in HUB_NAMES else (host.lower(),)
@@ -95,29 +95,29 @@ def _helper(content: dict[str, Any], host: str) -> str:
 
 
 @contextlib.contextmanager
-def _changing(place: Path) -> Iterator[dict[str, Any]]:
-    """What is in the file, to be changed.  It has the old content or the new one, and nobody else may read it.
+def _changing(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the content of the file, and write its changes atomically.  Other users cannot read the file.
 
     A link is followed, so that a file kept elsewhere stays there.
     """
-    place = Path(os.path.realpath(place))
+    file = Path(os.path.realpath(file))
     try:
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise CredentialsError(f"{place.parent}: {error.strerror}") from error
+        raise CredentialsError(f"{file.parent}: {error.strerror}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        content = read_file(place)
+        content = read_file(file)
         before = dump(content)
         if not isinstance(content.setdefault("auths", {}), dict):
-            raise CredentialsError(f"{place}: auths is no object")
+            raise CredentialsError(f"{file}: auths is no object")
         yield content
         if dump(content) != before:
-            replace(place, dump(content, indent=1) + b"\n", mode=0o600, sync=True)
+            replace(file, dump(content, indent=1) + b"\n", mode=0o600, sync=True)
     except ImageError as error:
-        raise CredentialsError(f"{place}: {error}") from error
+        raise CredentialsError(f"{file}: {error}") from error
     except OSError as error:
-        raise CredentialsError(f"{place}: {error.strerror}") from error
+        raise CredentialsError(f"{file}: {error.strerror}") from error
     finally:
         os.close(lock)

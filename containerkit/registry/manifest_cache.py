@@ -1,4 +1,4 @@
-"""Manifests that are read once, however often they are looked at."""
+"""CachingBlobs: a repository's blobs, with each manifest read only once."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .remote import RemoteBlobs, Stream
 
 __all__ = ["CachingBlobs"]
 
-MOST = 256 << 20  # bytes of all documents of one index: it may name thousands, of 4 MiB each
+MOST = 256 << 20  # bytes of all documents of one index, which may name thousands, of 4 MiB each
 
 
 class CachingBlobs:
-    """Blobs of a repository, of which manifests, indexes and configs are remembered.
+    """Blobs of a repository, with manifests, indexes and configs kept in memory.
 
     :ivar documents: manifests and indexes, in the order they were read
     """
@@ -30,9 +30,9 @@ class CachingBlobs:
         self.documents: dict[Digest, Descriptor] = {}
 
     def keep(self, descriptor: Descriptor, data: bytes) -> None:
-        """Remembers what was read elsewhere, and verified there.  :raises LimitExceeded: it is too much with all the others"""
+        """Keep a document that the caller has read and verified.  :raises LimitExceeded: all documents together are too large"""
         self._data[descriptor.digest] = data
-        self._size += len(data)  # by many threads: one that is not counted does not matter
+        self._size += len(data)  # not locked: a count that another thread overwrites does not matter
         if self._size > MOST:
             raise LimitExceeded("manifests and configs of one index", MOST)
         if media.kind(descriptor.media_type) in ("manifest", "index"):
@@ -46,15 +46,15 @@ class CachingBlobs:
         return Verifier(io.BytesIO(self._data[descriptor.digest]), descriptor.digest, descriptor.size)
 
     def known(self, descriptor: Descriptor) -> bytes | None:
-        """The bytes, where no one has to be asked for them."""
+        """Return a document's bytes if no request is needed for them, else None."""
         return descriptor.data if descriptor.data is not None else self._data.get(descriptor.digest)
 
     def raw(self, descriptor: Descriptor) -> Stream:
-        """A blob's bytes, not verified.  The caller verifies and closes."""
+        """Return a blob's bytes, not verified.  The caller verifies and closes."""
         return self._blobs.raw(descriptor)
 
     def origins(self, digest: Digest, /) -> tuple[Reference, ...]:
-        """The repository that they are in."""
+        """Return the repository of these blobs."""
         return self._blobs.origins(digest)
 
     def has(self, digest: Digest, /) -> bool:

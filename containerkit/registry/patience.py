@@ -1,4 +1,4 @@
-"""How long to wait for a registry, and how often to try again.
+"""Timeouts and retries for registries.
 
 Registry("example.com", timeouts=Timeouts(read=10), retries=Retries(attempts=2))
 """
@@ -18,17 +18,18 @@ __all__ = ["Retries", "Timeouts", "insist", "seconds_after"]
 
 LOG = Log(__name__)
 Result = TypeVar("Result")
-LASTING = (Absent, TooSlow, Untrusted)  # who types a wrong name does not want to wait before being told
+LASTING = (Absent, TooSlow, Untrusted)  # not retried: a user with a wrong host name wants to know at once
 
 
 @frozen
 class Timeouts:
-    """How long to wait, in seconds.
+    """Limits on waiting, in seconds.
 
-    :param connect: for a connection, and its TLS
-    :param read: for the next bytes; also for all headers of an answer, from its first byte on
-    :param commit: for the answer to the last byte of an upload, when the registry moves it to its place
-    :param window: waiting that adds up to so long must have brought `speed` bytes for each of its seconds
+    :param connect: for a connection and its TLS handshake
+    :param read: for the next bytes; also for all headers of an answer, from the first byte on
+    :param commit: for the answer to the last byte of an upload, while the registry moves the blob to its final path
+    :param window: seconds of waiting over which the speed is measured
+    :param speed: bytes a second that an answer must have over each `window`
     """
 
     connect: float = 10.0
@@ -40,11 +41,11 @@ class Timeouts:
 
 @frozen
 class Retries:
-    """How often to try again what may go well the next time, and how long to wait before, in seconds.
+    """Rules for repeating a request that may succeed the next time.
 
     :param attempts: after the first one
-    :param first: the first pause; each is twice the one before, give or take a quarter
-    :param longest: pause; a registry that says to wait longer is not waited for
+    :param first: seconds of the first pause; each later pause is twice as long, give or take a quarter
+    :param longest: seconds of the longest pause; if a registry asks for more, the request fails
     """
 
     attempts: int = 5
@@ -52,10 +53,10 @@ class Retries:
     longest: float = 60.0
 
     def pause(self, attempt: int, said: float | None = None) -> float | None:
-        """How long to wait before another attempt; None where there is none.
+        """Return the seconds to wait before another attempt; None if there shall be none.
 
-        :param attempt: how many there were since the first
-        :param said: what the registry asks for
+        :param attempt: number of attempts since the first
+        :param said: seconds that the registry asks for
         """
         import random
 
@@ -66,7 +67,7 @@ class Retries:
 
 
 def may_pass(error: RegistryError) -> bool:
-    """Whether the same may go well another time.  What was tried until the retries were over may not."""
+    """Whether the same request may succeed later.  An error after all retries does not count as passing."""
     if error.spent:
         return False
     if isinstance(error, ServerError):
@@ -77,7 +78,7 @@ def may_pass(error: RegistryError) -> bool:
 
 
 def insist(action: Callable[[], Result], retries: Retries) -> Result:
-    """Does it again while it fails in a way that may pass.  :raises RegistryError: what the last attempt raised"""
+    """Repeat an action while it fails with a passing error.  :raises RegistryError: the error of the last attempt"""
     attempt = 0
     while True:
         try:
@@ -88,13 +89,13 @@ def insist(action: Callable[[], Result], retries: Retries) -> Result:
             if (pause := retries.pause(attempt, getattr(error, "after", None))) is None:
                 error.spent = True
                 raise
-            LOG.debug("%s: tried again in %.1f s", type(error).__name__, pause)  # its text may have a signed URL
+            LOG.debug("%s: tried again in %.1f s", type(error).__name__, pause)  # the error's text may contain a signed URL
         attempt += 1
         task_group.sleep(pause)
 
 
 def seconds_after(text: str) -> float | None:
-    """What a Retry-After header asks for: seconds, or a date.  None where it is neither.  :see: rfc9110 section 10.2.3"""
+    """Parse a Retry-After header, seconds or a date, to seconds.  Return None if it is neither.  :see: rfc9110 section 10.2.3"""
     import email.utils
 
     text = text.strip()

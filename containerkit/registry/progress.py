@@ -1,4 +1,4 @@
-"""How far it is: one event at a time, for a bar, a line, or nobody.
+"""Progress of a transfer: events, one at a time, for a bar or a line.
 
 pull("app:1", store, progress=print)
 """
@@ -21,11 +21,11 @@ EVERY = 0.05  # seconds between two events about one blob
 
 @frozen
 class Progress:
-    """One thing happened to one blob, or to the whole.
+    """An event about one blob, or about the whole transfer.
 
     :ivar what: the blob, or the name of the image
-    :ivar done: bytes of it
-    :ivar total: bytes it will be; 0 where that is not known
+    :ivar done: bytes transferred
+    :ivar total: bytes in all; 0 if unknown
     """
 
     what: Descriptor | str
@@ -38,7 +38,7 @@ Callback = Callable[[Progress], object]
 
 
 class Reporter:
-    """Tells a callback, from many threads, one at a time and not too often.  What it raises ends the work."""
+    """Calls a callback from many threads, one call at a time and not too often.  An exception of the callback ends the transfer."""
 
     def __init__(self, callback: Callback | None) -> None:
         self._callback, self._lock = callback, threading.Lock()
@@ -50,7 +50,7 @@ class Reporter:
                 self._callback(Progress(what, done, total, state))
 
     def counter(self, what: Descriptor, state: State) -> Callable[[int], None]:
-        """A function that is told how many bytes are done."""
+        """Return a function that takes the number of bytes transferred."""
         last = 0.0
 
         def count(done: int) -> None:

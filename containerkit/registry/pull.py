@@ -1,10 +1,10 @@
-"""Pulling: an image out of a registry, into a store.
+"""Pull: copy an image from a registry into a store.
 
     image = pull("docker.io/library/nginx:1.27", Store())
     index = pull("example.com/app:1", store, all_platforms=True)
 
-Blobs come several at a time; each is verified while it is written, and one the store has does not come at all.  The name is
-given last: whatever goes wrong, it leads to what it led to before.
+Several blobs are fetched at a time; each is verified while it is written, and a blob that the store has is not fetched.  The name
+is set last: after an error it still leads to the old image.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .task_group import TaskGroup
 __all__ = ["WORKERS", "pull"]
 
 WORKERS = 4
-Tree = tuple[Layer, Digest]  # and its chain id
+Tree = tuple[Layer, Digest]  # a layer and its chain id
 
 
 @overload
@@ -55,17 +55,17 @@ def pull(
     reference: str | Reference, store: Store, *, platform: Platform | str | None = None, all_platforms: bool = False,
     unpack: bool = False, progress: Callback | None = None, registries: Registries | Registry | None = None, workers: int = WORKERS,
 ) -> Image | Index:  # fmt: skip
-    """Brings an image into a store, and gives it the name it was asked for by; none where it was asked for by digest.
+    """Fetch an image into a store, and name it by its reference; an image fetched by digest gets no name.
 
-    :param platform: which image of an index; this machine's unless given
-    :param all_platforms: the whole index
-    :param unpack: the layers too, as `Store.layers` does
-    :param progress: is told how far it is
-    :param registries: how registries are talked to
+    :param platform: the image to take from an index; this machine's unless given
+    :param all_platforms: whether to take the whole index
+    :param unpack: whether to unpack the layers too, as `Store.layers` does
+    :param progress: is called with each `Progress`
+    :param registries: the clients, or one client, with their settings
     :param workers: blobs at a time
-    :return: the image in the store; the index, where all of it was asked for and it is one
-    :raises RegistryError: the registry does not give it;  :raises ImageError: what it gives is not what it should be
-    :raises Missing: there is nothing for that platform;  :raises LimitExceeded: more than `Limits` of the store allow
+    :return: the image in the store; or the index, with `all_platforms`
+    :raises RegistryError: the registry does not give the image;  :raises ImageError: a document or a blob is malformed
+    :raises Missing: there is no image for that platform;  :raises LimitExceeded: more than the `Limits` of the store allow
     """
     wanted = Reference.parse(reference)
     tell = Reporter(progress)
@@ -93,7 +93,7 @@ def pull(
 
 
 def _chosen(source: CachingBlobs, root: Descriptor, platform: Platform | None, everything: bool) -> list[Descriptor]:
-    """The manifests to bring.  What leads to them was read, and so is in `source.documents`."""
+    """Return the manifests to fetch.  The indexes that lead to them were read, and so are in `source.documents`."""
     if media.kind(root.media_type) == "index":
         index = Index.load(source, root)
         return list(index.leaves()) if everything else [index.match(platform)]
@@ -104,13 +104,13 @@ def _chosen(source: CachingBlobs, root: Descriptor, platform: Platform | None, e
 
 
 def _needed(images: Iterable[Image], unpack: bool) -> dict[Digest, tuple[Descriptor, list[Tree]]]:
-    """Configs and layers, each once, and what each becomes when it is unpacked."""
+    """Return configs and layers, each once, with the trees that each is unpacked to."""
     found: dict[Digest, tuple[Descriptor, list[Tree]]] = {}
     for image in images:
         for blob in (image.manifest.config, *image.manifest.layers):
             known, _ = found.setdefault(blob.digest, (blob, []))
             if known.size != blob.size:
-                raise Mismatch(f"size of blob {blob.digest.short}, which is there twice", known.size, blob.size)
+                raise Mismatch(f"size of blob {blob.digest.short}, which is listed with two sizes", known.size, blob.size)
         if unpack and not image.manifest.is_artifact:
             for layer, chain in zip(image.layers, image.chain_ids, strict=True):
                 found[layer.digest][1].append((layer, chain))
@@ -119,14 +119,14 @@ def _needed(images: Iterable[Image], unpack: bool) -> dict[Digest, tuple[Descrip
 
 @frozen
 class _Bring:
-    """Brings blobs from a registry into a store."""
+    """Fetches blobs from a registry into a store."""
 
     source: CachingBlobs
     session: Session
     tell: Reporter
 
     def blob(self, blob: Descriptor, trees: list[Tree]) -> None:
-        """One blob.  A layer is unpacked while it comes."""
+        """Fetch one blob.  A layer is unpacked while its bytes arrive."""
         first = trees[0] if trees else None
         if self.session.has(blob):
             self.tell(blob, "exists", blob.size)
@@ -144,7 +144,7 @@ class _Bring:
 
 
 class _Counted:
-    """A stream that tells how far it is."""
+    """A stream that reports how many bytes were read."""
 
     def __init__(self, stream: Readable, count: Callable[[int], None]) -> None:
         self._stream, self._count, self._done = stream, count, 0

@@ -1,10 +1,10 @@
-"""Pushing and copying: into a registry, what a store, a layout or another registry has.
+"""Push and copy: send an image to a registry, from a store, a layout or another registry.
 
     push(image, "127.0.0.1:5000/app:1")
     copy("docker.io/library/nginx:1.27", "127.0.0.1:5000/nginx:1.27")     every platform; nothing touches the disk
 
-Blobs go first, several at a time; then manifests; then what names them.  What the registry has does not go at all, and what
-another repository of it has goes by its name only.
+Blobs go first, several at a time; then the manifests that name them; then the indexes.  A blob that the registry has is not sent,
+and a blob that another of its repositories has is mounted from there.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ def push(
     image: Image | Index, reference: str | Reference, *, progress: Callback | None = None,
     registries: Registries | Registry | None = None, workers: int = WORKERS, mount_from: Iterable[str] = (), chunk: int | None = None,
 ) -> Descriptor:  # fmt: skip
-    """Brings an image, or an index and all that it has, into a registry, and gives it a name there.
+    """Upload an image, or an index with all its images, to a registry, and name it there.
 
     :param reference: the name; with a digest it must be the image's own
-    :param progress: is told how far it is
-    :param registries: how registries are talked to
+    :param progress: is called with each `Progress`
+    :param registries: the clients, or one client, with their settings
     :param workers: blobs at a time
-    :param mount_from: repositories of the same registry that may have its blobs.  Those that a pull or a push of this user's brought a
-        blob from or to are known to the store, and need not be said; no others are asked about
+    :param mount_from: repositories of the same registry that may have blobs of the image.  The store knows those that this user pulled
+        a blob from or pushed it to; no other repository is asked
     :param chunk: bytes of one part of a blob; in one piece unless given
-    :return: what was pushed
-    :raises Missing: a part of it is not here;  :raises RegistryError: the registry does not take it
+    :return: the descriptor of the image
+    :raises Missing: a part of the image is not here;  :raises RegistryError: the registry does not accept it
     """
     wanted = Reference.parse(reference)
     with using(registries) as known:
@@ -64,12 +64,12 @@ def copy(
     source: str | Reference, target: str | Reference, *, platform: Platform | str | None = None, progress: Callback | None = None,
     registries: Registries | Registry | None = None, workers: int = WORKERS, chunk: int | None = None,
 ) -> Descriptor:  # fmt: skip
-    """Copies an image from one registry to another, or to another name of the same one, byte for byte.
+    """Copy an image from one registry to another, or to another name of the same one, byte for byte.
 
-    :param platform: only the image for this platform, out of an index; all of it unless given
-    :param registries: how registries are talked to.  The other parameters are those of `push`
-    :return: what was copied
-    :raises RegistryError: one of the registries does not do its part
+    :param platform: only the image for this platform, from an index; the whole index unless given
+    :param registries: the clients, or one client, with their settings.  The other parameters are those of `push`
+    :return: the descriptor of the image
+    :raises RegistryError: a request to one of the registries failed
     """
     wanted, place = Reference.parse(source), Reference.parse(target)
     with using(registries) as known:
@@ -84,10 +84,10 @@ def copy(
 
 @frozen
 class _Goal:
-    """Where something is pushed to.
+    """The destination of a push.
 
-    :param near: knows which repositories have a blob
-    :param mounts: repositories that were said to have some
+    :param near: knows the repositories that have a blob
+    :param mounts: repositories that the caller expects to have blobs
     """
 
     registry: Registry
@@ -98,7 +98,7 @@ class _Goal:
     chunk: int | None
 
     def others(self, digest: Digest) -> list[str]:
-        """Other repositories of this registry that have a blob: nobody is told of one that has not, nor of another registry's."""
+        """List other repositories of this registry that have a blob.  A registry learns no name that is not its own."""
         near = [each.repository for each in origins_of(self.near, digest) if each.registry == self.registry.host]
         names = dict.fromkeys((*self.mounts, *near[:MOST]))
         return [name for name in names if name != self.wanted.repository]
@@ -107,8 +107,8 @@ class _Goal:
 def _push(blobs: Blobs, root: Descriptor, goal: _Goal, workers: int) -> Descriptor:
     wanted, registry, tell = goal.wanted, goal.registry, goal.tell
     if wanted.digest not in (None, root.digest):
-        raise Mismatch(f"digest of what is pushed as {wanted}", wanted.digest, root.digest)
-    found = list(reach(blobs, root))  # all of it is looked at before any of it goes
+        raise Mismatch(f"digest of the image pushed as {wanted}", wanted.digest, root.digest)
+    found = list(reach(blobs, root))  # read and check everything before anything is sent
     _complete(blobs, found, wanted, registry)
     leaves = [each.descriptor for each in found if each.data is None]
     for leaf in leaves:
@@ -127,9 +127,9 @@ def _push(blobs: Blobs, root: Descriptor, goal: _Goal, workers: int) -> Descript
 
 
 def _complete(blobs: Blobs, found: list[Found], wanted: Reference, registry: Registry) -> None:
-    """Registries take no index without its images.
+    """Check that every image of an index is here or at the registry: registries accept no index without its images.
 
-    :raises Missing: one is neither here nor there
+    :raises Missing: an image is in neither
     """
     here = {each.descriptor.digest for each in found}
     for each in found:
@@ -142,7 +142,7 @@ def _complete(blobs: Blobs, found: list[Found], wanted: Reference, registry: Reg
 
 
 def _blob(descriptor: Descriptor, blobs: Blobs, goal: _Goal) -> None:
-    """`Registry.push_blob` tells what came of it."""
+    """Push one blob, and report its outcome."""
     registry, repository = goal.registry, goal.wanted.repository
     goal.tell(descriptor, "uploading")
     count, others = goal.tell.counter(descriptor, "uploading"), goal.others(descriptor.digest)
@@ -152,7 +152,7 @@ def _blob(descriptor: Descriptor, blobs: Blobs, goal: _Goal) -> None:
 
 
 def _first_with(descriptor: Descriptor, repositories: Iterable[str], registry: Registry) -> str:
-    """The repository that has a blob, "" for none.  One that may not be looked into has none."""
+    """Return the first repository that has a blob, or "".  A repository that we may not read counts as without the blob."""
     for repository in repositories:
         with contextlib.suppress(Denied, NotFound, Refused, Unauthorized):
             if registry.has_blob(repository, descriptor.digest):

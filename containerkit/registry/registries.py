@@ -1,7 +1,7 @@
-"""Many registries, each with its own settings: whoever has a reference finds the client for it here.
+"""Registries: a client for each registry, each with its own settings, found by host.
 
 registries = Registries(Registry("127.0.0.1:5000", plain_http=True), Registry("docker.io", mirrors=["mirror.example.com"]))
-registries["docker.io"]           one that was given, or one made with the usual settings
+registries["docker.io"]           the given client, or a new one with the usual settings
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ __all__ = ["Registries", "using"]
 
 
 class Registries:
-    """Clients by the host they are for.
+    """Clients by their hosts.
 
-    :param known: those with settings of their own; who made them closes them
+    :param known: clients with settings of their own; their maker closes them
     :param usual: arguments of `Registry` for all others
     """
 
@@ -36,7 +36,7 @@ class Registries:
             return self._known.get(host) or self._made[host]
 
     def close(self) -> None:
-        """Closes those that were made here."""
+        """Close the clients that this object made."""
         with self._lock:
             for registry in self._made.values():
                 registry.close()
@@ -51,7 +51,7 @@ class Registries:
 
 @contextlib.contextmanager
 def using(registries: Registries | Registry | None) -> Iterator[Registries]:
-    """The caller's; or some of our own, closed at the end."""
+    """Yield the caller's registries; or new ones, closed at the end."""
     if isinstance(registries, Registries):
         yield registries
     else:

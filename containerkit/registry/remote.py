@@ -1,4 +1,4 @@
-"""Blobs in a repository of a registry: opened when they are read, taken up where a connection was cut."""
+"""RemoteBlobs: the blobs of a repository at a registry, opened when they are read, and resumed after a cut connection."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ __all__ = ["RemoteBlobs", "Stream"]
 LOG = Log(__name__)
 
 Result = TypeVar("Result")
-ENOUGH = 4 << 20  # bytes after which a cut connection is a new misfortune, and not the same again
-PART = 64 << 10  # bytes of a part that is not the last: smaller ones are a connection that is cut again and again
+ENOUGH = 4 << 20  # bytes after which a cut counts as a new failure
+PART = 64 << 10  # bytes of a part that is not the last: a smaller part is a sign of a connection that is cut again and again
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.ASCII)
 
 
 class RemoteBlobs:
-    """What a repository has, as `image.blobs.Blobs`: manifests, configs and layers.
+    """A repository's manifests, configs and layers, as `image.blobs.Blobs`.
 
-    :param registry: which one
-    :param repository: of it, "library/nginx"
+    :param registry: the client
+    :param repository: its name at the registry, "library/nginx"
     """
 
     def __init__(self, registry: Registry, repository: str) -> None:
         self.registry, self.repository = registry, repository
 
     def open(self, descriptor: Descriptor, /) -> io.BufferedIOBase:
-        """The blob's bytes, verified while they are read.  The caller closes it.
+        """Return the blob's bytes, verified while they are read.  The caller closes it.
 
-        :raises NotFound: the registry does not have it;  :raises RegistryError: it cannot be asked
-        :raises Mismatch: it has something else
+        :raises NotFound: the registry does not have it;  :raises RegistryError: the registry does not answer
+        :raises Mismatch: the bytes do not match the descriptor
         """
         if media.kind(descriptor.media_type) in ("manifest", "index"):
             data = self.registry.document(self.repository, descriptor)
@@ -55,15 +55,15 @@ class RemoteBlobs:
         return Verifier(self.raw(descriptor), descriptor.digest, descriptor.size)
 
     def raw(self, descriptor: Descriptor) -> Stream:
-        """The bytes of a config or a layer, not verified, for whoever does that.  The caller closes it."""
-        return Stream(self.registry.places, self.repository, descriptor)
+        """Return the bytes of a config or a layer, not verified.  The caller verifies and closes."""
+        return Stream(self.registry.endpoints, self.repository, descriptor)
 
     def has(self, digest: Digest, /) -> bool:
-        """Whether the repository has a blob or a manifest of this digest.  :raises RegistryError: it cannot be asked"""
+        """Whether the repository has a blob or a manifest of this digest.  :raises RegistryError: the registry does not answer"""
         return self.registry.has_blob(self.repository, digest) or self.registry.has_manifest(self.repository, digest)
 
     def origins(self, digest: Digest, /) -> tuple[Reference, ...]:
-        """The repository itself."""
+        """Return this repository."""
         return (Reference(self.registry.host, self.repository),)
 
     def __repr__(self) -> str:
@@ -71,22 +71,22 @@ class RemoteBlobs:
 
 
 class Stream:
-    """The bytes of one blob, through as many connections, and from as many places, as it takes.
+    """The bytes of one blob, through as many connections to as many endpoints as necessary.
 
-    :param places: asked in turn
+    :param endpoints: tried in turn
     """
 
-    def __init__(self, places: Sequence[Endpoint], repository: str, descriptor: Descriptor) -> None:
-        self._place, *self._others = places
+    def __init__(self, endpoints: Sequence[Endpoint], repository: str, descriptor: Descriptor) -> None:
+        self._endpoint, *self._others = endpoints
         self._repository, self._descriptor = repository, descriptor
         self._at, self._failures, self._failed_at = 0, 0, 0
         self._response: Response | None = None
-        self._whole: Endpoint | None = None  # a place that takes no Range
-        self._end = 0  # of the part that is read, where another one may follow
+        self._whole: Endpoint | None = None  # an endpoint that supports no Range
+        self._end = 0  # the index at which the current part ends; 0 without parts
         self._insist(self._connect)
 
     def read(self, size: int = -1, /) -> bytes:
-        """What has come, `size` bytes at most; b"" at the end."""
+        """Return bytes that have arrived, `size` at most; b"" at the end."""
         return self._insist(lambda: self._some(CHUNK if size < 0 else min(size, CHUNK)))
 
     def _some(self, size: int) -> bytes:
@@ -100,28 +100,28 @@ class Stream:
         return data
 
     def _next_part(self, response: Response, size: int) -> bytes:
-        """A part that is shorter than what was asked for has come whole: the next one is asked for."""
+        """Request the next part, after a part that was shorter than the requested range."""
         response.close()
         self._response = None
         return self._some(size)
 
     def _connect(self) -> Response:
-        """Asks for what is still missing.  A place that has no parts is asked for all, and what is known already is skipped."""
+        """Request the missing bytes.  An endpoint without ranges sends all of them, and the known ones are skipped."""
         self._end = 0
-        if self._at and self._place is not self._whole:
+        if self._at and self._endpoint is not self._whole:
             try:
                 return self._resume()
             except RegistryError as error:
                 if not is_refusal(error) and not isinstance(error, ProtocolError):
                     raise
                 self.close()
-                self._whole = self._place
+                self._whole = self._endpoint
         return self._all()
 
     def _ask(self, ok: tuple[int, ...], headers: dict[str, str]) -> Response:
-        place, path = self._place, self._place.path(self._repository, "blobs", self._descriptor.digest)
-        scopes = place.scopes(self._repository)
-        self._response = place.request("GET", path, scopes=scopes, headers=headers, ok=ok, again=False)
+        endpoint, path = self._endpoint, self._endpoint.path(self._repository, "blobs", self._descriptor.digest)
+        scopes = endpoint.scopes(self._repository)
+        self._response = endpoint.request("GET", path, scopes=scopes, headers=headers, ok=ok, again=False)
         return self._response
 
     def _resume(self) -> Response:
@@ -136,24 +136,24 @@ class Stream:
         return self._skipped(self._ask((200,), {}))
 
     def _skipped(self, response: Response) -> Response:
-        """All of the blob, without what has come already."""
-        place, digest = self._place, self._descriptor.digest
+        """Skip the bytes of a whole blob that have arrived before."""
+        endpoint, digest = self._endpoint, self._descriptor.digest
         if (length := response.length) not in (None, self._descriptor.size):
-            raise Mismatch(f"size of blob {digest.short} at {place.base}", f"{self._descriptor.size} bytes", f"{length} bytes")
+            raise Mismatch(f"size of blob {digest.short} at {endpoint.base}", f"{self._descriptor.size} bytes", f"{length} bytes")
         self._skip(response, self._at)
         return response
 
     def _skip(self, response: Response, count: int) -> None:
         while count:
             if not (data := response.some(min(count, CHUNK))):
-                raise Unreachable(f"{bare(response.url)}: the connection ended again before it had brought anything new")
+                raise Unreachable(f"{bare(response.url)}: the connection ended again without a new byte")
             count -= len(data)
 
     def _check_range(self, text: str) -> int:
-        """Where the part ends.  :raises ProtocolError: it is another part"""
+        """Return the index after the part.  :raises ProtocolError: the part is another one than requested"""
         match, size = _RANGE.fullmatch(text), self._descriptor.size
         if not match or int(match[1]) != self._at or match[3] not in ("*", str(size)) or not self._at <= int(match[2]) < size:
-            raise ProtocolError(f"{self._place.base}: asked for the bytes from {self._at} on, and got {text[:100]!r}")
+            raise ProtocolError(f"{self._endpoint.base}: asked for the bytes from {self._at} on, and got {text[:100]!r}")
         return int(match[2]) + 1
 
     def _insist(self, action: Callable[[], Result]) -> Result:
@@ -165,20 +165,20 @@ class Stream:
                 self._after(error)
 
     def _after(self, error: RegistryError | ImageError) -> None:
-        """Makes ready for another attempt, here or elsewhere.  :raises RegistryError: there is none"""
+        """Wait before another attempt, or turn to the next endpoint.  :raises RegistryError: no attempt is left"""
         if isinstance(error, Cancelled):
             raise error
         if self._at - self._failed_at >= ENOUGH:
             self._failures = 0
         self._failed_at = self._at
         passing = isinstance(error, RegistryError) and may_pass(error)
-        pause = self._place.retries.pause(self._failures, getattr(error, "after", None)) if passing else None
+        pause = self._endpoint.retries.pause(self._failures, getattr(error, "after", None)) if passing else None
         if pause is not None:
             self._failures += 1
             LOG.debug("%s: the rest of %s is asked for in %.1f s", type(error).__name__, self._descriptor.digest.short, pause)
             task_group.sleep(pause)
         elif self._others:
-            self._place, self._failures = self._others.pop(0), 0
+            self._endpoint, self._failures = self._others.pop(0), 0
         else:
             raise error
 

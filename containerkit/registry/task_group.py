@@ -1,4 +1,4 @@
-"""Several things at a time, of which the first that fails ends all: no thread, no wait and no connection outlives it."""
+"""TaskGroup: several functions at a time; the first that fails ends all, and no thread, wait or connection outlives the group."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Connected(Protocol):
 
 
 class TaskGroup:
-    """Runs functions in threads: ``with Work(4) as work: work.run([f, g])``.
+    """Runs functions in threads: ``with TaskGroup(4) as work: work.run([f, g])``.
 
     :param workers: threads at a time
     """
@@ -45,9 +45,9 @@ class TaskGroup:
         self._lock = threading.Lock()
 
     def run(self, tasks: Iterable[Callable[[], Result]]) -> list[Result]:
-        """What they return, in order.
+        """Run functions and return their results, in order.
 
-        :raises BaseException: what the first to fail raised, after all others have ended
+        :raises BaseException: the first error, after all threads have ended
         """
         futures = [self._pool.submit(self._one, task) for task in tasks]
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
@@ -65,15 +65,15 @@ class TaskGroup:
             _here.work = None
 
     def hold(self, connection: Connected) -> None:
-        """A thread of this work uses a connection from now on."""
+        """Register a connection that a thread of this group uses from now on."""
         with self._lock:
             connection.work = self
             self._connections.add(connection)
-        if self.stopped.is_set():  # too late to be found there
+        if self.stopped.is_set():  # `stop` has cut the others already
             connection.cut()
 
     def stop(self, futures: Iterable[Future[Any]] = ()) -> None:
-        """Ends everything: who sleeps wakes, and who reads finds the connection cut."""
+        """End all threads: wake those that sleep, and cut the connections of those that read."""
         self.stopped.set()
         for future in futures:
             future.cancel()
@@ -92,23 +92,23 @@ class TaskGroup:
 
 
 def _first(errors: list[BaseException]) -> BaseException:
-    """The one that says why; others only followed from it."""
+    """Return the first error that is no `Cancelled`, which only follows from another error."""
     return next((error for error in errors if not isinstance(error, Cancelled)), errors[0])
 
 
 def current() -> TaskGroup | None:
-    """The work this thread is a part of."""
+    """Return the group of this thread, or None."""
     return getattr(_here, "work", None)
 
 
 def check() -> None:
-    """:raises Cancelled: the work this thread is a part of has failed"""
+    """Check this thread's group.  :raises Cancelled: another task of the group has failed"""
     if (work := current()) and work.stopped.is_set():
         raise Cancelled("given up: another part of the work failed")
 
 
 def sleep(seconds: float) -> None:
-    """:raises Cancelled: before or meanwhile"""
+    """Sleep.  :raises Cancelled: another task of the group fails"""
     if work := current():
         work.stopped.wait(seconds)
         check()
@@ -117,8 +117,8 @@ def sleep(seconds: float) -> None:
 
 
 def cut(sock: socket.socket) -> None:
-    """Lets who reads from it, or writes to it, in another thread see the end."""
+    """Shut a socket down, so that a thread that reads from it or writes to it sees the end."""
     with contextlib.suppress(OSError):
         import socket
 
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # that of TLS would wait for the other side
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # TLS's own shutdown would wait for the other side

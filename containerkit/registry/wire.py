@@ -1,8 +1,8 @@
-"""Connections that do not wait for ever: urllib3's, over sockets that know how slow is too slow.
+"""Connections that do not wait for ever: urllib3's, over sockets that measure the server's speed.
 
-A read timeout alone ends silence only: a server that sends a byte a minute never runs into it.  Here the headers of an
-answer have a time and a size, and what follows has a least speed, counted over the time spent waiting for it: whoever reads
-slowly is not blamed on the server.
+A read timeout alone only ends silence: a server that sends a byte a minute never exceeds it.  Here the headers of an answer have
+a limit of time and size, and the body has a least speed, measured over the time spent waiting: a slow reader does not count
+against the server.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CUT = (http.client.RemoteDisconnected, http.client.IncompleteRead)
 
 
 def library() -> Any:
-    """The module urllib3.  :raises Unavailable: it is not installed, or too old"""
+    """Return the module urllib3.  :raises Unavailable: it is not installed, or too old"""
     try:
         import urllib3
     except ImportError as error:
@@ -46,15 +46,15 @@ def library() -> Any:
 
 
 class TooMuch(OSError):
-    """More headers, or trailers, than anybody needs.  An OSError, so that it comes through http.client as one."""
+    """More bytes of headers or trailers than allowed.  An OSError, so that it passes through http.client unchanged."""
 
 
 class SlowAnswer(OSError):
-    """Too slow.  No TimeoutError: that is what a socket says that hears nothing at all."""
+    """A server that is too slow.  Not a TimeoutError, which a socket raises when it receives nothing at all."""
 
 
 class ThrottleCheckedReader(io.RawIOBase):
-    """The bytes of a connection, as they come.
+    """The bytes of a connection as they arrive, with limits on time and size.
 
     :param stream: of a socket, not buffered
     """
@@ -68,12 +68,12 @@ class ThrottleCheckedReader(io.RawIOBase):
         return True
 
     def body(self) -> None:
-        """The headers are over."""
+        """Switch from the limits of headers to those of the body."""
         self._heading, self._count, self._waited = False, 0, 0.0
         self.expect(0)
 
     def expect(self, size: int) -> None:
-        """`size` bytes of the body are asked for.  What may come besides is chunk sizes and trailers, no longer than headers are."""
+        """Allow `size` bytes of the body.  Chunk sizes and trailers may add as much as headers may have."""
         self._left = size + HEADERS + BUFFER
 
     def readinto(self, buffer: Any, /) -> int:
@@ -88,13 +88,13 @@ class ThrottleCheckedReader(io.RawIOBase):
         return count
 
     def _check_headers(self, now: float, count: int) -> None:
-        """From the first byte on: before it, the timeout of the socket counts."""
+        """Check the headers from their first byte on: before it, the timeout of the socket counts."""
         if not count:
-            raise ConnectionResetError("closed before the end of the headers")  # which http.client takes for their end
+            raise ConnectionResetError("closed before the end of the headers")  # http.client takes this for the end of the headers
         self._deadline = self._deadline or now + self._timeouts.read
         if now > self._deadline:
             raise SlowAnswer(f"{self._timeouts.read:g} s were not enough for the headers of one answer")
-        if self._count > HEADERS + BUFFER:  # the buffer may hold what comes after them
+        if self._count > HEADERS + BUFFER:  # the buffer may hold bytes of the body
             raise TooMuch(f"more than {HEADERS} bytes of headers")
 
     def _check_body(self, waited: float, count: int) -> None:
@@ -115,7 +115,7 @@ class ThrottleCheckedReader(io.RawIOBase):
 
 
 class DeadlineSocket:
-    """A socket whose answers are paced.  Everything else is the socket's own."""
+    """A socket with limits on its answers.  All other attributes are those of the socket."""
 
     def __init__(self, sock: socket.socket, timeouts: Timeouts) -> None:
         self._sock, self._timeouts = sock, timeouts
@@ -124,18 +124,18 @@ class DeadlineSocket:
         self.work: task_group.TaskGroup | None = None
 
     def makefile(self, mode: str, *args: Any, **options: Any) -> io.BufferedReader:
-        """What http.client reads an answer from.  It closes the socket when it is the last that has it."""
+        """Return the file from which http.client reads an answer.  It closes the socket if it is the last to hold it."""
         self.paced = ThrottleCheckedReader(self._sock.makefile("rb", buffering=0), self._timeouts)
         self.reader = io.BufferedReader(self.paced, BUFFER)
         return self.reader
 
     def sendall(self, data: Any) -> None:
-        """All of it in `timeouts.read`: without this it would be the time for a connection."""
+        """Send all data within `timeouts.read`; urllib3 would apply the timeout of the connection."""
         self._sock.settimeout(self._timeouts.read)
         self._sock.sendall(data)
 
     def cut(self) -> None:
-        """From another thread: whoever waits for this connection finds it at its end."""
+        """Shut the connection down from another thread; a thread that waits for it sees the end."""
         task_group.cut(self._sock)
 
     def __getattr__(self, name: str) -> Any:
@@ -143,7 +143,7 @@ class DeadlineSocket:
 
 
 class _Mixin:
-    """What a connection of urllib3 does besides."""
+    """The changes to urllib3's connections."""
 
     timeouts: Timeouts
     sock: Any
@@ -151,7 +151,7 @@ class _Mixin:
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]
         self.sock = DeadlineSocket(self.sock, self.timeouts)
-        self.is_verified = True  # where it is not, the caller said so; urllib3 would warn about each connection
+        self.is_verified = True  # if it is not, the caller chose so; urllib3 would warn about each connection
         self._join()
 
     def request(self, *args: Any, **options: Any) -> None:
@@ -163,7 +163,7 @@ class _Mixin:
         try:
             response = super().getresponse()  # type: ignore[misc]
         except BaseException:
-            if sock.reader:  # nobody else has it where urllib3 did not like the headers, and it keeps the socket open
+            if sock.reader:  # urllib3 rejected the headers: close the file, or the socket would stay open
                 sock.reader.close()
             raise
         if sock.paced:
@@ -172,7 +172,7 @@ class _Mixin:
         return response
 
     def _join(self) -> None:
-        """Whoever cancels the work of this thread cuts its connection; who had it before does so no more."""
+        """Register the connection with the group of this thread, and leave an earlier group."""
         if self.sock is None:
             return
         if work := task_group.current():
@@ -183,16 +183,16 @@ class _Mixin:
 
 @functools.cache
 def _classes() -> dict[str, tuple[type, type]]:
-    """A pool and a connection for each scheme."""
+    """Return a pool class and a connection class for each scheme."""
     urllib3 = library()
     pooled = {"http": urllib3.HTTPConnectionPool, "https": urllib3.HTTPSConnectionPool}
     return {scheme: (pool, type("Connection", (_Mixin, pool.ConnectionCls), {})) for scheme, pool in pooled.items()}
 
 
 def pools(timeouts: Timeouts, context: ssl.SSLContext | None, connections: int, proxy: str = "") -> Any:
-    """A PoolManager of such connections.
+    """Return a PoolManager of such connections.
 
-    :param proxy: the URL of what all of them go through
+    :param proxy: the URL of a proxy for all of them
     :raises Unavailable: urllib3 is not installed
     """
     urllib3 = library()
@@ -201,10 +201,10 @@ def pools(timeouts: Timeouts, context: ssl.SSLContext | None, connections: int, 
     if proxy:
         from urllib.parse import unquote
 
-        place = urllib3.util.parse_url(proxy)
-        who = unquote(place.auth) if place.auth else None
+        parsed = urllib3.util.parse_url(proxy)
+        who = unquote(parsed.auth) if parsed.auth else None
         headers = urllib3.util.make_headers(proxy_basic_auth=who)
-        manager = urllib3.ProxyManager(place._replace(auth=None).url, proxy_headers=headers, proxy_ssl_context=context, **options)
+        manager = urllib3.ProxyManager(parsed._replace(auth=None).url, proxy_headers=headers, proxy_ssl_context=context, **options)
     else:
         manager = urllib3.PoolManager(**options)
     made = {}
@@ -215,11 +215,11 @@ def pools(timeouts: Timeouts, context: ssl.SSLContext | None, connections: int, 
 
 
 def meaning(error: BaseException, what: str) -> Exception | None:
-    """The error of ours that is the reason of one of urllib3's."""
+    """Return our own error behind an error of urllib3's, or None."""
     seen: BaseException | None = error
     while seen is not None:
         for each in (seen, *seen.args):
-            if isinstance(each, RegistryError):  # of the other registry, out of a body that is being copied
+            if isinstance(each, RegistryError):  # of the other registry, from a body that is being copied
                 return each
             if isinstance(each, SlowAnswer):
                 return TooSlow(f"{what}: too slow: {each}")

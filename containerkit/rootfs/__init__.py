@@ -1,7 +1,7 @@
-"""A root directory from this machine's programs, with no download.
+"""Root directories made from this machine's programs, with no download.
 
-rootfs  what is offered: the programs that are named, with all that they need
-elf     which libraries a program needs, read from its file
+rootfs  from_programs and busybox: the named programs, with every file that they need
+elf     the libraries that a program needs, read from its file
 tree    the directory, planned first and written at once, and the cache of such directories
 """
 

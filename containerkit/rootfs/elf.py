@@ -1,7 +1,7 @@
-"""What a program needs before it can start, read from its ELF file.  Nothing is run to find out.
+"""The libraries that a program needs before it can start, read from its ELF file.  No program is run to find them.
 
-`ldd` may run the program it looks at, so a root directory made with it would trust every file it copies.
-Here the dynamic section is read instead, and each library is looked for where ld.so(8) would look.
+`ldd` may run the program it is asked about, so a root directory made with it would trust every file it copies.
+This module reads the dynamic section instead, and searches for each library in the directories of ld.so(8).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ __all__ = ["Elf", "MissingLibrary", "libraries", "read"]
 
 Chain = tuple[tuple[str, ...], ...]
 
-# A C library opens these by name while a program runs, so no file lists them.  They are taken along where the host
-# has them: without the first an old glibc knows no user names, without the second pthread_cancel(3) aborts.
+# A C library opens these by name while a program runs, so no file lists them.  A root gets them if the host has them:
+# without the first an old glibc knows no user names, without the second pthread_cancel(3) aborts.
 _OPENED_LATER = {"libc.so.6": ("libnss_files.so.2", "libgcc_s.so.1")}
 
 
@@ -33,12 +33,12 @@ MACHINES = {
     3: "EM_386", 8: "EM_MIPS", 20: "EM_PPC", 21: "EM_PPC64", 22: "EM_S390", 40: "EM_ARM", 62: "EM_X86_64", 183: "EM_AARCH64",
     243: "EM_RISCV", 258: "EM_LOONGARCH",
 }  # fmt: skip
-# What a file may ask to be read, whoever wrote it.
+# The most that is read of a file, which a stranger may have written.
 LONGEST_PATH, MOST_TAGS, MOST_STRINGS, LONGEST = 4096, 1 << 16, 1 << 26, 1 << 62
 
 
 class Segment(NamedTuple):
-    """A program header: what part of the file goes where."""
+    """A program header: the part of the file that is loaded at an address."""
 
     kind: int
     offset: int
@@ -47,19 +47,19 @@ class Segment(NamedTuple):
 
 
 class MissingLibrary(PlanError):
-    """A library is nowhere that ld.so(8) would look."""
+    """A library is in no directory that ld.so(8) would search."""
 
 
 @frozen(slots=False)
 class Elf:
-    """The part of an ELF file that decides what else must be there.
+    """The part of an ELF file that names other files.
 
-    :ivar path: where the file is, links not followed
+    :ivar path: the file's path, links not followed
     :ivar machine: e_machine, for example "EM_X86_64"
     :ivar bits: 32 or 64
     :ivar interpreter: PT_INTERP, None for a library or a static program
     :ivar needed: the DT_NEEDED names
-    :ivar rpath: DT_RPATH directories, empty where DT_RUNPATH makes ld.so ignore them
+    :ivar rpath: DT_RPATH directories, empty if DT_RUNPATH makes ld.so ignore them
     :ivar runpath: DT_RUNPATH directories
     """
 
@@ -72,7 +72,7 @@ class Elf:
     runpath: tuple[str, ...] = ()
 
     def fits(self, other: Elf) -> bool:
-        """True when `other` can be loaded into the same process."""
+        """Whether `other` can be loaded into the same process."""
         return (self.machine, self.bits) == (other.machine, other.bits)
 
 
@@ -80,9 +80,9 @@ def read(path: str) -> Elf | None:
     """Read one file.
 
     :param path: the file to read
-    :returns: None when it is not an ELF file
-    :raises PlanError: it starts like an ELF file and is broken
-    :raises OSError: it cannot be read
+    :returns: None for a file that is not ELF
+    :raises PlanError: the file begins like an ELF file and is malformed
+    :raises OSError: the file cannot be read
     :see: elf(5)
     """
     status = os.stat(path)
@@ -91,7 +91,7 @@ def read(path: str) -> Elf | None:
 
 @lru_cache(maxsize=4096)
 def _read(path: str, version: tuple[int, ...]) -> Elf | None:
-    """Read one version of one file: programs share most of their libraries."""
+    """Read one version of one file, and remember the result: programs share most of their libraries."""
     with open(path, "rb") as file:
         ident = file.read(IDENT)
         if not ident.startswith(b"\x7fELF"):
@@ -107,7 +107,7 @@ class _File:
 
     def __init__(self, file: BinaryIO, ident: bytes) -> None:
         if len(ident) < IDENT or ident[4] not in (1, 2) or ident[5] not in (1, 2):
-            raise ValueError("neither of 32 nor of 64 bits, or in no order of bytes")
+            raise ValueError("it has neither 32 nor 64 bits, or no known byte order")
         self._file, self._order, self.bits = file, "<>"[ident[5] - 1], 32 * ident[4]
         wide = self.bits == 64
         header = self._unpack("HHIQQQIHHH" if wide else "HHIIIIIHHH", IDENT)
@@ -122,7 +122,7 @@ class _File:
         return Segment(kind, offset, address, size)
 
     def bytes(self, offset: int, size: int, most: int) -> bytes:
-        """:raises ValueError: more than `most`, or the file ends before"""
+        """Read `size` bytes.  :raises ValueError: more than `most`, or beyond the end of the file"""
         if size > most or offset > LONGEST:
             raise ValueError(f"{size} bytes at {offset} where at most {most} are expected")
         self._file.seek(offset)
@@ -136,7 +136,7 @@ class _File:
         return layout.unpack(self.bytes(offset, layout.size, layout.size))
 
     def tags(self, dynamic: Segment) -> Iterator[tuple[int, int]]:
-        """The tags of the dynamic section with their values, up to DT_NULL."""
+        """Yield the tags of the dynamic section with their values, up to DT_NULL."""
         entry = struct.Struct(self._order + ("qQ" if self.bits == 64 else "iI"))
         data = self.bytes(dynamic.offset, dynamic.size - dynamic.size % entry.size, MOST_TAGS * entry.size)
         for tag, value in entry.iter_unpack(data):
@@ -144,8 +144,8 @@ class _File:
                 return
             yield tag, value
 
-    def place(self, address: int) -> int:
-        """Where in the file the bytes of an address are.  :raises ValueError: nowhere"""
+    def offset_of(self, address: int) -> int:
+        """Return the offset in the file of the bytes at an address.  :raises ValueError: no segment holds the address"""
         for segment in self.segments:
             if segment.kind == PT_LOAD and segment.address <= address < segment.address + segment.size:
                 return address - segment.address + segment.offset
@@ -164,10 +164,10 @@ def _parse(path: str, file: _File) -> Elf:
 
 
 def _strings(file: _File, tags: dict[int, int]) -> bytes:
-    """The table that names are in."""
+    """Return the table of strings that holds the names."""
     if DT_STRTAB not in tags or DT_STRSZ not in tags:
-        raise ValueError("names, and no table of strings")
-    return file.bytes(file.place(tags[DT_STRTAB]), tags[DT_STRSZ], MOST_STRINGS)
+        raise ValueError("there are names but no table of strings")
+    return file.bytes(file.offset_of(tags[DT_STRTAB]), tags[DT_STRSZ], MOST_STRINGS)
 
 
 def _string(table: bytes, at: int) -> str:
@@ -181,7 +181,7 @@ def _text(data: bytes) -> str:
 
 
 def _directories(values: list[str], path: str) -> tuple[str, ...]:
-    """Spell out the tokens of DT_RPATH.  $LIB is the distribution's choice, so each choice is looked at."""
+    """Expand the tokens of DT_RPATH.  $LIB is the distribution's choice, so every choice is searched."""
     origin = os.path.dirname(os.path.realpath(path))
     expanded = []
     for entry in (entry for value in values for entry in value.split(":") if entry):
@@ -193,7 +193,7 @@ def _directories(values: list[str], path: str) -> tuple[str, ...]:
 
 
 def _configured(path: str, seen: frozenset[str] = frozenset()) -> Iterator[str]:
-    """The directories of ld.so.conf, with what it includes.  :see: ldconfig(8)"""
+    """Yield the directories of ld.so.conf, and of the files it includes.  :see: ldconfig(8)"""
     import glob
 
     try:
@@ -212,7 +212,7 @@ def _configured(path: str, seen: frozenset[str] = frozenset()) -> Iterator[str]:
 
 @cache
 def _system(bits: int, conf: str = "/etc/ld.so.conf") -> tuple[str, ...]:
-    """Where ld.so looks for every program: the configured directories, then those built into it."""
+    """Return the directories that ld.so searches for every program: the configured ones, then the built-in ones."""
     import glob
 
     multiarch = tuple(sorted(glob.glob("/lib/*-linux-*") + glob.glob("/usr/lib/*-linux-*")))
@@ -221,20 +221,20 @@ def _system(bits: int, conf: str = "/etc/ld.so.conf") -> tuple[str, ...]:
 
 
 def _same_as_interpreter(name: str, interpreter: str | None) -> bool:
-    """True for the C library of musl, which is its own interpreter and is listed under a name of its own."""
+    """Whether a name is musl's C library, which is its own interpreter and is listed under a second name."""
     base = os.path.basename(interpreter or "")
     return base == name or (base.startswith("ld-musl") and name.startswith("libc."))
 
 
 def _search(name: str, elf: Elf, chain: Chain) -> Elf | None:
     if "/" in name:
-        places = [name]
+        candidates = [name]
     else:
         first = elf.runpath or tuple(entry for rpath in chain for entry in rpath)
-        places = [os.path.join(place, name) for place in (*first, *_system(elf.bits))]
-    for place in places:
+        candidates = [os.path.join(directory, name) for directory in (*first, *_system(elf.bits))]
+    for candidate in candidates:
         try:
-            found = read(place)
+            found = read(candidate)
         except OSError:
             continue
         if found and found.fits(elf):
@@ -243,12 +243,12 @@ def _search(name: str, elf: Elf, chain: Chain) -> Elf | None:
 
 
 def libraries(program: Elf, known: dict[tuple[str, str, int], Elf] | None = None) -> dict[str, Elf]:
-    """Every library a program loads, in the order ld.so loads them.
+    """Find every library that a program loads, in the order in which ld.so loads them.
 
     :param program: a program, or a library that a program will dlopen(3)
     :param known: libraries that are in the process already, by name, machine and bits; used last
-    :returns: the libraries by the name they were asked for
-    :raises MissingLibrary: a library is not found; names it and who needs it
+    :returns: each library by its name in DT_NEEDED
+    :raises MissingLibrary: a library is not found; the text names it and the file that needs it
     :see: ld.so(8)
     """
     loaded: dict[str, Elf] = {}

@@ -3,8 +3,8 @@
     root = from_programs(["sh", "ls", "hostname"])      # the programs, and the libraries they load
     root = busybox()                                    # one static program under 300 names
 
-A path is copied to the same path below the root.  Each symbolic link on the way is made again as a link, so what
-/bin/sh or /lib64/ld-linux-x86-64.so.2 means on the host it means in the root too.
+A file is copied to the same path below the root.  Each symbolic link on the way is made again as a link, so that /bin/sh or
+/lib64/ld-linux-x86-64.so.2 means the same in the root as on the host.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _NOT_STDLIB = frozenset({"test", "tests", "idlelib", "turtledemo", "ensurepip", 
 
 
 def _find(name: str) -> str:
-    """Look a program up as execvp(3) would.  A Python must be the interpreter itself, not a script that picks one."""
+    """Look a program up as execvp(3) would.  A Python must be the interpreter itself, not a script that starts one."""
     if "/" in name:
         if not os.path.isabs(name):
             raise PlanError(f"program {name!r} is neither a name nor an absolute path")
         hits = [name] if os.path.isfile(name) else []
     else:
-        places = [os.path.join(place or ".", name) for place in os.environ.get("PATH", os.defpath).split(":")]
-        hits = [place for place in places if os.path.isfile(place) and os.access(place, os.X_OK)]
+        candidates = [os.path.join(directory or ".", name) for directory in os.environ.get("PATH", os.defpath).split(":")]
+        hits = [path for path in candidates if os.path.isfile(path) and os.access(path, os.X_OK)]
     if _PYTHON.match(os.path.basename(name)):
         hits = [hit for hit in hits if _head(hit).startswith(b"\x7fELF")] or hits
     if not hits:
@@ -56,7 +56,7 @@ def _head(path: str) -> bytes:
 
 
 def _script_needs(path: str) -> list[str]:
-    """The interpreter of a `#!` script; for env(1) also the program that env will look up."""
+    """Return the interpreter of a `#!` script; for env(1) also the program that env will look up."""
     head = _head(path)
     words = head[2:].split(b"\n")[0].decode(errors="replace").split() if head.startswith(b"#!") else []
     if words and os.path.basename(words[0]) == "env":
@@ -66,7 +66,7 @@ def _script_needs(path: str) -> list[str]:
 
 
 class _Gathering:
-    """Programs and what they need, put into a tree."""
+    """Collects programs and the files they need in a tree."""
 
     def __init__(self) -> None:
         self.tree = Tree()
@@ -74,14 +74,14 @@ class _Gathering:
         self.seen: set[str] = set()
         for path in _TOP:
             if os.path.islink(path):
-                self.tree.place(path)
-        self.tree.place_empty()
+                self.tree.add(path)
+        self.tree.add_empty()
 
     def program(self, name: str) -> None:
         path = _find(name)
-        real = self.tree.place(path)
+        real = self.tree.add(path)
         if "/" not in name and os.path.dirname(path) not in _SEARCHED:
-            # A container's PATH has the usual directories only: let the name be found there.
+            # A container's PATH has the usual directories only: link the program's name in one of them.
             self.tree.links.setdefault(f"/usr/local/bin/{name}", path)
         if path not in self.seen:
             self.seen.add(path)
@@ -92,25 +92,25 @@ class _Gathering:
                 self.stdlib(real)
 
     def contents(self, path: str) -> None:
-        """Take along what an ELF file loads.  Any other file needs nothing."""
+        """Add the files that an ELF file loads.  Any other file needs none."""
         try:
             found = elf.read(path)
         except OSError as error:
             raise PlanError(f"{path} cannot be read: {error.strerror}") from error
         if not found:
             return
-        if found.interpreter and not os.path.isfile(self.tree.place(found.interpreter)):
+        if found.interpreter and not os.path.isfile(self.tree.add(found.interpreter)):
             raise PlanError(f"the interpreter {found.interpreter} is not on this host; {path} needs it")
         for name, library in elf.libraries(found, self.known).items():
             self.known[name, library.machine, library.bits] = library
-            if os.path.dirname(self.tree.place(library.path)) not in _built_in():
-                # ld.so finds a library of ld.so.conf through its cache alone; entries for absent files do no harm.
-                self.tree.place("/etc/ld.so.cache")
+            if os.path.dirname(self.tree.add(library.path)) not in _built_in():
+                # ld.so finds a library of ld.so.conf only through its cache, whose entries for absent files do no harm.
+                self.tree.add("/etc/ld.so.cache")
 
     def extra(self, path: str, skip: frozenset[str] = frozenset()) -> None:
         if not os.path.exists(path):
             raise PlanError(f"extra file {path} is not on this host")
-        for file in self.tree.place_tree(path, skip):
+        for file in self.tree.add_tree(path, skip):
             if not os.path.isfile(file):
                 raise PlanError(f"extra file {file} is neither a file, a directory nor a link")
             if file not in self.seen and (".so" in os.path.basename(file) or os.access(file, os.X_OK)):
@@ -118,7 +118,7 @@ class _Gathering:
                 self.contents(file)
 
     def stdlib(self, python: str) -> None:
-        """The standard library of a Python, where that Python looks: PREFIX/lib/pythonX.Y beside PREFIX/bin."""
+        """Add the standard library of a Python, from the directory where it searches: PREFIX/lib/pythonX.Y beside PREFIX/bin."""
         prefix = os.path.dirname(os.path.dirname(python))
         names = [os.path.basename(python)] if "." in os.path.basename(python) else os.listdir(f"{prefix}/lib")
         for name in names:
@@ -128,7 +128,7 @@ class _Gathering:
 
 @cache
 def _built_in() -> frozenset[str]:
-    """The directories ld.so knows without its cache."""
+    """Return the directories that ld.so searches without its cache."""
     multiarch = f"{os.uname().machine}-linux-gnu"
     names = (f"lib/{multiarch}", "lib64", "lib")
     return frozenset(os.path.realpath(f"{prefix}/{name}") for prefix in ("", "/usr") for name in names)
@@ -137,18 +137,16 @@ def _built_in() -> frozenset[str]:
 def from_programs(programs: Iterable[StrPath], dest: StrPath | None = None, *, extra_files: Iterable[StrPath] = ()) -> Path:
     """Make a root directory from programs of this host.
 
-    A program is a name to look up in PATH or an absolute path.  With it come the interpreter of a `#!` script, the
-    ELF interpreter, every library it loads, and for Python its standard library.
+    Each program comes with the interpreter of a `#!` script, the ELF interpreter, every library it loads, and for Python its
+    standard library.
 
-    :param programs: names or absolute paths
-    :param dest: a directory that is empty or not there yet; None for one in the cache that is shared and must not
-        be written to: use it as a lower layer.  The cache is /var/cache/containerkit/rootfs for root,
-        $XDG_CACHE_HOME/containerkit/rootfs for others
-    :param extra_files: absolute paths to take along, directories with all that is below them, ELF files with their
-        libraries
+    :param programs: names to look up in PATH, or absolute paths
+    :param dest: an empty or new directory; None for a shared one in the cache, which must not be written to: use it as a lower layer.
+        The cache is /var/cache/containerkit/rootfs for root, $XDG_CACHE_HOME/containerkit/rootfs for other users
+    :param extra_files: absolute paths to add, directories with every file below them, ELF files with their libraries
     :returns: the root directory, absolute
     :raises PlanError: a program, its interpreter or a library is not on this host; nothing was written
-    :raises FileExistsError: `dest` has something in it
+    :raises FileExistsError: `dest` is not empty
     :see: ld.so(8), execve(2), hier(7)
     """
     names, extra = checks.words(programs, "programs", "names"), checks.words(extra_files, "extra_files", "paths")
@@ -169,12 +167,12 @@ def busybox(path: StrPath | None = None, dest: StrPath | None = None) -> Path:
     :param dest: as for `from_programs`
     :returns: the root directory, absolute
     :raises PlanError: there is no busybox, it needs libraries, or it does not list its names
-    :raises FileExistsError: `dest` has something in it
+    :raises FileExistsError: `dest` is not empty
     """
     source = os.path.realpath(_find(os.fspath(path) if path else "busybox"))
     found = elf.read(source)
     if not found or found.interpreter or found.needed:
-        raise PlanError(f"{source} is not a static program; from_programs() takes libraries along")
+        raise PlanError(f"{source} is not a static program; from_programs() copies libraries too")
     tree = Tree(files={"/bin/busybox": os.stat(source)}, sources={"/bin/busybox": source})
     tree.directories = {f"/{name}" for name in EMPTY}
     for name in _applets(source):
@@ -184,7 +182,7 @@ def busybox(path: StrPath | None = None, dest: StrPath | None = None) -> Path:
 
 
 def _applets(program: str) -> list[str]:
-    """The paths of its names, as busybox itself lists them."""
+    """Return the paths of busybox's names, as the program itself lists them."""
     import subprocess
 
     try:

@@ -1,4 +1,4 @@
-"""A root directory that is planned first and written at once, and the cache where it appears whole or not at all."""
+"""Tree: a root directory that is planned first and written at once; and a cache in which a root appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STAGING = ".staging-"  # what is begun in the cache
 _FORM = "1"  # part of every cache key: raise it when the same files would make another root
 _FICLONE = 0x40049409
 EMPTY = ("dev", "etc", "home", "mnt", "proc", "root", "run", "sys", "tmp", "usr/bin", "var/tmp")
-_SHARED = ("/tmp", "/var/tmp")  # the directories anybody may write: mode 1777
+_SHARED = ("/tmp", "/var/tmp")  # directories that every user may write: mode 1777
 _ETC = {
     "passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
     "group": "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n",
@@ -34,15 +34,15 @@ _ETC = {
 
 @record(slots=False)
 class Tree:
-    """A root directory that is not written yet: what goes where, all by absolute path as seen from inside."""
+    """A root directory that is not written yet: its files, links and directories, by absolute path inside the root."""
 
-    files: dict[str, os.stat_result] = field(default_factory=dict)  # path, the same on the host and inside
+    files: dict[str, os.stat_result] = field(default_factory=dict)  # path, the same on the host and inside the root
     links: dict[str, str] = field(default_factory=dict)
     directories: set[str] = field(default_factory=set)
-    sources: dict[str, str] = field(default_factory=dict)  # for the few files that come from another path
+    sources: dict[str, str] = field(default_factory=dict)  # for the few files with another path on the host
 
-    def place(self, path: str) -> str:
-        """Take one path along, and each link on the way to it.  Returns the real path, whether it exists or not."""
+    def add(self, path: str) -> str:
+        """Add one path, and each link on the way to it.  Return the real path, whether it exists or not."""
         real, ahead, hops = "/", path.split("/"), 0
         while ahead:
             here = os.path.join(real, part := ahead.pop(0))
@@ -64,26 +64,26 @@ class Tree:
             self.directories.add(real)
         return real
 
-    def place_empty(self) -> None:
-        """Take the empty directories along, with the host's links on the way to them."""
+    def add_empty(self) -> None:
+        """Add the empty directories, with the host's links on the way to them."""
         for name in EMPTY:
-            self.directories.add(self.place(f"/{name}"))
+            self.directories.add(self.add(f"/{name}"))
 
-    def place_tree(self, path: str, skip: frozenset[str] = frozenset()) -> Iterator[str]:
-        """Take a path along with all that is below it.  Yields the real path of each file."""
-        real = self.place(path)
+    def add_tree(self, path: str, skip: frozenset[str] = frozenset()) -> Iterator[str]:
+        """Add a path and every path below it.  Yield the real path of each file."""
+        real = self.add(path)
         if not os.path.isdir(real):
             yield real
             return
         for directory, below, names in os.walk(real):
             below[:] = [name for name in below if name not in skip]
             for name in (*below, *names):
-                there = self.place(os.path.join(directory, name))
+                there = self.add(os.path.join(directory, name))
                 if name in names and os.path.exists(there):
                     yield there
 
     def digest(self) -> str:
-        """A name for this content: equal when each file is the same file, unchanged."""
+        """Return a name for this content: equal for the same files, unchanged."""
         import hashlib
 
         stats = {path: (self.sources.get(path), s.st_size, s.st_mtime_ns, s.st_mode) for path, s in self.files.items()}
@@ -91,14 +91,14 @@ class Tree:
         return hashlib.sha256(repr(known).encode()).hexdigest()[:32]
 
     def whole(self, root: Path) -> bool:
-        """True when each file of this tree is in `root` with its size: a power cut may leave a file short."""
+        """Whether every file of this tree is in `root` with its full size: a power cut may leave a file short."""
         try:
             return all(os.lstat(f"{root}{path}").st_size == s.st_size for path, s in self.files.items())
         except OSError:
             return False
 
     def write(self, root: Path) -> None:
-        """Make it.  `root` is an empty directory.  The umask does not count: others than the maker will look inside."""
+        """Write the tree into `root`, an empty directory.  Modes do not depend on the umask, as other users will read the root."""
         os.chmod(root, 0o755)
         for path in sorted(self.directories):
             _directory(root, path)
@@ -114,7 +114,7 @@ class Tree:
 
 
 def _directory(root: Path, path: str) -> str:
-    """Make one directory of the root, and those above it.  No part of it may be a link: that would lead out of it."""
+    """Make one directory of the root, and those above it.  None may be a link, which would lead out of the root."""
     here = str(root)
     for part in path.strip("/").split("/") if path.strip("/") else ():
         here = f"{here}/{part}"
@@ -133,9 +133,9 @@ def _write(path: str, text: str) -> None:
 
 
 def _copy(source: str, target: str, status: os.stat_result) -> None:
-    """Copy one file, sharing its blocks where the file system can.
+    """Copy one file, sharing its blocks if the file system can.
 
-    The set-user-ID and set-group-ID bits stay behind: a cached copy would outlive the host's security updates.
+    The set-user-ID and set-group-ID bits are dropped: a cached copy would outlive the host's security updates.
     """
     with open(source, "rb") as from_file, open(target, "xb") as to_file:
         import shutil
@@ -152,7 +152,7 @@ def _copy(source: str, target: str, status: os.stat_result) -> None:
 
 
 def cache_directory() -> Path:
-    """Where roots are kept for the next call: $CONTAINERKIT_ROOTFS, or else below /var/cache for root, below $XDG_CACHE_HOME for others."""
+    """Return the directory of the cached roots: $CONTAINERKIT_ROOTFS; else below /var/cache for root, below $XDG_CACHE_HOME for others."""
     if given := os.environ.get("CONTAINERKIT_ROOTFS"):
         return Path(given).absolute()
     own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -168,7 +168,7 @@ def _sweep(cache: Path) -> None:
                 remove(stale)
 
 
-#: The cached roots that this process was given, and a descriptor that holds the lock of each until it ends: `prune` leaves those alone.
+#: The cached roots that this process uses, each with a descriptor that holds the root's lock until the process ends, against `prune`.
 _held: dict[Path, int] = {}
 
 
@@ -178,13 +178,13 @@ def _held_descriptors() -> list[int]:
 
 
 def _hold(root: Path) -> bool:
-    """Keeps a cached root from being pruned while this process lives.  False where it is not there (any more)."""
+    """Keep a cached root from being pruned while this process lives.  Return False if the root does not exist (any more)."""
     try:
         fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     fcntl.flock(fd, fcntl.LOCK_SH)
-    if not _is(root, fd):  # pruned before the lock was had
+    if not _is(root, fd):  # pruned before we got the lock
         os.close(fd)
         return False
     if root in _held:
@@ -201,7 +201,7 @@ def _is(path: Path, fd: int) -> bool:
 
 
 def _cached(tree: Tree, cache: Path) -> Path:
-    """The root for this tree: the one made before, or a new one that appears whole or not at all.  It stays while this process lives."""
+    """Return the cached root for this tree, or write a new one and rename it into place.  It is not pruned while this process lives."""
     final = cache / tree.digest()
     if _hold(final) and tree.whole(final):
         return final
@@ -227,7 +227,7 @@ def _cached(tree: Tree, cache: Path) -> Path:
 class CachedRoot:
     """A root of the cache.
 
-    :ivar active: whether a living process was given it
+    :ivar active: whether a living process uses it
     """
 
     path: Path
@@ -235,7 +235,7 @@ class CachedRoot:
 
 
 def cached_roots(cache: Path | None = None) -> list[CachedRoot]:
-    """The roots that are kept for the next call, and what killed makers left of others."""
+    """List the cached roots, and the unfinished ones that killed processes left."""
     return [CachedRoot(path, not _unused(path)) for path in sorted((cache or cache_directory()).glob("*")) if path.is_dir()]
 
 
@@ -247,7 +247,7 @@ def _unused(path: Path) -> bool:
 
 
 def prune_roots(cache: Path | None = None) -> list[Path]:
-    """Removes the cached roots that no living process was given.  Returns their paths."""
+    """Remove the cached roots that no living process uses.  Return their paths."""
     cache, gone = cache or cache_directory(), []
     if not cache.is_dir():
         return []

@@ -1,4 +1,4 @@
-"""Groups as living things: joined, walked, frozen, killed, watched, swept.  In whatever mode this machine's cgroups are."""
+"""Groups are joined, walked, frozen, killed, watched and swept, in the cgroup mode of this machine."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_plan_older_than_a_limit_is_refused_and_not_run_without_it() -> None:
             plan.run()
 
 
-def test_an_ordinary_user_may_print_what_only_others_may_run(as_user) -> None:  # type: ignore[no-untyped-def]
+def test_an_ordinary_user_may_print_a_plan_that_others_may_run(as_user) -> None:  # type: ignore[no-untyped-def]
     said = as_user("import containerkit as ck; print(ck.plan(ck.Cgroup('mine', pids_max=5), run=['true']))")
     assert "cgroup" in said
 
@@ -106,7 +106,7 @@ def test_a_group_without_limits_still_holds_and_kills() -> None:
         assert group.procs() == []
 
 
-def test_the_design_s_third_script(rootdir: Path) -> None:
+def test_a_script_reads_a_group_s_peak_memory_and_cpu_time(rootdir: Path) -> None:
     with ck.LayerFS(rootdir) as root, ck.Cgroup("lesson", memory_max="64M", pids_max=32, cpu_max=0.5) as group:
         plan = ck.plan(
             ns.User(), ns.Mount(), ns.Pid(), ns.Net(), ns.Ipc(), ns.Uts("lesson"), root, group,
@@ -145,7 +145,7 @@ def test_a_child_needs_no_hierarchy_of_its_parent_s() -> None:
         assert ck.run(["true"], child, env=ENV).exit_code == 0
 
 
-def test_kill_takes_those_below_and_leaves_nobody() -> None:
+def test_kill_ends_every_process_of_the_group_and_below() -> None:
     with ck.Cgroup("tall") as group:
         deep = group.child("a").child("b")
         with ck.plan(deep, run=["sh", "-c", "sleep 60 & sleep 60 & wait"], env=ENV).spawn() as process:
@@ -166,7 +166,7 @@ def test_a_group_can_be_used_again_after_a_kill() -> None:
             assert ck.run(["true"], below, env=ENV).exit_code == 0
 
 
-def test_a_kill_leaves_nobody_of_those_who_fork_all_the_time() -> None:
+def test_kill_ends_processes_that_fork_all_the_time() -> None:
     fork = "while :; do sleep 60 & sleep 60 & (true); done"
     with ck.Cgroup("forks", pids_max=2000) as group, ck.plan(group, run=["sh", "-c", fork], env=ENV).spawn() as process:
         assert until(lambda: len(group.procs()) > 20)
@@ -177,7 +177,7 @@ def test_a_kill_leaves_nobody_of_those_who_fork_all_the_time() -> None:
 
 
 @needs_v2
-def test_who_may_not_be_sent_a_signal_is_killed_with_the_group(as_user) -> None:  # type: ignore[no-untyped-def]
+def test_a_process_that_cannot_be_signalled_is_killed_with_the_group(as_user) -> None:  # type: ignore[no-untyped-def]
     with ck.Cgroup("other") as group, ck.plan(group, run=SLEEP, env=ENV).spawn() as process:
         for name in ("freeze", "kill"):
             os.chown(f"{group.path}/cgroup.{name}", as_user.entry.pw_uid, -1)
@@ -210,7 +210,7 @@ def test_a_fork_of_the_owner_leaves_its_groups_alone() -> None:
 # Freezing -------------------------------------------------------------------------------------------------------
 
 
-def test_frozen_nothing_moves_and_thawed_it_goes_on(tmp_path: Path) -> None:
+def test_a_frozen_group_stands_still_until_it_is_thawed(tmp_path: Path) -> None:
     beat = tmp_path / "beat"
     with ck.Cgroup("ice") as group:
         plan = ck.plan(group, run=["sh", "-c", f"while :; do echo . >> {beat}; sleep 0.01; done"], env=ENV)
@@ -291,7 +291,7 @@ def test_events_are_awaited() -> None:
     assert found == [Event("populated", 1), Event("populated", 0)]
 
 
-def test_an_event_that_nobody_tells_is_unavailable() -> None:
+def test_an_event_that_the_kernel_does_not_report_is_unavailable() -> None:
     with ck.Cgroup("quiet") as group, pytest.raises(ck.Unavailable, match="the event high"):
         group.events("high")
 
@@ -311,7 +311,7 @@ def test_pressure_is_read_and_wakes_a_trigger() -> None:
         assert group.pressure("cpu").some.total > 0
 
 
-def test_numbers_are_there_only_where_somebody_counts() -> None:
+def test_numbers_exist_only_where_a_controller_counts() -> None:
     with ck.Cgroup("numbers", controllers=["memory", "pids", "cpu"]) as group:
         ck.run(["sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"], group, env=ENV, check=True)
         stat = group.stat()
@@ -377,7 +377,7 @@ def runs(pid: int) -> bool:
     return os.path.exists(f"/proc/{pid}/exe") and state(pid) not in "ZX"
 
 
-def test_the_groups_of_the_living_can_be_listed_by_others() -> None:
+def test_another_process_can_list_the_groups_of_living_owners() -> None:
     with ck.Cgroup("listed", pids_max=3) as group:
         source = "import containerkit as ck\nfor g in ck.Cgroup.groups(): print(g.name, g.path, g.stat().pids.current)"
         shown = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True).stdout
@@ -392,7 +392,7 @@ def test_an_ordinary_user_without_a_delegated_cgroup_is_told_what_is_missing(as_
     assert "systemd-run --user --scope -p Delegate=yes" in said
 
 
-def test_who_may_not_enter_the_group_s_v1_part_is_told_why(as_user) -> None:  # type: ignore[no-untyped-def]
+def test_a_user_who_may_not_enter_the_v1_group_is_told_why(as_user) -> None:  # type: ignore[no-untyped-def]
     if cgroup.system().controlled_by("pids").version == 2:
         pytest.skip("needs pids on v1")
     with ck.Cgroup("closed", pids_max=5) as group, only_effective(as_user.entry.pw_uid):
@@ -402,7 +402,7 @@ def test_who_may_not_enter_the_group_s_v1_part_is_told_why(as_user) -> None:  # 
         assert raised.value.filename in [f"{path}/cgroup.procs" for path in group.paths]
 
 
-def test_who_may_not_make_a_group_is_told_why(as_user) -> None:  # type: ignore[no-untyped-def]
+def test_a_user_who_may_not_make_a_group_is_told_why(as_user) -> None:  # type: ignore[no-untyped-def]
     with (
         ck.Cgroup("closed") as group,
         only_effective(as_user.entry.pw_uid),
@@ -411,7 +411,7 @@ def test_who_may_not_make_a_group_is_told_why(as_user) -> None:  # type: ignore[
         group.child("below")
 
 
-def test_a_runtime_directory_of_somebody_else_is_told_by_name(as_user, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_foreign_runtime_directory_is_named_in_the_error(as_user, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     source = f"import os\nos.environ['XDG_RUNTIME_DIR'] = {str(tmp_path)!r}\nimport containerkit as ck\n"
     said = as_user(source + "try: ck.Cgroup('mine').make()\nexcept ck.CgroupError as e: print(e)")
     assert "XDG_RUNTIME_DIR" in said
@@ -467,7 +467,7 @@ def test_a_delegated_cgroup_is_used_by_an_ordinary_user(as_user) -> None:  # typ
 
 
 @pytest.mark.skipif(MODE != "hybrid", reason="the same tests without the v2 hierarchy: only where there are both")
-def test_all_of_this_holds_on_pure_v1() -> None:
+def test_these_tests_pass_on_pure_v1() -> None:
     v2 = cgroup.system().v2
     assert v2 is not None
     here = Path(__file__)

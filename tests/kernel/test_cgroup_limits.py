@@ -1,4 +1,4 @@
-"""Limits hold, and who stopped the program is known.  Measured, in whatever mode this machine's cgroups are."""
+"""Limits hold, and the verdict names the limit that stopped a program.  Measured in the cgroup mode of this machine."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_memory_and_swap_change_in_both_directions() -> None:
 def test_a_refusal_by_the_group_above_is_not_taken_for_a_missing_right() -> None:
     only_v1("cpuset")
     with ck.Cgroup(cpuset_cpus="0", devices=["c 1:3 rwm"]) as group:
-        with pytest.raises(ck.CgroupError, match="the group above does not have all of them"):
+        with pytest.raises(ck.CgroupError, match="the group above does not have all of these CPUs"):
             group.child(cpuset_cpus="1")
         with pytest.raises(ck.CgroupError, match="the group above does not have this device"):
             group.child(devices=["c 1:5 rwm"])
@@ -208,7 +208,7 @@ def test_memory_limits_are_read_back_in_the_words_they_were_given_in() -> None:
         assert int(group.read("memory.current")) >= 0
 
 
-def test_swap_is_counted_alone_in_every_world() -> None:
+def test_swap_is_counted_alone_in_both_versions() -> None:
     with ck.Cgroup("swap", memory_max="64M") as group:
         old = cgroup.system().controlled_by("memory").version == 1
         file = "memory.memsw.limit_in_bytes" if old else "memory.swap.max"
@@ -348,7 +348,7 @@ def ours() -> list[str]:
     return [entry for h in cgroup.system().hierarchies for entry in os.listdir(h.mount) if f"-{os.getpid()}." in entry]
 
 
-def test_what_the_kernel_refuses_leaves_nothing_behind() -> None:
+def test_a_refused_limit_leaves_nothing_behind() -> None:
     with pytest.raises(ck.CgroupError, match="no such disk"):
         ck.Cgroup("refused", pids_max=3, io_max={"777:0": {"rbps": 1 << 20}}).make()
     assert ours() == []

@@ -67,12 +67,12 @@ def _runs_what_the_image_says(store: Store) -> None:
     assert done.returncode == 7
 
 
-def test_it_runs_what_the_image_says(store: Store) -> None:
+def test_run_starts_the_image_s_program(store: Store) -> None:
     _runs_what_the_image_says(store)
 
 
 @pytest.mark.unprivileged
-def test_it_runs_what_the_image_says_for_an_ordinary_user(store: Store) -> None:
+def test_run_starts_the_image_s_program_for_an_ordinary_user(store: Store) -> None:
     _runs_what_the_image_says(store)
 
 
@@ -122,12 +122,12 @@ def _looks_names_up(store: Store) -> None:
     assert "127.0.0.1\tweb" in shown.splitlines()
 
 
-def test_names_are_looked_up_where_docker_has_them(store: Store) -> None:
+def test_user_names_are_looked_up_in_the_image(store: Store) -> None:
     _looks_names_up(store)
 
 
 @pytest.mark.unprivileged
-def test_names_are_looked_up_for_an_ordinary_user(store: Store) -> None:
+def test_user_names_are_looked_up_for_an_ordinary_user(store: Store) -> None:
     _looks_names_up(store)
 
 
@@ -146,7 +146,7 @@ def test_exit_codes_are_dockers(store: Store) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_what_it_changes_goes_or_is_kept(store: Store, tmp_path: Path) -> None:
+def test_changes_are_discarded_or_kept(store: Store, tmp_path: Path) -> None:
     before = sorted(store.layers("box")[0].rglob("*"))
     assert containerkit(store, "run", "box", "touch", "/new").returncode == 0
     assert containerkit(store, "run", "box", "ls", "/new").returncode != 0
@@ -159,7 +159,7 @@ def test_what_it_changes_goes_or_is_kept(store: Store, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("named", "number"), [("SIGUSR1", signal.SIGUSR1), ("SIGRTMIN+3", signal.SIGRTMIN + 3), ("rtmax-14", signal.SIGRTMAX - 14)]
 )
-def test_it_is_asked_to_end_with_the_signal_of_the_image(store: Store, named: str, number: int) -> None:
+def test_a_container_is_stopped_with_the_image_s_signal(store: Store, named: str, number: int) -> None:
     """Systemd's is a real-time one."""
     script = f"trap 'echo asked; exit 9' {number}; echo ready; while :; do sleep 0.05; done"
     variant(store, stop_signal=named, cmd=["sh", "-c", script])
@@ -173,19 +173,19 @@ def test_it_is_asked_to_end_with_the_signal_of_the_image(store: Store, named: st
 
 
 @pytest.mark.parametrize("named", ["SIGRTMIN+31", "RTMIN-1", "SIGRTMAX+1", "RTMIN+", "NONE"])
-def test_a_signal_that_nobody_has_is_refused(store: Store, named: str) -> None:
+def test_an_unknown_signal_is_refused(store: Store, named: str) -> None:
     done = containerkit(store, "run", "--stop-signal", named, "box")
     assert (done.returncode, "no such signal" in done.stderr) == (125, True)
 
 
-def test_the_places_of_volumes_are_made(store: Store) -> None:
+def test_mount_targets_of_volumes_are_made(store: Store) -> None:
     variant(store, volumes=["/new/volume", "/srv", "/"], cmd=["sh", "-c", "touch /new/volume/file /srv/file && stat -c %a /new/volume"])
     done = containerkit(store, "run", "other")
     assert (done.stdout, done.stderr) == ("755\n", "")
 
 
 @pytest.mark.unprivileged
-def test_what_an_ordinary_user_may_not_make_is_left_out_when_told(store: Store) -> None:
+def test_entries_an_ordinary_user_may_not_make_are_skipped_on_request(store: Store) -> None:
     layer = Layer.from_tar(io.BytesIO(tar((Entry(b"node", "char", major=1, minor=3), b""))))
     store.put(store.get("box").append(layer), "nodes")
     done = containerkit(store, "run", "nodes")
@@ -195,7 +195,7 @@ def test_what_an_ordinary_user_may_not_make_is_left_out_when_told(store: Store) 
         assert (done.returncode, done.stdout[:5]) == (0, "hello"), done.stderr
 
 
-def test_it_is_killed_when_it_does_not_end(store: Store) -> None:
+def test_a_container_that_does_not_stop_is_killed(store: Store) -> None:
     argv = [*COMMAND, "--store", str(store.directory), "run", "--stop-timeout", "0.3", "box", "sh", "-c", "echo ready; sleep 100"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -206,7 +206,7 @@ def test_it_is_killed_when_it_does_not_end(store: Store) -> None:
     assert time.monotonic() - begin < 15
 
 
-def test_nobody_collects_what_runs(store: Store) -> None:
+def test_gc_keeps_layers_of_running_containers(store: Store) -> None:
     argv = [*COMMAND, "--store", str(store.directory), "run", "-i", "box", "sh", "-c", "echo ready; read x; cat /etc/passwd"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin
@@ -250,7 +250,7 @@ def test_a_program_of_this_machine_is_no_image(store: Store) -> None:
     assert containerkit(store, "run", "--entrypoint", "id", "--", "id").returncode == 125
 
 
-def test_setuid_programs_work_unless_told(store: Store) -> None:
+def test_setuid_programs_work_by_default(store: Store) -> None:
     shown = ["box", "cat", "/proc/self/status"]
     assert "NoNewPrivs:\t0" in containerkit(store, "run", *shown).stdout
     assert "NoNewPrivs:\t1" in containerkit(store, "run", "--security-opt", "no-new-privileges", *shown).stdout

@@ -1,4 +1,4 @@
-"""What somebody has after a plain ``pip install .``: the package, its two dependencies, and nothing else.  And what README says first."""
+"""An installation by a plain ``pip install .``: the package, its two dependencies, nothing else; and the first program of README."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_the_first_program_of_the_readme_runs(python: Path) -> None:
     assert out.endswith("deleted  /etc/passwd\nadded    /new\n")
 
 
-def test_nothing_else_is_there_and_doctor_says_how_to_get_it(python: Path) -> None:
+def test_extras_are_missing_and_doctor_names_the_command(python: Path) -> None:
     out = said(
         python, "-c", "import containerkit as ck\nfor f in ck.doctor():\n if f.name.startswith('extra '): print(f.name, f.ok, f.remedy)"
     )
@@ -82,5 +82,5 @@ def test_nothing_else_is_there_and_doctor_says_how_to_get_it(python: Path) -> No
     assert re.fullmatch(r"Run: pip install '.*\[registry\]'", lines["registry"])
 
 
-def test_the_command_is_there(python: Path) -> None:
+def test_the_command_is_installed(python: Path) -> None:
     assert said(python, "-m", "containerkit", "--version").startswith("containerkit ")

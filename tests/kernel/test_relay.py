@@ -1,4 +1,4 @@
-"""`containerkit run`: what goes through its standard streams, for a program that has only pipes of its own."""
+"""`containerkit run` relays its standard streams to a program whose streams are pipes of its own."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def run(*words: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
 
 
 @pytest.mark.parametrize("user", [[], ["-u", "33"]])
-def test_another_user_opens_its_streams_where_ours_are_pipes(user: list[str]) -> None:
+def test_another_user_opens_its_streams_if_ours_are_pipes(user: list[str]) -> None:
     done = run(*user, "--", "sh", "-c", OPENS)
     assert (done.stdout, done.stderr, done.returncode) == (b"out\n", b"err\n", 0)
 
 
-def test_and_where_they_are_files(tmp_path: Path) -> None:
+def test_another_user_opens_its_streams_if_ours_are_files(tmp_path: Path) -> None:
     """Which stay as they are."""
     with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
         before = os.fstat(out.fileno())
@@ -40,7 +40,7 @@ def test_and_where_they_are_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tty", [[], ["-t"]])
-def test_and_where_they_are_a_terminal(tty: list[str]) -> None:
+def test_another_user_opens_its_streams_if_ours_are_a_terminal(tty: list[str]) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(
@@ -73,7 +73,7 @@ def test_a_lot_in_both_directions() -> None:
     assert done.stderr == b"y\n" * 500_000
 
 
-def test_an_input_that_nobody_reads() -> None:
+def test_an_input_that_the_program_does_not_read() -> None:
     assert run("-i", "--", "true", input=bytes(3_000_000)).returncode == 0
     assert run("--", "cat", input=b"not passed on").stdout == b""
 
@@ -99,14 +99,14 @@ def test_a_reader_that_leaves_ends_the_program() -> None:
     assert done.stderr.split()[-1] in (b"141", b"1")  # of SIGPIPE; or of yes, where nobody reads what it said about it
 
 
-def test_time_is_up_also_while_nobody_takes_the_output() -> None:
+def test_the_timeout_counts_while_the_output_is_not_read() -> None:
     begin = time.monotonic()
     with subprocess.Popen([*RUN, *PROGRAMS, "--timeout", "1", "--", "yes"], stdout=subprocess.PIPE) as process:
         assert process.wait(30) == 124
     assert 1 <= time.monotonic() - begin < 25
 
 
-def test_memory_stays_bounded_while_nobody_takes_the_output() -> None:
+def test_memory_stays_bounded_while_the_output_is_not_read() -> None:
     with subprocess.Popen([*RUN, *PROGRAMS, "--stop-timeout", "0.1", "--", "yes"], stdout=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stdout.read(4)
@@ -117,7 +117,7 @@ def test_memory_stays_bounded_while_nobody_takes_the_output() -> None:
         process.send_signal(signal.SIGTERM)
 
 
-def test_who_goes_on_behind_its_back_is_not_waited_for() -> None:
+def test_a_process_left_by_the_program_is_not_waited_for() -> None:
     """Where the pid namespace is ours, others may have the program's pipes when it has ended."""
     begin = time.monotonic()
     done = run("--share", "pid", "--", "sh", "-c", "echo before; sleep 3 & exit 5")

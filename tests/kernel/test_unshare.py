@@ -1,4 +1,4 @@
-"""`containerkit unshare`: root of all ids that an ordinary user has, and what builds, stores and containers do in there."""
+"""`containerkit unshare`: an ordinary user as root of all ids the user has, with builds, stores and containers inside."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def sh(home: Home, script: str, code: int = 0) -> str:
 
 
 @pytest.mark.unprivileged
-def test_it_is_root_of_all_ids_and_all_else_stays(home: Home) -> None:
+def test_the_program_is_root_of_all_ids_and_shares_the_other_namespaces(home: Home) -> None:
     user = ns.subids(2**32 - 1)
     ids = {kind: sh(home, f"cat /proc/self/{kind}_map").split() for kind in ("uid", "gid")}
     assert ids == {"uid": [str(n) for r in user.uids for n in r], "gid": [str(n) for r in user.gids for n in r]}
@@ -134,7 +134,7 @@ sys.exit(signal.sigwait(signal.valid_signals()))
 
 @pytest.mark.unprivileged
 @pytest.mark.parametrize(("sent", "heard"), [("TERM", "TERM"), ("HUP", "TERM"), ("INT", "INT"), ("QUIT", "QUIT")])
-def test_who_asks_it_to_end_asks_the_program(home: Home, sent: str, heard: str) -> None:
+def test_sigterm_is_passed_on_to_the_program(home: Home, sent: str, heard: str) -> None:
     options = {"env": home.environment, "stdout": subprocess.PIPE, "start_new_session": True}
     with subprocess.Popen([*COMMAND, "unshare", sys.executable, "-c", WAITS], **options) as process:  # type: ignore[call-overload]
         assert process.stdout.readline() == b"ready\n"
@@ -160,7 +160,7 @@ def test_a_terminal_and_its_keys_are_the_programs(home: Home) -> None:
 
 
 @pytest.mark.unprivileged
-def test_it_ends_with_us(home: Home) -> None:
+def test_the_program_ends_with_unshare(home: Home) -> None:
     with subprocess.Popen(
         [*COMMAND, "unshare", "sh", "-c", "echo $$; exec sleep 60"], env=home.environment, stdout=subprocess.PIPE
     ) as process:
@@ -171,7 +171,7 @@ def test_it_ends_with_us(home: Home) -> None:
 
 
 @pytest.mark.unprivileged
-def test_what_it_needs(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_subordinate_ids_have_a_remedy(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "for ordinary users" in home.inside("unshare", "id", code=125)
     assert "package uidmap" in home.outside("unshare", "/bin/true", code=125, env=home.environment | {"PATH": "/nowhere"})
     monkeypatch.setattr(_idmaps, "subordinate", lambda path: [])
@@ -198,7 +198,7 @@ print(default_directory(), _tree.cache_directory(), journal.directory(), sep="\\
 
 
 @pytest.mark.unprivileged
-def test_it_is_not_root_of_the_machine(home: Home) -> None:
+def test_the_program_is_not_root_of_the_machine(home: Home) -> None:
     home.environment.pop("XDG_RUNTIME_DIR", None)
     own = str(home.path / "containerkit")
     place = f"{tempfile.gettempdir()}/.containerkit.{os.getuid()}"
@@ -244,7 +244,7 @@ def test_a_store_from_pull_to_gc(home: Home) -> None:
         assert list((home.path / "containerkit/store-subids/blobs/sha256").iterdir()) == []
         home.inside("pull", name)
         assert home.inside("run", name, "stat", "-c", "%u:%g", "/one") == "33:44\n"
-    assert home.inside("fsck") == "all is as it should be\n"
+    assert home.inside("fsck") == "no problems found\n"
     home.inside("rmi", name)
     home.inside("gc")
     left = [path for path in (home.path / "containerkit/store-subids").rglob("*") if path.is_file() and path.parent.name != "locks"]
@@ -266,7 +266,7 @@ def test_a_store_is_used_where_it_was_made(home: Home) -> None:
 
 @pytest.mark.unprivileged
 @pytest.mark.parametrize("step", ["USER 1000\nRUN id", "RUN touch /x && chown 5 /x"])
-def test_a_build_outside_says_where_there_are_more_ids(home: Home, step: str) -> None:
+def test_a_build_outside_of_unshare_suggests_it(home: Home, step: str) -> None:
     home.outside("load", "-i", home.base())
     (home.context / "Dockerfile").write_text(f"FROM base\n{step}\n")
     assert "`containerkit unshare containerkit build ...`" in home.outside("build", home.context, code=1)

@@ -1,4 +1,4 @@
-"""The real registry, and skopeo on the other side: what one pushes the other pulls, byte for byte."""
+"""The real registry and skopeo as peers: each pulls byte for byte what the other pushed."""
 
 from __future__ import annotations
 
@@ -119,8 +119,10 @@ def test_many_platforms(tmp_path: Path, server: Server, registry: Registry, imag
 
 
 @pytest.mark.parametrize(("form", "compression"), [("v2s2", "gzip"), ("oci", "gzip"), ("oci", "zstd")])
-def test_what_skopeo_makes(tmp_path: Path, server: Server, registry: Registry, image: Image, form: str, compression: str) -> None:
-    """It compresses what is not, with what it is told to."""
+def test_images_made_by_skopeo_are_pulled(
+    tmp_path: Path, server: Server, registry: Registry, image: Image, form: str, compression: str
+) -> None:
+    """Skopeo compresses uncompressed layers with the given algorithm."""
     image_of(Sample(base(), tar_of({"app.js": b"1" * 300_000}), compress=False)).save(tmp_path / "ours", "app")
     name = f"{server.host}/made:1"
     skopeo("--format", form, "--dest-compress-format", compression, f"oci:{tmp_path}/ours:app", f"docker://{name}")

@@ -14,12 +14,12 @@ from kernel.test_cgroup_life import (  # noqa: F401
     test_a_fork_of_the_owner_leaves_its_groups_alone,
     test_a_frozen_group_can_be_killed,
     test_a_group_can_be_used_again_after_a_kill,
-    test_a_kill_leaves_nobody_of_those_who_fork_all_the_time,
     test_a_refused_fork_is_an_event_where_the_kernel_tells,
     test_an_oom_kill_is_an_event,
     test_children_are_walked_moved_into_and_removed_with_their_parent,
     test_events_end_when_the_group_is_removed,
-    test_kill_takes_those_below_and_leaves_nobody,
+    test_kill_ends_every_process_of_the_group_and_below,
+    test_kill_ends_processes_that_fork_all_the_time,
     test_the_program_begins_inside_in_every_hierarchy,
     test_wait_empty_wakes_when_the_last_one_ends,
     test_without_clone3_the_child_joins_by_itself,
@@ -28,6 +28,7 @@ from kernel.test_cgroup_limits import (  # noqa: F401
     disk_file,
     test_a_program_that_cannot_live_with_pids_max_was_stopped_by_it,
     test_a_program_that_kills_itself_was_not_stopped_by_the_group,
+    test_a_refused_limit_leaves_nothing_behind,
     test_an_oom_below_the_program_is_its_oom_when_it_fails_of_it,
     test_cpu_max_holds_to_within_a_tenth,
     test_devices_that_are_not_on_the_list_are_denied,
@@ -37,9 +38,8 @@ from kernel.test_cgroup_limits import (  # noqa: F401
     test_memory_max_kills_and_the_verdict_is_oom,
     test_pids_max_stops_a_fork_bomb_and_kill_leaves_nobody,
     test_pinning_is_seen_in_the_status_of_the_process,
-    test_swap_is_counted_alone_in_every_world,
+    test_swap_is_counted_alone_in_both_versions,
     test_weights_are_what_the_kernel_says,
-    test_what_the_kernel_refuses_leaves_nothing_behind,
 )
 
 import containerkit as ck

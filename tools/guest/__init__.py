@@ -1,4 +1,4 @@
-"""A virtual machine with another kernel, for what this machine's own kernel cannot show.
+"""A virtual machine with another kernel, for tests that this machine's own kernel does not allow.
 
     PYTHONPATH=tools python -m guest --kernel 6.1 -- uname -a
 

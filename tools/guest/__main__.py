@@ -1,4 +1,4 @@
-"""Runs one command in a guest: prints what it prints, exits with its code.  124: out of time; 125: no exit code came; 127: cannot boot."""
+"""Run one command in a guest: print its output and exit with its code.  124: timeout; 125: no exit code arrived; 127: cannot boot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import KERNELS, Died, Machine, Missing, TimedOut
 
 
 def main() -> int:
-    """Boot, run, and give the command's exit code."""
+    """Boot, run, and return the command's exit code."""
     parser = argparse.ArgumentParser(prog="guest", description=__doc__)
     parser.add_argument("-k", "--kernel", choices=KERNELS, default=next(iter(KERNELS)))
     parser.add_argument("-t", "--seconds", type=float, default=300.0, help="turn it off after so long")

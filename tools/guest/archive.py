@@ -1,4 +1,4 @@
-"""The initramfs: what the kernel unpacks and starts first.  A cpio archive, made in memory.
+"""The initramfs, which the kernel unpacks and starts first: a cpio archive, made in memory.
 
 :see: https://docs.kernel.org/driver-api/early-userspace/buffer-format.html
 """
@@ -12,13 +12,13 @@ from pathlib import Path
 from .package import Kernel, Missing, tool
 
 HERE = Path(__file__).resolve().parent
-#: What reaches the root, the host and the disk; everything else the running guest loads by itself.
+#: The modules for the root, the host's files and the disk; the running guest loads all others by itself.
 MODULES = ("virtio_pci", "virtio_console", "virtiofs", "overlay", "virtio_blk", "loop")
 DIRECTORIES = ("guest", "modules", "dev", "proc", "sys", "lower", "changes", "root")
 
 
 def initramfs(kernel: Kernel, command: str) -> bytes:
-    """The archive.  `command` is a shell script: what the guest is for."""
+    """Build the archive.  :param command: a shell script that the guest runs"""
     files = {"init": (HERE / "first").read_bytes(), "guest/second": (HERE / "second").read_bytes(), "guest/command": command.encode()}
     files |= {"guest/busybox": _static_busybox(), "guest/modules": str(kernel.modules).encode()}
     modules = {path.name.removesuffix(".xz"): _plain(path) for path in kernel.files(MODULES)}
@@ -42,7 +42,7 @@ def _plain(path: Path) -> bytes:
 
 
 def _entry(name: str, mode: int, data: bytes) -> bytes:
-    """One file: a header of hexadecimal numbers, the name, the contents, each filled up to four bytes."""
+    """Build the record of one file: a header of hexadecimal numbers, the name, the content, each padded to four bytes."""
     fields = [0, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
     head = b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0"
     return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)

@@ -1,4 +1,4 @@
-"""Boots a guest and runs a command in it."""
+"""Boot a guest and run a command in it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from types import TracebackType
 from .archive import initramfs
 from .package import Missing, fetch, tool
 
-#: What the command has in its environment of the caller's.
+#: The variables that the command gets from the caller's environment.
 KEPT = ("PATH", "LANG", "VIRTUAL_ENV", "PYTEST_ADDOPTS", "PYTHONDONTWRITEBYTECODE")
 VIRTIOFSD = ("virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd")
 QUIET = "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check random.trust_cpu=on"
 
-#: In a mount namespace of its own: every mount becomes read-only, or goes.  Then the file server serves what is left.
+#: Run in a mount namespace of its own: make every mount read-only, or unmount it, then start the file server on the rest.
 LEND = """
 findmnt -rno TARGET | while read -r place; do
     place=$(printf %b "$place")
@@ -35,21 +35,21 @@ class TimedOut(Exception):
 
 
 class Died(Exception):
-    """The guest ended and no exit code came."""
+    """The guest ended without an exit code."""
 
 
 class Machine:
-    """A guest, running as long as the `with` lasts, or until its command ends.  Nothing it writes reaches this machine.
+    """A guest, running as long as the `with` lasts, or until its command ends.  It cannot write to this machine.
 
     :param argv: the command, run as root in the caller's working directory
     :param kernel: a key of KERNELS
-    :param seconds: it is turned off after so long
+    :param seconds: the guest is turned off after so many seconds
     :param memory, disk: MiB of memory, and of the empty disk /dev/vda
-    :param env: more for the command's environment
-    :ivar output: what the command prints; read it to its end, or the guest waits
-    :raises Missing: QEMU, virtiofsd, busybox, apt or the kernel's package is not to be had
+    :param env: more variables for the command's environment
+    :ivar output: the command's output; read it to its end, or the guest waits
+    :raises Missing: QEMU, virtiofsd, busybox, apt or the kernel's package is not available
 
-    In the guest /run/guest/notes is a file to write lines to that `notes()` yields; one writer at a time.
+    Lines that one writer writes to /run/guest/notes in the guest are yielded by `notes()`.
     """
 
     output: io.BufferedReader
@@ -97,13 +97,13 @@ class Machine:
                 os.close(fd)
 
     def _command(self) -> str:
-        """The shell script the guest runs."""
+        """Return the shell script that the guest runs."""
         env = {name: os.environ[name] for name in KEPT if name in os.environ} | {"HOME": "/root", "TMPDIR": "/run/tmp", **self.env}
         exports = (f"export {name}={shlex.quote(value)}" for name, value in env.items())
         return "\n".join([*exports, f"cd {shlex.quote(os.getcwd())} || exit 126", f"exec {shlex.join(self.argv)}", ""])
 
     def _serve(self) -> int:
-        """Starts virtiofsd where nothing can be written.  Returns a socket connected to it."""
+        """Start virtiofsd on read-only mounts.  Return a socket connected to it."""
         lend = [tool("unshare"), "--mount", "--propagation", "private", "sh", "-c", LEND, "sh"]
         daemon = [tool(*VIRTIOFSD), *"-f -o source=/ -o cache=always -o xattr -o sandbox=chroot --rlimit-nofile=0".split()]
         with socket.socket(socket.AF_UNIX) as listening:
@@ -115,7 +115,7 @@ class Machine:
                 return client.detach()
 
     def _qemu(self, image: Path, archive: int, disk: int, output: int, notes: int, files: int) -> list[str]:
-        """One machine: two processors, a disk, two ways out for text, and the file server."""
+        """Return the command line of one machine: two processors, a disk, two output ports, and the file server."""
         console = self._console.fileno()
         return [
             # One thread for both processors: with two, one may still run code that the other has just patched, and the kernel dies.
@@ -141,14 +141,14 @@ class Machine:
         ]
 
     def _spawn(self, argv: Sequence[str], fds: Sequence[int]) -> None:
-        """A process that does not outlive this one, even when this one is killed."""
+        """Start a process that ends with this one, even if this one is killed."""
         console = self._console.fileno()
         guarded = [tool("setpriv"), "--pdeathsig", "KILL", *argv]
         made = subprocess.Popen(guarded, stdin=subprocess.DEVNULL, stdout=console, stderr=console, pass_fds=[*fds, console])
         self._processes.append(made)
 
     def notes(self) -> Iterator[str]:
-        """Lines the command wrote to /run/guest/notes, as they come; ends with the guest."""
+        """Yield lines that the command writes to /run/guest/notes, as they arrive; end with the guest."""
         for line in self._notes:
             word, _, code = line.decode().partition(" ")
             if word == "exit":
@@ -157,7 +157,7 @@ class Machine:
                 yield line.decode()
 
     def wait(self) -> int:
-        """The command's exit code, once the guest is off.  :raises TimedOut, Died: there is none"""
+        """Return the command's exit code, once the guest is off.  :raises TimedOut, Died: there is none"""
         for _ in self.notes():
             pass
         if self._code is not None:
@@ -167,7 +167,7 @@ class Machine:
         raise Died(f"Linux {self.series} ended without an exit code:\n{self.console()}")
 
     def console(self) -> str:
-        """The end of what the kernel, QEMU and virtiofsd said."""
+        """Return the end of the output of the kernel, QEMU and virtiofsd."""
         size = self._console.seek(0, os.SEEK_END)
         self._console.seek(max(0, size - 4000))
         return self._console.read().decode(errors="replace").replace("\r", "").strip()
@@ -177,14 +177,14 @@ class Machine:
         self.stop()
 
     def stop(self) -> None:
-        """Turns it off at once."""
+        """Turn the guest off at once."""
         for process in self._processes:
             process.kill()
             process.wait()
 
 
 def _memory(name: str, data: bytes) -> int:
-    """A file without a path."""
+    """Return a file without a path."""
     fd = os.memfd_create(name)
     with open(fd, "wb", closefd=False) as file:
         file.write(data)
@@ -192,5 +192,5 @@ def _memory(name: str, data: bytes) -> int:
 
 
 def _port(name: str, fd: int) -> list[str]:
-    """A device in the guest whose writes arrive at `fd`."""
+    """Return the options for a device in the guest whose writes arrive at `fd`."""
     return ["-chardev", f"file,id={name},path=/dev/fd/{fd},append=on", "-device", f"virtserialport,chardev={name},name={name}"]

@@ -16,19 +16,19 @@ REPO = Path(__file__).resolve().parents[2]
 CACHE = REPO / "build" / "guest"
 #: Kernel series -> the package that depends on its newest build.
 KERNELS = {"6.12": "linux-image-6.12-cloud-amd64", "6.1": "linux-image-6.1-cloud-amd64"}
-#: Where a series is the release's own, the package has no number in its name.
+#: The package of the series that Debian's release itself uses: its name has no number.
 PLAIN = "linux-image-cloud-amd64"
 
 
 class Missing(Exception):
-    """Something a guest needs is not to be had here: the reason to skip."""
+    """A guest needs something that is not available here: a reason to skip."""
 
 
 @dataclass(frozen=True)
 class Kernel:
     """An unpacked kernel.
 
-    :ivar release: what `uname -r` says when it runs
+    :ivar release: the output of `uname -r` under this kernel
     :ivar root: the directory that holds boot/ and lib/modules/
     """
 
@@ -44,7 +44,7 @@ class Kernel:
         return self.root / "lib" / "modules"
 
     def files(self, names: Sequence[str]) -> list[Path]:
-        """The files of these modules and of all they depend on, in an order to load them in."""
+        """Return the files of these modules and of all they depend on, in an order in which they load."""
         found: dict[Path, None] = {}
         for name in names:
             for line in run("modprobe", "-d", str(self.root), "-S", self.release, "-D", name).splitlines():
@@ -54,7 +54,7 @@ class Kernel:
 
 
 def tool(*names: str) -> str:
-    """The path of the first of these programs that is here.  Raises Missing."""
+    """Return the path of the first installed of these programs.  :raises Missing: none is installed"""
     for name in names:
         if path := shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
             return path
@@ -62,7 +62,7 @@ def tool(*names: str) -> str:
 
 
 def run(program: str, *args: str, cwd: Path | None = None) -> str:
-    """What a program printed.  Raises Missing where it is not here or fails."""
+    """Return the output of a program.  :raises Missing: it is not installed, or fails"""
     done = subprocess.run([tool(program), *args], cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         raise Missing(f"{program} {' '.join(args)}: {done.stderr.strip() or f'exit code {done.returncode}'}")
@@ -70,7 +70,7 @@ def run(program: str, *args: str, cwd: Path | None = None) -> str:
 
 
 def fetch(series: str) -> Kernel:
-    """The kernel of a series; downloaded unless it is here.  Raises Missing."""
+    """Return the kernel of a series, downloaded if necessary.  :raises Missing: it cannot be downloaded"""
     if platform.machine() != "x86_64":
         raise Missing(f"guests run on x86_64, and this is {platform.machine()}")
     place = CACHE / series
@@ -84,7 +84,7 @@ def fetch(series: str) -> Kernel:
 
 
 def _unpack(series: str, place: Path) -> None:
-    """Whole or not at all: the name `place` comes last."""
+    """Unpack a kernel into a temporary directory, and rename it to `place` at the end."""
     begun = place.with_name(f"{series}.begun")
     shutil.rmtree(begun, ignore_errors=True)
     begun.mkdir()
@@ -96,7 +96,7 @@ def _unpack(series: str, place: Path) -> None:
 
 
 def _download(series: str, where: Path) -> Path:
-    """The lists of packages may be missing or older than what the mirror holds: then they are fetched first."""
+    """Download a package, after fetching the lists of packages if they are missing or out of date."""
     try:
         return _get(series, where)
     except Missing:
@@ -110,7 +110,7 @@ def _get(series: str, where: Path) -> Path:
 
 
 def _named(series: str) -> str:
-    """The package with the kernel itself."""
+    """Return the name of the package with the kernel itself."""
     for package in (KERNELS[series], PLAIN):
         depends = run("apt-cache", "depends", package) if run("apt-cache", "search", "--names-only", f"^{package}$") else ""
         if found := re.search(rf"Depends: (linux-image-{re.escape(series)}\.\S+)", depends):
