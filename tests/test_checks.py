@@ -100,7 +100,7 @@ WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
     "programs as a number": (lambda: ck.rootfs.from_programs(5), "list of names"),
     "a program that is None": (lambda: ck.rootfs.from_programs([None]), r"programs\[0\]"),
     "files in a string": (lambda: ck.rootfs.from_programs(["sh"], extra_files="/etc"), "list of paths"),
-    "an image's place": (lambda: ck.Image.open(5), "path"),
+    "an image's path": (lambda: ck.Image.open(5), "path"),
     "an image's name": (lambda: ck.Image.pull(5), "name is text"),
     "a reference": (lambda: ck.Reference.parse(5), "name is text"),
     "a build's context": (lambda: ck.Image.build(5), "context"),

@@ -212,7 +212,7 @@ def test_an_index_finds_the_image_for_a_platform() -> None:
     assert again.image("linux/arm/v8") == images[2]
     assert again.image("linux/arm/v6") == images[3]
     again.image("linux/arm/v6").validate()
-    with pytest.raises(Missing, match="no image for linux/s390x: there are linux/amd64, linux/arm/v6, linux/arm/v7, linux/arm64"):
+    with pytest.raises(Missing, match="no image for linux/s390x: it has linux/amd64, linux/arm/v6, linux/arm/v7, linux/arm64"):
         again.match("s390x")
 
 
@@ -222,7 +222,7 @@ def test_an_index_that_does_not_say_is_asked_further() -> None:
     blobs = MemoryBlobs({image.digest: image.data, image.id: image.config_data})
     index = Index((attestation, image.descriptor.bare()), source=blobs)
     assert index.match("arm64").digest == image.digest
-    with pytest.raises(Missing, match=r"there are linux/arm64$"):
+    with pytest.raises(Missing, match=r"it has linux/arm64$"):
         index.match("amd64")
 
 
@@ -246,7 +246,7 @@ def test_an_index_is_checked_with_all_it_leads_to() -> None:
     with pytest.raises(InvalidImage) as caught:
         index.validate()
     first, second = caught.value.mismatches
-    assert "the config says linux/arm64, whoever points at it linux/s390x" in first
+    assert "the config says linux/arm64, its descriptor linux/s390x" in first
     assert second.startswith("linux/riscv64")
     assert "no blob" in second
 

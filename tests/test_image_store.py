@@ -430,7 +430,7 @@ def test_whose_the_files_are_is_written_down(store: Store) -> None:
 def test_an_ordinary_users_store_is_not_for_root(tmp_path: Path) -> None:
     Store(tmp_path / "store", ids=Ids.mine())
     os.chown(tmp_path / "store", 1000, 1000)
-    with pytest.raises(Unsupported, match="the user 1000, who alone may use it"):
+    with pytest.raises(Unsupported, match="belong to the user 1000"):
         Store(tmp_path / "store")
 
 
