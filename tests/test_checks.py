@@ -95,7 +95,7 @@ WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
     "a directory for scratch": (lambda: entered(scratch=5), "scratch wants a path"),
     "a sandbox of nothing": (lambda: ck.sandbox(None), "directory's path"),
     "a process id in text": (lambda: ck.Namespace.of("self", "net"), "pid wants a whole number"),
-    "a namespace's place": (lambda: ck.Namespace.at(None), "path"),
+    "a namespace's path": (lambda: ck.Namespace.at(None), "path"),
     "programs in a string": (lambda: ck.rootfs.from_programs("sh"), r"\['sh'\]"),
     "programs as a number": (lambda: ck.rootfs.from_programs(5), "list of names"),
     "a program that is None": (lambda: ck.rootfs.from_programs([None]), r"programs\[0\]"),
