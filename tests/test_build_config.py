@@ -141,7 +141,7 @@ def test_only_what_the_target_needs_is_built(yard: Yard) -> None:
     assert {event.stage for event in yard.events} == {"one", "two"}
     with pytest.raises(FailedStep):
         yard.build(dockerfile, {"a": ""})
-    with pytest.raises(BuildError, match="there is no stage 'three'; there are one, broken, two, 3"):
+    with pytest.raises(BuildError, match="there is no stage 'three'; the stages are one, broken, two, 3"):
         yard.build(dockerfile, target="three")
 
 
@@ -198,11 +198,11 @@ def test_where_the_dockerfile_is(yard: Yard, monkeypatch: pytest.MonkeyPatch) ->
     (context.parent / "Dockerfile").write_text("FROM scratch\nENV X=5")
     assert found(context / ".." / "Dockerfile") == "5", "and not the one of the context"
     monkeypatch.chdir(yard.context({"sub/x": ""}) / "sub")
-    with pytest.raises(BuildError, match=r"there is no \.\./Dockerfile"):
+    with pytest.raises(BuildError, match=r"has no \.\./Dockerfile"):
         found("../Dockerfile")
     os.unlink(context / "Dockerfile")
     assert found(None) == "4"
-    with pytest.raises(BuildError, match="there is no nowhere in"):
+    with pytest.raises(BuildError, match="has no nowhere"):
         found("nowhere")
 
 

@@ -82,7 +82,7 @@ def test_any_directories_do_not_go_through_links(yard: Yard) -> None:
 @pytest.mark.parametrize(
     ("instruction", "said"),
     [
-        ("COPY no /x", "'no' is not there"),
+        ("COPY no /x", "'no' does not exist"),
         ("COPY no* /x/", "nothing matches"),
         ("COPY a b /x", "directory"),
         ("COPY a[ /x", "not a pattern"),
@@ -91,7 +91,7 @@ def test_any_directories_do_not_go_through_links(yard: Yard) -> None:
         ("COPY --from=other a /x", "no other"),
         ("ADD https://example.org/a.git /x", "git"),
         ("ADD --checksum=sha256:00 a /x", "--checksum"),
-        ("COPY broken /x", "'broken' is a link to something that is not there"),
+        ("COPY broken /x", "'broken' is a link whose target does not exist"),
         ("COPY round /x", "circle"),
     ],
 )
@@ -280,7 +280,7 @@ def test_dockerignore(yard: Yard, ignore: str, found: set[str]) -> None:
 
 
 def test_what_is_ignored_is_not_there(yard: Yard) -> None:
-    with pytest.raises(FailedStep, match=r"'b' is not there, or \.dockerignore hides it"):
+    with pytest.raises(FailedStep, match=r"'b' does not exist, or \.dockerignore hides it"):
         yard.build("FROM scratch\nCOPY b /\n", {".dockerignore": "b", "b": ""})
 
 

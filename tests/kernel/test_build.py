@@ -208,7 +208,7 @@ def test_binds(yard: Yard) -> None:
     )  # fmt: skip
     lines = [line for line in yard.output.splitlines() if "Read-only" not in line]
     assert lines == ["contextstage", "d", "link", "readonly", "changed", "context"]
-    with pytest.raises(FailedStep, match="--mount: 'link' is not there"):
+    with pytest.raises(FailedStep, match="--mount: 'link' does not exist"):
         yard.build("FROM base\nRUN --mount=target=/c,source=link true\n", files)
 
 
