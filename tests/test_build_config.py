@@ -262,7 +262,7 @@ def test_a_dockerfile_that_leads_out_of_its_context_is_not_read(yard: Yard) -> N
         context = yard.context(
             {name: "-> ../secret", f"{name}.dockerignore": "-> ../secret", ".dockerignore": f"-> {yard.directory}/secret"}
         )
-        with pytest.raises(BuildError, match=f"there is no {name} in"):
+        with pytest.raises(BuildError, match=f"has no {name}"):
             build(context, dockerfile=None if name == "Dockerfile" else name, store=yard.store)
 
 
@@ -343,5 +343,5 @@ def test_add_keeps_the_config(yard: Yard) -> None:
 
 
 def test_add_of_nothing(yard: Yard) -> None:
-    with pytest.raises(BuildError, match="there is no nowhere"):
+    with pytest.raises(BuildError, match="the source nowhere does not exist"):
         add(Image.scratch(), "nowhere", "/", store=yard.store)

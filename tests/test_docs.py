@@ -100,7 +100,7 @@ def test_a_book_that_documents_everything_builds(book: Path) -> None:
             '__all__ = ["f", "g"]\ndef f() -> None:\n    "F."\ndef g() -> None: ...\n',
             "public object sample.shown.g is in no",
         ),
-        ("sample/shown.py", '__all__ = ["f", "g"]\ndef f() -> None:\n    "F."\n', "names g, which is not there"),
+        ("sample/shown.py", '__all__ = ["f", "g"]\ndef f() -> None:\n    "F."\n', "names g, which does not exist"),
         ("sample/more.py", "__all__: list[str] = []\n", "public module sample.more is in no"),
         ("sample/shown.py", 'def f() -> None:\n    "F."\ndef g() -> None: ...\n', "public object sample.shown.g is in no"),
         ("sample/__init__.py", ROOT_MODULE + "x = 1\n__all__ += ['x']\n", "public object sample.x is in no"),
