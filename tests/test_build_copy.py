@@ -95,7 +95,7 @@ def test_any_directories_do_not_go_through_links(yard: Yard) -> None:
         ("COPY round /x", "circle"),
     ],
 )
-def test_what_cannot_be_copied_is_refused(yard: Yard, instruction: str, said: str) -> None:
+def test_impossible_copies_are_refused(yard: Yard, instruction: str, said: str) -> None:
     files = {"a": "", "b": "", "broken": "-> nowhere", "round": "-> round"}
     with pytest.raises(BuildError, match=said):
         yard.build(f"FROM scratch\n{instruction}\n", files, tags=["x"], resolve=nothing)
@@ -143,7 +143,7 @@ def test_names_are_those_of_the_image(yard: Yard) -> None:
         assert (entry.uid, entry.gid) == found, owner
 
 
-def test_a_passwd_that_is_a_link_leads_nowhere_else(yard: Yard) -> None:
+def test_a_passwd_that_is_a_link_is_read_inside_the_root(yard: Yard) -> None:
     """On this machine /etc/passwd knows daemon; the image's is a link to it, and leads to the image's own root."""
     context = yard.context({"etc/passwd": "-> /../../../../etc/shadow", "etc/group": "-> /proc/self/root/etc/group", "a": ""})
     for owner in ("daemon", "0:daemon"):
@@ -178,7 +178,7 @@ def test_a_directory_merged_through_a_link_keeps_it(yard: Yard) -> None:
     assert tree(image, yard.directory / "out") == {"lib": "-> usr/lib", "usr/lib/x": "", "usr/lib/y": "y"}
 
 
-def test_directories_above_keep_what_they_are(yard: Yard) -> None:
+def test_parent_directories_keep_their_attributes(yard: Yard) -> None:
     context = yard.context({"r/tmp/.keep": "", "a": ""})
     (context / "r/tmp").chmod(0o1777)
     image = yard.build("FROM scratch\nCOPY --chown=3:4 r/ /\nCOPY a /tmp/\n", context)
@@ -279,7 +279,7 @@ def test_dockerignore(yard: Yard, ignore: str, found: set[str]) -> None:
     assert names(yard.build("FROM scratch\nCOPY . /\n", {".dockerignore": ignore, "a.log": "", "b": "", "d/a.log": "", "d/c": ""})) == found
 
 
-def test_what_is_ignored_is_not_there(yard: Yard) -> None:
+def test_ignored_files_do_not_exist_for_copy(yard: Yard) -> None:
     with pytest.raises(FailedStep, match=r"'b' does not exist, or \.dockerignore hides it"):
         yard.build("FROM scratch\nCOPY b /\n", {".dockerignore": "b", "b": ""})
 
@@ -315,7 +315,7 @@ def test_a_context_can_be_a_tar(yard: Yard, compress: object, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("context", [b"", b"no tar", "/dev/null", "/nowhere"])
-def test_what_is_no_context_is_refused(yard: Yard, context: str | bytes) -> None:
+def test_contexts_of_other_kinds_are_refused(yard: Yard, context: str | bytes) -> None:
     with pytest.raises(BuildError):
         build(context, store=yard.store)
 
@@ -392,7 +392,7 @@ def test_add_of_a_url(yard: Yard, url: str) -> None:
 @pytest.mark.parametrize(
     ("what", "said"), [("gone", "404"), ("short", "cut short|Incomplete"), ("--checksum", "and --checksum says sha256:0000")]
 )
-def test_a_url_that_cannot_be_had(yard: Yard, url: str, what: str, said: str) -> None:
+def test_a_url_that_cannot_be_fetched(yard: Yard, url: str, what: str, said: str) -> None:
     flag = f"--checksum=sha256:{'0' * 64} " if what == "--checksum" else ""
     with pytest.raises(FailedStep, match=said):
         yard.build(f"FROM scratch\nADD {flag}{url}/{what.lstrip('-')} /x\n")
@@ -415,13 +415,13 @@ def test_chmod(text: str, mode: int, directory: bool, found: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "8", "77777", "u", "u+q", "x=r", "u+r,", "0x1", "-1"])
-def test_what_is_no_mode(text: str) -> None:
+def test_malformed_modes_are_refused(text: str) -> None:
     with pytest.raises(BuildError, match="--chmod"):
         chmod(text)
 
 
 @pytest.mark.parametrize("text", ["", ":5", "no", "0:no", str(2**32), "0:" + str(2**32)])
-def test_what_is_no_owner(text: str) -> None:
+def test_unknown_owners_are_refused(text: str) -> None:
     with Tree() as tree, pytest.raises(BuildError, match="--chown"):
         chown(text, tree)
 

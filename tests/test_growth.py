@@ -20,5 +20,5 @@ def test_time_grows_with_size(name: str) -> None:
     raise AssertionError(f"four times as much took {min(found):.1f} times as long")
 
 
-def test_what_is_quadratic_is_seen() -> None:
+def test_quadratic_growth_is_detected() -> None:
     assert growth(Case(lambda size: list(range(size)), lambda given: [place for place in given if place in given[:place]])) > QUADRATIC

@@ -98,7 +98,7 @@ def test_an_image_without_a_name(tmp_path: Path, form: Any) -> None:
     assert (found.names, layers_of(found)) == ((), PLAIN.layers)
 
 
-def test_a_manifest_that_came_along_is_taken_byte_for_byte(tmp_path: Path) -> None:
+def test_the_archives_own_manifest_is_kept_byte_for_byte(tmp_path: Path) -> None:
     found = opened(tmp_path, new_docker(PACKED, "app:1"))
     assert read(found.blobs, found.find()) == PACKED.manifest
 
@@ -170,7 +170,7 @@ def test_a_compressed_archive(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", [old_docker, podman, new_docker])
 @pytest.mark.parametrize("sample", [PLAIN, PACKED])
-def test_what_was_read_is_written_with_the_same_bytes(tmp_path: Path, form: Any, sample: Sample) -> None:
+def test_reading_and_writing_keeps_the_bytes(tmp_path: Path, form: Any, sample: Sample) -> None:
     source = opened(tmp_path, form(sample, "app:1", "app:2"))
     archive.write(tmp_path / "copy.tar", [(entry, source.blobs) for entry in source.entries])
     with Archive.open(tmp_path / "copy.tar") as copy:
@@ -195,7 +195,7 @@ def test_the_files_that_docker_reads(tmp_path: Path) -> None:
     assert names == ["docker.io/library/app:1", "127.0.0.1:5000/app:2"]
 
 
-def test_into_a_pipe_the_same_bytes(tmp_path: Path) -> None:
+def test_writing_to_a_pipe_gives_the_same_bytes(tmp_path: Path) -> None:
     source = opened(tmp_path, new_docker(PACKED, "app:1"))
     items = [(entry, source.blobs) for entry in source.entries]
     archive.write(tmp_path / "copy.tar", items)

@@ -52,7 +52,7 @@ def image() -> Image:
 # reading
 
 
-def test_an_image_is_its_bytes() -> None:
+def test_images_with_equal_manifests_are_equal() -> None:
     sample = Sample(BASE, APP, Cmd=["sh"])
     image = loaded(sample)
     assert (image.data, image.config_data, image.digest) == (sample.manifest, sample.config, sample.digest)
@@ -98,7 +98,7 @@ def test_chain_ids_are_those_of_the_specification() -> None:
     assert chain_ids([]) == ()
 
 
-def test_schema_1_is_refused_with_a_clear_word() -> None:
+def test_schema_1_is_refused_with_an_explanation() -> None:
     blobs = MemoryBlobs()
     for document in ({"schemaVersion": 1, "fsLayers": []}, {"schemaVersion": 1, "mediaType": media.DOCKER_SCHEMA1_SIGNED}):
         for media_type in (media.DOCKER_SCHEMA1_SIGNED, media.DOCKER_MANIFEST):
@@ -144,7 +144,7 @@ def test_a_change_gives_a_new_image_and_shares_the_layers(image: Image) -> None:
         image.with_config(diff_ids=[])
 
 
-def test_what_is_not_known_stays_through_a_change() -> None:
+def test_unknown_fields_survive_a_change() -> None:
     changed = loaded(Sample(BASE)).with_config(cmd=["ls"])
     assert json.loads(changed.config_data)["x-unknown"] == [1, 2]
     assert changed.annotations == {"made.by": "hand"}
@@ -171,7 +171,7 @@ def test_the_same_twice_with_source_date_epoch(monkeypatch: pytest.MonkeyPatch) 
     assert made[0].config.created == made[0].history[0].created == "1970-01-01T00:00:00Z"
 
 
-def test_a_docker_manifest_stays_one(image: Image) -> None:
+def test_a_docker_manifest_stays_a_docker_manifest(image: Image) -> None:
     like = Manifest(Descriptor.of(b"", media.DOCKER_CONFIG), (), media.DOCKER_MANIFEST)
     docker = Image.of(image.config, image.layers, like=like)
     docker.validate()
@@ -216,7 +216,7 @@ def test_an_index_finds_the_image_for_a_platform() -> None:
         again.match("s390x")
 
 
-def test_an_index_that_does_not_say_is_asked_further() -> None:
+def test_a_missing_platform_is_read_from_the_config() -> None:
     image = Image.scratch("arm64")
     attestation = image.with_config(cmd=["x"]).descriptor.with_(platform=Platform("unknown", "unknown"))
     blobs = MemoryBlobs({image.digest: image.data, image.id: image.config_data})
@@ -226,7 +226,7 @@ def test_an_index_that_does_not_say_is_asked_further() -> None:
         index.match("amd64")
 
 
-def test_an_index_has_an_end() -> None:
+def test_indexes_in_indexes_are_limited() -> None:
     index = Index.of([Image.scratch()])
     for _ in range(8):
         index = Index.of([index])
@@ -313,7 +313,7 @@ CASES: dict[str, tuple[Change, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_does_not_fit_is_found(case: str) -> None:
+def test_mismatches_are_found(case: str) -> None:
     change, expected = CASES[case]
     found = mismatches(forged(change))
     assert len(found) == len(expected), found
@@ -338,7 +338,7 @@ def test_layers_that_do_not_match_their_diff_ids_are_not_paired_up() -> None:
         _ = forged(CASES["fewer diff_ids"][0]).layers
 
 
-def test_what_an_index_says_is_checked_too() -> None:
+def test_the_descriptor_in_an_index_is_checked() -> None:
     image = Image.scratch("arm64")
     said = image.descriptor
     assert mismatches(image, said=said) == ()
@@ -378,13 +378,13 @@ def test_the_picture_reads_no_large_layers_and_shows_damaged_ones(image: Image) 
     assert "cannot be read: " in broken.picture()
 
 
-def test_a_look_is_no_way_to_fill_the_memory(image: Image) -> None:
+def test_a_picture_uses_little_memory(image: Image) -> None:
     bomb = image.append(layer_of(tar_of({"zeros": bytes(80 << 20)})))
     assert "cannot be read: " in str(bomb)
     assert "zeros" in bomb.picture()
 
 
-def test_the_picture_drives_no_terminal_and_no_browser(image: Image) -> None:
+def test_the_picture_escapes_control_characters_and_html(image: Image) -> None:
     evil = image.with_config(history=[History("\x1b[2J<script>\u202e", True), *image.history])
     assert "\x1b" not in str(evil)
     assert "\u202e" not in str(evil)

@@ -107,7 +107,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_all_agree(name: str) -> None:
+def test_all_readers_agree_about_implied_directories(name: str) -> None:
     found = agree(image_of(*CASES[name]))
     if name == "mode and owner":
         assert found["./a/b"][:3] == (stat.S_IFDIR | 0o700, *((8, 8) if ROOT else (os.getuid(), os.getgid())))
@@ -142,7 +142,7 @@ def layers(draw: st.DrawFn) -> list[Part]:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(layers(), min_size=1, max_size=4))
-def test_all_agree_about_anything(stack: list[list[Part]]) -> None:
+def test_all_readers_agree_about_random_layers(stack: list[list[Part]]) -> None:
     agree(image_of(*stack))
 
 

@@ -91,7 +91,7 @@ MEANS: list[tuple[Callable[[bytes], Any], st.SearchStrategy[dict[str, Any]]]] = 
 @pytest.mark.parametrize(("parse", "documents"), MEANS, ids=["manifest", "index", "config"])
 @settings(deadline=None)
 @given(draw=st.data())
-def test_what_is_not_known_is_kept_and_nothing_is_lost(parse: Any, documents: Any, draw: st.DataObject) -> None:
+def test_unknown_fields_are_kept(parse: Any, documents: Any, draw: st.DataObject) -> None:
     document = draw.draw(documents) | draw.draw(UNKNOWN)
     said = parse(json.dumps(document).encode()).to_json()
     assert said == ({"mediaType": said.get("mediaType")} if "mediaType" in said else {}) | document
@@ -141,7 +141,7 @@ RIGHT_INDEX: dict[str, Any] = {"schemaVersion": 2, "mediaType": media.OCI_INDEX,
         ({"x": "y" * (4 << 20)}, "", LimitExceeded, "4194304 bytes"),
     ],
 )
-def test_what_is_no_manifest_is_refused(change: dict[str, Any], said: str, kind: type[ImageError], words: str) -> None:
+def test_malformed_manifests_are_refused(change: dict[str, Any], said: str, kind: type[ImageError], words: str) -> None:
     assert Manifest.parse(json.dumps(RIGHT).encode()).layers == ()
     with pytest.raises(kind, match=words):
         Manifest.parse(json.dumps(RIGHT | change).encode(), said)
@@ -156,7 +156,7 @@ def test_what_is_no_manifest_is_refused(change: dict[str, Any], said: str, kind:
         ({"manifests": [{}]}, r"index\.manifests\[0\]\.mediaType: missing"),
     ],
 )
-def test_what_is_no_index_is_refused(change: dict[str, Any], words: str) -> None:
+def test_malformed_indexes_are_refused(change: dict[str, Any], words: str) -> None:
     assert Index.parse(json.dumps(RIGHT_INDEX).encode()).manifests == ()
     with pytest.raises(InvalidDocument, match=words):
         Index.parse(json.dumps(RIGHT_INDEX | change).encode())
@@ -175,7 +175,7 @@ def test_what_is_no_index_is_refused(change: dict[str, Any], words: str) -> None
         ({"os": "li nux"}, "platform: os"),
     ],
 )
-def test_what_is_no_config_is_refused(change: dict[str, Any], words: str) -> None:
+def test_malformed_configs_are_refused(change: dict[str, Any], words: str) -> None:
     right = {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": []}}
     assert ImageConfig.parse(json.dumps(right).encode()).diff_ids == ()
     with pytest.raises(InvalidDocument, match=words):
@@ -201,7 +201,7 @@ def test_a_config_in_python() -> None:
         config.with_(cmd="sh -c ls")
 
 
-def test_history_tells_which_layer_is_whose() -> None:
+def test_history_pairs_entries_with_layers() -> None:
     one, empty, two = History("ADD a"), History("ENV b", empty_layer=True), History("RUN c")
     assert matched([one, empty, two], 2) == [(one, 0), (empty, None), (two, 1)]
     assert matched([one, two], 1) == [(one, 0), (two, None)]

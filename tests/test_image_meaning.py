@@ -208,7 +208,7 @@ CASES: dict[str, tuple[list[list[Part]], list[str] | None]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_one_answer(name: str) -> None:
+def test_all_readers_agree_about_odd_tars(name: str) -> None:
     stack, expected = CASES[name]
     found = agree(image_of(*stack), kernel=ROOT)
     if expected is None:
@@ -226,7 +226,7 @@ def test_a_borrowed_file_is_the_same_file() -> None:
     assert found["./h"][2] == b"low"
 
 
-def test_a_layer_is_looked_into_as_it_is_unpacked() -> None:
+def test_reading_one_file_agrees_with_unpacking() -> None:
     parts = [d("s"), sym("l", "s"), f("l/f", "1"), hard("h", "s/f"), f("s/f", "2")]
     layer = image_of(parts).layers[0]
     for path, expected in (("s/f", b"2"), ("l/f", b"2"), ("h", b"1")):
@@ -234,7 +234,7 @@ def test_a_layer_is_looked_into_as_it_is_unpacked() -> None:
             assert file.read() == expected
 
 
-def test_depth_is_limited_whatever_leads_there() -> None:
+def test_depth_is_limited_also_through_links() -> None:
     """Also where links make the way long, and where layers are only laid over each other."""
     deep = image_of([f("d/" * 300 + "f")])
     with pytest.raises(LimitExceeded):
@@ -297,11 +297,11 @@ def senseful(stack: list[list[Part]]) -> bool:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(entries(), max_size=7), min_size=1, max_size=3))
-def test_all_agree_about_any_tar(stack: list[list[Part]]) -> None:
+def test_all_readers_agree_about_random_tars(stack: list[list[Part]]) -> None:
     agree(image_of(*stack))
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(entries(), max_size=7), min_size=2, max_size=4))
-def test_all_agree_about_any_tar_that_makes_sense(stack: list[list[Part]]) -> None:
+def test_all_readers_agree_about_random_valid_tars(stack: list[list[Part]]) -> None:
     assert agree(made(stack), kernel=ROOT) != REFUSED

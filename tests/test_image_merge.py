@@ -120,7 +120,7 @@ def test_a_directory_that_has_no_entry_takes_the_place_of_what_was_there() -> No
     ]
 
 
-def test_what_is_hidden_is_gone_and_history_stays() -> None:
+def test_hidden_files_are_removed_and_history_stays() -> None:
     secret = Layer.from_tar(io.BytesIO(tar_of({"etc": None, "etc/secret": b"key", "etc/name": b"a"})))
     gone = Layer.from_tar(io.BytesIO(tar_of({"etc/.wh.secret": b"", "etc/name": b"b"})))
     image = image_of(secret, gone)
@@ -145,7 +145,7 @@ def test_a_squashed_layer_still_hides_what_lies_below() -> None:
     assert sorted(tree(squashed)) == ["d", "d/new", "g"]
 
 
-def test_the_new_layer_goes_where_one_says(tmp_path: Path) -> None:
+def test_the_new_layer_goes_into_the_given_blobs(tmp_path: Path) -> None:
     blobs = FileBlobs(tmp_path)
     flat = image_of(*[layer_of((Entry(b"a"), bytes([place]))) for place in range(3)]).flatten(blobs=blobs)
     assert list(blobs) == [flat.layers[0].digest]
@@ -178,7 +178,7 @@ def test_holes_stay_holes() -> None:
         ([Entry(b"./")], Escape, "the directory itself cannot become a file"),
     ],
 )
-def test_layers_that_make_no_sense_are_refused(entries: list[Entry], kind: type[ImageError], words: str) -> None:
+def test_malformed_layers_are_refused(entries: list[Entry], kind: type[ImageError], words: str) -> None:
     with pytest.raises(kind, match=words):
         Stack().lay(0, entries)
 

@@ -81,7 +81,7 @@ def damage(path: Path | str) -> bytes:
     return before
 
 
-def test_what_is_collected_meanwhile_is_no_damage(store: Store) -> None:
+def test_a_blob_collected_during_fsck_is_not_reported(store: Store) -> None:
     kept(store)
     store.layers("kept:1")
     with running(CHURN, store):
@@ -155,7 +155,7 @@ def test_a_layer_that_goes_and_comes_back_while_it_is_looked_at(store: Store, mo
     assert store.fsck() == ()
 
 
-def test_a_layer_that_comes_while_strangers_are_looked_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layer_that_appears_during_fsck_is_not_reported(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     kept(store)
     looks, every = itertools.count(), UnpackedLayers._all
 
@@ -169,7 +169,7 @@ def test_a_layer_that_comes_while_strangers_are_looked_for(store: Store, monkeyp
     assert next(looks) > 1
 
 
-def test_damage_is_found_whatever_is_collected_meanwhile(store: Store) -> None:
+def test_damage_is_found_in_spite_of_concurrent_collection(store: Store) -> None:
     image = kept(store)
     store.layers("kept:1")
     layer, tree = store.blobs.path(image.layers[1].digest), store.trees.path(image.chain_ids[1]) / "kept"
@@ -186,7 +186,7 @@ def test_damage_is_found_whatever_is_collected_meanwhile(store: Store) -> None:
             tree.write_bytes(before)
 
 
-def test_repair_beside_collecting_takes_nothing_that_is_right(store: Store) -> None:
+def test_repair_during_collection_removes_nothing_intact(store: Store) -> None:
     image = kept(store)
     with running(CHURN, store):
         for _ in range(10):
@@ -199,7 +199,7 @@ def test_repair_beside_collecting_takes_nothing_that_is_right(store: Store) -> N
 
 
 @pytest.mark.parametrize("script", [CHURN, FSCK], ids=["gc", "fsck"])
-def test_whichever_is_killed_leaves_no_damage(store: Store, script: str) -> None:
+def test_a_killed_process_leaves_no_damage(store: Store, script: str) -> None:
     """And what it left behind goes with the next one."""
     image, rng = kept(store), random.Random(script)
     for _ in range(8):

@@ -166,7 +166,7 @@ def test_an_error_crosses_with_its_text_and_its_attributes(kind: type[BaseExcept
         assert arrived.__notes__ == ["by the way"]
 
 
-def test_what_the_kernel_does_not_allow_is_a_permission_error() -> None:
+def test_a_refused_step_is_a_permission_error() -> None:
     for number in (1, 13):
         error = ck.StepError(STEP, number, trace=trace())
         assert isinstance(error, PermissionError)
@@ -283,7 +283,7 @@ def living() -> Iterator[tuple[object, str]]:
     yield TemporaryBlobs(), "save"
 
 
-def test_what_belongs_to_one_process_says_why() -> None:
+def test_objects_of_one_process_explain_their_refusal() -> None:
     for value, words in living():
         with pytest.raises(TypeError, match=words):
             pickle.dumps(value)
@@ -297,7 +297,7 @@ def test_a_copy_of_what_owns_a_descriptor_would_close_it_twice() -> None:
 
 
 @pytest.mark.parametrize("kind", classes(lambda c: issubclass(c, OneProcess) and c is not OneProcess))
-def test_each_of_them_says_what_to_send_instead(kind: type[OneProcess]) -> None:
+def test_each_refusal_names_what_to_send_instead(kind: type[OneProcess]) -> None:
     with pytest.raises(TypeError, match=kind.__name__):
         kind.__new__(kind).__reduce_ex__(4)
     assert kind.stays != OneProcess.stays
@@ -311,6 +311,6 @@ def test_a_cgroup_that_is_not_made_crosses_as_its_limits() -> None:
         assert [str(s) for s in arrived.steps()] == [str(s) for s in group.steps()]
 
 
-def test_what_stands_for_a_function_of_another_process_says_so() -> None:
+def test_a_placeholder_for_a_function_explains_itself() -> None:
     with pytest.raises(ck.PlanError, match="the filter"):
         Elsewhere("the filter")()

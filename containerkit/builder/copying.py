@@ -136,7 +136,7 @@ class Copying:
         """Whether the layer is the same over any base: links below are not followed, and no user is looked up by name."""
         return self.step.link and re.fullmatch(r"([0-9]+(:[0-9]+)?)?", self.step.chown) is not None
 
-    # --- what comes of it ----------------------------------------------------------------------------------------
+    # --- the result ----------------------------------------------------------------------------------------------
 
     def key(self, digests: Digests) -> dict[str, Any]:
         """Return the part of the cache key that describes this instruction and its sources.  The layers below are not part of it."""

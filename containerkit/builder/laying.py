@@ -183,7 +183,7 @@ class Laying:
     def _join(base: bytes, name: bytes) -> bytes:
         return base + b"/" + name if base and name else base or name
 
-    # --- what they become ----------------------------------------------------------------------------------------
+    # --- the entries ---------------------------------------------------------------------------------------------
 
     def _made(self, path: bytes) -> Entry:
         """Describe a directory that no source describes: --chown and --chmod give its owner and mode, as in buildkit."""

@@ -121,5 +121,5 @@ def refuse_schema1(media_type: str) -> None:
     """
     if media_type in (DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED):
         raise Unsupported(
-            "docker schema 1 is not read: its layers are not named by what is in them; push the image again with docker >= 1.10"
+            "docker schema 1 is not read: its layers are not named by their content; push the image again with docker >= 1.10"
         )

@@ -108,7 +108,7 @@ def rebase(image: Image, old: Image, new: Image) -> Image:
     """
     below, own = old.config.diff_ids, image.config.diff_ids
     if own[: len(below)] != below:
-        raise ImageError("rebase: the old base is not what this image stands on: its layers are not the lowest ones here")
+        raise ImageError("rebase: the old base is not the base of this image: its layers are not the lowest ones here")
     config = image.config.with_(platform=new.platform, history=_rebased(image, old, new))
     found = _again(image, config, new.layers + image.layers[len(below) :])
     if BASE_DIGEST not in image.annotations:

@@ -59,14 +59,14 @@ def test_a_layer_has_what_changed_and_nothing_else(yard: Yard) -> None:
     assert yard.store.fsck() == ()
 
 
-def test_what_changes_nothing_makes_no_layer(yard: Yard) -> None:
+def test_a_run_without_changes_makes_no_layer(yard: Yard) -> None:
     image = yard.build("FROM base\nRUN true\nRUN touch /tmp/x && rm /tmp/x && echo x > /dev/null\nRUN ls -la / /etc > /dev/shm/x\n")
     assert [entry.empty_layer for entry in image.history[1:]] == [True, False, True]
     assert set(entries(image.layers[1])) == {"tmp"}, "its time changed"
 
 
 @pytest.mark.unprivileged
-def test_what_is_mounted_leaves_no_trace(yard: Yard) -> None:
+def test_mounts_leave_no_trace_in_the_layer(yard: Yard) -> None:
     """Even where the image has no place for it."""
     bare = yard.build("FROM base\nRUN rm -rf /proc /sys /dev /etc/hosts /etc/hostname /etc/resolv.conf || true\n")
     image = yard.build("FROM bare\nRUN test -e /dev/null && test -s /etc/hosts && test -e /proc/self\n", contexts={"bare": bare})
@@ -123,7 +123,7 @@ def test_a_script_of_its_own_and_the_exec_form(yard: Yard) -> None:
     assert layers(yard, "RUN <<EOF\n#!/bin/sh\ntrue\nEOF") == []
 
 
-def test_scratch_has_nothing_to_run(yard: Yard) -> None:
+def test_a_run_on_scratch_finds_no_program(yard: Yard) -> None:
     with pytest.raises(FailedStep, match="could not be started"):
         yard.build("FROM scratch\nRUN true\n")
     busybox = next(path for path in (yard.directory / "busybox").rglob("busybox"))
@@ -167,7 +167,7 @@ def test_set_user_id_programs_work(yard: Yard) -> None:
 
 
 @pytest.mark.unprivileged
-def test_it_is_alone(yard: Yard) -> None:
+def test_a_run_has_namespaces_of_its_own(yard: Yard) -> None:
     yard.build(
         "FROM base\nRUN echo $$; ls /proc | grep -c '^[0-9]'; grep -c . /proc/net/dev; cat /proc/sys/kernel/core_pattern > /dev/null\n"
     )
@@ -187,7 +187,7 @@ def test_it_is_alone(yard: Yard) -> None:
             yard.build(f"FROM base\nRUN {forbidden}\n")
 
 
-def test_nobody_survives_it(yard: Yard) -> None:
+def test_no_process_survives_a_run(yard: Yard) -> None:
     began = time.monotonic()
     yard.build("FROM base\nRUN sh -c 'trap \"\" TERM HUP; sleep 600' & setsid sleep 601 & touch /done\n")
     assert time.monotonic() - began < 30
@@ -214,7 +214,7 @@ def test_binds(yard: Yard) -> None:
 
 @pytest.mark.root
 @pytest.mark.parametrize("mount", ["bind,target=/m,rw", "cache,target=/m", "tmpfs,target=/m"])
-def test_a_device_that_it_makes_in_a_mount_is_dead(yard: Yard, mount: str) -> None:
+def test_a_device_made_in_a_mount_cannot_be_opened(yard: Yard, mount: str) -> None:
     """The harmless zero device: a disk is as far away."""
     yard.build(f"FROM base\nRUN --mount=type={mount} mknod /m/z c 1 5 && ! head -c 1 /m/z && cat /proc/self/mounts\n", userns="host")
     table = [line.split() for line in yard.output.splitlines() if line.count(" ") == 5]
@@ -241,7 +241,7 @@ def test_caches_stay_and_are_in_no_layer(yard: Yard) -> None:
     assert "1\n2\n3\n" in yard.output
 
 
-def test_a_cache_is_pruned_unless_somebody_uses_it(yard: Yard) -> None:
+def test_a_cache_is_pruned_unless_it_is_in_use(yard: Yard) -> None:
     one = "FROM base\nRUN --mount=type=cache,target=/c{} ls /c && touch /c/x\n"
     yard.build(one.format(",sharing=private"))
     caches = Caches(yard.store.directory)
@@ -254,7 +254,7 @@ def test_a_cache_is_pruned_unless_somebody_uses_it(yard: Yard) -> None:
     assert yard.output == ""
 
 
-def test_a_cache_begins_with_what_it_is_given(yard: Yard) -> None:
+def test_a_cache_begins_with_the_files_of_its_source(yard: Yard) -> None:
     dockerfile = "FROM base AS s\nRUN mkdir /s && echo first > /s/f\nFROM base\nRUN --mount=type=cache,from=s,source=s,target=/c cat /c/f\n"
     yard.build(dockerfile)
     assert yard.output == "first\n"
@@ -311,7 +311,7 @@ def test_secrets_are_in_no_layer_no_key_and_no_history(yard: Yard) -> None:
         assert isinstance(hidden, str) or "hush" not in str(caught.value)
 
 
-def test_what_is_not_done_is_refused(yard: Yard) -> None:
+def test_unsupported_options_are_refused(yard: Yard) -> None:
     with pytest.raises(FailedStep, match="this build has no network"):
         yard.build("FROM base\nRUN --network=host true\n", network="none")
     with pytest.raises(FailedStep, match="ssh"):
@@ -344,7 +344,7 @@ def test_a_program_that_is_killed_or_missing(yard: Yard) -> None:
         yard.build('FROM base\nRUN ["/no/such"]\n')
 
 
-def test_a_failure_ends_what_else_runs(yard: Yard) -> None:
+def test_a_failure_stops_the_other_stages(yard: Yard) -> None:
     began = time.monotonic()
     with pytest.raises(FailedStep, match="exit code 3"):
         yard.build(
@@ -389,7 +389,7 @@ def killed(yard: Yard, script: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_who_is_killed_leaves_nothing_that_counts(yard: Yard, number: int) -> None:
+def test_a_killed_build_leaves_no_result(yard: Yard, number: int) -> None:
     marker = "sleep 654.5"
     with killed(yard, f"FROM base\nRUN echo x > /x; {marker}\n") as process:
         assert until(lambda: subprocess.run(["pgrep", "-f", f"^{marker}"], capture_output=True, check=False).stdout, 20)

@@ -45,7 +45,7 @@ def place() -> Iterator[Path]:
 
 
 @pytest.mark.unprivileged
-def test_what_is_collected_while_fsck_looks_is_no_problem(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fsck_reports_nothing_that_gc_removes_meanwhile(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(place / "store")
     image = store.put(Image.of(ImageConfig(), [Layer.from_tar(io.BytesIO(tar_of({"f": b"x"})))]), "x")
     store.layers(image)
@@ -115,7 +115,7 @@ def test_two_processes_killed_at_random_moments_lose_nothing(place: Path) -> Non
     assert store.fsck() == ()
 
 
-def test_the_log_is_read_as_it_is_meant() -> None:
+def test_possible_names_follow_from_the_log() -> None:
     lines = ["begin put a 1", "done put a 1", "begin put a 2", "killed", "begin untag b 0", "begin hold c 1", "begin put d 1"]
     assert possible(lines) == {"a": {"1", "2"}, "b": {""}, "d": {"", "1"}}
 
@@ -148,7 +148,7 @@ def traced(place: Path) -> list[tuple[str, list[str]]]:
     return calls
 
 
-def test_nothing_has_its_name_before_it_is_on_the_disk(place: Path) -> None:
+def test_files_are_synced_before_they_get_their_names(place: Path) -> None:
     """Killing a process does not show this: only a power cut would."""
     store, synced, named, layers = str(place / "store"), set[str](), [], 0
     for call, paths in traced(place):
@@ -213,7 +213,7 @@ def test_layers_become_a_root_for_an_ordinary_user(rootdir: Path) -> None:
 
 
 @pytest.mark.unprivileged
-def test_an_ordinary_users_store_is_at_home() -> None:
+def test_an_ordinary_users_store_is_below_the_home_directory() -> None:
     with tempfile.TemporaryDirectory(prefix="ck-store-") as path:
         os.environ["XDG_DATA_HOME"] = path
         try:
@@ -228,5 +228,5 @@ def test_an_ordinary_users_store_is_at_home() -> None:
 
 @pytest.mark.root
 @pytest.mark.parametrize("file", ["store", "layout", "archive"])
-def test_an_ordinary_user_has_the_same(as_user: object, file: str) -> None:
+def test_image_tests_pass_for_an_ordinary_user(as_user: object, file: str) -> None:
     again(as_user, f"tests/test_image_{file}.py")
