@@ -1,4 +1,4 @@
-"""account(): who a text like `user:group` means in a root."""
+"""account(): the meaning of a text like `user:group` in a root."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ ODD_GROUPS = [
 @pytest.mark.parametrize("line", ODD_GROUPS, ids=lambda line: repr(line[:30]))
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 def test_a_line_that_libc_skips_is_skipped(line: bytes, end: bytes) -> None:
-    """glibc's files-grp.c and files-pwd.c: what its parser refuses is as if it were not there."""
+    """glibc's files-grp.c and files-pwd.c skip a line that their parser refuses."""
     group = end.join([b"first:x:7:app", line, b"last:x:8:other,app"]) + end
     passwd = end.join([b"root:x:0:0::/root:/bin/sh", line, b"app:x:1000:1001::/home/app:/bin/sh"]) + end
     assert account("app", {"/etc/passwd": passwd, "/etc/group": group}.get) == Account(1000, 1001, (7, 8), "/home/app")

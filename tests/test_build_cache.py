@@ -1,4 +1,4 @@
-"""What counts for the cache and what does not, and how it goes from one store to another."""
+"""The changes that change a cache key and those that do not, and the exchange of a cache between two stores."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_other_changes_of_a_file_change_the_key(yard: Yard, change: Any) -> None
 
 
 def test_changed_bytes_with_an_old_time_change_the_key(yard: Yard) -> None:
-    """As `touch -r` and programs that unpack do.  The change time tells; no program sets it."""
+    """`touch -r` and unpacking programs set old times, but no program can set the change time."""
     context = yard.context(FILES)
     yard.build(COPIES, context)
     (context / "a").write_text("b")
@@ -116,7 +116,7 @@ def test_layers_below_change_the_key_unless_linked(yard: Yard) -> None:
 
 
 def test_a_named_owner_of_a_linked_copy_depends_on_the_layers_below(yard: Yard) -> None:
-    """A name means another user elsewhere.  A number does not."""
+    """A name means another user on another base.  A number does not."""
     found = []
     for uid in (1000, 2000):
         base = f"FROM scratch\nCOPY <<E /etc/passwd\napp:x:{uid}:{uid}::/:\nE\n"
@@ -151,7 +151,7 @@ def test_without_the_cache_every_instruction_runs(yard: Yard) -> None:
 
 
 def test_a_source_in_a_stage_counts_by_content(yard: Yard) -> None:
-    """The stage is made anew with other times, and what is copied from it is the same."""
+    """The stage is made anew with other times, and the copied files are the same."""
     dockerfile = "FROM scratch AS s\nCOPY a new /d/\nFROM scratch\nCOPY --from=s /d/a /a\n"
     yard.build(dockerfile, FILES | {"new": "1"})
     yard.build(dockerfile, FILES | {"new": "2"})
@@ -220,7 +220,7 @@ def test_digests_are_remembered_and_checked(yard: Yard, monkeypatch: pytest.Monk
 
 
 def test_digests_of_a_tar_context_are_not_kept(yard: Yard) -> None:
-    """Its files are gone with the build."""
+    """The context's files end with the build."""
     build(tar_of({"Dockerfile": b"FROM scratch\nCOPY a /\n", "a": b""}), store=yard.store)
     assert not (yard.store.directory / "build" / "digests").exists()
 

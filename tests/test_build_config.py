@@ -1,4 +1,4 @@
-"""What instructions make of a config, which stages are built, and what is told on the way.  No program is run."""
+"""The effect of instructions on a config, the stages that are built, and the events.  No program is run."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_missing_base_fails_the_build(yard: Yard) -> None:
 
 
 def test_a_base_may_be_an_image_a_stage_or_a_context(yard: Yard, tmp_path: Path) -> None:
-    """It comes with its layers, whatever it is kept in."""
+    """The base comes with its layers, wherever it is kept."""
     other = Yard(tmp_path).build("FROM scratch\nCOPY f /\nENV A=1\n", {"f": "x"})
     image = yard.build("FROM far\nCOPY g /\n", {"g": "y"}, resolve=lambda reference, platform: other)
     image.validate()
@@ -291,7 +291,7 @@ def test_add(yard: Yard) -> None:
 
 
 def test_images_made_from_python_are_not_listed(yard: Yard) -> None:
-    """It is held while somebody has it, also through an image that was made of it, and can be named, pushed and run until then."""
+    """The image is held while a value refers to it, also through an image made from it, and can be named, pushed and run until then."""
     store = yard.store
     first = add(Image.scratch(), b"1", "/1", store=store)
     second = add(first, b"2", "/2")

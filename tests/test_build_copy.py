@@ -1,4 +1,4 @@
-"""COPY and ADD, without a program run: the layers they make, as docker's rules have them."""
+"""COPY and ADD without running a program: the layers they make by docker's rules."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_destinations(yard: Yard, instruction: str, found: set[str]) -> None:
 
 
 def test_any_directories_do_not_go_through_links(yard: Yard) -> None:
-    """With two links that lead up there would be more ways than anybody can go."""
+    """With two links that lead up, the number of paths would be endless."""
     files = {"t/f": "", "t/e/f": "", "t/l": "-> .", "t/m": "-> .", "k": "-> t"}
     assert names(yard.build("FROM scratch\nCOPY --parents t/**/f /x/\n", files)) == {"x/t/f", "x/t/e/f"}
     assert names(yard.build("FROM scratch\nCOPY --parents k/**/f /x/\n", files)) == {"x/k/f", "x/k/e/f"}
@@ -144,7 +144,7 @@ def test_names_are_those_of_the_image(yard: Yard) -> None:
 
 
 def test_a_passwd_that_is_a_link_is_read_inside_the_root(yard: Yard) -> None:
-    """On this machine /etc/passwd knows daemon; the image's is a link to it, and leads to the image's own root."""
+    """This machine's /etc/passwd knows daemon.  The image's is a link to /etc/passwd, which must mean the image's own."""
     context = yard.context({"etc/passwd": "-> /../../../../etc/shadow", "etc/group": "-> /proc/self/root/etc/group", "a": ""})
     for owner in ("daemon", "0:daemon"):
         with pytest.raises(FailedStep, match=r"no (user|group) 'daemon'"):
@@ -173,7 +173,7 @@ def test_links_at_the_destination_are_followed_inside_the_root_only(yard: Yard) 
 
 
 def test_a_directory_merged_through_a_link_keeps_it(yard: Yard) -> None:
-    """Where an image's /lib is a link a context with a real lib/ goes through it."""
+    """A context with a real lib/ is copied through the image's link /lib."""
     image = yard.build("FROM scratch\nCOPY r /\nCOPY more /\n", {"r/usr/lib/x": "", "r/lib": "-> usr/lib", "more/lib/y": "y"})
     assert tree(image, yard.directory / "out") == {"lib": "-> usr/lib", "usr/lib/x": "", "usr/lib/y": "y"}
 
@@ -239,7 +239,7 @@ def test_names_of_heredocs_stay_names(yard: Yard) -> None:
     ],
 )
 def test_directories_on_the_way_are_made_as_the_flags_say(yard: Yard, flags: str, made: tuple[int, int]) -> None:
-    """As buildkit has it; one that is there already stays as it is."""
+    """As in buildkit; an existing directory stays as it is."""
     image = yard.build(f"FROM scratch\nCOPY a /there/\nCOPY {flags} a /there/new/deep/b\n", {"a": "1"})
     found = entries(image.layers[1])
     assert [(found[name].mode, found[name].uid) for name in ("there/new", "there/new/deep")] == [made, made]
@@ -339,7 +339,7 @@ def test_add_unpacks_and_copy_does_not(yard: Yard) -> None:
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
 def test_a_damaged_tar(yard: Yard, compress: Callable[[bytes], bytes]) -> None:
-    """One that is cut short is refused; one whose beginning is damaged is no tar, and is copied as it is."""
+    """A tar that is cut short is refused; a file whose beginning is damaged is no tar, and is copied as it is."""
     whole = compress(packed(x=os.urandom(600_000).hex()))
     with pytest.raises(FailedStep, match=r"a.tar cannot be unpacked"):
         yard.build("FROM scratch\nADD a.tar /x/\n", {"a.tar": whole[: len(whole) * 9 // 10]})

@@ -1,4 +1,4 @@
-"""Capabilities as values, and the order of everything that is given up."""
+"""Capabilities as values, and the order of the steps that drop privileges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exercises of the book: each check takes the model solution, and refuses a wrong answer with words that help."""
+"""The exercises of the book: each check accepts the model solution, and refuses a wrong answer with a helpful text."""
 
 # ruff: noqa: E501 - pieces of code, on one line each
 
@@ -89,7 +89,7 @@ WRONG = [
 
 
 def check(name: str, *answer: Path) -> tuple[int, str]:
-    """Runs the command that a reader runs, which must leave nothing behind: its exit code and what it said."""
+    """Run the reader's command, which must leave nothing behind, and return its exit code and output."""
     command = [sys.executable, EXERCISES / "check.py", name, *answer]
     with leaks():
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False)

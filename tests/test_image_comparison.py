@@ -1,4 +1,4 @@
-"""What differs between two images, plain layers, and pictures that fetch nothing."""
+"""Differences between two images, plain layers, and pictures that fetch nothing."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_layer_with_a_wrong_digest_is_not_written_plain(tmp_path: Path) -> Non
 
 
 class Far:
-    """A registry, to all appearances: it has everything, and is not to be asked."""
+    """A stand-in for a registry: it has every blob, and must not be asked."""
 
     def __init__(self, blobs: MemoryBlobs) -> None:
         self._blobs, self.asked = blobs, 0
@@ -170,7 +170,7 @@ def test_files_of_a_killed_unpacking_are_swept(tmp_path: Path) -> None:
 
 
 def test_a_file_is_closed_with_its_last_user(tmp_path: Path) -> None:
-    """Not when garbage is collected."""
+    """The file must be closed without a run of the garbage collector."""
     image_of(ONE).save(tmp_path / "image.tar")
     before = len(os.listdir("/proc/self/fd"))
     gc.disable()
@@ -195,7 +195,7 @@ def test_a_layout_goes_through_a_pipe(tmp_path: Path) -> None:
 
 
 def test_hard_linked_whiteouts_are_no_difference(tmp_path: Path) -> None:
-    """overlayfs makes them so."""
+    """overlayfs makes whiteouts as hard links of one device."""
     for name, linked in (("one", True), ("other", False)):
         (tmp_path / name).mkdir()
         os.mknod(tmp_path / name / "a", stat.S_IFCHR, 0)

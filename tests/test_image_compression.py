@@ -1,4 +1,4 @@
-"""Compression: what others write is read, what is written others read, and damage is said so at every place."""
+"""Compression: we read what other programs write, they read what we write, and damage at any position is reported."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def zstandard() -> Any:
 
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both libraries that read and write gzip."""
+    """Use each of the two libraries that read and write gzip."""
     if request.param == "zlib":
         monkeypatch.setattr(gzip_streams, "isal", lambda name: None)
     else:
@@ -88,7 +88,7 @@ def test_gzip_of_many_members_and_zeros_at_the_end() -> None:
 
 
 def damaged(packed: bytes) -> list[bytes]:
-    """Cut at every place of the end and some others; with each of some bits turned."""
+    """Yield the data cut at every position of its end and at some others, and with single bits changed."""
     chosen = random.Random(5)
     cuts = [packed[:at] for at in {*range(len(packed) - 12, len(packed)), *range(7, 30), len(packed) // 2}]
     flips = []
@@ -220,7 +220,7 @@ def test_a_sink_that_fails_leaves_no_thread() -> None:
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_written_blobs_stay_below_the_ratio_limit(compression: str) -> None:
-    """Text that repeats itself becomes a thousandth; a reader that knows bombs takes it all the same."""
+    """Repetitive text shrinks to a thousandth; a reader with a ratio limit must still accept it."""
     if compression == "zstd":
         zstandard()
     out = io.BytesIO()

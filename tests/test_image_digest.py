@@ -1,4 +1,4 @@
-"""Digests are parsed strictly, and a verified reader never hands out the end of bytes that are not the right ones."""
+"""Digests are parsed strictly, and a verified reader never delivers the end of wrong bytes."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Dribble:
 
 
 def read_in(verifier: Verifier, way: str) -> bytes:
-    """All of it, by one of the ways to read."""
+    """Read all of a stream, by one of the ways to read."""
     if way == "all":
         return verifier.read()
     if way == "buffered":

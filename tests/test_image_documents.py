@@ -1,4 +1,4 @@
-"""JSON is read strictly: what two readers could take for two things is refused."""
+"""JSON is read strictly: a document that two readers could understand differently is refused."""
 
 from __future__ import annotations
 

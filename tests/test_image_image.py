@@ -1,4 +1,4 @@
-"""Images: read as they were stored, cross-checked whole, drawn, and changed without being changed."""
+"""Images: reading, cross-checks, pictures, and changes that give new images."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ Change = Callable[[dict[str, Any], dict[str, Any], list[bytes]], None]
 
 
 def forged(change: Change) -> Image:
-    """An image of two layers with something changed in its manifest, its config or its blobs."""
+    """Return an image of two layers with a change in its manifest, its config or its blobs."""
     sample = Sample(BASE, APP, compress=True)
     config, manifest, layers = json.loads(sample.config), json.loads(sample.manifest), list(sample.layers)
     change(manifest, config, layers)

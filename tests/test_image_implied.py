@@ -1,4 +1,4 @@
-"""Directories that a layer goes through and does not describe: the same in a store, in a plain tree and in a squashed layer."""
+"""Directories without an entry in a layer: the same in a store, in a plain tree and in a squashed layer."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def what(path: Path) -> tuple[Any, ...]:
 
 
 def shown(below: Sequence[Path], where: str = ".") -> dict[str, tuple[Any, ...]]:
-    """What an overlay of directories shows, the topmost first."""
+    """Return the tree that an overlay of directories shows, the topmost first."""
     found = {where: what(below[0])}
     for name in merged.names(below):
         here = merged.entry(below, name)
@@ -121,7 +121,7 @@ KINDS = st.sampled_from(["file", "file", "directory", "link", "whiteout", "opaqu
 
 @st.composite
 def layers(draw: st.DrawFn) -> list[Part]:
-    """A layer in which few directories are described, and nothing lies below its own files and links."""
+    """Draw a layer in which few directories have an entry, and no file lies below its own files and links."""
     made: dict[str, str] = {}
     for path in draw(st.lists(PATHS, max_size=5, unique=True)):
         kind = draw(KINDS)

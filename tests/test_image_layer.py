@@ -1,4 +1,4 @@
-"""Layers: made from tars and trees, read back, unpacked whole or not at all, and never from wrong bytes."""
+"""Layers: made from tars and trees, read back, unpacked completely or not at all, and never from wrong bytes."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ for n in range(1000): layer.unpack({str(tmp_path)!r} + "/out/%d" % n, ids={IDS!r
 
 
 def test_memory_stays_flat(tmp_path: Path) -> None:
-    """300 MB go through both ways in less memory than a third of it."""
+    """300 MB are packed and unpacked in less memory than a third of that."""
     script = f"""
 import os, resource, sys
 from containerkit.image.layer import Layer; from containerkit.image.blobs import FileBlobs; from containerkit.image.ids import Ids

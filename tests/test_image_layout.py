@@ -1,4 +1,4 @@
-"""OCI layouts: directories and tars, read as they are and written byte for byte."""
+"""OCI layouts: directories and tars, read and written byte for byte."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ TAGGED = files_of(named(ONE.descriptor, "docker.io/library/one:latest"), named(T
 
 
 def contents(path: Path) -> dict[str, bytes]:
-    """Every file of a layout, a directory or a tar of one."""
+    """Return every file of a layout, a directory or a tar of one."""
     if path.is_dir():
         return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
     with tarfile.open(path) as tar:
@@ -61,7 +61,7 @@ def as_tar(path: Path, files: dict[str, bytes]) -> Path:
 
 
 def as_dotted_tar(path: Path, files: dict[str, bytes]) -> Path:
-    """As `tar -C directory -c .` names things."""
+    """Return a tar with names as `tar -C directory -c .` writes them."""
     return write_tar(path / "dotted.tar", {f"./{name}": data for name, data in files.items()})
 
 
@@ -108,7 +108,7 @@ def test_the_only_image_needs_no_name_even_with_two_of_them(tmp_path: Path) -> N
 
 
 def many_platforms(*, without: str = "") -> dict[str, bytes]:
-    """An index in an index: three platforms, and an attestation; one platform's blobs may be left out."""
+    """Return an index in an index: three platforms, and an attestation; one platform's blobs may be left out."""
     samples = {arch: Sample(base(arch), arch=arch) for arch in ("amd64", "arm64", "s390x")}
     entries = [s.descriptor | {"platform": {"os": "linux", "architecture": arch}} for arch, s in samples.items()]
     entries.append(ONE.descriptor | {"platform": {"os": "unknown", "architecture": "unknown"}})
@@ -221,7 +221,7 @@ def test_a_short_blob_of_an_old_copy_is_written_again(tmp_path: Path) -> None:
 
 
 def broken(files: dict[str, bytes], blob: bytes, data: bytes | None) -> dict[str, bytes]:
-    """The layout with other bytes under a blob's name, or without it."""
+    """Return the layout with other bytes under a blob's name, or without the blob."""
     path = f"blobs/sha256/{sha256(blob)[7:]}"
     rest = {name: content for name, content in files.items() if name != path}
     return rest | ({} if data is None else {path: data})
@@ -311,7 +311,7 @@ def test_indexes_in_indexes_without_end(tmp_path: Path) -> None:
 
 
 def test_a_blob_named_as_a_layer_and_as_a_manifest_is_both(tmp_path: Path) -> None:
-    """Whoever looks at the first of the two names only leaves the manifest's own blobs behind."""
+    """A copy that looks at only the first of the two names would omit the manifest's own blobs."""
     outer = Sample(base())
     manifest = json.loads(outer.manifest)
     manifest["layers"] = [ONE.descriptor | {"mediaType": "application/octet-stream"}]

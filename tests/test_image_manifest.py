@@ -1,4 +1,4 @@
-"""Manifests, indexes and configs: kept byte for byte, with all they say, and refused where they can be read in two ways."""
+"""Manifests, indexes and configs: kept byte for byte with all fields, and refused when they can be read in two ways."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ ODD |= st.just({}) | st.sampled_from(
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path of every value in a document."""
+    """Return the path of every value in a document."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [found for key, below in inner for found in [(*path, key), *places(below, (*path, key))]]
 

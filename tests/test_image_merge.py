@@ -39,7 +39,7 @@ def image_of(*layers: Layer) -> Image:
 
 
 def tree(image: Image) -> dict[str, Any]:
-    """What one sees when the layers are unpacked one after the other."""
+    """Return the tree after unpacking the layers one after the other."""
     with tempfile.TemporaryDirectory() as name:
         os.chmod(name, 0o755)
         for layer in image.layers:
@@ -60,7 +60,7 @@ PATHS = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=3).map("
 
 @st.composite
 def layers(draw: st.DrawFn) -> list[tuple[Entry, bytes]]:
-    """A layer that makes sense: nothing is below a file, whiteouts come first, a link's target is there."""
+    """Draw a valid layer: no entry is below a file, whiteouts come first, a link's target exists."""
     made: dict[str, str] = {}
     for path in draw(st.lists(PATHS, max_size=6, unique=True)):
         parents = ["/".join(path.split("/")[:length]) for length in range(1, path.count("/") + 1)]
@@ -109,7 +109,7 @@ def test_squashed_and_flattened_look_the_same(stack: list[list[tuple[Entry, byte
 
 
 def test_a_directory_that_has_no_entry_takes_the_place_of_what_was_there() -> None:
-    """As it does when the layers are laid over each other as directories: no link of a lower layer is followed."""
+    """The result is that of layers laid over each other as directories: no link of a lower layer is followed."""
     image = image_of(
         layer_of((Entry(b"d", "symlink", linkname=b"e"), b""), (Entry(b"e", "directory"), b"")), layer_of((Entry(b"d/f"), b"1"))
     )
@@ -152,7 +152,7 @@ def test_the_new_layer_goes_into_the_given_blobs(tmp_path: Path) -> None:
 
 
 def test_holes_stay_holes() -> None:
-    """A sparse file, flattened, has the same map: a hole takes no bytes in the tar, however large it is."""
+    """A flattened sparse file has the same map: a hole takes no bytes in the tar, however large it is."""
     out = io.BytesIO()
     writer = Writer(out.write)
     writer.add(Entry(b"sparse", size=1 << 35, sparse=((3, 4), (12, 2)), stored=6), b"abcdef")

@@ -1,4 +1,4 @@
-"""Platforms: how they are spelled, and which image runs where."""
+"""Platforms: their spellings, and the images that run on each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session: a blob is written, verified and unpacked while its bytes arrive, and has no name before all of it is right."""
+"""A session: a blob is written, verified and unpacked while its bytes arrive, and gets its name only when all are right."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Store:
 
 
 class Slow:
-    """A stream that gives little at a time, and fails where it is told to."""
+    """A stream that gives few bytes at a time, and fails at a given position."""
 
     def __init__(self, data: bytes, step: int = 20_000, fail_at: int = 1 << 40) -> None:
         self._stream, self._step, self._fail_at, self.count = io.BytesIO(data), step, fail_at, 0
@@ -165,7 +165,7 @@ def test_a_wrong_diff_id_leaves_nothing(store: Store) -> None:
     ids=["escape", "cut", "not gzip", "no tar", "empty"],
 )
 def test_a_layer_that_cannot_be_unpacked_leaves_nothing(store: Store, blob: bytes, error: type[ImageError]) -> None:
-    """Its blob is the right one, so it is the layer that is wrong."""
+    """The blob matches its digest, so the layer itself is wrong."""
     threads = threading.active_count()
     with pytest.raises(error):
         add(store, layer_of(store, EVIL, blob), Slow(blob))

@@ -1,4 +1,4 @@
-"""The store: names, sharing, what is collected and what is kept, and what fsck finds."""
+"""The store: names, sharing, garbage collection, and faults that fsck finds."""
 
 from __future__ import annotations
 
@@ -291,7 +291,7 @@ def test_usage_counts_shared_blobs_once(store: Store) -> None:
 
 
 def evil(which: str) -> Image:
-    """An image whose blobs are not what they are called."""
+    """Return an image whose blobs do not match their digests."""
     blobs = {Digest.of(blob): blob for blob in ONE.blobs}
     victim = Digest.of({"layer": ONE.layers[1], "config": ONE.config}[which])
     image = image_of(ONE)
@@ -458,7 +458,7 @@ def test_concurrent_holders_unpack_a_layer_once(store: Store) -> None:
 
 
 def remember(store: Store, layer: Layer) -> Path:
-    """As a build writes it down."""
+    """Write a record into the build cache, as a build does."""
     path = store.directory / "build" / "cache" / "ab" / "abcd"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"created": "", "layer": layer.descriptor.to_json(), "diff_id": layer.diff_id}))
@@ -525,7 +525,7 @@ def test_files_of_killed_writers_are_removed(store: Store) -> None:
 
 
 def upper_of(directory: Path, xattrs: str = "user") -> Path:
-    """What overlayfs leaves."""
+    """Return an upper directory as overlayfs leaves it."""
     (directory / "etc").mkdir(parents=True)
     (directory / "etc/new").write_bytes(b"new")
     os.utime(directory / "etc/new", ns=(0, 1_600_000_000_123_456_789))

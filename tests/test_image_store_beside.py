@@ -1,4 +1,4 @@
-"""Looking after a store while others use it: `fsck` and `usage` beside `put`, `remove`, `gc`, and beside any of them killed."""
+"""Checks of a store that is in use: `fsck` and `usage` beside `put`, `remove`, `gc`, and beside kills of any of them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def store(tmp_path: Path) -> Store:
 
 @contextmanager
 def running(script: str, store: Store) -> Iterator[subprocess.Popen[str]]:
-    """A program that works in the store until it is killed at the end."""
+    """Run a program that works in the store until it is killed at the end."""
     command = [sys.executable, "-c", script, str(store.directory), str(TESTS)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -75,7 +75,7 @@ def kept(store: Store) -> Image:
 
 
 def damage(path: Path | str) -> bytes:
-    """Turns one byte.  Returns what was there."""
+    """Change one byte, and return the old content."""
     before = Path(path).read_bytes()
     Path(path).write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
     return before
@@ -92,7 +92,7 @@ def test_a_blob_collected_during_fsck_is_not_reported(store: Store) -> None:
 
 
 def once(action: Callable[[], object]) -> Callable[[], None]:
-    """Does it the first time only."""
+    """Run a function the first time only."""
     left = iter([action])
 
     def act() -> None:
@@ -200,7 +200,7 @@ def test_repair_during_collection_removes_nothing_intact(store: Store) -> None:
 
 @pytest.mark.parametrize("script", [CHURN, FSCK], ids=["gc", "fsck"])
 def test_a_killed_process_leaves_no_damage(store: Store, script: str) -> None:
-    """And what it left behind goes with the next one."""
+    """The next process also removes the killed process's files."""
     image, rng = kept(store), random.Random(script)
     for _ in range(8):
         if script == FSCK:

@@ -1,4 +1,4 @@
-"""The tar reader and writer: what GNU tar and Python's tarfile write is read, and what is written they read."""
+"""The tar reader and writer: we read what GNU tar and Python's tarfile write, and they read what we write."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_content_of_another_size_than_the_header_is_refused(data: bytes | io.Byt
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A bit of everything."""
+    """Make a tree with every kind of file."""
     top = tmp_path / "tree"
     (top / "dir" / ("long" * 30)).mkdir(parents=True)
     (top / "dir" / ("long" * 30) / ("name" * 40)).write_bytes(b"deep" * 1000)
@@ -167,7 +167,7 @@ def test_a_time_survives_writing_and_reading(value: int) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=2000), st.integers(0, 1023))
 def test_damage_is_reported(noise: bytes, at: int) -> None:
-    """Whatever bytes come, they are entries or an error of ours."""
+    """Random bytes give entries or one of our errors."""
     data = bytearray(written((Entry(b"a" * 150, size=600, mtime=5), b"x" * 600), (Entry(b"d", "directory"), b"")))
     data[at : at + len(noise)] = noise
     try:

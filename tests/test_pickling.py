@@ -1,6 +1,6 @@
-"""Everything crosses to another process with its text, or says why it cannot.
+"""Pickling: each value arrives in another process unchanged, or its class explains the refusal.
 
-The classes are found by looking through the package, so that one that is new is tried too.
+The classes are found by searching the package, so that new ones are tested too.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ DOCKERFILE = b"FROM debian:12 AS base\nCOPY --chown=1:1 a b /c/\nRUN <<EOF\ntrue
 
 
 def example(kind: Any) -> Any:
-    """A value of a type, as an annotation names it."""
+    """Return a value of an annotated type."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     plain: dict[Any, Any] = {
         str: "word", int: 5, float: 0.5, bool: True, bytes: b"bytes", object: "anything", Any: "anything", type(None): None,
@@ -122,7 +122,7 @@ def example(kind: Any) -> Any:
 
 
 def made(kind: type) -> Any:
-    """An object of a class, of all that its constructor takes.  As __init__ would leave it where it checks its arguments."""
+    """Make an object of a class from all arguments of its constructor, bypassing the checks in __init__ where needed."""
     if kind in MADE:
         return MADE[kind]()
     if dataclasses.is_dataclass(kind):
@@ -217,7 +217,7 @@ def without_addresses(value: object) -> str:
 
 
 def values_of(kind: type) -> Any:
-    """As a user makes it, where it needs nothing; else field by field."""
+    """Make a value by its constructor if it needs no argument, otherwise field by field."""
     try:
         return kind()
     except (TypeError, ck.ContainerKitError):

@@ -1,4 +1,4 @@
-"""RUN on the real kernel: what a program sees, what it may do, what is in the layer afterwards, and what is left behind."""
+"""RUN on the real kernel: the program's view and rights, the content of the layer, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BOTH = "FROM base\nCOPY --from=a /etc/passwd /1\nCOPY --from=b /etc/passwd /2\n"
 
 @pytest.fixture
 def yard() -> Iterator[Yard]:
-    """With busybox, called base."""
+    """A yard with busybox as the image base."""
     with yard_in_memory() as made:
         root = rootfs.busybox(dest=made.directory / "busybox")
         for name, lines in ACCOUNTS.items():
@@ -41,7 +41,7 @@ def yard() -> Iterator[Yard]:
 
 
 def layers(yard: Yard, *lines: str, **options: object) -> list[dict[str, str]]:
-    """What is in the layers on top of the base: kinds by name."""
+    """Return the entries of the layers on top of the base: kinds by name."""
     image = yard.build("\n".join(["FROM base", *lines]), **options)  # type: ignore[arg-type]
     image.validate()
     return [{name: entry.kind for name, entry in entries(layer).items()} for layer in image.layers[1:]]
@@ -67,7 +67,7 @@ def test_a_run_without_changes_makes_no_layer(yard: Yard) -> None:
 
 @pytest.mark.unprivileged
 def test_mounts_leave_no_trace_in_the_layer(yard: Yard) -> None:
-    """Even where the image has no place for it."""
+    """Also for mount targets that the image does not have."""
     bare = yard.build("FROM base\nRUN rm -rf /proc /sys /dev /etc/hosts /etc/hostname /etc/resolv.conf || true\n")
     image = yard.build("FROM bare\nRUN test -e /dev/null && test -s /etc/hosts && test -e /proc/self\n", contexts={"bare": bare})
     assert len(image.layers) == len(bare.layers)
@@ -77,7 +77,7 @@ def test_mounts_leave_no_trace_in_the_layer(yard: Yard) -> None:
 
 @pytest.mark.unprivileged
 def test_a_directory_with_a_mount_in_it_may_be_changed(yard: Yard) -> None:
-    """Where the image has a place for the mount, nothing of ours has touched the directory; elsewhere what it is like counts."""
+    """The build restores a directory only if the image lacks the mount target; a change of its attributes then stays."""
     there = {"hosts": "", "hostname": "", "resolv.conf": ""}
     assert layers(yard, "COPY . /etc/", "RUN touch -d 2001-01-01 /etc", files=there)[1:] == [{"etc": "directory"}]
     assert layers(yard, "RUN --mount=type=tmpfs,target=/home/x/y true") == []
@@ -215,7 +215,7 @@ def test_binds(yard: Yard) -> None:
 @pytest.mark.root
 @pytest.mark.parametrize("mount", ["bind,target=/m,rw", "cache,target=/m", "tmpfs,target=/m"])
 def test_a_device_made_in_a_mount_cannot_be_opened(yard: Yard, mount: str) -> None:
-    """The harmless zero device: a disk is as far away."""
+    """The test uses the harmless zero device; a disk would be refused in the same way."""
     yard.build(f"FROM base\nRUN --mount=type={mount} mknod /m/z c 1 5 && ! head -c 1 /m/z && cat /proc/self/mounts\n", userns="host")
     table = [line.split() for line in yard.output.splitlines() if line.count(" ") == 5]
     allowed = ("/dev/", "/proc/")  # single devices, and what is masked with one of them
@@ -261,7 +261,7 @@ def test_a_cache_begins_with_the_files_of_its_source(yard: Yard) -> None:
 
 
 def test_a_locked_cache_is_for_one_at_a_time(yard: Yard) -> None:
-    """Two stages that do not need each other run at once; each finds the other's file gone."""
+    """Two independent stages run at once; with the lock each finds that the other has removed its file."""
     line = "RUN --mount=type=cache,target=/c,sharing=locked mkdir /c/busy && sleep 0.2 && rmdir /c/busy && echo {n}"
     yard.build(f"FROM base AS a\n{line.format(n=1)}\nFROM base AS b\n{line.format(n=2)}\n{BOTH}")
     assert sorted(yard.output.split()) == ["1", "2"]
@@ -278,7 +278,7 @@ def test_a_build_that_failed_waits_for_no_cache(yard: Yard) -> None:
 
 
 def test_a_cache_is_not_locked_while_a_stage_is_waited_for(yard: Yard) -> None:
-    """Each of both would have to wait for the other."""
+    """With the lock held, each of the two stages would wait for the other."""
     mount = "RUN --mount=type=cache,target=/c,sharing=locked"
     yard.build(f"FROM base AS seed\n{mount} ls /c\nRUN echo x > /f\nFROM base\n{mount},from=seed,source=/ ls /c\n")
     assert yard.output == ""
@@ -354,7 +354,7 @@ def test_a_failure_stops_the_other_stages(yard: Yard) -> None:
 
 
 def test_stages_are_built_at_the_same_time(yard: Yard) -> None:
-    """Each waits for the other through a cache that both share."""
+    """Each stage waits for the other through a shared cache."""
     line = "RUN --mount=type=cache,target=/c touch /c/{0} && for i in $(seq 200); do test -e /c/{1} && exit 0; sleep 0.05; done; exit 1"
     stages = f"FROM base AS a\n{line.format(1, 2)}\nFROM base AS b\n{line.format(2, 1)}\n"
     yard.build(stages + BOTH)
@@ -379,7 +379,7 @@ def test_output_arrives_while_it_is_written(yard: Yard) -> None:
 
 
 def killed(yard: Yard, script: str) -> subprocess.Popen[bytes]:
-    """A build in a process of its own."""
+    """Run a build in a process of its own, and kill it."""
     source = textwrap.dedent(f"""
         from containerkit.builder import build
         from containerkit.store.store import Store
@@ -465,6 +465,6 @@ def test_run(yard: Yard) -> None:
 @pytest.mark.root
 @pytest.mark.parametrize("network", ["none", "host"])
 def test_another_user_opens_its_standard_streams(yard: Yard, network: str) -> None:
-    """As servers do that log to /dev/stdout."""
+    """Servers that log to /dev/stdout open it again."""
     yard.build("FROM base\nUSER app\nRUN echo log > /dev/stdout; echo trouble > /dev/stderr; stat -L -c %u /dev/stdout\n", network=network)
     assert b"".join(event.data for event in yard.events if event.state == "output") == b"log\ntrouble\n1000\n"

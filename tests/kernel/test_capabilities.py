@@ -1,4 +1,4 @@
-"""What the kernel says a program may do, in /proc/self/status, and what it can do."""
+"""Capabilities in /proc/self/status, and the calls that they allow."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ RAW = 1 << NAMES.index("CAP_NET_RAW")
 
 
 def status(*parts: Any) -> dict[str, str]:
-    """/proc/self/status of a program in these parts."""
+    """Return /proc/self/status of a program in these parts."""
     text = ck.run(["cat", "/proc/self/status"], *parts, check=True).text
     return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
 
 
 def capabilities(*parts: Any) -> list[int]:
-    """Inheritable, permitted, effective, bounding, ambient."""
+    """Return the five sets: inheritable, permitted, effective, bounding, ambient."""
     said = status(*parts)
     return [int(said[f"Cap{name}"], 16) for name in SETS]
 
@@ -98,7 +98,7 @@ def test_the_caller_keeps_its_capabilities() -> None:
 
 
 def nested(part: str, *parts: Any) -> str:
-    """What goes wrong when a Python with these parts runs a program with `part`."""
+    """Return the error of a Python with these parts that runs a program with `part`."""
     script = f"import containerkit as ck\nfrom containerkit.parts.capabilities import Capabilities\nck.run(['true'], {part})"
     return ck.run([sys.executable, "-c", script], *parts, env=dict(os.environ)).stderr.decode()
 

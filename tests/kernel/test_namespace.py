@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - tables of cases and scripts read better on one line
-"""Live namespaces: what they are, who is in them, joining, pinning."""
+"""Live namespaces: their properties, their processes, joining and pinning."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_files_that_are_no_namespace_are_refused(tmp_path: Path) -> None:
 
 
 def test_all_namespaces_of_a_container_are_joined(box: ck.Process, rootdir: Path) -> None:
-    """What docker exec does: one plan, all namespaces."""
+    """The plan of docker exec joins all namespaces at once."""
     spaces = [Namespace.of(box.pid, kind) for kind in KINDS]
     show = [
         "/bin/sh",
@@ -218,7 +218,7 @@ def test_the_same_as_an_ordinary_user(as_user: Any) -> None:
 
 
 def test_a_user_namespace_joined_as_another_user() -> None:
-    """Where 0 is not mapped there is no root to become, and the caller's own ids must not stay."""
+    """A namespace without a map for 0 has no root to become, and the caller's own ids must not stay."""
     one = ns.User(uid=1234, gid=1234, uids=[(1234, os.geteuid(), 1)], gids=[(1234, os.getegid(), 1)])
     with ck.plan(one, run=["sleep", "100"]).spawn() as process, ck.Namespace.of(process.pid, "user") as user:
         with pytest.raises(ck.StepError, match=r"join it with become"):

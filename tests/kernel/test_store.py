@@ -1,4 +1,4 @@
-"""The store under kill -9, in the order in which it writes to the disk, and as the layers of a root."""
+"""The store under kill -9, the order of its writes to the disk, and its layers as a root."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory of a short path, on the disk."""
+    """A directory with a short path, on the disk."""
     with tempfile.TemporaryDirectory(prefix="ck-store-") as path:
         yield Path(path)
 
@@ -74,7 +74,7 @@ def test_fsck_reports_nothing_that_gc_removes_meanwhile(place: Path, monkeypatch
 
 
 def possible(lines: list[str]) -> dict[str, set[str]]:
-    """Which digests a name may lead to: what was acknowledged last, and what was begun after that.  "" is none."""
+    """Return the digests that each name may have: the last acknowledged one, and those begun later; "" is no image."""
     found: dict[str, set[str]] = {}
     for line in lines:
         how, *words = line.split()
@@ -135,7 +135,7 @@ store.layers("app:1")
 
 
 def traced(place: Path) -> list[tuple[str, list[str]]]:
-    """What a put and an unpacking did: (call, the paths in it), in order."""
+    """Return the calls of a put and an unpacking in order, each with its paths."""
     strace = shutil.which("strace") or pytest.skip("needs strace")
     argv = [strace, "-f", "-qq", "-y", "-s", "500", "-e", "trace=fsync,syncfs,rename,renameat,renameat2", "-e", "status=successful"]
     argv += ["-o", str(place / "trace"), sys.executable, "-c", PUT, str(place / "store")]
@@ -149,7 +149,7 @@ def traced(place: Path) -> list[tuple[str, list[str]]]:
 
 
 def test_files_are_synced_before_they_get_their_names(place: Path) -> None:
-    """Killing a process does not show this: only a power cut would."""
+    """Killing a process does not show a missing sync; only a power failure would."""
     store, synced, named, layers = str(place / "store"), set[str](), [], 0
     for call, paths in traced(place):
         if call in ("fsync", "syncfs"):
@@ -175,7 +175,7 @@ def test_files_are_synced_before_they_get_their_names(place: Path) -> None:
 
 
 def run_image(rootdir: Path, place: Path) -> list[str]:
-    """A root of three layers, of which the last deletes and replaces."""
+    """Run a program in a root of three layers, of which the last deletes and replaces files."""
     changes = tar_of({"etc/.wh.hosts": b"", "hello": b"hello\n", "opt": None, "opt/.wh..wh..opq": b"", "opt/new": b""})
     lower = tar_of({"opt": None, "opt/old": b""})
     image = Image.of(
