@@ -87,7 +87,7 @@ def test_files_that_are_no_namespace_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ProcessLookupError):
         Namespace.of(2**22 - 1, "net")
     for kind in ("user", "pid", "time"):
-        with pytest.raises(ck.Unavailable, match="nobody in it"):
+        with pytest.raises(ck.Unavailable, match="without a process in it"):
             Namespace.new(kind)
 
 
@@ -224,7 +224,7 @@ def test_a_user_namespace_joined_as_another_user() -> None:
         with pytest.raises(ck.StepError, match=r"join it with become"):
             ck.run(["id", "-u"], user)
         assert ck.run(["id", "-u"], user.become(1234, 1234)).text == "1234\n"
-    with pytest.raises(ck.PlanError, match="in a user namespace"):
+    with pytest.raises(ck.PlanError, match="only a user namespace"):
         ck.Namespace.of(0, "net").become(0, 0)
 
 
