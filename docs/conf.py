@@ -1,4 +1,4 @@
-"""How the book is built: `make docs`."""
+"""The configuration of the book: `make docs` builds it."""
 
 from __future__ import annotations
 

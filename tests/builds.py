@@ -1,4 +1,4 @@
-"""What the tests of builds share: a context out of a dict, a build into a store of its own, layers as dicts."""
+"""Helpers for the tests of builds: a context from a dict, a build into a store of its own, layers as dicts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WRITTEN = 1_600_000_000  # seconds since 1970; long ago, so that a file's digest
 
 
 def fill(directory: Path, files: Files) -> Path:
-    """A directory with these files: None is a directory, ``-> x`` a link."""
+    """Return a directory with these files: None is a directory, ``-> x`` a link."""
     for name, content in files.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def fill(directory: Path, files: Files) -> Path:
 
 
 class Yard:
-    """A place to build in.
+    """A store and a directory for the builds of one test.
 
     :ivar store: of its own
     :ivar events: of the last build
@@ -52,50 +52,50 @@ class Yard:
         self._count = 0
 
     def context(self, files: Files | None = None) -> Path:
-        """A new context."""
+        """Make a new context."""
         self._count += 1
         directory = self.directory / f"context{self._count}"
         directory.mkdir()
         return fill(directory, files or {})
 
     def build(self, dockerfile: str, files: Files | Path | None = None, **options: Any) -> Image:
-        """Builds the text of a Dockerfile."""
+        """Build the text of a Dockerfile."""
         self.events = []
         context = files if isinstance(files, Path) else self.context(files)
         options = {"progress": self.events.append, "store": self.store} | options
         return build(context, dockerfile=dockerfile.encode(), **options)
 
     def base(self, root: Path, **config: Any) -> Image:
-        """An image of a directory, called base."""
+        """Keep an image of a directory under the name base."""
         layer = Layer.from_directory(root, self.store.blobs, form=TarOptions(ids=Ids.usual()))
         return self.store.put(Image.of(ImageConfig(**config), [layer]), "base")
 
     @property
     def cached(self) -> list[str]:
-        """The steps of the last build that were remembered."""
+        """The steps of the last build that came from the cache."""
         return [event.name for event in self.events if event.state == "cached"]
 
     @property
     def made(self) -> list[str]:
-        """Those that were not."""
+        """The steps of the last build that ran."""
         return [event.name for event in self.events if event.state == "started"]
 
     @property
     def output(self) -> str:
-        """All that programs wrote."""
+        """All output of the last build's programs."""
         return b"".join(event.data for event in self.events if event.state == "output").decode()
 
 
 @contextmanager
 def yard_in_memory() -> Iterator[Yard]:
-    """A yard where writing to the disk costs nothing, if there is such a place."""
+    """Give a yard in memory if possible, where writing costs little."""
     memory = "/dev/shm"
     with tempfile.TemporaryDirectory(prefix="ck-build-", dir=memory if _keeps_attributes(memory) else None) as directory:
         yield Yard(Path(directory).resolve())
 
 
 def _keeps_attributes(directory: str) -> bool:
-    """A tmpfs before Linux 6.6 has no user.* attributes, without which there is no deletion."""
+    """Return whether a directory can hold user.* attributes, which deletions need; a tmpfs before Linux 6.6 cannot."""
     try:
         with tempfile.NamedTemporaryFile(dir=directory) as file:
             os.setxattr(file.name, "user.containerkit.probe", b"")
@@ -105,18 +105,18 @@ def _keeps_attributes(directory: str) -> bool:
 
 
 def entries(layer: Layer) -> dict[str, Entry]:
-    """What is in a layer, by name."""
+    """Return the entries of a layer, by name."""
     return {os.fsdecode(entry.name): entry for entry in layer.entries()}
 
 
 def text(layer: Layer, path: str) -> str:
-    """The text of a file of a layer."""
+    """Return the text of a file of a layer."""
     with layer.open(path) as file:
         return file.read().decode()
 
 
 def tree(image: Image, directory: Path) -> dict[str, str]:
-    """All files and links that an image shows, with their texts."""
+    """Return all files and links that an image shows, with their texts."""
     shutil.rmtree(directory, ignore_errors=True)
     image.extract(directory)
     found = {}

@@ -1,4 +1,4 @@
-"""An image with something of everything in three layers, and the trees it shows.
+"""An image in three layers with an example of every kind of file and change, and the trees it shows.
 
 image = rich(directory)                     # base, a change of it, a change of that
 image = rich(directory, compression="zstd")
@@ -23,7 +23,7 @@ CAPABLE = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)  # cap_net_bind_se
 
 
 def rich(directory: Path, *, compression: str = "gzip", platform: Platform | None = None) -> Image:
-    """Needs root.  `directory` is made; afterwards `shown(directory)` is what the image must look like."""
+    """Make the image.  Needs root.  `directory` is made; afterwards `shown(directory)` is the tree that the image must show."""
     config = ImageConfig(platform=platform or Platform.here(), cmd=("sh",), env=("A=b",), labels={"a": "b"}, user="7:8")
     image, below = Image.of(config), directory / "nothing"
     below.mkdir(parents=True)
@@ -41,7 +41,7 @@ def shown(directory: Path) -> Path:
 
 
 def first(tree: Path) -> None:
-    """Modes, owners, attributes, links, a device, a fifo, odd names, a hole, times."""
+    """Write modes, owners, attributes, links, a device, a fifo, odd names, a hole and times."""
     for name in ("bin", "etc", "gone/below", "opaque/old", "sticky"):
         (tree / name).mkdir(parents=True)
     for name in ("bin/su", "bin/ping", "etc/name", "etc/removed", "gone/below/file", "opaque/old/file", "opaque/file", "n" * 120):
@@ -65,7 +65,7 @@ def first(tree: Path) -> None:
 
 
 def second(tree: Path) -> None:
-    """What is gone, what took another's place, what changed."""
+    """Delete, replace and change files."""
     shutil.rmtree(tree / "gone")
     (tree / "etc/removed").unlink()
     shutil.rmtree(tree / "opaque")
@@ -80,7 +80,7 @@ def second(tree: Path) -> None:
 
 
 def third(tree: Path) -> None:
-    """A name comes back, and a hard link to a file of a layer below."""
+    """Make a deleted name again, and a hard link to a file of a layer below."""
     (tree / "gone").write_text("back")
     os.link(tree / "opaque/new", tree / "hard")
     (tree / "fifo").unlink()

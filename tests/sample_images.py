@@ -1,4 +1,4 @@
-"""Images made by hand, byte by byte, so that a test of reading does not trust our own writing."""
+"""Images made by hand, byte by byte, so that a test of reading does not depend on our own writing."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def sha256(data: bytes) -> str:
 
 
 def dumps(value: Any) -> bytes:
-    """JSON with spaces of its own, so that whoever writes it anew is found out."""
+    """Return JSON with unusual spaces, so that writing a document anew changes its bytes."""
     return json.dumps(value, indent=3).encode() + b"\n"
 
 
 def tar_of(files: Mapping[str, bytes | str | None]) -> bytes:
-    """A tar: bytes are a file, a string is a link's target, None is a directory."""
+    """Return a tar: bytes are a file, a string is a link's target, None is a directory."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, content in files.items():
@@ -95,7 +95,7 @@ def index_of(*entries: dict[str, Any]) -> bytes:
 
 
 def layout_files(index: bytes, blobs: Sequence[bytes]) -> dict[str, bytes]:
-    """The files of an OCI layout, by path."""
+    """Return the files of an OCI layout, by path."""
     files = {"oci-layout": dumps({"imageLayoutVersion": "1.0.0"}), "index.json": index}
     return files | {f"blobs/sha256/{sha256(blob)[7:]}": blob for blob in blobs}
 
@@ -113,12 +113,12 @@ def write_tar(path: Path, files: Mapping[str, bytes | str | None]) -> Path:
 
 
 def base(text: str = "base") -> bytes:
-    """A small layer with a directory, a file and a link."""
+    """Return a small layer with a directory, a file and a link."""
     return tar_of({"etc": None, "etc/name": text.encode(), "etc/link": "name", "big": text.encode() * 30_000})
 
 
 def image_of(sample: Sample) -> Any:
-    """The sample as an Image, its blobs in memory."""
+    """Return the sample as an Image, its blobs in memory."""
     from containerkit.image.blobs import MemoryBlobs
     from containerkit.image.descriptor import Descriptor
     from containerkit.image.digest import Digest

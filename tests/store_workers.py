@@ -1,4 +1,4 @@
-"""Two processes at work in one store, killed at random moments and begun again.  Run by tests/kernel/test_store.py.
+"""Two processes that work in one store, are killed at random moments and begin again.  Run by tests/kernel/test_store.py.
 
     python store_workers.py STORE LOG KILLS SEED [HOST]
 
@@ -34,14 +34,14 @@ VERBS = ["put", "put", "untag", "untag", "hold", "hold", "gc", "collect", "colle
 
 
 def samples() -> list[Sample]:
-    """Images that share layers, small ones and ones that take a while to unpack."""
+    """Return images that share layers, small ones and ones that take a while to unpack."""
     many = tar_of({f"d{n % 20}/f{n}": b"x" * n for n in range(300)})
     stacks = [(base(), many), (base(), tar_of({"a": b"a"})), (base(), many, tar_of({"b": b"b"})), (many,), (base("other"), many)]
     return [Sample(*stack, Cmd=[str(number)]) for number, stack in enumerate(stacks)]
 
 
 def shell() -> bytes | None:
-    """A shell that needs no library, where this machine has one."""
+    """Return a shell that needs no library, if this machine has one."""
     path = shutil.which("busybox")
     if not path or not (found := elf.read(path)) or found.interpreter:
         return None
@@ -50,7 +50,7 @@ def shell() -> bytes | None:
 
 
 def context(number: int) -> tuple[bytes, bytes]:
-    """A context as a tar, and a Dockerfile for it: the last one runs a program, where there is a shell to run it."""
+    """Return a context as a tar, and a Dockerfile for it: the last one runs a program if a shell is available."""
     many = {f"src/d{n % 7}/f{n}": f"{n}".encode() * number for n in range(100)}
     lines = b"FROM scratch\nCOPY src /src\nENV A=b\nCOPY own /own\n"
     if number == LAST and (busybox := shell()):
@@ -59,17 +59,17 @@ def context(number: int) -> tuple[bytes, bytes]:
 
 
 def built(store: Store, number: int, *names: str) -> Image:
-    """The same image whenever it is built."""
+    """Build an image whose digest is the same in every build."""
     tar, dockerfile = context(number)
     return build(tar, dockerfile=dockerfile, store=store, tags=names)
 
 
 class Known(NamedTuple):
-    """What there is to work with.
+    """The images that a worker knows.
 
     :ivar images: digest -> image
     :ivar far: name -> digest, in the registry
-    :ivar near: number of a context -> digest of what is built of it
+    :ivar near: number of a context -> digest of the image built from it
     """
 
     images: dict[str, Image]
@@ -78,7 +78,7 @@ class Known(NamedTuple):
 
 
 def work(directory: str, log: int, number: int, seed: int, known: Known) -> None:
-    """Works until it is killed."""
+    """Work until the process is killed."""
     choose, (images, far, near) = random.Random(seed), known
     store, verbs = Store(directory), VERBS + ["pull"] * (3 if far else 0)
 
@@ -115,7 +115,7 @@ def work(directory: str, log: int, number: int, seed: int, known: Known) -> None
 
 
 def whole(image: Image, store: Store) -> None:
-    """Nobody else changes the names of this worker, so all that they lead to is there."""
+    """Check this worker's names: no other process changes them, so everything behind them must be there."""
     lost = [d for d in (image.digest, image.id, *(layer.digest for layer in image.manifest.layers)) if not store.blobs.has(d)]
     assert not lost, f"{lost} were collected"
 
@@ -131,7 +131,7 @@ def begin(directory: str, log: int, number: int, seed: int, known: Known) -> int
 
 
 def prepare(host: str) -> Known:
-    """Fills the registry, and finds out what will be built."""
+    """Fill the registry, and determine the digests of the builds."""
     images: dict[str, Image] = {s.digest: image_of(s) for s in samples()}
     far = {}
     for number, (digest, image) in enumerate(images.items() if host else ()):

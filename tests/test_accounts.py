@@ -1,4 +1,4 @@
-"""account(): who a text like `user:group` means in a root."""
+"""account(): the meaning of a text like `user:group` in a root."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FILES = {
         (":staff", Account(0, 50, (), "/root")),
     ],
 )
-def test_who_it_is(text: str, expected: Account) -> None:
+def test_the_account_of_each_user(text: str, expected: Account) -> None:
     assert account(text, FILES.get) == expected
 
 
@@ -48,18 +48,18 @@ def test_numbers_need_no_files(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["nobody", "web:nobody", "-1", "web:staff:more", "4294967295", "1000:4294967295", "long", "²", "1000:³"])
-def test_who_is_unknown_or_no_id_is_refused(text: str) -> None:
+def test_unknown_names_and_bad_ids_are_refused(text: str) -> None:
     with pytest.raises(ck.PlanError):
         account(text, FILES.get)
 
 
 @pytest.mark.parametrize("text", ["root", "root:root", "0:root", "root:0", ":root", "root:"])
-def test_root_is_a_word_where_no_file_knows_it(text: str) -> None:
+def test_root_needs_no_line(text: str) -> None:
     assert account(text, lambda path: None) == Account(0, 0, (), "/")
     assert account(text, {"/etc/passwd": b"app:x:1:1::/:\n", "/etc/group": b"app:x:1:\n"}.get) == Account(0, 0, (), "/")
 
 
-def test_root_is_what_its_line_says() -> None:
+def test_a_line_for_root_decides() -> None:
     files = {"/etc/passwd": b"toor:x:0:3::/toor:\n", "/etc/group": b"root:x:12:\nwheel:x:9:toor\n"}
     assert account("", files.get) == Account(0, 3, (9,), "/toor")
     assert account("0", files.get) == Account(0, 3, (9,), "/toor")
@@ -75,8 +75,8 @@ ODD_GROUPS = [
 
 @pytest.mark.parametrize("line", ODD_GROUPS, ids=lambda line: repr(line[:30]))
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-def test_a_line_that_libc_passes_over_is_passed_over(line: bytes, end: bytes) -> None:
-    """glibc's files-grp.c and files-pwd.c: what its parser refuses is as if it were not there."""
+def test_a_line_that_libc_skips_is_skipped(line: bytes, end: bytes) -> None:
+    """glibc's files-grp.c and files-pwd.c skip a line that their parser refuses."""
     group = end.join([b"first:x:7:app", line, b"last:x:8:other,app"]) + end
     passwd = end.join([b"root:x:0:0::/root:/bin/sh", line, b"app:x:1000:1001::/home/app:/bin/sh"]) + end
     assert account("app", {"/etc/passwd": passwd, "/etc/group": group}.get) == Account(1000, 1001, (7, 8), "/home/app")
@@ -107,7 +107,7 @@ def test_a_number_is_an_id_also_where_a_name_is_spelt_like_it() -> None:
 
 
 @given(st.text(), st.binary(), st.binary())
-def test_whatever_the_files_hold_it_is_an_account_or_a_plan_error(text: str, passwd: bytes, group: bytes) -> None:
+def test_random_files_give_an_account_or_a_plan_error(text: str, passwd: bytes, group: bytes) -> None:
     try:
         found = account(text, {"/etc/passwd": passwd, "/etc/group": group}.get)
     except ck.PlanError:
@@ -141,11 +141,11 @@ def layers(tmp_path: Path) -> list[Path]:
         ("/etc/../etc/passwd", b"low"), ("/nothing", None), ("/etc/passwd/below", None), ("/nothing/below", None),
     ],
 )  # fmt: skip
-def test_the_file_that_shows(layers: list[Path], path: str, data: bytes | None) -> None:
+def test_read_returns_the_topmost_file(layers: list[Path], path: str, data: bytes | None) -> None:
     assert merged.read(path, layers) == data
 
 
 @pytest.mark.parametrize("path", ["/circle", "/etc", "/"])
-def test_what_is_no_file_is_refused(layers: list[Path], path: str) -> None:
+def test_reading_a_directory_or_a_fifo_is_refused(layers: list[Path], path: str) -> None:
     with pytest.raises(ck.LayerError):
         merged.read(path, layers)

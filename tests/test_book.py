@@ -1,4 +1,4 @@
-"""What the book and the README promise of their scripts, and that the scripts run for an ordinary user too."""
+"""The promises of the book and the README about their scripts, and the scripts run by an ordinary user."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ README = REPO / "README.md"
 
 
 def block(language: str) -> str:
-    """The first block of a language in the README."""
+    """Return the first block of a language in the README."""
     found = re.search(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
     assert found
     return found[1]
 
 
 def without_numbers(text: str) -> str:
-    """Pids, and how many calls a plan takes on this kernel."""
+    """Remove pids, and the number of a plan's calls, which depends on the kernel."""
     return re.sub(r" *\d+", "N", text).strip()
 
 
@@ -54,7 +54,7 @@ def test_script_runs_for_an_ordinary_user(script: Path, as_user) -> None:  # typ
 
 
 def test_a_part_may_wait_in_a_plan_that_dies_with_its_parent() -> None:
-    """The chapters' Wait: its ppoll was once taken for the check on the caller."""
+    """The ppoll of the chapters' Wait was once mistaken for the check on the caller."""
     wait = Call("ppoll", (None, 0, Bytes(bytes(16), "0s"), None, 0))
     plain = ck.plan(run=["true"], die_with_parent=True)
     made = ck.plan(Waiting(wait), run=["true"], die_with_parent=True)

@@ -1,4 +1,4 @@
-"""What counts for the cache and what does not, and how it goes from one store to another."""
+"""The changes that change a cache key and those that do not, and the exchange of a cache between two stores."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def yard() -> Iterator[Yard]:
 # What counts ------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_is_made_once(yard: Yard) -> None:
+def test_equal_instructions_run_once(yard: Yard) -> None:
     first = yard.build(COPIES, FILES)
     assert yard.cached == []
     assert yard.build(COPIES, FILES).digest == first.digest
@@ -62,7 +62,7 @@ def test_times_do_not_count(yard: Yard) -> None:
     ],
     ids=["bytes", "mode", "directory", "name", "new", "link", "attribute"],
 )
-def test_everything_else_does(yard: Yard, change: Any) -> None:
+def test_other_changes_of_a_file_change_the_key(yard: Yard, change: Any) -> None:
     context = yard.context(FILES)
     yard.build(COPIES, context)
     change(context)
@@ -70,8 +70,8 @@ def test_everything_else_does(yard: Yard, change: Any) -> None:
     assert (yard.cached, yard.made) == (["COPY a /a"], ["COPY d /d"])
 
 
-def test_bytes_that_change_without_their_time(yard: Yard) -> None:
-    """As `touch -r` and programs that unpack do.  The change time tells; no program sets it."""
+def test_changed_bytes_with_an_old_time_change_the_key(yard: Yard) -> None:
+    """`touch -r` and unpacking programs set old times, but no program can set the change time."""
     context = yard.context(FILES)
     yard.build(COPIES, context)
     (context / "a").write_text("b")
@@ -95,7 +95,7 @@ def test_bytes_that_change_without_their_time(yard: Yard) -> None:
         ("COPY --parents d/x /x/", "COPY d/x /x/"),
     ],
 )
-def test_what_the_instruction_says_counts(yard: Yard, one: str, other: str) -> None:
+def test_the_options_of_an_instruction_change_the_key(yard: Yard, one: str, other: str) -> None:
     yard.build(f"FROM scratch\n{one}\n", FILES)
     yard.build(f"FROM scratch\n{other}\n", FILES)
     assert yard.cached == []
@@ -103,20 +103,20 @@ def test_what_the_instruction_says_counts(yard: Yard, one: str, other: str) -> N
     assert len(yard.cached) == 1
 
 
-def test_what_is_around_it_does_not(yard: Yard) -> None:
+def test_other_lines_of_the_dockerfile_do_not_change_the_key(yard: Yard) -> None:
     yard.build("FROM scratch AS one\nLABEL x=1\nCOPY a /a\n", FILES)
     yard.build('FROM scratch\n# a comment\nENV y=2\nCOPY ["a","/a"]\nCMD ["x"]\n', FILES)
     assert yard.cached == ["COPY a /a"]
 
 
-def test_what_is_below_counts_unless_linked(yard: Yard) -> None:
+def test_layers_below_change_the_key_unless_linked(yard: Yard) -> None:
     for below in ("1", "2"):
         yard.build(f"FROM scratch\nCOPY <<E /below\n{below}\nE\nCOPY a /a\nCOPY --link a /b\n", FILES)
     assert yard.cached == ["COPY --link a /b"]
 
 
-def test_whose_a_linked_file_is_may_depend_on_what_is_below(yard: Yard) -> None:
-    """A name means another user elsewhere.  A number does not."""
+def test_a_named_owner_of_a_linked_copy_depends_on_the_layers_below(yard: Yard) -> None:
+    """A name means another user on another base.  A number does not."""
     found = []
     for uid in (1000, 2000):
         base = f"FROM scratch\nCOPY <<E /etc/passwd\napp:x:{uid}:{uid}::/:\nE\n"
@@ -144,14 +144,14 @@ def test_an_arg_counts_where_it_is_used(yard: Yard) -> None:
     assert yard.cached == ["COPY a /a"]
 
 
-def test_without_the_cache_all_is_made_again(yard: Yard) -> None:
+def test_without_the_cache_every_instruction_runs(yard: Yard) -> None:
     yard.build(COPIES, FILES)
     yard.build(COPIES, FILES, cache=False)
     assert yard.cached == []
 
 
 def test_a_source_in_a_stage_counts_by_content(yard: Yard) -> None:
-    """The stage is made anew with other times, and what is copied from it is the same."""
+    """The stage is made anew with other times, and the copied files are the same."""
     dockerfile = "FROM scratch AS s\nCOPY a new /d/\nFROM scratch\nCOPY --from=s /d/a /a\n"
     yard.build(dockerfile, FILES | {"new": "1"})
     yard.build(dockerfile, FILES | {"new": "2"})
@@ -161,7 +161,7 @@ def test_a_source_in_a_stage_counts_by_content(yard: Yard) -> None:
 # Records ----------------------------------------------------------------------------------------------------------
 
 
-def test_gc_keeps_what_is_remembered_until_asked(yard: Yard) -> None:
+def test_gc_keeps_cached_layers_by_default(yard: Yard) -> None:
     yard.build("FROM scratch AS s\nCOPY a /a\nFROM scratch\nCOPY --from=s /a /b\n", FILES, tags=["x"])
     yard.store.remove("x")
     yard.store.gc(untagged=True)
@@ -219,8 +219,8 @@ def test_digests_are_remembered_and_checked(yard: Yard, monkeypatch: pytest.Monk
         assert Digests(memory)._known == {}
 
 
-def test_of_a_tar_nothing_is_remembered(yard: Yard) -> None:
-    """Its files are gone with the build."""
+def test_digests_of_a_tar_context_are_not_kept(yard: Yard) -> None:
+    """The context's files end with the build."""
     build(tar_of({"Dockerfile": b"FROM scratch\nCOPY a /\n", "a": b""}), store=yard.store)
     assert not (yard.store.directory / "build" / "digests").exists()
 
@@ -245,7 +245,7 @@ def test_the_time_may_be_an_argument(yard: Yard) -> None:
         yard.build("FROM scratch\n", args={"SOURCE_DATE_EPOCH": "today"})
 
 
-def test_a_file_that_changes_while_it_is_copied_is_told(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_changes_during_the_copy_is_an_error(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     context, real = yard.context({"a": "1"}), Digests.of
 
     def slow(self: Digests, *args: Any) -> str:
@@ -262,7 +262,7 @@ def test_a_file_that_changes_while_it_is_copied_is_told(yard: Yard, monkeypatch:
 
 
 @pytest.mark.parametrize("name", ["cache", "cache.tar"])
-def test_out_and_in(yard: Yard, name: str) -> None:
+def test_a_cache_is_exported_and_imported(yard: Yard, name: str) -> None:
     there = yard.directory / name
     with yard_in_memory() as other:
         first = other.build(COPIES, FILES, cache_to=there)
@@ -278,7 +278,7 @@ def test_a_cache_is_an_artifact(yard: Yard) -> None:
     assert [entry.artifact_type for entry in layout.entries] == [TYPE]
 
 
-def test_what_is_no_cache_is_refused(yard: Yard) -> None:
+def test_an_artifact_of_another_type_is_refused(yard: Yard) -> None:
     yard.build(COPIES, FILES).save(yard.directory / "image", "build-cache")
     with pytest.raises(ImageError, match="expected an artifact of type"):
         yard.build(COPIES, FILES, cache_from=[yard.directory / "image"])

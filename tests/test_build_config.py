@@ -1,4 +1,4 @@
-"""What instructions make of a config, which stages are built, and what is told on the way.  No program is run."""
+"""The effect of instructions on a config, the stages that are built, and the events.  No program is run."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_every_setting(yard: Yard) -> None:
     assert (found.entrypoint, found.cmd) == (("e",), ("/bin/bash", "-c", "line of shell"))
 
 
-def test_an_entrypoint_takes_the_command_of_the_base_away(yard: Yard) -> None:
+def test_an_entrypoint_drops_the_command_of_the_base(yard: Yard) -> None:
     start = 'FROM scratch AS base\nCMD ["c"]\nFROM base\n'
     assert yard.build(start + 'ENTRYPOINT ["e"]').config.cmd is None
     assert yard.build(start + 'ENTRYPOINT ["e"]\nCMD ["d"]').config.cmd == ("d",)
@@ -141,11 +141,11 @@ def test_only_what_the_target_needs_is_built(yard: Yard) -> None:
     assert {event.stage for event in yard.events} == {"one", "two"}
     with pytest.raises(FailedStep):
         yard.build(dockerfile, {"a": ""})
-    with pytest.raises(BuildError, match="there is no stage 'three'; there are one, broken, two, 3"):
+    with pytest.raises(BuildError, match="there is no stage 'three'; the stages are one, broken, two, 3"):
         yard.build(dockerfile, target="three")
 
 
-def test_a_stage_that_fails_tells_its_own_error(yard: Yard) -> None:
+def test_a_failing_stage_reports_its_own_error(yard: Yard) -> None:
     others = "".join(f"FROM scratch AS s{n}\nCOPY a /{n}\n" for n in range(5))
     copies = "".join(f"COPY --from=s{n} /{n} /\n" for n in range(5))
     with pytest.raises(FailedStep) as caught:
@@ -158,7 +158,7 @@ def test_a_stage_that_fails_tells_its_own_error(yard: Yard) -> None:
     assert yard.store.images() == (), "nothing is named"
 
 
-def test_a_base_that_cannot_be_had(yard: Yard) -> None:
+def test_a_missing_base_fails_the_build(yard: Yard) -> None:
     asked: list[tuple[str, object]] = []
 
     def resolve(reference: str, platform: object) -> Image:
@@ -170,8 +170,8 @@ def test_a_base_that_cannot_be_had(yard: Yard) -> None:
     assert asked == [("some/where:1", Platform.parse("linux/arm64"))]
 
 
-def test_a_base_may_be_anywhere(yard: Yard, tmp_path: Path) -> None:
-    """It comes with its layers, whatever it is kept in."""
+def test_a_base_may_be_an_image_a_stage_or_a_context(yard: Yard, tmp_path: Path) -> None:
+    """The base comes with its layers, wherever it is kept."""
     other = Yard(tmp_path).build("FROM scratch\nCOPY f /\nENV A=1\n", {"f": "x"})
     image = yard.build("FROM far\nCOPY g /\n", {"g": "y"}, resolve=lambda reference, platform: other)
     image.validate()
@@ -182,7 +182,7 @@ def test_a_base_may_be_anywhere(yard: Yard, tmp_path: Path) -> None:
 # Ways in ----------------------------------------------------------------------------------------------------------
 
 
-def test_where_the_dockerfile_is(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_dockerfile_is_found(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     context = yard.context(
         {"Dockerfile": "FROM scratch\nENV X=1", "sub/other": "FROM scratch\nENV X=2", "Containerfile": "FROM scratch\nENV X=4"}
     )
@@ -198,11 +198,11 @@ def test_where_the_dockerfile_is(yard: Yard, monkeypatch: pytest.MonkeyPatch) ->
     (context.parent / "Dockerfile").write_text("FROM scratch\nENV X=5")
     assert found(context / ".." / "Dockerfile") == "5", "and not the one of the context"
     monkeypatch.chdir(yard.context({"sub/x": ""}) / "sub")
-    with pytest.raises(BuildError, match=r"there is no \.\./Dockerfile"):
+    with pytest.raises(BuildError, match=r"has no \.\./Dockerfile"):
         found("../Dockerfile")
     os.unlink(context / "Dockerfile")
     assert found(None) == "4"
-    with pytest.raises(BuildError, match="there is no nowhere in"):
+    with pytest.raises(BuildError, match="has no nowhere"):
         found("nowhere")
 
 
@@ -227,7 +227,7 @@ def test_tags(yard: Yard) -> None:
         ({"args": {"SOURCE_DATE_EPOCH": "9" * 5000}}, BuildError),
     ],
 )
-def test_what_cannot_be_is_said_before_anything_is_done(yard: Yard, options: dict[str, Any], error: type[Exception]) -> None:
+def test_bad_options_are_refused_before_the_build(yard: Yard, options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         yard.build("FROM scratch\nCOPY a /\n", {"a": ""}, **options)
     assert (yard.events, yard.store.images()) == ([], ())
@@ -236,7 +236,7 @@ def test_what_cannot_be_is_said_before_anything_is_done(yard: Yard, options: dic
 @pytest.mark.parametrize(
     "line", ["ADD http://[::1/x /", "COPY --chown=" + "1" * 5000 + " Dockerfile /", "USER " + "1" * 5000 + "\nWORKDIR /x"]
 )
-def test_numbers_and_addresses_that_are_none(yard: Yard, line: str) -> None:
+def test_malformed_ports_are_refused(yard: Yard, line: str) -> None:
     with pytest.raises(FailedStep):
         yard.build(f"FROM scratch\n{line}\n", {"Dockerfile": ""})
 
@@ -262,7 +262,7 @@ def test_a_dockerfile_that_leads_out_of_its_context_is_not_read(yard: Yard) -> N
         context = yard.context(
             {name: "-> ../secret", f"{name}.dockerignore": "-> ../secret", ".dockerignore": f"-> {yard.directory}/secret"}
         )
-        with pytest.raises(BuildError, match=f"there is no {name} in"):
+        with pytest.raises(BuildError, match=f"has no {name}"):
             build(context, dockerfile=None if name == "Dockerfile" else name, store=yard.store)
 
 
@@ -290,8 +290,8 @@ def test_add(yard: Yard) -> None:
     image.validate()
 
 
-def test_what_is_made_from_python_leaves_no_image_without_a_name(yard: Yard) -> None:
-    """It is held while somebody has it, also through an image that was made of it, and can be named, pushed and run until then."""
+def test_images_made_from_python_are_not_listed(yard: Yard) -> None:
+    """The image is held while a value refers to it, also through an image made from it, and can be named, pushed and run until then."""
     store = yard.store
     first = add(Image.scratch(), b"1", "/1", store=store)
     second = add(first, b"2", "/2")
@@ -321,7 +321,7 @@ def test_what_is_made_from_python_leaves_no_image_without_a_name(yard: Yard) -> 
     assert os.listdir(store.directory / "staging") == []
 
 
-def test_a_fork_does_not_let_go_of_what_its_parent_made(yard: Yard) -> None:
+def test_a_forked_child_does_not_release_its_parents_images(yard: Yard) -> None:
     image = add(Image.scratch(), b"1", "/1", store=yard.store)
     if (child := os.fork()) == 0:
         try:
@@ -343,5 +343,5 @@ def test_add_keeps_the_config(yard: Yard) -> None:
 
 
 def test_add_of_nothing(yard: Yard) -> None:
-    with pytest.raises(BuildError, match="there is no nowhere"):
+    with pytest.raises(BuildError, match="the source nowhere does not exist"):
         add(Image.scratch(), "nowhere", "/", store=yard.store)

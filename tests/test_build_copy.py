@@ -1,4 +1,4 @@
-"""COPY and ADD, without a program run: the layers they make, as docker's rules have them."""
+"""COPY and ADD without running a program: the layers they make by docker's rules."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_destinations(yard: Yard, instruction: str, found: set[str]) -> None:
 
 
 def test_any_directories_do_not_go_through_links(yard: Yard) -> None:
-    """With two links that lead up there would be more ways than anybody can go."""
+    """With two links that lead up, the number of paths would be endless."""
     files = {"t/f": "", "t/e/f": "", "t/l": "-> .", "t/m": "-> .", "k": "-> t"}
     assert names(yard.build("FROM scratch\nCOPY --parents t/**/f /x/\n", files)) == {"x/t/f", "x/t/e/f"}
     assert names(yard.build("FROM scratch\nCOPY --parents k/**/f /x/\n", files)) == {"x/k/f", "x/k/e/f"}
@@ -82,7 +82,7 @@ def test_any_directories_do_not_go_through_links(yard: Yard) -> None:
 @pytest.mark.parametrize(
     ("instruction", "said"),
     [
-        ("COPY no /x", "'no' is not there"),
+        ("COPY no /x", "'no' does not exist"),
         ("COPY no* /x/", "nothing matches"),
         ("COPY a b /x", "directory"),
         ("COPY a[ /x", "not a pattern"),
@@ -91,11 +91,11 @@ def test_any_directories_do_not_go_through_links(yard: Yard) -> None:
         ("COPY --from=other a /x", "no other"),
         ("ADD https://example.org/a.git /x", "git"),
         ("ADD --checksum=sha256:00 a /x", "--checksum"),
-        ("COPY broken /x", "'broken' is a link to something that is not there"),
+        ("COPY broken /x", "'broken' is a link whose target does not exist"),
         ("COPY round /x", "circle"),
     ],
 )
-def test_what_cannot_be_copied_is_refused(yard: Yard, instruction: str, said: str) -> None:
+def test_impossible_copies_are_refused(yard: Yard, instruction: str, said: str) -> None:
     files = {"a": "", "b": "", "broken": "-> nowhere", "round": "-> round"}
     with pytest.raises(BuildError, match=said):
         yard.build(f"FROM scratch\n{instruction}\n", files, tags=["x"], resolve=nothing)
@@ -143,8 +143,8 @@ def test_names_are_those_of_the_image(yard: Yard) -> None:
         assert (entry.uid, entry.gid) == found, owner
 
 
-def test_a_passwd_that_is_a_link_leads_nowhere_else(yard: Yard) -> None:
-    """On this machine /etc/passwd knows daemon; the image's is a link to it, and leads to the image's own root."""
+def test_a_passwd_that_is_a_link_is_read_inside_the_root(yard: Yard) -> None:
+    """This machine's /etc/passwd knows daemon.  The image's is a link to /etc/passwd, which must mean the image's own."""
     context = yard.context({"etc/passwd": "-> /../../../../etc/shadow", "etc/group": "-> /proc/self/root/etc/group", "a": ""})
     for owner in ("daemon", "0:daemon"):
         with pytest.raises(FailedStep, match=r"no (user|group) 'daemon'"):
@@ -173,12 +173,12 @@ def test_links_at_the_destination_are_followed_inside_the_root_only(yard: Yard) 
 
 
 def test_a_directory_merged_through_a_link_keeps_it(yard: Yard) -> None:
-    """Where an image's /lib is a link a context with a real lib/ goes through it."""
+    """A context with a real lib/ is copied through the image's link /lib."""
     image = yard.build("FROM scratch\nCOPY r /\nCOPY more /\n", {"r/usr/lib/x": "", "r/lib": "-> usr/lib", "more/lib/y": "y"})
     assert tree(image, yard.directory / "out") == {"lib": "-> usr/lib", "usr/lib/x": "", "usr/lib/y": "y"}
 
 
-def test_directories_above_keep_what_they_are(yard: Yard) -> None:
+def test_parent_directories_keep_their_attributes(yard: Yard) -> None:
     context = yard.context({"r/tmp/.keep": "", "a": ""})
     (context / "r/tmp").chmod(0o1777)
     image = yard.build("FROM scratch\nCOPY --chown=3:4 r/ /\nCOPY a /tmp/\n", context)
@@ -239,7 +239,7 @@ def test_names_of_heredocs_stay_names(yard: Yard) -> None:
     ],
 )
 def test_directories_on_the_way_are_made_as_the_flags_say(yard: Yard, flags: str, made: tuple[int, int]) -> None:
-    """As buildkit has it; one that is there already stays as it is."""
+    """As in buildkit; an existing directory stays as it is."""
     image = yard.build(f"FROM scratch\nCOPY a /there/\nCOPY {flags} a /there/new/deep/b\n", {"a": "1"})
     found = entries(image.layers[1])
     assert [(found[name].mode, found[name].uid) for name in ("there/new", "there/new/deep")] == [made, made]
@@ -259,7 +259,7 @@ def test_nothing_outside_the_context_is_read(yard: Yard) -> None:
         "environ": "-> /proc/self/environ",
     }
     for source in ("up", "abs", "dir/secret", "d/up", "../secret", "environ", "dir/context1/../secret"):
-        with pytest.raises(BuildError, match="not there"):
+        with pytest.raises(BuildError, match="does not exist"):
             yard.build(f"FROM scratch\nCOPY {source} /x\n", files)
     assert tree(yard.build("FROM scratch\nCOPY d /d\n", files), yard.directory / "out") == {"d/up": "-> ../../secret"}
 
@@ -279,8 +279,8 @@ def test_dockerignore(yard: Yard, ignore: str, found: set[str]) -> None:
     assert names(yard.build("FROM scratch\nCOPY . /\n", {".dockerignore": ignore, "a.log": "", "b": "", "d/a.log": "", "d/c": ""})) == found
 
 
-def test_what_is_ignored_is_not_there(yard: Yard) -> None:
-    with pytest.raises(FailedStep, match=r"'b' is not there, or \.dockerignore hides it"):
+def test_ignored_files_do_not_exist_for_copy(yard: Yard) -> None:
+    with pytest.raises(FailedStep, match=r"'b' does not exist, or \.dockerignore hides it"):
         yard.build("FROM scratch\nCOPY b /\n", {".dockerignore": "b", "b": ""})
 
 
@@ -315,7 +315,7 @@ def test_a_context_can_be_a_tar(yard: Yard, compress: object, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("context", [b"", b"no tar", "/dev/null", "/nowhere"])
-def test_what_is_no_context_is_refused(yard: Yard, context: str | bytes) -> None:
+def test_contexts_of_other_kinds_are_refused(yard: Yard, context: str | bytes) -> None:
     with pytest.raises(BuildError):
         build(context, store=yard.store)
 
@@ -339,7 +339,7 @@ def test_add_unpacks_and_copy_does_not(yard: Yard) -> None:
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
 def test_a_damaged_tar(yard: Yard, compress: Callable[[bytes], bytes]) -> None:
-    """One that is cut short is refused; one whose beginning is damaged is no tar, and is copied as it is."""
+    """A tar that is cut short is refused; a file whose beginning is damaged is no tar, and is copied as it is."""
     whole = compress(packed(x=os.urandom(600_000).hex()))
     with pytest.raises(FailedStep, match=r"a.tar cannot be unpacked"):
         yard.build("FROM scratch\nADD a.tar /x/\n", {"a.tar": whole[: len(whole) * 9 // 10]})
@@ -392,7 +392,7 @@ def test_add_of_a_url(yard: Yard, url: str) -> None:
 @pytest.mark.parametrize(
     ("what", "said"), [("gone", "404"), ("short", "cut short|Incomplete"), ("--checksum", "and --checksum says sha256:0000")]
 )
-def test_a_url_that_cannot_be_had(yard: Yard, url: str, what: str, said: str) -> None:
+def test_a_url_that_cannot_be_fetched(yard: Yard, url: str, what: str, said: str) -> None:
     flag = f"--checksum=sha256:{'0' * 64} " if what == "--checksum" else ""
     with pytest.raises(FailedStep, match=said):
         yard.build(f"FROM scratch\nADD {flag}{url}/{what.lstrip('-')} /x\n")
@@ -415,13 +415,13 @@ def test_chmod(text: str, mode: int, directory: bool, found: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "8", "77777", "u", "u+q", "x=r", "u+r,", "0x1", "-1"])
-def test_what_is_no_mode(text: str) -> None:
+def test_malformed_modes_are_refused(text: str) -> None:
     with pytest.raises(BuildError, match="--chmod"):
         chmod(text)
 
 
 @pytest.mark.parametrize("text", ["", ":5", "no", "0:no", str(2**32), "0:" + str(2**32)])
-def test_what_is_no_owner(text: str) -> None:
+def test_unknown_owners_are_refused(text: str) -> None:
     with Tree() as tree, pytest.raises(BuildError, match="--chown"):
         chown(text, tree)
 

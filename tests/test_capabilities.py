@@ -1,4 +1,4 @@
-"""Capabilities as values, and the order of everything that is given up."""
+"""Capabilities as values, and the order of the steps that drop privileges."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def dropped(part: Capabilities) -> list[Step]:
     return [s for s in part.steps() if "CAPBSET_DROP" in str(s)]
 
 
-def test_names_are_at_their_numbers() -> None:
+def test_a_names_index_is_its_number() -> None:
     known = {
         "CAP_CHOWN": 0,
         "CAP_SETPCAP": 8,
@@ -63,14 +63,14 @@ def test_every_other_capability_is_dropped_from_the_bounding_set() -> None:
     assert all(not s.tolerates for s in steps)
 
 
-def test_a_kernel_that_does_not_say_is_asked_for_all_of_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_cap_last_cap_every_number_is_dropped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(capabilities, "LAST_CAP", str(tmp_path / "missing"))
     steps = dropped(Capabilities.none())
     assert len(steps) == 64
     assert [bool(s.tolerates) for s in steps] == [False] * len(NAMES) + [True] * (64 - len(NAMES))
 
 
-def test_what_is_given_up_goes_in_one_order_whatever_the_callers() -> None:
+def test_privileges_are_dropped_in_one_order() -> None:
     parts = [Seccomp.default(), NoNewPrivileges(), Capabilities.only("CAP_KILL", ambient=True), Rlimits(nofile=64, core=0), ns.User()]
     texts, picks = set(), random.Random(1)
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""The book: every script runs, every script is shown, and the extensions that hold the book to that work themselves."""
+"""The book: every script runs and is shown, and the extensions that check this work themselves."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_every_script_is_shown_and_every_shown_script_is_there() -> None:
 
 
 def imported(script: Path) -> set[str]:
-    """The packages that a script names itself."""
+    """Return the packages that a script imports itself."""
     nodes = list(ast.walk(ast.parse(script.read_text())))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
@@ -66,7 +66,7 @@ def test_the_docs_extra_brings_what_the_scripts_import() -> None:
 
 @pytest.fixture
 def book(tmp_path: Path) -> Path:
-    """A small book with a package of its own that documents all of it."""
+    """Make a small book with a package of its own that it documents completely."""
     files = {"conf.py": CONF, "index.md": API, "sample/__init__.py": ROOT_MODULE, "sample/shown.py": MODULE}
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -82,7 +82,7 @@ def build(book: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def show(book: Path, name: str, text: str) -> None:
-    """Put a script into the book and onto its page."""
+    """Add a script to the book and to its page."""
     (book / "scripts" / name).write_text(text)
     (book / "index.md").write_text(f"{API}\n```{{ck-run}} scripts/{name}\n```\n")
 
@@ -100,7 +100,7 @@ def test_a_book_that_documents_everything_builds(book: Path) -> None:
             '__all__ = ["f", "g"]\ndef f() -> None:\n    "F."\ndef g() -> None: ...\n',
             "public object sample.shown.g is in no",
         ),
-        ("sample/shown.py", '__all__ = ["f", "g"]\ndef f() -> None:\n    "F."\n', "names g, which is not there"),
+        ("sample/shown.py", '__all__ = ["f", "g"]\ndef f() -> None:\n    "F."\n', "names g, which does not exist"),
         ("sample/more.py", "__all__: list[str] = []\n", "public module sample.more is in no"),
         ("sample/shown.py", 'def f() -> None:\n    "F."\ndef g() -> None: ...\n', "public object sample.shown.g is in no"),
         ("sample/__init__.py", ROOT_MODULE + "x = 1\n__all__ += ['x']\n", "public object sample.x is in no"),
@@ -159,7 +159,7 @@ def test_a_plot_is_shown_below_what_was_printed_and_goes_when_none_is_drawn(book
 
 
 def test_a_script_that_wants_v2_runs_where_there_is_nothing_else(book: Path) -> None:
-    """In a guest, unless this machine is pure v2, or cannot have one."""
+    """The script runs in a virtual machine, unless this machine is pure v2, or cannot have one."""
     show(book, "mode.py", "print(1000 + 234)\n")
     page = book / "index.md"
     page.write_text(page.read_text().replace("mode.py\n", 'mode.py\n:v2: "6.12"\n'))

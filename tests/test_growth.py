@@ -11,7 +11,7 @@ QUADRATIC = 10  # four times would be linear, sixteen times quadratic
 
 @pytest.mark.parametrize("name", CASES)
 def test_time_grows_with_size(name: str) -> None:
-    """One try in three has to be quick: a processor that others use as well is slow now and then, a quadratic one always."""
+    """One try in three has to be quick: other programs make a linear reader slow now and then, a quadratic one is always slow."""
     found = []
     for _ in range(3):
         found.append(growth(CASES[name]))

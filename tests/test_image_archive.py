@@ -1,4 +1,4 @@
-"""docker-archives: of every age, and back."""
+"""docker-archives of every age: reading and writing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def item(sample: Sample, config: str, layers: list[str], *tags: str) -> dict[str
 
 
 def old_docker(sample: Sample, *tags: str) -> dict[str, bytes | str | None]:
-    """As docker before 25 saved it: a directory for each layer."""
+    """Return an archive as docker before 25 saved it: a directory for each layer."""
     config = f"{sha256(sample.config)[7:]}.json"
     ids = [f"{number:064x}" for number in range(len(sample.layers))]
     files: dict[str, bytes | str | None] = {config: sample.config}
@@ -48,7 +48,7 @@ def old_docker(sample: Sample, *tags: str) -> dict[str, bytes | str | None]:
 
 
 def podman(sample: Sample, *tags: str) -> dict[str, bytes | str | None]:
-    """As podman and skopeo save it: layers at the top, links where docker had them."""
+    """Return an archive as podman and skopeo save it: layers at the top, links in place of docker's directories."""
     layers = [f"{sha256(tar)[7:]}.tar" for tar in sample.tars]
     config = f"{sha256(sample.config)[7:]}.json"
     files: dict[str, bytes | str | None] = dict(zip(layers, sample.layers, strict=True))
@@ -61,7 +61,7 @@ def blob_path(data: bytes) -> str:
 
 
 def new_docker(sample: Sample, *tags: str, index: bytes | None = None) -> dict[str, bytes | str | None]:
-    """As docker from 25 on saves it: an OCI layout with a manifest.json."""
+    """Return an archive as docker from 25 on saves it: an OCI layout with a manifest.json."""
     entries = [named(sample.descriptor, tag.partition(":")[2]) for tag in tags] or [sample.descriptor]
     files = layout_files(index or index_of(*entries), sample.blobs)
     images = [item(sample, blob_path(sample.config), [blob_path(b) for b in sample.layers], *tags)]
@@ -98,7 +98,7 @@ def test_an_image_without_a_name(tmp_path: Path, form: Any) -> None:
     assert (found.names, layers_of(found)) == ((), PLAIN.layers)
 
 
-def test_a_manifest_that_came_along_is_taken_byte_for_byte(tmp_path: Path) -> None:
+def test_the_archives_own_manifest_is_kept_byte_for_byte(tmp_path: Path) -> None:
     found = opened(tmp_path, new_docker(PACKED, "app:1"))
     assert read(found.blobs, found.find()) == PACKED.manifest
 
@@ -170,7 +170,7 @@ def test_a_compressed_archive(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", [old_docker, podman, new_docker])
 @pytest.mark.parametrize("sample", [PLAIN, PACKED])
-def test_what_was_read_is_written_with_the_same_bytes(tmp_path: Path, form: Any, sample: Sample) -> None:
+def test_reading_and_writing_keeps_the_bytes(tmp_path: Path, form: Any, sample: Sample) -> None:
     source = opened(tmp_path, form(sample, "app:1", "app:2"))
     archive.write(tmp_path / "copy.tar", [(entry, source.blobs) for entry in source.entries])
     with Archive.open(tmp_path / "copy.tar") as copy:
@@ -195,7 +195,7 @@ def test_the_files_that_docker_reads(tmp_path: Path) -> None:
     assert names == ["docker.io/library/app:1", "127.0.0.1:5000/app:2"]
 
 
-def test_into_a_pipe_the_same_bytes(tmp_path: Path) -> None:
+def test_writing_to_a_pipe_gives_the_same_bytes(tmp_path: Path) -> None:
     source = opened(tmp_path, new_docker(PACKED, "app:1"))
     items = [(entry, source.blobs) for entry in source.entries]
     archive.write(tmp_path / "copy.tar", items)
@@ -292,7 +292,7 @@ def test_a_sparse_layer_is_no_layer(tmp_path: Path) -> None:
 
 
 def test_a_manifest_of_another_config_is_not_taken(tmp_path: Path) -> None:
-    """Whoever adds an index.json must not decide what is run under a name of manifest.json."""
+    """An added index.json must not decide which image has a name of manifest.json."""
     evil = Sample(base("evil"), tar_of({"one": b"evil"}), compress=False)
     files = new_docker(PLAIN, "app:1", index=index_of(named(evil.descriptor, "1")))
     found = opened(tmp_path, files | {blob_path(blob): blob for blob in evil.blobs})
@@ -305,7 +305,7 @@ def test_a_manifest_of_another_config_is_not_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lacking", ["config.json", "layer.tar"])
 def test_a_file_that_an_archive_lacks_is_named(lacking: str, tmp_path: Path) -> None:
-    """It is a docker-archive all the same, and nothing else is to be said of it."""
+    """The file is a docker-archive, so the error names only the missing file."""
     layer = Layer.from_tar(io.BytesIO(tar_of({"a": b"1"})), compression="none")
     with layer.uncompressed() as tar:
         parts = {"layer.tar": tar.read(), "config.json": Image.of(ImageConfig(), [layer]).config_data}

@@ -1,4 +1,4 @@
-"""What differs between two images, plain layers, and pictures that fetch nothing."""
+"""Differences between two images, plain layers, and pictures that fetch nothing."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_same_image_packed_in_another_way_is_the_same(tmp_path: Path) -> Non
     assert list(found.changes(Store(tmp_path))) == []
 
 
-def test_what_becomes_of_a_directory(tmp_path: Path) -> None:
+def test_files_and_directories_that_replace_each_other(tmp_path: Path) -> None:
     old = image_of(Sample(tar_of({"d": None, "d/a": b"", "f": b"", "e": None, "e/x": b""})))
     new = image_of(Sample(tar_of({"d": b"", "f": None, "f/b": b"", "e": None, "e/x": b"", "e/y": "x"})))
     assert [str(change).split() for change in old.diff(new).changes(Store(tmp_path))] == [
@@ -81,7 +81,7 @@ def test_layers_are_written_plain(tmp_path: Path, docker: bool) -> None:
     found.validate()
 
 
-def test_a_layer_that_lies_is_not_written_plain(tmp_path: Path) -> None:
+def test_a_layer_with_a_wrong_digest_is_not_written_plain(tmp_path: Path) -> None:
     sample = Sample(BASE)
     blobs = {Digest.of(blob): blob for blob in sample.blobs}
     layer = Digest.of(sample.layers[0])
@@ -96,7 +96,7 @@ def test_a_layer_that_lies_is_not_written_plain(tmp_path: Path) -> None:
 
 
 class Far:
-    """A registry, to all appearances: it has everything, and is not to be asked."""
+    """A stand-in for a registry: it has every blob, and must not be asked."""
 
     def __init__(self, blobs: MemoryBlobs) -> None:
         self._blobs, self.asked = blobs, 0
@@ -136,7 +136,7 @@ def test_a_layer_is_the_same_wherever_its_blob_is(tmp_path: Path) -> None:
     assert len({one, two}) == 1
 
 
-def test_blobs_that_are_empty_are_still_the_ones_to_use() -> None:
+def test_an_empty_blobs_value_is_used() -> None:
     class Empty(MemoryBlobs):
         def __len__(self) -> int:
             return 0
@@ -146,7 +146,7 @@ def test_blobs_that_are_empty_are_still_the_ones_to_use() -> None:
     assert Layer.from_tar(io.BytesIO(BASE), blobs).blobs is blobs
 
 
-def test_a_file_that_is_no_image_says_so(tmp_path: Path) -> None:
+def test_a_file_that_is_no_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image" * 1000)
     with pytest.raises(InvalidLayer, match=r"notes\.txt: a checksum in a tar header"):
         opening.open_source(tmp_path / "notes.txt")
@@ -155,7 +155,7 @@ def test_a_file_that_is_no_image_says_so(tmp_path: Path) -> None:
         opening.open_source(tmp_path / "fifo")
 
 
-def test_what_a_killed_unpacking_left_is_swept_by_the_next(tmp_path: Path) -> None:
+def test_files_of_a_killed_unpacking_are_swept(tmp_path: Path) -> None:
     left, young, other = tmp_path / ".root.abc.new", tmp_path / ".root.def.new", tmp_path / ".rootfs.abc.new"
     for path in (left, young, other):
         path.mkdir()
@@ -169,8 +169,8 @@ def test_what_a_killed_unpacking_left_is_swept_by_the_next(tmp_path: Path) -> No
     shutil.rmtree(tmp_path / "root")
 
 
-def test_a_file_is_let_go_with_the_last_who_uses_it(tmp_path: Path) -> None:
-    """Not when garbage is collected."""
+def test_a_file_is_closed_with_its_last_user(tmp_path: Path) -> None:
+    """The file must be closed without a run of the garbage collector."""
     image_of(ONE).save(tmp_path / "image.tar")
     before = len(os.listdir("/proc/self/fd"))
     gc.disable()
@@ -194,8 +194,8 @@ def test_a_layout_goes_through_a_pipe(tmp_path: Path) -> None:
         assert found.result() == (tmp_path / "image.tar").read_bytes()
 
 
-def test_whiteouts_that_are_links_of_one_are_no_difference(tmp_path: Path) -> None:
-    """overlayfs makes them so."""
+def test_hard_linked_whiteouts_are_no_difference(tmp_path: Path) -> None:
+    """overlayfs makes whiteouts as hard links of one device."""
     for name, linked in (("one", True), ("other", False)):
         (tmp_path / name).mkdir()
         os.mknod(tmp_path / name / "a", stat.S_IFCHR, 0)
@@ -205,5 +205,5 @@ def test_whiteouts_that_are_links_of_one_are_no_difference(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("suffix", ["# buildkit", "# containerkit", ""])
-def test_what_builders_add_to_an_instruction_is_left_out(suffix: str) -> None:
+def test_builders_suffixes_are_removed_from_instructions(suffix: str) -> None:
     assert picture.instruction(f"RUN make {suffix}") == "RUN make"

@@ -1,4 +1,4 @@
-"""Compression: what others write is read, what is written others read, and damage is said so at every place."""
+"""Compression: we read what other programs write, they read what we write, and damage at any position is reported."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def zstandard() -> Any:
 
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both libraries that read and write gzip."""
+    """Use each of the two libraries that read and write gzip."""
     if request.param == "zlib":
         monkeypatch.setattr(gzip_streams, "isal", lambda name: None)
     else:
@@ -64,7 +64,7 @@ def read(data: bytes, expected: str = "", limits: Limits | None = None, size: in
 
 @pytest.mark.parametrize("size", [1, 100_000, 1 << 20])
 @pytest.mark.parametrize("level", [None, 3, 9])
-def test_gzip_comes_back(engine: str, level: int | None, size: int) -> None:
+def test_gzip_survives_compression_and_decompression(engine: str, level: int | None, size: int) -> None:
     data = DATA[: 2000 * size]
     packed = compressed(data, "gzip", 200_000, level)
     assert gzip.decompress(packed) == read(packed, "gzip", size=size) == data
@@ -88,7 +88,7 @@ def test_gzip_of_many_members_and_zeros_at_the_end() -> None:
 
 
 def damaged(packed: bytes) -> list[bytes]:
-    """Cut at every place of the end and some others; with each of some bits turned."""
+    """Yield the data cut at every position of its end and at some others, and with single bits changed."""
     chosen = random.Random(5)
     cuts = [packed[:at] for at in {*range(len(packed) - 12, len(packed)), *range(7, 30), len(packed) // 2}]
     flips = []
@@ -99,7 +99,7 @@ def damaged(packed: bytes) -> list[bytes]:
 
 
 @pytest.mark.usefixtures("engine")
-def test_gzip_damaged_anywhere_is_said_so() -> None:
+def test_damaged_gzip_is_reported() -> None:
     data = DATA[:20_000]
     for broken in damaged(gzip.compress(data, mtime=0)):
         try:
@@ -109,7 +109,7 @@ def test_gzip_damaged_anywhere_is_said_so() -> None:
         assert found == data, "other bytes came, and nothing was said"
 
 
-def test_zstd_comes_back() -> None:
+def test_zstd_survives_compression_and_decompression() -> None:
     library = zstandard()
     packed = compressed(DATA, "zstd", 100_000)
     assert read(packed, "zstd") == library.ZstdDecompressor().decompressobj().decompress(packed) == DATA
@@ -124,7 +124,7 @@ def test_zstd_of_any_form(options: dict[str, Any], data: bytes) -> None:
     assert read(skip + packed + skip + packed) == data + data
 
 
-def test_zstd_damaged_anywhere_is_said_so() -> None:
+def test_damaged_zstd_is_reported() -> None:
     packed = zstandard().ZstdCompressor(write_checksum=True).compress(DATA[:20_000])
     for broken in damaged(packed):
         try:
@@ -150,7 +150,7 @@ def test_zstd_with_a_dictionary_is_refused() -> None:
         read(frame)
 
 
-def test_without_zstandard_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_zstandard_is_reported_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zstandard", None)
     with pytest.raises(errors.Unavailable, match=re.escape(extras.command("zstd"))):
         zstd_streams.library()
@@ -183,7 +183,7 @@ class Failing:
         return b"x" * min(size, 1000)
 
 
-def test_ahead_gives_the_bytes_and_then_the_error() -> None:
+def test_read_ahead_gives_the_bytes_and_then_the_error() -> None:
     with ReadAhead(Failing(30)) as ahead:
         assert len(b"".join(ahead.read(700) for _ in range(60))) == 30_000
         for _ in range(1):
@@ -192,7 +192,7 @@ def test_ahead_gives_the_bytes_and_then_the_error() -> None:
 
 
 @pytest.mark.parametrize("use", [lambda ahead: None, lambda ahead: ahead.read(10), lambda ahead: ahead.read()])
-def test_ahead_leaves_no_thread(use: Callable[[ReadAhead], object]) -> None:
+def test_read_ahead_leaves_no_thread(use: Callable[[ReadAhead], object]) -> None:
     before = threading.active_count()
     with ReadAhead(io.BytesIO(bytes(20 << 20))) as ahead:
         use(ahead)
@@ -219,8 +219,8 @@ def test_a_sink_that_fails_leaves_no_thread() -> None:
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
-def test_what_is_written_is_never_too_dense_to_be_read(compression: str) -> None:
-    """Text that repeats itself becomes a thousandth; a reader that knows bombs takes it all the same."""
+def test_written_blobs_stay_below_the_ratio_limit(compression: str) -> None:
+    """Repetitive text shrinks to a thousandth; a reader with a ratio limit must still accept it."""
     if compression == "zstd":
         zstandard()
     out = io.BytesIO()

@@ -43,7 +43,7 @@ RIGHT: dict[str, Any] = {"mediaType": "text/plain", "digest": str(Digest.of(b"hi
 
 @settings(deadline=None)
 @given(DESCRIPTORS)
-def test_json_and_back_with_what_is_not_known(descriptor: Descriptor) -> None:
+def test_unknown_fields_survive_json(descriptor: Descriptor) -> None:
     text = json.loads(json.dumps(descriptor.to_json()))
     assert Descriptor.from_json(text) == descriptor
     assert Descriptor.from_json(text).to_json() == text
@@ -74,7 +74,7 @@ def test_json_and_back_with_what_is_not_known(descriptor: Descriptor) -> None:
         ({"platform": {"os": "linux"}}, InvalidDocument, r"platform\.architecture: missing"),
     ],
 )
-def test_what_is_no_descriptor_is_refused(change: dict[str, Any], kind: type[ImageError], words: str) -> None:
+def test_malformed_descriptors_are_refused(change: dict[str, Any], kind: type[ImageError], words: str) -> None:
     assert Descriptor.from_json(RIGHT).size == 2
     with pytest.raises(kind, match=words):
         Descriptor.from_json(RIGHT | change)
@@ -86,7 +86,7 @@ def test_the_empty_descriptor_is_the_one_of_the_specification() -> None:
     assert (empty.size, empty.data, empty.media_type) == (2, b"{}", "application/vnd.oci.empty.v1+json")
 
 
-def test_a_descriptor_does_not_change() -> None:
+def test_a_descriptor_is_frozen() -> None:
     annotations = {"a": "b"}
     descriptor = Descriptor.of(b"", "text/plain", annotations=annotations)
     annotations["a"] = "c"
@@ -111,7 +111,7 @@ def test_a_descriptor_does_not_change() -> None:
         (media.DOCKER_SCHEMA1, "", ""),
     ],
 )
-def test_which_type_is_what(media_type: str, kind: str, compression: str) -> None:
+def test_the_kind_of_each_media_type(media_type: str, kind: str, compression: str) -> None:
     assert media.kind(media_type) == kind
     if compression:
         assert media.compression(media_type) == compression
@@ -165,7 +165,7 @@ def test_a_damaged_file_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("trick", ["link", "fifo", "directory", "socket"])
-def test_only_a_file_is_a_blob(tmp_path: Path, trick: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_and_directories_are_no_blobs(tmp_path: Path, trick: str, monkeypatch: pytest.MonkeyPatch) -> None:
     blobs = FileBlobs(tmp_path)
     descriptor = blobs.add(b"hello")
     path = Path(blobs.path(descriptor.digest))
@@ -199,7 +199,7 @@ def test_nothing_is_left_of_a_blob_that_was_not_committed(tmp_path: Path) -> Non
         assert writer.commit("text/plain", sync=True) == Descriptor.of(b"half", "text/plain", algorithm="sha512")
 
 
-def test_many_places_are_one() -> None:
+def test_a_union_of_blob_sources() -> None:
     first, second, third = MemoryBlobs(), MemoryBlobs(), MemoryBlobs()
     one, two, three = first.add(b"1"), second.add(b"2"), third.add(b"3")
     sources = BlobUnion({one.digest: first}, second, third)

@@ -1,4 +1,4 @@
-"""Digests are parsed strictly, and a verified reader never hands out the end of bytes that are not the right ones."""
+"""Digests are parsed strictly, and a verified reader never delivers the end of wrong bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ A64 = "a" * 64
 
 @settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["sha256", "sha512"]))
-def test_a_digest_is_its_text(data: bytes, algorithm: str) -> None:
+def test_a_digest_equals_its_text(data: bytes, algorithm: str) -> None:
     digest = Digest.of(data, algorithm)
     assert digest == Digest(str(digest)) == f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
     assert (digest.algorithm, digest.hex) == (algorithm, hashlib.new(algorithm, data).hexdigest())
@@ -45,14 +45,14 @@ def test_a_digest_is_its_text(data: bytes, algorithm: str) -> None:
         (f"sha512:{A64}", "128 hex digits"),
     ],
 )
-def test_what_is_no_digest_is_refused(text: str, words: str) -> None:
+def test_malformed_digests_are_refused(text: str, words: str) -> None:
     with pytest.raises(InvalidDigest, match=words):
         Digest(text)
 
 
 @settings(deadline=None)
 @given(st.text(max_size=90))
-def test_any_text_is_a_digest_or_refused(text: str) -> None:
+def test_every_text_parses_or_is_refused(text: str) -> None:
     with contextlib.suppress(InvalidDigest):
         assert Digest(text) == text
 
@@ -70,7 +70,7 @@ class Dribble:
 
 
 def read_in(verifier: Verifier, way: str) -> bytes:
-    """All of it, by one of the ways to read."""
+    """Read all of a stream, by one of the ways to read."""
     if way == "all":
         return verifier.read()
     if way == "buffered":
@@ -103,7 +103,7 @@ def test_wrong_bytes_never_pass(data: bytes, step: int, way: str, sized: bool, d
         verifier.read1()
 
 
-def test_never_more_than_one_byte_too_many_is_asked_for() -> None:
+def test_at_most_one_byte_over_the_size_is_read() -> None:
     stream = Dribble(b"x" * 1000, 1000)
     with pytest.raises(Mismatch, match="size"):
         Verifier(stream, Digest.of(b"x" * 10), 10).drain()

@@ -1,4 +1,4 @@
-"""JSON is read strictly: what two readers could take for two things is refused."""
+"""JSON is read strictly: a document that two readers could understand differently is refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_written_and_read(value: dict[str, Any]) -> None:
 
 @settings(deadline=None)
 @given(st.binary(max_size=40))
-def test_any_bytes_are_an_object_or_refused(data: bytes) -> None:
+def test_every_document_parses_or_is_refused(data: bytes) -> None:
     with contextlib.suppress(ImageError):
         assert isinstance(parse(data, "it"), dict)
 
@@ -53,7 +53,7 @@ def test_any_bytes_are_an_object_or_refused(data: bytes) -> None:
         ('{"a":1}'.encode("utf-16"), "utf-8"),
     ],
 )
-def test_what_is_refused(data: bytes, words: str) -> None:
+def test_ambiguous_documents_are_refused(data: bytes, words: str) -> None:
     with pytest.raises(InvalidDocument, match=words):
         parse(data, "it")
 
@@ -91,13 +91,13 @@ def test_size() -> None:
         (lambda fields: fields.objects("o"), "it.o: expected a list, found an object"),
     ],
 )
-def test_an_error_says_where(take: Any, words: str) -> None:
+def test_an_error_names_the_field(take: Any, words: str) -> None:
     value = {"n": 1, "null": None, "t": True, "minus": -1, "big": 1 << 63, "f": 1.5, "l": ["a", 1], "o": {"x": []}}
     with pytest.raises(InvalidDocument, match=words):
         take(Fields(value, "it"))
 
 
-def test_what_nobody_took_is_left_and_a_look_alike_is_refused() -> None:
+def test_unread_fields_are_kept_and_lookalikes_refused() -> None:
     fields = Fields({"size": 1, "other": [2]}, "it")
     assert fields.number("size") == 1
     assert fields.rest() == {"other": [2]}

@@ -1,4 +1,4 @@
-"""Images: read as they were stored, cross-checked whole, drawn, and changed without being changed."""
+"""Images: reading, cross-checks, pictures, and changes that give new images."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def image() -> Image:
 # reading
 
 
-def test_an_image_is_its_bytes() -> None:
+def test_images_with_equal_manifests_are_equal() -> None:
     sample = Sample(BASE, APP, Cmd=["sh"])
     image = loaded(sample)
     assert (image.data, image.config_data, image.digest) == (sample.manifest, sample.config, sample.digest)
@@ -98,7 +98,7 @@ def test_chain_ids_are_those_of_the_specification() -> None:
     assert chain_ids([]) == ()
 
 
-def test_schema_1_is_refused_with_a_clear_word() -> None:
+def test_schema_1_is_refused_with_an_explanation() -> None:
     blobs = MemoryBlobs()
     for document in ({"schemaVersion": 1, "fsLayers": []}, {"schemaVersion": 1, "mediaType": media.DOCKER_SCHEMA1_SIGNED}):
         for media_type in (media.DOCKER_SCHEMA1_SIGNED, media.DOCKER_MANIFEST):
@@ -144,7 +144,7 @@ def test_a_change_gives_a_new_image_and_shares_the_layers(image: Image) -> None:
         image.with_config(diff_ids=[])
 
 
-def test_what_is_not_known_stays_through_a_change() -> None:
+def test_unknown_fields_survive_a_change() -> None:
     changed = loaded(Sample(BASE)).with_config(cmd=["ls"])
     assert json.loads(changed.config_data)["x-unknown"] == [1, 2]
     assert changed.annotations == {"made.by": "hand"}
@@ -171,7 +171,7 @@ def test_the_same_twice_with_source_date_epoch(monkeypatch: pytest.MonkeyPatch) 
     assert made[0].config.created == made[0].history[0].created == "1970-01-01T00:00:00Z"
 
 
-def test_a_docker_manifest_stays_one(image: Image) -> None:
+def test_a_docker_manifest_stays_a_docker_manifest(image: Image) -> None:
     like = Manifest(Descriptor.of(b"", media.DOCKER_CONFIG), (), media.DOCKER_MANIFEST)
     docker = Image.of(image.config, image.layers, like=like)
     docker.validate()
@@ -212,21 +212,21 @@ def test_an_index_finds_the_image_for_a_platform() -> None:
     assert again.image("linux/arm/v8") == images[2]
     assert again.image("linux/arm/v6") == images[3]
     again.image("linux/arm/v6").validate()
-    with pytest.raises(Missing, match="no image for linux/s390x: there are linux/amd64, linux/arm/v6, linux/arm/v7, linux/arm64"):
+    with pytest.raises(Missing, match="no image for linux/s390x: it has linux/amd64, linux/arm/v6, linux/arm/v7, linux/arm64"):
         again.match("s390x")
 
 
-def test_an_index_that_does_not_say_is_asked_further() -> None:
+def test_a_missing_platform_is_read_from_the_config() -> None:
     image = Image.scratch("arm64")
     attestation = image.with_config(cmd=["x"]).descriptor.with_(platform=Platform("unknown", "unknown"))
     blobs = MemoryBlobs({image.digest: image.data, image.id: image.config_data})
     index = Index((attestation, image.descriptor.bare()), source=blobs)
     assert index.match("arm64").digest == image.digest
-    with pytest.raises(Missing, match=r"there are linux/arm64$"):
+    with pytest.raises(Missing, match=r"it has linux/arm64$"):
         index.match("amd64")
 
 
-def test_an_index_has_an_end() -> None:
+def test_indexes_in_indexes_are_limited() -> None:
     index = Index.of([Image.scratch()])
     for _ in range(8):
         index = Index.of([index])
@@ -246,7 +246,7 @@ def test_an_index_is_checked_with_all_it_leads_to() -> None:
     with pytest.raises(InvalidImage) as caught:
         index.validate()
     first, second = caught.value.mismatches
-    assert "the config says linux/arm64, whoever points at it linux/s390x" in first
+    assert "the config says linux/arm64, its descriptor linux/s390x" in first
     assert second.startswith("linux/riscv64")
     assert "no blob" in second
 
@@ -258,7 +258,7 @@ Change = Callable[[dict[str, Any], dict[str, Any], list[bytes]], None]
 
 
 def forged(change: Change) -> Image:
-    """An image of two layers with something changed in its manifest, its config or its blobs."""
+    """Return an image of two layers with a change in its manifest, its config or its blobs."""
     sample = Sample(BASE, APP, compress=True)
     config, manifest, layers = json.loads(sample.config), json.loads(sample.manifest), list(sample.layers)
     change(manifest, config, layers)
@@ -313,7 +313,7 @@ CASES: dict[str, tuple[Change, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_does_not_fit_is_found(case: str) -> None:
+def test_mismatches_are_found(case: str) -> None:
     change, expected = CASES[case]
     found = mismatches(forged(change))
     assert len(found) == len(expected), found
@@ -338,7 +338,7 @@ def test_layers_that_do_not_match_their_diff_ids_are_not_paired_up() -> None:
         _ = forged(CASES["fewer diff_ids"][0]).layers
 
 
-def test_what_an_index_says_is_checked_too() -> None:
+def test_the_descriptor_in_an_index_is_checked() -> None:
     image = Image.scratch("arm64")
     said = image.descriptor
     assert mismatches(image, said=said) == ()
@@ -378,13 +378,13 @@ def test_the_picture_reads_no_large_layers_and_shows_damaged_ones(image: Image) 
     assert "cannot be read: " in broken.picture()
 
 
-def test_a_look_is_no_way_to_fill_the_memory(image: Image) -> None:
+def test_a_picture_uses_little_memory(image: Image) -> None:
     bomb = image.append(layer_of(tar_of({"zeros": bytes(80 << 20)})))
     assert "cannot be read: " in str(bomb)
     assert "zeros" in bomb.picture()
 
 
-def test_the_picture_drives_no_terminal_and_no_browser(image: Image) -> None:
+def test_the_picture_escapes_control_characters_and_html(image: Image) -> None:
     evil = image.with_config(history=[History("\x1b[2J<script>\u202e", True), *image.history])
     assert "\x1b" not in str(evil)
     assert "\u202e" not in str(evil)

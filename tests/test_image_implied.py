@@ -1,4 +1,4 @@
-"""Directories that a layer goes through and does not describe: the same in a store, in a plain tree and in a squashed layer."""
+"""Directories without an entry in a layer: the same in a store, in a plain tree and in a squashed layer."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def what(path: Path) -> tuple[Any, ...]:
 
 
 def shown(below: Sequence[Path], where: str = ".") -> dict[str, tuple[Any, ...]]:
-    """What an overlay of directories shows, the topmost first."""
+    """Return the tree that an overlay of directories shows, the topmost first."""
     found = {where: what(below[0])}
     for name in merged.names(below):
         here = merged.entry(below, name)
@@ -107,7 +107,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_all_agree(name: str) -> None:
+def test_all_readers_agree_about_implied_directories(name: str) -> None:
     found = agree(image_of(*CASES[name]))
     if name == "mode and owner":
         assert found["./a/b"][:3] == (stat.S_IFDIR | 0o700, *((8, 8) if ROOT else (os.getuid(), os.getgid())))
@@ -121,7 +121,7 @@ KINDS = st.sampled_from(["file", "file", "directory", "link", "whiteout", "opaqu
 
 @st.composite
 def layers(draw: st.DrawFn) -> list[Part]:
-    """A layer in which few directories are described, and nothing lies below its own files and links."""
+    """Draw a layer in which few directories have an entry, and no file lies below its own files and links."""
     made: dict[str, str] = {}
     for path in draw(st.lists(PATHS, max_size=5, unique=True)):
         kind = draw(KINDS)
@@ -142,7 +142,7 @@ def layers(draw: st.DrawFn) -> list[Part]:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(layers(), min_size=1, max_size=4))
-def test_all_agree_about_anything(stack: list[list[Part]]) -> None:
+def test_all_readers_agree_about_random_layers(stack: list[list[Part]]) -> None:
     agree(image_of(*stack))
 
 

@@ -1,4 +1,4 @@
-"""Layers: made from tars and trees, read back, unpacked whole or not at all, and never from wrong bytes."""
+"""Layers: made from tars and trees, read back, unpacked completely or not at all, and never from wrong bytes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("kept", ["memory", "files"])
-def test_there_and_back(kind: str, kept: str, tree: Path, tmp_path: Path) -> None:
+def test_a_directory_survives_packing_and_unpacking(kind: str, kept: str, tree: Path, tmp_path: Path) -> None:
     blobs = FileBlobs(tmp_path / "store") if kept == "files" else MemoryBlobs()
     layer = Layer.from_directory(tree, blobs, compression=needed(kind), form=TarOptions(ids=IDS))
     assert (layer.media_type, layer.digest, layer.size) == (media.layer(kind), layer.descriptor.digest, layer.descriptor.size)
@@ -79,7 +79,7 @@ def test_the_same_digest_twice(kind: str, tree: Path) -> None:
     assert (one.descriptor, one.diff_id) == (two.descriptor, two.diff_id)
 
 
-def test_a_file_of_it(tree: Path) -> None:
+def test_one_file_of_a_layer_is_read(tree: Path) -> None:
     layer = Layer.from_directory(tree)
     for path in ("etc/hosts", "/etc/hosts", b"hard", "./hard"):
         with layer.open(path) as file:
@@ -165,7 +165,7 @@ def test_a_blob_cut_short_is_a_mismatch(cut: int, tree: Path, tmp_path: Path) ->
         list(short.entries())
 
 
-def test_what_follows_the_end_of_the_tar_is_verified_too(tmp_path: Path) -> None:
+def test_bytes_after_the_end_of_the_tar_are_verified(tmp_path: Path) -> None:
     data = tar((Entry(b"x"), b"content")) + b"something after the end" * 100_000
     layer = Layer.from_tar(io.BytesIO(data), compression="none")
     assert layer.unpack(tmp_path / "good", ids=IDS).size == len(data)
@@ -180,7 +180,7 @@ def test_a_wrong_diff_id_is_a_mismatch(tree: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_type_that_lies_is_a_mismatch(tree: Path, tmp_path: Path) -> None:
+def test_a_wrong_media_type_is_a_mismatch(tree: Path, tmp_path: Path) -> None:
     layer = Layer.from_directory(tree)
     for said in ("none", "zstd"):
         lying = dataclasses.replace(layer, descriptor=dataclasses.replace(layer.descriptor, media_type=media.layer(said)))
@@ -210,14 +210,14 @@ def test_limits_reach_every_step(tmp_path: Path) -> None:
 # Whole or not at all ---------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_written_over(tree: Path, tmp_path: Path) -> None:
+def test_an_existing_directory_is_not_overwritten(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(CannotUnpack, match="there already"):
         Layer.from_directory(tree).unpack(tree, ids=IDS)
     assert (tree / "link").is_symlink()
     assert sorted(os.listdir(tmp_path)) == ["tree"]
 
 
-def test_killed_in_the_middle_the_directory_is_whole_or_not_there(tree: Path, tmp_path: Path) -> None:
+def test_a_killed_unpacking_leaves_no_partial_directory(tree: Path, tmp_path: Path) -> None:
     blobs = FileBlobs(tmp_path / "store")
     layer = Layer.from_directory(tree, blobs)
     script = f"""
@@ -241,7 +241,7 @@ for n in range(1000): layer.unpack({str(tmp_path)!r} + "/out/%d" % n, ids={IDS!r
 
 
 def test_memory_stays_flat(tmp_path: Path) -> None:
-    """300 MB go through both ways in less memory than a third of it."""
+    """300 MB are packed and unpacked in less memory than a third of that."""
     script = f"""
 import os, resource, sys
 from containerkit.image.layer import Layer; from containerkit.image.blobs import FileBlobs; from containerkit.image.ids import Ids
@@ -267,7 +267,7 @@ def test_bytes_that_are_no_tar_are_an_invalid_layer(tmp_path: Path) -> None:
         list(layer.entries())
 
 
-def test_digests_are_those_of_the_bytes(tree: Path) -> None:
+def test_digests_match_the_bytes(tree: Path) -> None:
     blobs = MemoryBlobs()
     layer = Layer.from_directory(tree, blobs)
     with layer.compressed() as blob:

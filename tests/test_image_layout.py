@@ -1,4 +1,4 @@
-"""OCI layouts: directories and tars, read as they are and written byte for byte."""
+"""OCI layouts: directories and tars, read and written byte for byte."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ TAGGED = files_of(named(ONE.descriptor, "docker.io/library/one:latest"), named(T
 
 
 def contents(path: Path) -> dict[str, bytes]:
-    """Every file of a layout, a directory or a tar of one."""
+    """Return every file of a layout, a directory or a tar of one."""
     if path.is_dir():
         return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
     with tarfile.open(path) as tar:
@@ -61,7 +61,7 @@ def as_tar(path: Path, files: dict[str, bytes]) -> Path:
 
 
 def as_dotted_tar(path: Path, files: dict[str, bytes]) -> Path:
-    """As `tar -C directory -c .` names things."""
+    """Return a tar with names as `tar -C directory -c .` writes them."""
     return write_tar(path / "dotted.tar", {f"./{name}": data for name, data in files.items()})
 
 
@@ -108,7 +108,7 @@ def test_the_only_image_needs_no_name_even_with_two_of_them(tmp_path: Path) -> N
 
 
 def many_platforms(*, without: str = "") -> dict[str, bytes]:
-    """An index in an index: three platforms, and an attestation; one platform's blobs may be left out."""
+    """Return an index in an index: three platforms, and an attestation; one platform's blobs may be left out."""
     samples = {arch: Sample(base(arch), arch=arch) for arch in ("amd64", "arm64", "s390x")}
     entries = [s.descriptor | {"platform": {"os": "linux", "architecture": arch}} for arch, s in samples.items()]
     entries.append(ONE.descriptor | {"platform": {"os": "unknown", "architecture": "unknown"}})
@@ -128,7 +128,7 @@ def test_a_platform_is_found_in_nested_indexes(tmp_path: Path, form: object) -> 
             found.manifest("many", Platform("linux", "riscv64"))
 
 
-def test_a_platform_that_was_not_kept_is_missing_and_the_others_are_copied(tmp_path: Path) -> None:
+def test_absent_platforms_are_missing_and_the_others_are_copied(tmp_path: Path) -> None:
     found = Layout.open(as_directory(tmp_path, many_platforms(without="arm64")))
     with pytest.raises(Missing):
         found.manifest("many", Platform("linux", "arm64", "v8"))
@@ -149,7 +149,7 @@ def test_an_image_without_a_platform_in_the_index_says_its_own(tmp_path: Path) -
 
 @FORMS
 @pytest.mark.parametrize("tar", [False, True])
-def test_what_was_read_is_written_back_the_same(tmp_path: Path, form: object, tar: bool) -> None:
+def test_reading_and_writing_keeps_the_bytes(tmp_path: Path, form: object, tar: bool) -> None:
     for number, files in enumerate((TAGGED, many_platforms())):
         with Layout.open(form(tmp_path, files)) as found:  # type: ignore[operator]
             found.save(tmp_path / f"copy{number}", tar=tar)
@@ -187,7 +187,7 @@ def test_a_directory_takes_more_images_and_keeps_what_it_has(tmp_path: Path) -> 
     assert json.loads(found.index)["x-mine"] == {"a": 1}
 
 
-def test_what_is_there_already_changes_nothing(tmp_path: Path) -> None:
+def test_writing_an_image_twice_changes_nothing(tmp_path: Path) -> None:
     target = as_directory(tmp_path, TAGGED)
     found = Layout.open(target)
     layout.write(target, [(entry, found.blobs) for entry in found.entries])
@@ -221,7 +221,7 @@ def test_a_short_blob_of_an_old_copy_is_written_again(tmp_path: Path) -> None:
 
 
 def broken(files: dict[str, bytes], blob: bytes, data: bytes | None) -> dict[str, bytes]:
-    """The layout with other bytes under a blob's name, or without it."""
+    """Return the layout with other bytes under a blob's name, or without the blob."""
     path = f"blobs/sha256/{sha256(blob)[7:]}"
     rest = {name: content for name, content in files.items() if name != path}
     return rest | ({} if data is None else {path: data})
@@ -261,7 +261,7 @@ def test_a_layout_that_cannot_be_read(tmp_path: Path, form: object, changes: dic
         Layout.open(form(tmp_path, files))  # type: ignore[operator]
 
 
-def test_a_tar_in_which_readers_would_find_different_things(tmp_path: Path) -> None:
+def test_a_tar_with_one_name_twice_is_refused(tmp_path: Path) -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, data in [*TAGGED.items(), ("./index.json", index_of(TWO.descriptor))]:
@@ -274,7 +274,7 @@ def test_a_tar_in_which_readers_would_find_different_things(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../etc/passwd", "blobs/../../index.json", "index.json", "nowhere", "blobs"])
-def test_a_link_for_an_index_leads_nowhere(tmp_path: Path, target: str) -> None:
+def test_an_index_that_is_a_link_is_refused(tmp_path: Path, target: str) -> None:
     with pytest.raises(ImageError):
         Layout.open(write_tar(tmp_path / "link.tar", {"oci-layout": TAGGED["oci-layout"], "blobs": None, "index.json": target}))
     directory = as_directory(tmp_path, TAGGED)
@@ -311,7 +311,7 @@ def test_indexes_in_indexes_without_end(tmp_path: Path) -> None:
 
 
 def test_a_blob_named_as_a_layer_and_as_a_manifest_is_both(tmp_path: Path) -> None:
-    """Whoever looks at the first of the two names only leaves the manifest's own blobs behind."""
+    """A copy that looks at only the first of the two names would omit the manifest's own blobs."""
     outer = Sample(base())
     manifest = json.loads(outer.manifest)
     manifest["layers"] = [ONE.descriptor | {"mediaType": "application/octet-stream"}]

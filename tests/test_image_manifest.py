@@ -1,4 +1,4 @@
-"""Manifests, indexes and configs: kept byte for byte, with all they say, and refused where they can be read in two ways."""
+"""Manifests, indexes and configs: kept byte for byte with all fields, and refused when they can be read in two ways."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ MEANS: list[tuple[Callable[[bytes], Any], st.SearchStrategy[dict[str, Any]]]] = 
 @pytest.mark.parametrize(("parse", "documents"), MEANS, ids=["manifest", "index", "config"])
 @settings(deadline=None)
 @given(draw=st.data())
-def test_what_is_not_known_is_kept_and_nothing_is_lost(parse: Any, documents: Any, draw: st.DataObject) -> None:
+def test_unknown_fields_are_kept(parse: Any, documents: Any, draw: st.DataObject) -> None:
     document = draw.draw(documents) | draw.draw(UNKNOWN)
     said = parse(json.dumps(document).encode()).to_json()
     assert said == ({"mediaType": said.get("mediaType")} if "mediaType" in said else {}) | document
@@ -124,8 +124,8 @@ RIGHT_INDEX: dict[str, Any] = {"schemaVersion": 2, "mediaType": media.OCI_INDEX,
         ({"schemaVersion": 3}, "", InvalidDocument, "expected 2, found 3"),
         ({"mediaType": media.OCI_INDEX}, "", InvalidDocument, "not the type of a manifest"),
         ({"mediaType": "text/plain"}, "", InvalidDocument, "not the type of a manifest"),
-        ({}, media.DOCKER_MANIFEST, InvalidDocument, "pointed at as"),
-        ({}, media.OCI_INDEX, InvalidDocument, "pointed at as"),
+        ({}, media.DOCKER_MANIFEST, InvalidDocument, "its descriptor says"),
+        ({}, media.OCI_INDEX, InvalidDocument, "its descriptor says"),
         ({"manifests": []}, "", InvalidDocument, "two different things"),
         ({"Manifests": []}, "", InvalidDocument, "two different things"),
         ({"fsLayers": []}, "", InvalidDocument, "two different things"),
@@ -141,7 +141,7 @@ RIGHT_INDEX: dict[str, Any] = {"schemaVersion": 2, "mediaType": media.OCI_INDEX,
         ({"x": "y" * (4 << 20)}, "", LimitExceeded, "4194304 bytes"),
     ],
 )
-def test_what_is_no_manifest_is_refused(change: dict[str, Any], said: str, kind: type[ImageError], words: str) -> None:
+def test_malformed_manifests_are_refused(change: dict[str, Any], said: str, kind: type[ImageError], words: str) -> None:
     assert Manifest.parse(json.dumps(RIGHT).encode()).layers == ()
     with pytest.raises(kind, match=words):
         Manifest.parse(json.dumps(RIGHT | change).encode(), said)
@@ -156,7 +156,7 @@ def test_what_is_no_manifest_is_refused(change: dict[str, Any], said: str, kind:
         ({"manifests": [{}]}, r"index\.manifests\[0\]\.mediaType: missing"),
     ],
 )
-def test_what_is_no_index_is_refused(change: dict[str, Any], words: str) -> None:
+def test_malformed_indexes_are_refused(change: dict[str, Any], words: str) -> None:
     assert Index.parse(json.dumps(RIGHT_INDEX).encode()).manifests == ()
     with pytest.raises(InvalidDocument, match=words):
         Index.parse(json.dumps(RIGHT_INDEX | change).encode())
@@ -175,7 +175,7 @@ def test_what_is_no_index_is_refused(change: dict[str, Any], words: str) -> None
         ({"os": "li nux"}, "platform: os"),
     ],
 )
-def test_what_is_no_config_is_refused(change: dict[str, Any], words: str) -> None:
+def test_malformed_configs_are_refused(change: dict[str, Any], words: str) -> None:
     right = {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": []}}
     assert ImageConfig.parse(json.dumps(right).encode()).diff_ids == ()
     with pytest.raises(InvalidDocument, match=words):
@@ -201,7 +201,7 @@ def test_a_config_in_python() -> None:
         config.with_(cmd="sh -c ls")
 
 
-def test_history_tells_which_layer_is_whose() -> None:
+def test_history_pairs_entries_with_layers() -> None:
     one, empty, two = History("ADD a"), History("ENV b", empty_layer=True), History("RUN c")
     assert matched([one, empty, two], 2) == [(one, 0), (empty, None), (two, 1)]
     assert matched([one, two], 1) == [(one, 0), (two, None)]
@@ -226,7 +226,7 @@ ODD |= st.just({}) | st.sampled_from(
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path of every value in a document."""
+    """Return the path of every value in a document."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [found for key, below in inner for found in [(*path, key), *places(below, (*path, key))]]
 

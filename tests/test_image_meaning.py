@@ -1,4 +1,4 @@
-"""What odd tars mean: unpacking, squashing, flattening and an overlay give one answer, or all refuse."""
+"""The meaning of odd tars: unpacking, squashing, flattening and an overlay give one answer, or all refuse."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def image_of(*stack: Sequence[Part]) -> Image:
 
 
 def grouped(found: dict[str, tuple[Any, ...]], inodes: dict[str, tuple[int, int]]) -> dict[str, Any]:
-    """With the first of the names that each file has."""
+    """Return the entries with each file's first name."""
     first: dict[tuple[int, int], str] = {}
     for path in sorted(found):
         first.setdefault(inodes[path], path)
@@ -66,7 +66,7 @@ def grouped(found: dict[str, tuple[Any, ...]], inodes: dict[str, tuple[int, int]
 
 
 def walked(below: Sequence[Path]) -> dict[str, Any]:
-    """What an overlay of directories shows, the topmost first; one directory is a plain tree."""
+    """Return the tree that an overlay of directories shows, the topmost first; one directory is a plain tree."""
     found: dict[str, tuple[Any, ...]] = {}
     inodes: dict[str, tuple[int, int]] = {}
 
@@ -100,7 +100,7 @@ def extracted(image: Image) -> dict[str, Any]:
 
 
 def stored(image: Image, see: Callable[[Sequence[Path]], dict[str, Any]] = walked) -> dict[str, Any]:
-    """In a store, where each layer is unpacked on its own."""
+    """Return the tree in a store, where each layer is unpacked on its own."""
     with tempfile.TemporaryDirectory() as name:
         store = Store(Path(name) / "store")
         with store.hold(store.put(image, "app")) as layers:
@@ -112,7 +112,7 @@ def stored(image: Image, see: Callable[[Sequence[Path]], dict[str, Any]] = walke
 
 
 def by_tree(below: Sequence[Path]) -> dict[str, Any]:
-    """As a build looks at them."""
+    """Return the tree that a build sees."""
     with Tree(*below[::-1]) as tree:
         found, inodes = {}, {}
         for node in tree.walk(b""):
@@ -130,7 +130,7 @@ def by_tree(below: Sequence[Path]) -> dict[str, Any]:
 
 
 def by_kernel(below: Sequence[Path]) -> dict[str, Any]:
-    """As overlayfs shows it; what is listed is there."""
+    """Return the tree that overlayfs shows, after checking that every listed name exists."""
     found, inodes = {}, {}
     with ck.LayerFS(*below[::-1], readonly=True).mounted() as root:
         for path in [root, *sorted(root.rglob("*"))]:
@@ -144,12 +144,12 @@ def by_kernel(below: Sequence[Path]) -> dict[str, Any]:
 
 
 def files(shown: Labelled) -> Labelled:
-    """Without which names are one file: an overlay copies a file up alone, so that it is not the same as its other names below."""
+    """Return the files without their hard links: an overlay copies one name up alone, so it no longer equals its other names below."""
     return shown if isinstance(shown, str) else {path: what[:3] for path, what in shown.items()}
 
 
 def agree(image: Image, *, kernel: bool = False) -> Labelled:
-    """What all of them show."""
+    """Return the tree that all readers show."""
     expected = or_refused(lambda: extracted(image))
     for see in (walked, by_tree, *([by_kernel] if kernel else [])):
         assert files(or_refused(lambda see=see: stored(image, see))) == files(expected), see  # type: ignore[misc]
@@ -208,7 +208,7 @@ CASES: dict[str, tuple[list[list[Part]], list[str] | None]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_one_answer(name: str) -> None:
+def test_all_readers_agree_about_odd_tars(name: str) -> None:
     stack, expected = CASES[name]
     found = agree(image_of(*stack), kernel=ROOT)
     if expected is None:
@@ -226,7 +226,7 @@ def test_a_borrowed_file_is_the_same_file() -> None:
     assert found["./h"][2] == b"low"
 
 
-def test_a_layer_is_looked_into_as_it_is_unpacked() -> None:
+def test_reading_one_file_agrees_with_unpacking() -> None:
     parts = [d("s"), sym("l", "s"), f("l/f", "1"), hard("h", "s/f"), f("s/f", "2")]
     layer = image_of(parts).layers[0]
     for path, expected in (("s/f", b"2"), ("l/f", b"2"), ("h", b"1")):
@@ -234,8 +234,8 @@ def test_a_layer_is_looked_into_as_it_is_unpacked() -> None:
             assert file.read() == expected
 
 
-def test_depth_is_limited_whatever_leads_there() -> None:
-    """Also where links make the way long, and where layers are only laid over each other."""
+def test_depth_is_limited_also_through_links() -> None:
+    """Also if links make the path long, and if layers are only laid over each other."""
     deep = image_of([f("d/" * 300 + "f")])
     with pytest.raises(LimitExceeded):
         deep.flatten()
@@ -274,7 +274,7 @@ def entries(draw: st.DrawFn) -> Part:
 
 
 def made(stack: list[list[Part]]) -> Image:
-    """Each entry that makes a layer senseless is left out of it, so that most of what is drawn is shown."""
+    """Leave out each entry that makes a layer malformed, so that most drawn layers are valid."""
     kept: list[list[Part]] = []
     for parts in stack:
         layer: list[Part] = []
@@ -297,11 +297,11 @@ def senseful(stack: list[list[Part]]) -> bool:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(entries(), max_size=7), min_size=1, max_size=3))
-def test_all_agree_about_any_tar(stack: list[list[Part]]) -> None:
+def test_all_readers_agree_about_random_tars(stack: list[list[Part]]) -> None:
     agree(image_of(*stack))
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(entries(), max_size=7), min_size=2, max_size=4))
-def test_all_agree_about_any_tar_that_makes_sense(stack: list[list[Part]]) -> None:
+def test_all_readers_agree_about_random_valid_tars(stack: list[list[Part]]) -> None:
     assert agree(made(stack), kernel=ROOT) != REFUSED

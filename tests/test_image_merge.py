@@ -39,7 +39,7 @@ def image_of(*layers: Layer) -> Image:
 
 
 def tree(image: Image) -> dict[str, Any]:
-    """What one sees when the layers are unpacked one after the other."""
+    """Return the tree after unpacking the layers one after the other."""
     with tempfile.TemporaryDirectory() as name:
         os.chmod(name, 0o755)
         for layer in image.layers:
@@ -60,7 +60,7 @@ PATHS = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=3).map("
 
 @st.composite
 def layers(draw: st.DrawFn) -> list[tuple[Entry, bytes]]:
-    """A layer that makes sense: nothing is below a file, whiteouts come first, a link's target is there."""
+    """Draw a valid layer: no entry is below a file, whiteouts come first, a link's target exists."""
     made: dict[str, str] = {}
     for path in draw(st.lists(PATHS, max_size=6, unique=True)):
         parents = ["/".join(path.split("/")[:length]) for length in range(1, path.count("/") + 1)]
@@ -109,7 +109,7 @@ def test_squashed_and_flattened_look_the_same(stack: list[list[tuple[Entry, byte
 
 
 def test_a_directory_that_has_no_entry_takes_the_place_of_what_was_there() -> None:
-    """As it does when the layers are laid over each other as directories: no link of a lower layer is followed."""
+    """The result is that of layers laid over each other as directories: no link of a lower layer is followed."""
     image = image_of(
         layer_of((Entry(b"d", "symlink", linkname=b"e"), b""), (Entry(b"e", "directory"), b"")), layer_of((Entry(b"d/f"), b"1"))
     )
@@ -120,7 +120,7 @@ def test_a_directory_that_has_no_entry_takes_the_place_of_what_was_there() -> No
     ]
 
 
-def test_what_is_hidden_is_gone_and_history_stays() -> None:
+def test_hidden_files_are_removed_and_history_stays() -> None:
     secret = Layer.from_tar(io.BytesIO(tar_of({"etc": None, "etc/secret": b"key", "etc/name": b"a"})))
     gone = Layer.from_tar(io.BytesIO(tar_of({"etc/.wh.secret": b"", "etc/name": b"b"})))
     image = image_of(secret, gone)
@@ -145,14 +145,14 @@ def test_a_squashed_layer_still_hides_what_lies_below() -> None:
     assert sorted(tree(squashed)) == ["d", "d/new", "g"]
 
 
-def test_the_new_layer_goes_where_one_says(tmp_path: Path) -> None:
+def test_the_new_layer_goes_into_the_given_blobs(tmp_path: Path) -> None:
     blobs = FileBlobs(tmp_path)
     flat = image_of(*[layer_of((Entry(b"a"), bytes([place]))) for place in range(3)]).flatten(blobs=blobs)
     assert list(blobs) == [flat.layers[0].digest]
 
 
 def test_holes_stay_holes() -> None:
-    """A sparse file, flattened, has the same map: a hole takes no bytes in the tar, however large it is."""
+    """A flattened sparse file has the same map: a hole takes no bytes in the tar, however large it is."""
     out = io.BytesIO()
     writer = Writer(out.write)
     writer.add(Entry(b"sparse", size=1 << 35, sparse=((3, 4), (12, 2)), stored=6), b"abcdef")
@@ -178,7 +178,7 @@ def test_holes_stay_holes() -> None:
         ([Entry(b"./")], Escape, "the directory itself cannot become a file"),
     ],
 )
-def test_layers_that_make_no_sense_are_refused(entries: list[Entry], kind: type[ImageError], words: str) -> None:
+def test_malformed_layers_are_refused(entries: list[Entry], kind: type[ImageError], words: str) -> None:
     with pytest.raises(kind, match=words):
         Stack().lay(0, entries)
 

@@ -1,4 +1,4 @@
-"""Platforms: how they are spelled, and which image runs where."""
+"""Platforms: their spellings, and the images that run on each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLATFORMS = st.builds(
 
 @settings(deadline=None)
 @given(st.builds(Platform, WORDS, WORDS, st.just("") | WORDS, st.just("") | WORDS, st.lists(WORDS, max_size=2).map(tuple)))
-def test_json_and_back(platform: Platform) -> None:
+def test_platforms_survive_json(platform: Platform) -> None:
     assert Platform.from_json(platform.to_json()) == platform
 
 
@@ -60,7 +60,7 @@ def test_spellings(text: str, expected: Platform) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "/", "linux/", "linux/a/b/c", "linux/a b", "linux/\n", "linux/é"])
-def test_what_is_no_platform_is_refused(text: str) -> None:
+def test_malformed_platforms_are_refused(text: str) -> None:
     with pytest.raises(InvalidDocument, match="platform"):
         Platform.parse(text)
 
@@ -81,7 +81,7 @@ def test_what_is_no_platform_is_refused(text: str) -> None:
         ("amd64", "windows/amd64", False),
     ],
 )
-def test_which_runs_where(wanted: str, offered: str, runs: bool) -> None:
+def test_the_rank_of_platforms(wanted: str, offered: str, runs: bool) -> None:
     assert Platform.parse(wanted).match(Platform.parse(offered)) is runs
 
 
@@ -90,5 +90,5 @@ def test_the_newest_that_runs_is_taken() -> None:
     assert Platform.parse("amd64/v3").best([None, *offered]) == 3
 
 
-def test_here_is_what_uname_says() -> None:
+def test_here_is_the_platform_of_uname() -> None:
     assert Platform.here().match(Platform.parse(os.uname().machine))

@@ -32,7 +32,7 @@ def test_text_and_back(reference: Reference) -> None:
 
 @settings(deadline=None)
 @given(st.text(alphabet="abAB01./:@-_[]\n é" + "sha256", max_size=40) | st.text(max_size=30))
-def test_any_text_is_a_reference_or_refused(text: str) -> None:
+def test_every_text_parses_or_is_refused(text: str) -> None:
     try:
         reference = Reference.parse(text)
     except InvalidReference:
@@ -61,7 +61,7 @@ def test_any_text_is_a_reference_or_refused(text: str) -> None:
         (f"nginx:1@{DIGEST}", f"docker.io/library/nginx:1@{DIGEST}", f"nginx:1@{DIGEST}"),
     ],
 )
-def test_docker_completes_it_like_this(text: str, full: str, familiar: str) -> None:
+def test_names_are_completed_as_docker_does(text: str, full: str, familiar: str) -> None:
     reference = Reference.parse(text)
     assert (str(reference), reference.familiar) == (full, familiar)
 
@@ -96,12 +96,12 @@ def test_docker_completes_it_like_this(text: str, full: str, familiar: str) -> N
         ("é", "not a repository"),
     ],
 )
-def test_what_is_no_reference_is_refused(text: str, words: str) -> None:
+def test_malformed_references_are_refused(text: str, words: str) -> None:
     with pytest.raises(InvalidReference, match=words):
         Reference.parse(text)
 
 
-def test_a_reference_always_points_at_something() -> None:
+def test_a_reference_always_has_a_tag_or_a_digest() -> None:
     assert Reference("docker.io", "nginx") == Reference.parse("nginx")
     assert Reference("a.b", "c", digest=Digest(DIGEST)).tag == ""
 

@@ -1,4 +1,4 @@
-"""A session: a blob is written, verified and unpacked while its bytes arrive, and has no name before all of it is right."""
+"""A session: a blob is written, verified and unpacked while its bytes arrive, and gets its name only when all are right."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Store:
 
 
 class Slow:
-    """A stream that gives little at a time, and fails where it is told to."""
+    """A stream that gives few bytes at a time, and fails at a given position."""
 
     def __init__(self, data: bytes, step: int = 20_000, fail_at: int = 1 << 40) -> None:
         self._stream, self._step, self._fail_at, self.count = io.BytesIO(data), step, fail_at, 0
@@ -65,7 +65,7 @@ def add(store: Store, layer: Layer, stream: Any) -> None:
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
-def test_it_is_the_same_as_in_two_steps(store: Store, tmp_path: Path, compression: str) -> None:
+def test_one_pass_gives_the_same_as_storing_and_unpacking(store: Store, tmp_path: Path, compression: str) -> None:
     if compression == "zstd":
         pytest.importorskip("zstandard", reason="needs zstandard: pip install containerkit[zstd]")
     made = Layer.from_tar(io.BytesIO(TAR), compression=compression)
@@ -83,7 +83,7 @@ def test_it_is_the_same_as_in_two_steps(store: Store, tmp_path: Path, compressio
     assert store.fsck() == ()
 
 
-def test_what_is_there_is_not_read_again(store: Store) -> None:
+def test_existing_blobs_are_not_read_again(store: Store) -> None:
     layer = layer_of(store, TAR)
     with store.session() as session:
         session.add(layer.descriptor, Slow(packed(TAR)))
@@ -147,7 +147,7 @@ def test_a_wrong_stream_leaves_nothing(store: Store, name: str) -> None:
     assert threading.active_count() == threads
 
 
-def test_a_diff_id_that_lies_leaves_nothing(store: Store) -> None:
+def test_a_wrong_diff_id_leaves_nothing(store: Store) -> None:
     with pytest.raises(Mismatch, match="not compressed"):
         add(store, layer_of(store, TAR, BLOB, Digest.of(b"another")), Slow(BLOB))
     assert is_empty(store)
@@ -165,7 +165,7 @@ def test_a_diff_id_that_lies_leaves_nothing(store: Store) -> None:
     ids=["escape", "cut", "not gzip", "no tar", "empty"],
 )
 def test_a_layer_that_cannot_be_unpacked_leaves_nothing(store: Store, blob: bytes, error: type[ImageError]) -> None:
-    """Its blob is the right one, so it is the layer that is wrong."""
+    """The blob matches its digest, so the layer itself is wrong."""
     threads = threading.active_count()
     with pytest.raises(error):
         add(store, layer_of(store, EVIL, blob), Slow(blob))
@@ -194,7 +194,7 @@ def test_a_bomb_is_stopped(tmp_path: Path) -> None:
     assert is_empty(store)
 
 
-def test_a_blob_that_is_said_to_be_endless_is_not_begun(store: Store) -> None:
+def test_a_blob_over_the_limit_is_not_begun(store: Store) -> None:
     layer = layer_of(store, TAR)
     endless = replace(layer, descriptor=layer.descriptor.with_(size=1 << 60))
     for unpack in (None, (endless, endless.diff_id)):

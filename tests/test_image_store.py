@@ -1,4 +1,4 @@
-"""The store: names, sharing, what is collected and what is kept, and what fsck finds."""
+"""The store: names, sharing, garbage collection, and faults that fsck finds."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_image_comes_back_byte_for_byte(store: Store) -> None:
                 assert stream.read() == blob
 
 
-def test_the_store_is_a_layout_that_others_can_read(store: Store, tmp_path: Path) -> None:
+def test_other_programs_can_read_the_store_as_a_layout(store: Store, tmp_path: Path) -> None:
     store.put(image_of(ONE), "app:1")
     assert Layout.open(store.directory).find("app:1").digest == ONE.digest
     Layout.open(store.directory).save(tmp_path / "copy.tar")
@@ -66,7 +66,7 @@ def test_the_store_is_a_layout_that_others_can_read(store: Store, tmp_path: Path
 @pytest.mark.parametrize(
     "how", ["app", "app:latest", "docker.io/library/app", "digest", "repository and digest", "id", "short", "short id"]
 )
-def test_an_image_is_found_by(store: Store, how: str) -> None:
+def test_an_image_is_found_by_name_digest_and_id(store: Store, how: str) -> None:
     store.put(image_of(ONE), "app")
     store.put(image_of(TWO), "other")
     config = Digest.of(ONE.config)
@@ -78,7 +78,7 @@ def test_an_image_is_found_by(store: Store, how: str) -> None:
 @pytest.mark.parametrize(
     "name", ["three", "app:2", "abc", "ffffffffffff", f"app@sha256:{'0' * 64}", f"sha256:{'0' * 64}", "NOT a name", ""]
 )
-def test_what_is_not_there(store: Store, name: str) -> None:
+def test_missing_images_are_missing(store: Store, name: str) -> None:
     store.put(image_of(ONE), "app")
     store.put(image_of(TWO), "other")
     with pytest.raises(Missing):
@@ -143,7 +143,7 @@ def test_a_name_that_moves_leaves_an_image_without_one(store: Store) -> None:
     assert {(stored.digest, stored.familiar) for stored in store.images()} == {(ONE.digest, ("old:latest",)), (TWO.digest, ("app:latest",))}
 
 
-def test_an_image_without_a_name_stays_until_it_is_asked_to_go(store: Store) -> None:
+def test_an_unnamed_image_stays_until_gc_untagged(store: Store) -> None:
     store.put(image_of(ONE))
     store.put(image_of(ONE))
     assert [stored.names for stored in store.images()] == [()]
@@ -155,7 +155,7 @@ def test_an_image_without_a_name_stays_until_it_is_asked_to_go(store: Store) -> 
     assert (store.images(), blobs_in(store)) == ((), set())
 
 
-def test_a_name_more_and_a_name_less(store: Store) -> None:
+def test_tag_and_untag(store: Store) -> None:
     store.put(image_of(ONE), "a")
     store.tag("a", "b", "127.0.0.1:5000/c:1")
     assert store.names == ("docker.io/library/a:latest", "docker.io/library/b:latest", "127.0.0.1:5000/c:1")
@@ -177,7 +177,7 @@ def test_remove_takes_all_names(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["UPPER", "a:b:c", f"a@{ONE.digest}", "a b", ""])
-def test_what_is_no_name_changes_nothing(store: Store, name: str) -> None:
+def test_a_malformed_name_changes_nothing(store: Store, name: str) -> None:
     store.put(image_of(ONE), "a")
     for change in (lambda: store.tag("a", "good", name), lambda: store.put(image_of(TWO), "good", name)):
         with pytest.raises(InvalidReference):
@@ -185,14 +185,14 @@ def test_what_is_no_name_changes_nothing(store: Store, name: str) -> None:
     assert store.names == ("docker.io/library/a:latest",)
 
 
-def test_what_others_wrote_into_the_index_stays(store: Store) -> None:
+def test_unknown_fields_of_the_index_stay(store: Store) -> None:
     path = store.directory / "index.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"x-other": [1]}))
     store.put(image_of(ONE), "a")
     assert json.loads(path.read_text())["x-other"] == [1]
 
 
-def test_names_are_given_by_many_at_once(store: Store) -> None:
+def test_concurrent_tags_lose_no_name(store: Store) -> None:
     store.put(image_of(ONE), "app")
     failures = []
 
@@ -218,7 +218,7 @@ def test_names_are_given_by_many_at_once(store: Store) -> None:
 # Collecting -----------------------------------------------------------------------------------------------------
 
 
-def test_gc_takes_what_no_name_leads_to_and_nothing_else(store: Store) -> None:
+def test_gc_removes_only_what_no_name_leads_to(store: Store) -> None:
     store.put(image_of(ONE), "one")
     store.put(image_of(TWO), "two")
     store.layers("one"), store.layers("two")
@@ -233,7 +233,7 @@ def test_gc_takes_what_no_name_leads_to_and_nothing_else(store: Store) -> None:
     assert store.gc() == type(gone)((), (), (), 0)
 
 
-def test_what_is_held_stays(store: Store) -> None:
+def test_held_layers_are_not_collected(store: Store) -> None:
     store.put(image_of(ONE), "one")
     with store.hold("one") as layers:
         store.remove("one")
@@ -244,7 +244,7 @@ def test_what_is_held_stays(store: Store) -> None:
     assert not any(layer.exists() for layer in layers)
 
 
-def test_what_is_on_the_way_stays(store: Store) -> None:
+def test_unfinished_additions_are_not_collected(store: Store) -> None:
     blob = ONE.layers[0]
     image = image_of(ONE)
     with store.session() as session:
@@ -273,7 +273,7 @@ def test_gc_removes_nothing_when_it_cannot_know(store: Store) -> None:
     assert blobs_in(store) == set()
 
 
-def test_usage_counts_what_is_shared_once(store: Store) -> None:
+def test_usage_counts_shared_blobs_once(store: Store) -> None:
     store.put(image_of(ONE), "one")
     first = store.usage()
     assert (first.blobs, first.layers, first.reclaimable) == (4, 0, 0)
@@ -291,7 +291,7 @@ def test_usage_counts_what_is_shared_once(store: Store) -> None:
 
 
 def evil(which: str) -> Image:
-    """An image whose blobs are not what they are called."""
+    """Return an image whose blobs do not match their digests."""
     blobs = {Digest.of(blob): blob for blob in ONE.blobs}
     victim = Digest.of({"layer": ONE.layers[1], "config": ONE.config}[which])
     image = image_of(ONE)
@@ -299,7 +299,7 @@ def evil(which: str) -> Image:
     return Image(image.manifest, image.config_data, MemoryBlobs(blobs))
 
 
-def test_a_lying_layer_leaves_the_store_as_it_was(store: Store) -> None:
+def test_a_wrong_layer_leaves_the_store_unchanged(store: Store) -> None:
     store.put(image_of(TWO), "app")
     before = (store.directory / "index.json").read_bytes()
     with pytest.raises(Mismatch):
@@ -313,7 +313,7 @@ def test_a_lying_layer_leaves_the_store_as_it_was(store: Store) -> None:
     assert store.fsck() == ()
 
 
-def test_a_layer_whose_diff_id_lies_is_not_unpacked(store: Store) -> None:
+def test_a_layer_with_a_wrong_diff_id_is_not_unpacked(store: Store) -> None:
     liar = Sample(BASE)
     liar.config = liar.config.replace(liar.diff_ids[0].encode(), f"sha256:{'1' * 64}".encode())
     manifest = json.loads(liar.manifest)
@@ -374,7 +374,7 @@ def test_fsck_finds_and_repairs_a_changed_layer(store: Store, how: str, held: bo
     assert store.fsck() == ()
 
 
-def test_fsck_finds_a_missing_blob_and_a_stranger_and_an_unreadable_index(store: Store) -> None:
+def test_fsck_finds_a_missing_blob_an_unknown_layer_and_a_bad_index(store: Store) -> None:
     store.put(image_of(ONE), "app")
     os.unlink(store.blobs.path(Digest.of(ONE.config)))
     (store.directory / "blobs/sha256/stranger").write_bytes(b"")
@@ -398,7 +398,7 @@ def test_a_store_of_another_form_is_refused(store: Store) -> None:
         Store(store.directory)
 
 
-def test_where_a_store_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_default_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.delenv("CONTAINERKIT_STORE", raising=False)
     expected = tmp_path if os.geteuid() else Path("/var/lib")
@@ -407,7 +407,7 @@ def test_where_a_store_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert default_directory() == tmp_path / "mine"
 
 
-def test_whose_the_files_are_is_written_down(store: Store) -> None:
+def test_the_owners_of_files_are_recorded(store: Store) -> None:
     about = store.directory / "store.json"
     said = json.loads(about.read_bytes())
     assert said["owners"]["chown"] == (os.geteuid() == 0)
@@ -427,18 +427,18 @@ def test_whose_the_files_are_is_written_down(store: Store) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_an_ordinary_users_store_is_not_for_root(tmp_path: Path) -> None:
+def test_root_cannot_use_an_ordinary_users_store(tmp_path: Path) -> None:
     Store(tmp_path / "store", ids=Ids.mine())
     os.chown(tmp_path / "store", 1000, 1000)
-    with pytest.raises(Unsupported, match="the user 1000, who alone may use it"):
+    with pytest.raises(Unsupported, match="belong to the user 1000"):
         Store(tmp_path / "store")
 
 
-def test_nobody_else_may_look(store: Store) -> None:
+def test_other_users_cannot_read_the_store(store: Store) -> None:
     assert stat.S_IMODE(os.stat(store.directory).st_mode) == 0o700
 
 
-def test_a_layer_wanted_by_many_at_once_is_unpacked_once(store: Store) -> None:
+def test_concurrent_holders_unpack_a_layer_once(store: Store) -> None:
     image, start, found = image_of(Sample(tar_of({f"f{n}": b"x" * n for n in range(500)}))), threading.Barrier(4), []
 
     def work() -> None:
@@ -458,14 +458,14 @@ def test_a_layer_wanted_by_many_at_once_is_unpacked_once(store: Store) -> None:
 
 
 def remember(store: Store, layer: Layer) -> Path:
-    """As a build writes it down."""
+    """Write a record into the build cache, as a build does."""
     path = store.directory / "build" / "cache" / "ab" / "abcd"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"created": "", "layer": layer.descriptor.to_json(), "diff_id": layer.diff_id}))
     return path
 
 
-def test_what_builds_remember_is_kept_until_it_is_asked_to_go(store: Store) -> None:
+def test_the_build_cache_stays_until_gc_cache(store: Store) -> None:
     layer = Layer.from_tar(io.BytesIO(BASE), store.blobs)
     path = remember(store, layer)
     (path.parent / "damaged").write_text("{")
@@ -486,7 +486,7 @@ def test_a_record_that_was_never_finished_is_swept(store: Store) -> None:
     assert sorted(os.listdir(path.parent)) == [".new-begun", "abcd"]
 
 
-def test_gc_tells_what_it_would_do(store: Store) -> None:
+def test_a_dry_run_of_gc_removes_nothing(store: Store) -> None:
     store.put(image_of(ONE))
     told = store.gc(untagged=True, dry_run=True)
     assert (set(told.blobs), told.images) == (digests(ONE), (ONE.digest,))
@@ -504,7 +504,7 @@ def test_gc_of_named_images_leaves_what_is_held(store: Store) -> None:
     assert (store.images(), blobs_in(store)) == ((), set())
 
 
-def test_what_killed_writers_left_is_removed(store: Store) -> None:
+def test_files_of_killed_writers_are_removed(store: Store) -> None:
     left, begun = store.directory / "blobs/sha256/.part-left", store.directory / "blobs/sha256/.part-begun"
     left.write_bytes(b"x")
     begun.write_bytes(b"y")
@@ -525,7 +525,7 @@ def test_what_killed_writers_left_is_removed(store: Store) -> None:
 
 
 def upper_of(directory: Path, xattrs: str = "user") -> Path:
-    """What overlayfs leaves."""
+    """Return an upper directory as overlayfs leaves it."""
     (directory / "etc").mkdir(parents=True)
     (directory / "etc/new").write_bytes(b"new")
     os.utime(directory / "etc/new", ns=(0, 1_600_000_000_123_456_789))
@@ -577,7 +577,7 @@ def test_an_upper_directory_that_cannot_move_is_unpacked(store: Store, tmp_path:
         Store(tmp_path / "other").adopt(layer, upper, layer.diff_id)
 
 
-def test_names_that_are_not_utf8_are_written_down(store: Store) -> None:
+def test_names_that_are_not_utf8_are_recorded(store: Store) -> None:
     name = b"d\xff/f".decode(errors="surrogateescape")
     image = image_of(Sample(tar_of({"a": b""}), tar_of({name: b"x"})))
     store.put(image, "app")

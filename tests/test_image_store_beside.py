@@ -1,4 +1,4 @@
-"""Looking after a store while others use it: `fsck` and `usage` beside `put`, `remove`, `gc`, and beside any of them killed."""
+"""Checks of a store that is in use: `fsck` and `usage` beside `put`, `remove`, `gc`, and beside kills of any of them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def store(tmp_path: Path) -> Store:
 
 @contextmanager
 def running(script: str, store: Store) -> Iterator[subprocess.Popen[str]]:
-    """A program that works in the store until it is killed at the end."""
+    """Run a program that works in the store until it is killed at the end."""
     command = [sys.executable, "-c", script, str(store.directory), str(TESTS)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -75,13 +75,13 @@ def kept(store: Store) -> Image:
 
 
 def damage(path: Path | str) -> bytes:
-    """Turns one byte.  Returns what was there."""
+    """Change one byte, and return the old content."""
     before = Path(path).read_bytes()
     Path(path).write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
     return before
 
 
-def test_what_is_collected_meanwhile_is_no_damage(store: Store) -> None:
+def test_a_blob_collected_during_fsck_is_not_reported(store: Store) -> None:
     kept(store)
     store.layers("kept:1")
     with running(CHURN, store):
@@ -92,7 +92,7 @@ def test_what_is_collected_meanwhile_is_no_damage(store: Store) -> None:
 
 
 def once(action: Callable[[], object]) -> Callable[[], None]:
-    """Does it the first time only."""
+    """Run a function the first time only."""
     left = iter([action])
 
     def act() -> None:
@@ -155,7 +155,7 @@ def test_a_layer_that_goes_and_comes_back_while_it_is_looked_at(store: Store, mo
     assert store.fsck() == ()
 
 
-def test_a_layer_that_comes_while_strangers_are_looked_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layer_that_appears_during_fsck_is_not_reported(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     kept(store)
     looks, every = itertools.count(), UnpackedLayers._all
 
@@ -169,7 +169,7 @@ def test_a_layer_that_comes_while_strangers_are_looked_for(store: Store, monkeyp
     assert next(looks) > 1
 
 
-def test_damage_is_found_whatever_is_collected_meanwhile(store: Store) -> None:
+def test_damage_is_found_in_spite_of_concurrent_collection(store: Store) -> None:
     image = kept(store)
     store.layers("kept:1")
     layer, tree = store.blobs.path(image.layers[1].digest), store.trees.path(image.chain_ids[1]) / "kept"
@@ -186,7 +186,7 @@ def test_damage_is_found_whatever_is_collected_meanwhile(store: Store) -> None:
             tree.write_bytes(before)
 
 
-def test_repair_beside_collecting_takes_nothing_that_is_right(store: Store) -> None:
+def test_repair_during_collection_removes_nothing_intact(store: Store) -> None:
     image = kept(store)
     with running(CHURN, store):
         for _ in range(10):
@@ -199,8 +199,8 @@ def test_repair_beside_collecting_takes_nothing_that_is_right(store: Store) -> N
 
 
 @pytest.mark.parametrize("script", [CHURN, FSCK], ids=["gc", "fsck"])
-def test_whichever_is_killed_leaves_no_damage(store: Store, script: str) -> None:
-    """And what it left behind goes with the next one."""
+def test_a_killed_process_leaves_no_damage(store: Store, script: str) -> None:
+    """The next process also removes the killed process's files."""
     image, rng = kept(store), random.Random(script)
     for _ in range(8):
         if script == FSCK:

@@ -1,4 +1,4 @@
-"""The tar reader and writer: what GNU tar and Python's tarfile write is read, and what is written they read."""
+"""The tar reader and writer: we read what GNU tar and Python's tarfile write, and they read what we write."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ entries = st.builds(
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(entries, max_size=5), st.integers(1, 2000))
-def test_what_is_written_is_read(wanted: list[tuple[Entry, bytes]], step: int) -> None:
+def test_written_entries_are_read_back(wanted: list[tuple[Entry, bytes]], step: int) -> None:
     found = read(written(*wanted), step=step)
     assert [(entry._replace(pax={}), data) for entry, data in found] == wanted
 
@@ -88,14 +88,14 @@ def test_the_same_entries_give_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize("data", [b"ab", b"abcd", io.BytesIO(b"ab"), io.BytesIO(b"abcd"), None])
-def test_more_or_fewer_bytes_than_said_are_refused(data: bytes | io.BytesIO | None) -> None:
+def test_content_of_another_size_than_the_header_is_refused(data: bytes | io.BytesIO | None) -> None:
     with pytest.raises(InvalidLayer):
         Writer(lambda block: None).add(Entry(b"x", size=3), data)
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A bit of everything."""
+    """Make a tree with every kind of file."""
     top = tmp_path / "tree"
     (top / "dir" / ("long" * 30)).mkdir(parents=True)
     (top / "dir" / ("long" * 30) / ("name" * 40)).write_bytes(b"deep" * 1000)
@@ -160,14 +160,14 @@ def test_times(text: bytes, value: int) -> None:
 
 
 @given(st.integers(-(1 << 70), 1 << 70))
-def test_a_time_comes_back(value: int) -> None:
+def test_a_time_survives_writing_and_reading(value: int) -> None:
     assert pax.nanoseconds(pax.time(value)) == value
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=2000), st.integers(0, 1023))
-def test_damage_is_said_so(noise: bytes, at: int) -> None:
-    """Whatever bytes come, they are entries or an error of ours."""
+def test_damage_is_reported(noise: bytes, at: int) -> None:
+    """Random bytes give entries or one of our errors."""
     data = bytearray(written((Entry(b"a" * 150, size=600, mtime=5), b"x" * 600), (Entry(b"d", "directory"), b"")))
     data[at : at + len(noise)] = noise
     try:
@@ -188,7 +188,7 @@ def test_limits_can_be_set(limits: Limits, count: int | None) -> None:
         read(data, limits)
 
 
-def test_a_tar_may_lack_its_end_but_not_half_a_block() -> None:
+def test_a_missing_end_is_accepted_and_half_a_block_is_not() -> None:
     data = written((Entry(b"x", size=3), b"abc"))
     assert [entry.name for entry, _ in read(data[:1024])] == [b"x"]
     with pytest.raises(InvalidLayer):

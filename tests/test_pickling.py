@@ -1,6 +1,6 @@
-"""Everything crosses to another process with its text, or says why it cannot.
+"""Pickling: each value arrives in another process unchanged, or its class explains the refusal.
 
-The classes are found by looking through the package, so that one that is new is tried too.
+The classes are found by searching the package, so that new ones are tested too.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ DOCKERFILE = b"FROM debian:12 AS base\nCOPY --chown=1:1 a b /c/\nRUN <<EOF\ntrue
 
 
 def example(kind: Any) -> Any:
-    """A value of a type, as an annotation names it."""
+    """Return a value of an annotated type."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     plain: dict[Any, Any] = {
         str: "word", int: 5, float: 0.5, bool: True, bytes: b"bytes", Path: Path("/srv"), object: "anything",
@@ -126,7 +126,7 @@ def example(kind: Any) -> Any:
 
 
 def made(kind: type) -> Any:
-    """An object of a class, of all that its constructor takes.  As __init__ would leave it where it checks its arguments."""
+    """Make an object of a class from all arguments of its constructor, bypassing the checks in __init__ where needed."""
     if kind in MADE:
         return MADE[kind]()
     if dataclasses.is_dataclass(kind):
@@ -170,7 +170,7 @@ def test_an_error_crosses_with_its_text_and_its_attributes(kind: type[BaseExcept
         assert arrived.__notes__ == ["by the way"]
 
 
-def test_what_the_kernel_does_not_allow_is_a_permission_error() -> None:
+def test_a_refused_step_is_a_permission_error() -> None:
     for number in (1, 13):
         error = ck.StepError(STEP, number, trace=trace())
         assert isinstance(error, PermissionError)
@@ -223,7 +223,7 @@ def without_addresses(value: object) -> str:
 
 
 def values_of(kind: type) -> Any:
-    """As a user makes it, where it needs nothing; else field by field."""
+    """Make a value by its constructor if it needs no argument, otherwise field by field."""
     try:
         return kind()
     except (TypeError, ck.ContainerKitError):
@@ -289,7 +289,7 @@ def living() -> Iterator[tuple[object, str]]:
     yield TemporaryBlobs(), "save"
 
 
-def test_what_belongs_to_one_process_says_why() -> None:
+def test_objects_of_one_process_explain_their_refusal() -> None:
     for value, words in living():
         with pytest.raises(TypeError, match=words):
             pickle.dumps(value)
@@ -303,7 +303,7 @@ def test_a_copy_of_what_owns_a_descriptor_would_close_it_twice() -> None:
 
 
 @pytest.mark.parametrize("kind", classes(lambda c: issubclass(c, OneProcess) and c is not OneProcess))
-def test_each_of_them_says_what_to_send_instead(kind: type[OneProcess]) -> None:
+def test_each_refusal_names_what_to_send_instead(kind: type[OneProcess]) -> None:
     with pytest.raises(TypeError, match=kind.__name__):
         kind.__new__(kind).__reduce_ex__(4)
     assert kind.stays != OneProcess.stays
@@ -317,6 +317,6 @@ def test_a_cgroup_that_is_not_made_crosses_as_its_limits() -> None:
         assert [str(s) for s in arrived.steps()] == [str(s) for s in group.steps()]
 
 
-def test_what_stands_for_a_function_of_another_process_says_so() -> None:
+def test_a_placeholder_for_a_function_explains_itself() -> None:
     with pytest.raises(ck.PlanError, match="the filter"):
         Elsewhere("the filter")()

@@ -18,7 +18,7 @@ MODES = [0o644, 0o755, 0o4755, 0o700, 0o1777, 0o600]
 
 
 def tar(*entries: tuple[Entry, bytes]) -> bytes:
-    """A tar of entries and the bytes of the files."""
+    """Return a tar of entries and the bytes of the files."""
     blocks: list[bytes] = []
     writer = Writer(lambda block: blocks.append(bytes(block)))
     for entry, data in entries:
@@ -40,7 +40,7 @@ def leaf() -> st.SearchStrategy[Any]:
 
 
 def models() -> st.SearchStrategy[Model]:
-    """Trees as dicts: a directory holds names."""
+    """Draw trees as dicts: a directory holds names."""
     return st.recursive(
         st.dictionaries(st.sampled_from(NAMES), leaf(), max_size=3),
         lambda inner: st.dictionaries(st.sampled_from(NAMES), st.one_of(leaf(), inner), max_size=4),
@@ -49,7 +49,7 @@ def models() -> st.SearchStrategy[Model]:
 
 
 def make(model: Model, directory: Path) -> None:
-    """Make it.  A hard link names another file of its own directory; where there is none it is left out."""
+    """Make the tree.  A hard link names another file of its own directory, and is left out if that does not exist."""
     later = []
     for name, what in model.items():
         path = directory / name
@@ -89,7 +89,7 @@ def _make_leaf(path: Path, kind: str, content: Any, mode: int, mtime: int, owner
 
 
 def look(directory: Path | str, *, times: bool = True) -> dict[str, tuple[Any, ...]]:
-    """All that can be told about a tree, so that two can be compared."""
+    """Return all properties of a tree, so that two trees can be compared."""
     found: dict[str, tuple[Any, ...]] = {}
     inodes: dict[int, str] = {}
     top = os.fsdecode(directory)

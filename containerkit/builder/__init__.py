@@ -1,18 +1,17 @@
-"""From a Dockerfile, or from Python, to an image: a plan over layers for RUN, a tar for COPY, a store for all of it.
+"""Builds: from a Dockerfile or from Python to an image.  RUN is a plan over layers, COPY a tar, and a store keeps the result.
 
     build(".", tags=["kubia"])                                   Dockerfile -> Image, kept in a store
     add(Image.scratch(), "app.js", "/app.js")                    the same operations, one by one
     run(image, ["npm", "install"])
 
-    building  applying                          what is offered
-    solving  stage  state  works                which stages, in which order; one stage; what it is in between
-    settings                                    the instructions that only set something
+    building  applying                          the public functions
+    solving  stage  state  session              the order of the stages; one stage; its state after each instruction
+    settings                                    the instructions that only change the config
     copying  picking  laying  modes             COPY and ADD
-    context  tree  fetching                     where files come from
-    running  mounting  caches                   RUN, and what is mounted for it
-    parts  lookups  settling                    what its plan is made of; what is taken away after it
-    workshop  cache  digests  exchange          where layers go, and what was built before
-    progress  errors                            what it tells
+    context  tree  fetching                     the sources of files
+    running  mounting  caches  settling         RUN, its mounts, and the removal of their mount targets
+    workspace  cache  digests  exchange         the new layers, and the results of earlier builds
+    progress  errors                            reports
 
 Every instruction turns a state into the next; there is no other mechanism.
 :see: https://docs.docker.com/reference/dockerfile/

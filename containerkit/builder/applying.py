@@ -1,10 +1,10 @@
-"""An image from Python, one operation at a time: the very same that the instructions of a Dockerfile are.
+"""Builds from Python, one operation at a time, by the same code as the instructions of a Dockerfile.
 
     image = add(Image.scratch(), "rootfs", "/")
     image = run(image, ["sh", "-c", "echo $NAME > /made"], env={"NAME": "x"})
 
-What comes out is in a store without a name, and held there for as long as the value lives, or another image that was made of it: give
-it a name with `Store.tag(image, "app:1")`, push it, save it, or it goes with the next `gc` after the program.
+The resulting image is in a store without a name.  It is held for as long as the value, or an image made from it, lives.  Name it with
+`Store.tag(image, "app:1")`, push it or save it; otherwise the first `gc` after the program's end removes it.
 """
 
 from __future__ import annotations
@@ -58,20 +58,20 @@ def add(
     cache: bool = True,
     progress: Progress | None = None,
 ) -> Image:
-    """`image` with more files, as COPY has them: of a directory its contents, into a directory where `dest` ends in a slash.
+    """Return `image` with more files, as COPY adds them.  Of a directory its contents are copied.
 
-    :param source: a path, a list of paths, which make a layer each, bytes that become a file, or a URL.  A name is a name: no
+    :param source: a path; a list of paths, one layer each; bytes for the content of one file; or a URL.  Names are literal: no
         wildcards
-    :param dest: inside; a relative one is below the image's working directory
-    :param chown: "user:group", as the image's own files name them, or numbers; root unless given
+    :param dest: a path inside; a relative one is below the image's working directory.  One that ends in a slash is a directory
+    :param chown: "user:group", as names in the image's own files or as numbers; root by default
     :param chmod: octal or symbolic
-    :param excludes: patterns of what is left out
-    :param unpack: a tar becomes what is in it
-    :param checksum: the digest of what is fetched
-    :param origin: an image that the paths are in; files keep their owners
-    :param store: where the image is kept; where it is now, or else the user's own, unless given
-    :param cache: whether what was made before counts
-    :raises FailedStep: it cannot be done
+    :param excludes: patterns of files to leave out
+    :param unpack: unpack a tar rather than copy it
+    :param checksum: the digest of a fetched file
+    :param origin: an image that contains the paths; files keep their owners
+    :param store: the store that keeps the image; by default the one that has it now, or else the user's own
+    :param cache: reuse the results of earlier builds
+    :raises FailedStep: the files cannot be added
     """
     mode = f"{chmod:o}" if isinstance(chmod, int) else chmod
     common: dict[str, Any] = {"dest": dest, "chown": chown, "chmod": mode, "excludes": tuple(excludes)}
@@ -104,18 +104,18 @@ def run(
     cache: bool = True,
     progress: Progress | None = None,
 ) -> Image:
-    """`image` after a program ran in it, as RUN does it.
+    """Return `image` after a program ran in it, as RUN does.
 
-    :param argv: the program and its arguments; or one line for the image's shell
-    :param env: more of the environment, for this program alone
-    :param user: who runs it; the image's user unless given
-    :param cwd: where; the image's working directory unless given
+    :param argv: the program and its arguments, or one line for the image's shell
+    :param env: more variables for this program alone
+    :param user: the user of the program; by default the image's
+    :param cwd: its working directory; by default the image's
     :param network: "none", or "host", which is the default
-    :param userns: "host": as root it is root of this machine; else it is root of ids that are nobody's here
+    :param userns: "host": root inside is root of this machine.  By default root inside has ids that no user of this machine has
     :param mounts: values of `dockerfile.instructions`: Bind, Cache, Tmpfs, Secret; a Bind without `from_` has no context
     :param secrets: by id: bytes, or the path of a file
     :param store: as for `add`
-    :raises FailedStep: it did not exit with 0, or could not be started
+    :raises FailedStep: the program did not exit with 0, or could not be started
     """
     from .workspace import check_userns
 
@@ -133,13 +133,13 @@ def run(
 
 
 def _placed(path: StrPath, origin: Image | None) -> tuple[str, Path | None]:
-    """A source, and the context it is in: of a directory itself, of a file the directory it is in."""
+    """Return the name of a source and its context: a directory is its own context, a file's is its parent."""
     text = os.fspath(path)
     if origin is not None or is_url(text):
         return _literal(text) if origin is not None else text, None
     here = Path(text).absolute()
     if not os.path.lexists(here):
-        raise BuildError(f"there is no {text}")
+        raise BuildError(f"the source {text} does not exist")
     return (".", here) if here.is_dir() else (_literal(here.name), here.parent)
 
 
@@ -155,7 +155,7 @@ def _done(
     image: Image, step: dockerfile.Instruction, store: Store | None, cache: bool, progress: Progress | None, origin: Image | Path | None, *,
     changed: Callable[[State], State] = lambda state: state, secrets: Mapping[str, SecretSource] | None = None, userns: str = "",
 ) -> Image:  # fmt: skip
-    """The image after one operation.  Its config stays but for what the operation itself says in the history."""
+    """Apply one operation.  The image's config changes only by the operation's entry in the history."""
     store = store or Store.of(image.source) or Store()
     with ExitStack() as opened:
         from .stage import perform, reported

@@ -1,9 +1,9 @@
-"""From a Dockerfile to an image.
+"""Builds from a Dockerfile.
 
     image = build(".", tags=["kubia"])
 
-Only the stages that the target needs are built, those that do not need each other at the same time.  Nothing has a name before
-all of it is there.
+Only the stages that the target needs are built; stages independent of each other are built at the same time.  Names are set after
+everything else is stored.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = ["Resolve", "build"]
 
 NAMES = ("Dockerfile", "Containerfile")
 COMPRESSIONS = ("none", "gzip", "zstd")
-LATEST = "253402300799"  # the last second of a year that RFC 3339 can say
+LATEST = "253402300799"  # the last second of the year 9999, the last that RFC 3339 can express
 Resolve = Callable[[str, Platform | None], Image]
 
 
@@ -67,32 +67,35 @@ def build(
     progress: Progress | None = None,
     resolve: Resolve | None = None,
 ) -> Image:
-    """Builds an image and keeps it in a store.
+    """Build an image and keep it in a store.
 
     :param context: a directory; or a tar, compressed or not: its path, its bytes or an open file
-    :param dockerfile: a path, here or in the context; "-" for standard input; bytes are the text itself.  ``Dockerfile`` in the
-        context unless given
-    :param target: the stage that becomes the image: a name or a number; the last one unless given
+    :param dockerfile: a path, relative to the working directory or in the context; "-" for standard input; bytes are the text itself.
+        By default ``Dockerfile`` in the context
+    :param target: the stage that becomes the image: a name or a number; the last one by default
     :param args: values of ARGs
-    :param tags: names that lead to the image once it is there
-    :param store: where it is kept; the user's own unless given
-    :param platform: for which machine; this one unless given
-    :param cache: whether what was built before counts
-    :param cache_from: OCI layouts or references to take what was built elsewhere from; one that is not there is passed over
-    :param cache_to: an OCI layout or a reference that gets what was built here
+    :param tags: names for the image
+    :param store: the store that keeps the image; the user's own by default
+    :param platform: the platform to build for; this machine's by default
+    :param cache: reuse the results of earlier builds
+    :param cache_from: OCI layouts or references with results of builds elsewhere; one that does not exist is skipped
+    :param cache_to: an OCI layout or a reference that gets the results of this build
     :param secrets: by id: bytes, or the path of a file
     :param network: of RUN: "none", or "host"; "default" is the host's
-    :param userns: "host": RUN by root is root of this machine, who may make devices; else it is root of ids that are nobody's here
+    :param userns: "host": root in a RUN is root of this machine, so it may make devices.  By default root has ids that no user of this
+        machine has
     :param labels: more labels of the image
     :param contexts: more contexts by name, for FROM and --from: directories, ``docker-image://`` and a reference, or images
     :param compression: of new layers: "none", "gzip" or "zstd"
-    :param pull: ask the registries for every base, also where the store has it
+    :param pull: ask the registries for every base, even when the store has it
     :param progress: is called with each `Event`, from any thread, one at a time
-    :param resolve: gives the image of a reference for a platform; the store's unless given, and a registry's where it has none
+    :param resolve: returns the image of a reference for a platform; by default the store's, or else a registry's
     :return: the image, read from the store
-    :raises DockerfileError: the Dockerfile cannot be read;  :raises FailedStep: an instruction failed
-    :raises BuildError: the build cannot be done as asked;  :raises InvalidReference: a tag is no name.  No name has changed
-    :raises ImageError, RegistryError: `cache_to` cannot be written; the image is there, and has its names
+    :raises DockerfileError: the Dockerfile cannot be read
+    :raises FailedStep: an instruction failed
+    :raises BuildError: an option cannot be honoured
+    :raises InvalidReference: a tag is malformed.  After any of these four no name has changed
+    :raises ImageError, RegistryError: `cache_to` cannot be written; the image is stored and has its names
     """
     names = [full_name(tag) for tag in tags]
     _check_types(context, dockerfile)
@@ -133,7 +136,10 @@ def build(
 
 
 def _check_types(context: object, dockerfile: object) -> None:
-    """:raises WrongType: no context, or no Dockerfile"""
+    """Check the types of the context and the Dockerfile.
+
+    :raises WrongType: one is neither a path nor data
+    """
     if not checks.is_path(context) and not hasattr(context, "read"):
         raise WrongType(f"a build's context is a directory, or a tar: its path, its bytes or an open file, not {checks.said(context)}")
     if dockerfile is not None and not checks.is_path(dockerfile):
@@ -141,7 +147,10 @@ def _check_types(context: object, dockerfile: object) -> None:
 
 
 def _check(network: str, compression: str, userns: str) -> None:
-    """Before anything is done.  :raises BuildError: it could not be done"""
+    """Check options before the build begins.
+
+    :raises BuildError: an option has a value that does not exist
+    """
     from ..parts.name_files import NETWORKS
     from .workspace import check_userns
 
@@ -153,7 +162,10 @@ def _check(network: str, compression: str, userns: str) -> None:
 
 
 def _epoch(args: Mapping[str, str]) -> int | None:
-    """The time that no time in the image is later than.  :raises BuildError: not a number"""
+    """Return SOURCE_DATE_EPOCH: no time in the image is later.
+
+    :raises BuildError: the value is not a number of seconds
+    """
     text = args.get("SOURCE_DATE_EPOCH", os.environ.get("SOURCE_DATE_EPOCH", ""))
     if text and not (text.isascii() and text.isdecimal() and len(text) <= len(LATEST) and int(text) <= int(LATEST)):
         raise BuildError(f"SOURCE_DATE_EPOCH is a number of seconds since 1970, until 9999, not {text[:40]!r}")
@@ -161,7 +173,7 @@ def _epoch(args: Mapping[str, str]) -> int | None:
 
 
 def _dockerfile(given: str | os.PathLike[str] | bytes | None, directory: Path) -> tuple[Path | None, bytes]:
-    """The path of a Dockerfile, where it has one, and its text."""
+    """Return the text of a Dockerfile, and its path if it has one."""
     if isinstance(given, bytes):
         return None, given
     if given is not None and os.fspath(given) == "-":
@@ -173,11 +185,14 @@ def _dockerfile(given: str | os.PathLike[str] | bytes | None, directory: Path) -
             text = path.read_bytes() if path.is_file() else None
         if text is not None:
             return path, text
-    raise BuildError(f"there is no {'Dockerfile' if given is None else os.fspath(given)} in {directory}")
+    raise BuildError(f"{directory} has no {'Dockerfile' if given is None else os.fspath(given)}")
 
 
 def _places(given: str | os.PathLike[str], directory: Path) -> list[Path]:
-    """Where a Dockerfile may be: here, then in the context.  ``..`` leads out of a context by its name, or not at all."""
+    """Return the paths to try for a Dockerfile: from the working directory, then in the context.
+
+    A path with ``..`` is not tried in the context, because it could lead out of it.
+    """
     return [Path(os.path.abspath(given)), *([] if ".." in Path(given).parts else [directory / given])]
 
 

@@ -1,12 +1,12 @@
-"""What was built before: a key says what an instruction would do, its record says what came of it.
+"""The build cache: results of instructions, by a key that describes what the instruction would do.
 
     cache = Cache(store.directory / DIRECTORY)
     cache.get(key)                     a Record, or None
     cache.put(key, record)
 
-A key is made of the layers that the instruction begins with, of its text after expansion, and of the content of its sources; so
-the same key means the same result, whatever the Dockerfile around it says.  One record is one file, written whole: two builds
-may write the same one at once, and whoever is killed leaves none.
+A key is computed from the layers that the instruction begins with, from its text after expansion, and from the content of its
+sources.  So equal keys mean equal results, whatever the rest of the Dockerfile says.  Each record is one file, which appears whole:
+two builds may write the same one at once, and a killed build leaves none.
 """
 
 from __future__ import annotations
@@ -27,29 +27,32 @@ if TYPE_CHECKING:
 
 __all__ = ["DIRECTORY", "Cache", "Record", "key_of", "write"]
 
-DIRECTORY = "build/cache"  # of a store
-FORM = 1  # grows when an instruction makes another layer than before of the same
+DIRECTORY = "build/cache"  # below a store's directory
+FORM = 1  # increase it when an instruction makes a different layer from the same input
 
 
 @frozen
 class Record:
-    """What came of an instruction.
+    """The result of an instruction.
 
-    :ivar layer: the blob of its layer, and its diff_id; None where nothing changed
-    :ivar created: when, in RFC 3339
+    :ivar layer: the blob of the new layer, and its diff_id; None when nothing changed
+    :ivar created: the time of the instruction, in RFC 3339
     """
 
     layer: tuple[Descriptor, Digest] | None = None
     created: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Return the record as a JSON object."""
         made = {"layer": self.layer[0].to_json(), "diff_id": self.layer[1]} if self.layer else {}
         return {"created": self.created, **made}
 
     @classmethod
     def from_json(cls, value: Any) -> Record:
-        """From a JSON object.  :raises KeyError, TypeError, ImageError: not one of this kind"""
+        """Read a record from a JSON object.
+
+        :raises KeyError, TypeError, ImageError: `value` is no record
+        """
         from ..image.validate import RFC3339
 
         if (created := str(value["created"])) and not RFC3339.fullmatch(created):
@@ -59,7 +62,10 @@ class Record:
 
 
 def key_of(**what: Any) -> str:
-    """The key of an instruction: plain values by name."""
+    """Return the key of an instruction.
+
+    :param what: plain values by name
+    """
     import hashlib
     import json
 
@@ -68,7 +74,7 @@ def key_of(**what: Any) -> str:
 
 
 def write(path: Path, value: Any) -> None:
-    """Writes JSON down: whoever reads the file finds the old or the new, and what is left half written is swept."""
+    """Write JSON to a file.  A reader finds the old or the new content, and a sweep removes unfinished files."""
     import json
 
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -85,14 +91,14 @@ class Cache:
         self.directory = directory
 
     def get(self, key: str) -> Record | None:
-        """The record; None where there is none that can be read."""
+        """Return the record of a key; None when no readable one exists."""
         try:
             return Record.from_json(parse(self._path(key).read_bytes(), "record"))
         except (OSError, KeyError, TypeError, ImageError):
             return None
 
     def put(self, key: str, record: Record) -> None:
-        """Writes a record down."""
+        """Write a record."""
         write(self._path(key), record.to_json())
 
     def __iter__(self) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""Directories that stay from build to build, in no layer: RUN --mount=type=cache.
+"""Cache mounts: directories that stay from build to build and are in no layer: RUN --mount=type=cache.
 
     caches = Caches(store.directory)
-    path = caches.take("/root/.cache", "locked", fill)      locked as it says, until `close`
-    prune(store)                                            removes those that nobody uses
+    path = caches.take("/root/.cache", "locked", fill)      locked as `sharing` says, until `close`
+    prune(store)                                            removes the caches that are not in use
 
 :see: https://docs.docker.com/reference/dockerfile/#run---mounttypecache
 """
@@ -24,8 +24,8 @@ from .errors import BuildError
 
 __all__ = ["Caches", "prune"]
 
-DIRECTORY = "build/mounts"  # of a store
-PAUSE = 0.02  # seconds between two looks at a lock
+DIRECTORY = "build/mounts"  # below a store's directory
+PAUSE = 0.02  # seconds between two attempts to lock
 MOST = 1000  # private copies of one cache at a time
 FILES, NEW, MAKING = "files", "new", "making"
 
@@ -33,10 +33,10 @@ Fill = Callable[[Path], None]
 
 
 class Caches:
-    """The caches that one program uses.
+    """The cache mounts of one program.
 
     :param store: the store's directory
-    :param check: is called while another program is waited for; may raise something, which ends that
+    :param check: is called while another program holds a lock; an exception from it ends the wait
     """
 
     def __init__(self, store: Path, check: Callable[[], object] = lambda: None) -> None:
@@ -44,10 +44,10 @@ class Caches:
         self._taken: dict[tuple[str, bool], Path] = {}
 
     def take(self, name: str, sharing: str, fill: Fill) -> Path:
-        """The directory of a cache; twice the same is the same.
+        """Return the directory of a cache.  A second call with the same arguments returns the same directory.
 
-        :param sharing: "shared": by all at once; "locked": waits until nobody else has it; "private": a copy that nobody else has
-        :param fill: puts into an empty directory what a new cache begins with
+        :param sharing: "shared": used by all at once; "locked": waits for exclusive use; "private": a copy for this program alone
+        :param fill: writes the initial content of a new cache into an empty directory
         """
         key = (name, sharing == "private")
         if key not in self._taken:
@@ -66,7 +66,7 @@ class Caches:
         return _made(place, fill)
 
     def _free(self, name: str, base: Path, fill: Fill) -> Path:
-        """The first copy that nobody uses."""
+        """Lock the first copy of a cache that is not in use."""
         for number in range(MOST):
             place = base.with_name(f"{base.name}.{number}")
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -76,13 +76,13 @@ class Caches:
         raise BuildError(f"the cache {name} is in use {MOST} times")
 
     def close(self) -> None:
-        """Lets go of them."""
+        """Unlock all caches."""
         self._held.close()
         self._taken.clear()
 
 
 def prune(store: Store) -> int:
-    """Removes the caches that nobody uses.  Returns how many."""
+    """Remove the caches that are not in use, and return how many."""
     count = 0
     for place in sorted((store.directory / DIRECTORY).glob("*")):
         if (fd := try_lock(place)) is not None:
@@ -94,7 +94,7 @@ def prune(store: Store) -> int:
 
 
 def _made(place: Path, fill: Fill) -> Path:
-    """Who comes first fills it; one that was left half full is filled again."""
+    """Return the cache's files, filled first if this is the first use.  A half-filled one is filled again."""
     with locked(place / MAKING):
         if not (place / FILES).is_dir():
             remove(place / NEW)

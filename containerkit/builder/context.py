@@ -1,9 +1,10 @@
-"""The context of a build: the only files that COPY and ADD see, and what .dockerignore hides of them.
+"""The context of a build: the only files that COPY and ADD see, without those that .dockerignore hides.
 
-    with Context.open(".", workshop) as context:          a directory; or a tar, as a path, bytes or a file
-        context.tree, context.directory
+    directory = directory_of(given, workspace)            a directory; or a tar, as a path, bytes or a file
+    context = Context(directory, ignore_of(directory, path))
+    context.tree, context.directory
 
-A context is a `Tree`: whatever links are in it, nothing outside is read.
+A context is a `Tree`: whatever links it contains, no file outside of it is read.
 :see: https://docs.docker.com/build/concepts/context/
 """
 
@@ -29,13 +30,13 @@ __all__ = ["Context", "Ignored", "decompressed", "directory_of", "ignore_of", "r
 
 IGNORE = ".dockerignore"
 KNOWN = ("gzip", "zstd", "xz", "bzip2")
-LARGEST = 4 << 20  # bytes of a Dockerfile, and of a .dockerignore
+LARGEST = 4 << 20  # the most bytes of a Dockerfile, and of a .dockerignore
 
 Given = str | os.PathLike[str] | bytes | BinaryIO
 
 
 class Ignored:
-    """What a .dockerignore leaves over, as the `Filter` of a tree."""
+    """The `Filter` of a tree that hides the files named in a .dockerignore."""
 
     def __init__(self, ignore: Ignore) -> None:
         self._ignore = ignore
@@ -44,15 +45,15 @@ class Ignored:
         return not path or not self._ignore.excludes(os.fsdecode(path))
 
     def enters(self, path: bytes) -> bool:
-        """Only a ``!`` brings something back from below what is hidden."""
+        """Return whether a directory must be walked: inside a hidden one only a ``!`` pattern can show a file again."""
         return not self._ignore.skips(os.fsdecode(path))
 
 
 class Context:
-    """Files to build from.
+    """The files that a build may read.
 
-    :ivar directory: where they are
-    :ivar tree: those that are not hidden
+    :ivar directory: their directory
+    :ivar tree: the files that are not hidden
     """
 
     def __init__(self, directory: Path, ignore: Ignore | None = None) -> None:
@@ -62,14 +63,14 @@ class Context:
         self.tree = Tree(directory, overlay=False, shown=Ignored(ignore) if ignore else None)
 
     def close(self) -> None:
-        """Closes what is open."""
+        """Close the tree's descriptors."""
         self.tree.close()
 
 
 def directory_of(given: Given, workshop: Workspace) -> Path:
-    """The directory of a context; a tar is unpacked first.
+    """Return the directory of a context; a tar is unpacked first.
 
-    :raises BuildError: neither a directory nor a tar
+    :raises BuildError: `given` is neither a directory nor a tar
     """
     if isinstance(given, str | os.PathLike) and os.path.isdir(given):
         return Path(given).resolve()
@@ -84,7 +85,7 @@ def directory_of(given: Given, workshop: Workspace) -> Path:
 
 
 def unpack_context(stream: BinaryIO, place: Path, limits: Limits | None = None) -> None:
-    """Unpacks a tar; all its files are the caller's."""
+    """Unpack a tar.  All its files get the caller as owner."""
     from ..image.unpack.unpack import unpack
 
     unpack(decompressed(stream, limits), place, whiteouts="plain", ids=Ids.mine(), limits=limits, skip=("devices", "xattrs"))
@@ -99,11 +100,12 @@ def _opened(given: Given) -> contextlib.AbstractContextManager[BinaryIO]:
 
 
 def decompressed(stream: BinaryIO, limits: Limits | None = None) -> Readable:
-    """What a tar was before it was compressed with gzip, zstd, bzip2 or xz; of anything else its own bytes.
+    """Return the uncompressed bytes of a gzip, zstd, bzip2 or xz stream, or the stream itself.
 
-    :param stream: can be read from its beginning
-    :param limits: how large it may become
-    :raises InvalidLayer: while reading: damaged;  :raises LimitExceeded: while reading: too large
+    :param stream: positioned at its beginning
+    :param limits: the largest size it may have when decompressed
+    :raises InvalidLayer: while reading: the stream is damaged
+    :raises LimitExceeded: while reading: the stream is too large
     """
     from ..image.compression.compression import Decompressed
 
@@ -122,15 +124,15 @@ def _peek(stream: BinaryIO) -> bytes:
 
 
 def read_inside(directory: Path, name: str) -> bytes | None:
-    """A file of a context, where it is one; a link leads nowhere else, whoever made the context."""
+    """Return the content of a file in a context, None when it has no such file.  A link cannot lead out of the context."""
     with Tree(directory, overlay=False) as tree:
         return tree.read(os.fsencode(name), LARGEST)
 
 
 def ignore_of(directory: Path, dockerfile: Path | None) -> Ignore | None:
-    """What is hidden: NAME.dockerignore beside a Dockerfile counts, before the context's own.
+    """Return the patterns of hidden files.  NAME.dockerignore beside a Dockerfile takes precedence over the context's own.
 
-    :param dockerfile: where it is, absolute
+    :param dockerfile: its absolute path
     """
     beside = [(dockerfile.parent, dockerfile.name + IGNORE)] if dockerfile else []
     for place, name in (*beside, (directory, IGNORE)):

@@ -1,7 +1,7 @@
-"""COPY and ADD: from what the instruction says to a layer.
+"""COPY and ADD: from an instruction to a layer.
 
-    copy = Copying(workshop, step, source_tree, "/app")        looks at the sources; nothing is written
-    copy.sources                                               what the key of the cache says about them
+    copy = Copying(workspace, step, source_tree, "/app")       looks up the sources; nothing is written
+    copy.key(digests)                                          the sources' part of the cache key
     copy.layer(layers)                                         the layer, over `layers`
 
 :see: https://docs.docker.com/reference/dockerfile/#add
@@ -40,7 +40,7 @@ HEREDOC = 0o644
 
 
 def destination(dest: str, directory: str) -> bytes:
-    """Where a COPY goes, from the root; with a slash at its end where it is said to be a directory."""
+    """Return the target of a COPY, from the root; it ends in a slash when it is written as a directory."""
     path = posixpath.normpath(posixpath.join("/", directory, dest)).lstrip("/")
     ends = dest.endswith("/") or posixpath.basename(dest) in (".", "..", "")
     return os.fsencode(path + "/" if ends and path else path)
@@ -49,11 +49,11 @@ def destination(dest: str, directory: str) -> bytes:
 class Copying:
     """One COPY or ADD.  Close it, or use it in a ``with`` block.
 
-    :param step: expanded
-    :param tree: where its sources are
-    :param directory: what a relative destination is below
-    :param owned: files keep their owners unless --chown says otherwise: they come from a stage or an image
-    :raises BuildError: a source is not there, or cannot be had
+    :param step: the instruction, with variables expanded
+    :param tree: the files that the sources are looked up in
+    :param directory: the parent of a relative destination
+    :param owned: files come from a stage or an image, so they keep their owners unless --chown says otherwise
+    :raises BuildError: a source does not exist, or cannot be fetched
     """
 
     def __init__(self, workshop: Workspace, step: Copy | Add, tree: Tree, directory: str, *, owned: bool = False) -> None:
@@ -91,7 +91,7 @@ class Copying:
         if not isinstance(self.step, Add):
             return found
         if self.step.checksum:
-            raise BuildError("--checksum is for what is fetched")
+            raise BuildError("--checksum needs a URL as the source")
         return [self._archive(each) if self.step.unpack is not False else each for each in found]
 
     def _fetched(self, url: str) -> Pick:
@@ -106,7 +106,7 @@ class Copying:
     def _heredoc(self, word: str, content: str) -> Pick:
         name = clean(os.fsencode(word)).rpartition(b"/")[2]
         if not name:
-            raise BuildError(f"<<{word}: that cannot be the name of a file")
+            raise BuildError(f"<<{word}: {word!r} cannot be the name of a file")
         place = self.workshop.directory()
         path = place / "file"
         path.write_bytes(content.encode(errors="surrogateescape"))
@@ -121,7 +121,7 @@ class Copying:
         return Pick(tree, node, name, owned=owned)
 
     def _archive(self, pick: Pick) -> Pick:
-        """What is in a tar; the file itself where it is none."""
+        """Unpack a tar and pick its content; pick a file that is no tar as it is."""
         from ..image.unpack.unpack import unpack
 
         if not pick.node.is_file or not is_archive(pick.tree, pick.node):
@@ -139,22 +139,22 @@ class Copying:
 
     @property
     def is_alone(self) -> bool:
-        """Whether the layer is the same whatever is below: links there do not count, and nobody is looked up by name."""
+        """Whether the layer is the same over any base: links below are not followed, and no user is looked up by name."""
         return self.step.link and re.fullmatch(r"([0-9]+(:[0-9]+)?)?", self.step.chown) is not None
 
-    # --- what comes of it ----------------------------------------------------------------------------------------
+    # --- the result ----------------------------------------------------------------------------------------------
 
     def key(self, digests: Digests) -> dict[str, Any]:
-        """What the result depends on, but for the layers below."""
+        """Return the part of the cache key that describes this instruction and its sources.  The layers below are not part of it."""
         step = self.step
         words = {"dest": os.fsdecode(self.dest), "chown": step.chown, "chmod": step.chmod, "link": step.link, "excludes": step.excludes}
         return {**words, "sources": digests.of(self.picks, self._excluded)}
 
     def layer(self, layers: Sequence[Layer]) -> Layer:
-        """The layer.
+        """Make the layer.
 
-        :param layers: below it
-        :raises BuildError: a file and a directory are in each other's way; --chown names somebody who is not there
+        :param layers: the layers below it
+        :raises BuildError: a file and a directory have the same path, or --chown names an unknown user
         """
         with self.workshop.tree(() if self.is_alone else layers) as below, Tree() as nothing:
             from .laying import Laying
@@ -172,7 +172,7 @@ class Copying:
         return pick.node.is_dir and pick.node.path == b"" and pick.owned and not pick.name
 
     def close(self) -> None:
-        """Closes what was opened."""
+        """Close the trees that were opened for the sources."""
         self._opened.close()
 
     def __enter__(self) -> Copying:
@@ -183,7 +183,7 @@ class Copying:
 
 
 def is_archive(tree: Tree, node: Node) -> bool:
-    """Whether a file is a tar, compressed or not: told by its first entry, not by its name."""
+    """Return whether a file is a tar, compressed or not.  Its first entry decides, not its name."""
     from ..image.tar.tar import Reader
 
     if not stat.S_ISREG(node.status.st_mode) or not node.status.st_size:
@@ -191,7 +191,7 @@ def is_archive(tree: Tree, node: Node) -> bool:
     try:
         with open(tree.open(node), "rb") as file:
             return next(iter(Reader(decompressed(file))), None) is not None
-    except LimitExceeded as error:  # what is too large to be looked at is not taken for a plain file
+    except LimitExceeded as error:  # the file is too large to be checked, so it must not be copied as if it were no tar
         raise BuildError(f"{os.fsdecode(node.path)} cannot be unpacked: {error}") from error
     except (ImageError, OSError):
         return False

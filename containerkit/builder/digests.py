@@ -1,12 +1,12 @@
-"""What files are, by content: the part of a cache key that speaks of sources.
+"""Digests of source files: the part of a cache key that describes their content.
 
     known = Digests.beside(store.directory, context)
     known.of(picks)                    names, modes, owners, bytes and links; times do not count
     known.save()
 
-Reading all files again for every build would be slow.  What was read is remembered by device, inode, size, modification and
-change time; the last cannot be set by a program.  A file that changed just now is not remembered: it could change once more
-without its times telling.
+Reading all files again for every build would be slow.  So digests are remembered by device, inode, size, modification time and change
+time; a program cannot set the last.  The digest of a file that changed just now is not remembered, because the file could change
+again within one tick of the clock and keep its times.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 __all__ = ["Digests"]
 
 DIRECTORY = "build/digests"
-MOST = 200_000  # digests that are kept of one context
-SETTLED = 2_000_000_000  # nanoseconds: longer than any clock of a file system takes for a tick
+MOST = 200_000  # the most digests kept for one context
+SETTLED = 2_000_000_000  # nanoseconds, longer than the clock tick of any filesystem
 Excluded = Callable[[bytes], bool]
 
 
 class Digests:
     """Digests of files, remembered.
 
-    :param path: where they are kept from one build to the next; nowhere unless given
+    :param path: the file that keeps them from one build to the next; without it they are not kept
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -59,7 +59,7 @@ class Digests:
 
     @classmethod
     def beside(cls, store: Path, context: Path) -> Digests:
-        """Those of one context.  Of one that is in the store itself, as an unpacked tar is, nothing is kept: it goes with the build."""
+        """Return the digests of one context.  A context inside the store, such as an unpacked tar, ends with its build: none are kept."""
         import hashlib
 
         if context.is_relative_to(store):
@@ -67,7 +67,7 @@ class Digests:
         return cls(store / DIRECTORY / f"{hashlib.sha256(os.fsencode(context)).hexdigest()[:32]}.json")
 
     def of(self, picks: Iterable[Pick], excluded: Excluded | None = None) -> str:
-        """The digest of what was picked: a hex number."""
+        """Return the digest of the picked files as a hex number."""
         import hashlib
 
         hasher = hashlib.sha256()
@@ -98,7 +98,7 @@ class Digests:
             _feed(hasher, self.file(pick.tree, node).encode())
 
     def file(self, tree: Tree, node: Node) -> str:
-        """The digest of one file's bytes."""
+        """Return the digest of one file's bytes."""
         status = node.status
         key, what = f"{status.st_dev}:{status.st_ino}", [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         self._used.add(key)
@@ -113,7 +113,7 @@ class Digests:
         return digest
 
     def save(self) -> None:
-        """Writes down what is new.  Whoever is killed meanwhile leaves the old."""
+        """Write new digests to the file.  A killed process leaves the old file."""
         if self._path is None or not self._changed:
             return
         with self._lock:
@@ -129,7 +129,7 @@ def _feed(hasher: hashlib._Hash, *words: bytes) -> None:
 
 
 def _read(fd: int) -> str:
-    """Of a file with many zeros the stretches between them, wherever the file system has holes."""
+    """Return the digest of a file.  A sparse file is hashed without its zeros, so the digest is the same on every filesystem."""
     import hashlib
 
     hasher = hashlib.sha256()

@@ -1,7 +1,7 @@
-"""What can go wrong in a build.
+"""The errors of builds.
 
-BuildError                   an image cannot be built; nothing was named
-├── FailedStep               an instruction failed; knows the stage, the step, the line, the exit code and the last output
+BuildError                   an image cannot be built; no name was set
+├── FailedStep               an instruction failed; has the stage, the step, the line, the exit code and the last output
 └── DockerfileError          a Dockerfile cannot be read
 """
 
@@ -13,14 +13,15 @@ __all__ = ["BuildError", "DockerfileError", "FailedStep"]
 
 
 class FailedStep(BuildError):
-    """An instruction failed.
+    """The failure of an instruction.
 
-    :ivar stage: its name, or its number
-    :ivar step, total: which one of how many in its stage, from 1
-    :ivar line: where it begins in the Dockerfile; 0 where there is none
+    :ivar stage: the stage's name, or its number
+    :ivar step: the instruction's number in its stage, from 1
+    :ivar total: the number of instructions in the stage
+    :ivar line: the instruction's first line in the Dockerfile; 0 when it has none
     :ivar command: the instruction
-    :ivar exit_code: of its program, as a shell would say it; None where none ran
-    :ivar output: the last lines it wrote
+    :ivar exit_code: of its program, as in a shell; None when none ran
+    :ivar output: the program's last lines
     """
 
     def __init__(
@@ -36,11 +37,11 @@ class FailedStep(BuildError):
 
 
 class Exited(BuildError):
-    """A program of RUN did not exit with 0.
+    """A program of RUN that did not exit with 0.
 
-    :ivar exit_code: as a shell would say it
+    :ivar exit_code: as in a shell
     :ivar output: the last lines it wrote
-    :param hint: what it may have wanted
+    :param hint: a likely reason
     """
 
     def __init__(self, exit_code: int, output: bytes, hint: str = "") -> None:

@@ -1,10 +1,10 @@
-"""What was built, for builds elsewhere: the records of a cache and their layers, as an artifact in a layout or a registry.
+"""Exchange of build caches: records and their layers, as an artifact in a layout or a registry.
 
-    build(".", cache_to="/shared/cache")            an OCI layout: a directory, or a tar where it ends in .tar
+    build(".", cache_to="/shared/cache")            an OCI layout: a directory, or a tar when the path ends in .tar
     build(".", cache_from=["registry:5000/cache"])   a reference
 
-A record that came from elsewhere is believed, as an image is: its layers are verified, but that they are what the key says is
-the word of whoever wrote it.
+A record from elsewhere is trusted as an image is: its layers are verified against their digests, but that a layer is the result of
+its key is only the writer's claim.
 :see: https://github.com/opencontainers/image-spec/blob/main/artifacts-guidance.md
 """
 
@@ -39,10 +39,10 @@ StrPath = str | os.PathLike[str]
 
 
 def export_cache(target: StrPath, records: Mapping[str, Record], store: Store) -> None:
-    """Writes records and their layers to a layout, or pushes them.
+    """Write records and their layers to a layout, or push them.
 
-    :param target: a path: absolute, or beginning with ``.``, or of something that is there; anything else is a reference
-    :raises ImageError, RegistryError: it cannot be written
+    :param target: a path if it is absolute, begins with ``.`` or exists; else a reference
+    :raises ImageError, RegistryError: the target cannot be written
     """
     image = _artifact(records, store)
     if _is_path(target):
@@ -54,11 +54,11 @@ def export_cache(target: StrPath, records: Mapping[str, Record], store: Store) -
 
 
 def import_cache(source: StrPath, workshop: Workspace, cache: Cache) -> int:
-    """Takes over the records of a layout or of a reference.
+    """Import the records of a layout or of a reference.
 
-    :param source: as the target of `export_cache`
-    :return: how many; 0 where nothing is there yet
-    :raises ImageError, RegistryError: what is there cannot be read
+    :param source: in the form of the target of `export_cache`
+    :return: the number of records; 0 when the source does not exist
+    :raises ImageError, RegistryError: the source exists but cannot be read
     """
     try:
         image = _opened(source) if _is_path(source) else _pulled(source, workshop.store)
@@ -104,7 +104,10 @@ def _pulled(reference: StrPath, store: Store) -> Image:
 
 
 def _records(image: Image) -> dict[str, Record]:
-    """Those that have their layer here.  :raises InvalidDocument: this is no cache"""
+    """Return the records whose layer is in the artifact.
+
+    :raises InvalidDocument: the artifact is no build cache
+    """
     if image.manifest.kind != TYPE:
         raise InvalidDocument(f"expected an artifact of type {TYPE}, found {image.manifest.kind or 'an image'}")
     fields = Fields(Fields(parse(image.config_data, "cache"), "cache").take("records", dict), "cache.records")

@@ -1,9 +1,9 @@
-"""ADD of what is elsewhere: http and https.
+"""ADD from a URL: http and https.
 
     path = fetch("https://example.org/a.tar", directory, checksum="sha256:...")
 
-The file is called as the last part of the URL's path, is readable for its owner only, and has the time that the server says.
-It has to come with a least speed and within a time: see `Limits`.
+The file gets the last part of the URL's path as its name, is readable for its owner only, and has the server's modification time.
+Its bytes must arrive with a minimal speed and within a total time: see `Limits`.
 :see: https://docs.docker.com/reference/dockerfile/#add
 """
 
@@ -34,31 +34,31 @@ REDIRECTS = 10
 
 
 def is_url(source: str) -> bool:
-    """Whether a source is fetched over HTTP."""
+    """Return whether a source is fetched over HTTP."""
     return source.lower().startswith(("http://", "https://"))
 
 
 def is_git(source: str) -> bool:
-    """Whether a source is a git repository."""
+    """Return whether a source is a git repository."""
     if source.startswith(("git@", "git://", "ssh://")):
         return True
     return is_url(source) and re.search(r"\.git(#.*)?$", source) is not None
 
 
 def name_of(url: str) -> str:
-    """What a file is called that is fetched; "" where the URL does not tell."""
+    """Return the file name in a URL; "" when it has none."""
     import urllib.parse
 
     return posixpath.basename(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
 
 
 def fetch(url: str, directory: Path, *, checksum: str = "", limits: Limits | None = None) -> Path:
-    """Fetches a file.
+    """Fetch a file.
 
     :param directory: an empty one
-    :param checksum: the digest that it has to have
-    :param limits: how large it may be, how slow, and how long it may take
-    :raises BuildError: it cannot be had, or is another one
+    :param checksum: the digest that the file must have
+    :param limits: the largest size, the lowest speed, and the longest time
+    :raises BuildError: the file cannot be fetched, or has another digest
     """
     limits = limits or Limits.default()
     try:
@@ -88,7 +88,7 @@ def _digest(text: str) -> Digest | None:
 
 @contextmanager
 def _response(url: str, limits: Limits) -> Iterator[Any]:
-    """Over connections that do not wait for ever: those that a registry is asked over."""
+    """Open a response over the connections that registries are asked over, whose timeouts bound every wait."""
     from ..registry.patience import Timeouts
     from ..registry.wire import SlowAnswer, library, pools
 
@@ -131,14 +131,14 @@ def _save(response: Any, path: Path, hasher: Any, limits: Limits, url: str) -> N
 
 
 def _piece(response: Any) -> bytes:
-    """What there is already, so that a slow server's bytes are counted while they come."""
+    """Return the bytes that have arrived, so that the speed of a slow server is measured while it sends."""
     response.expect(CHUNK)
     data: bytes = response.read1(CHUNK)
     return data
 
 
 def _stamp(path: Path, modified: str | None) -> None:
-    """The time that the server says; 1970 where it says none, so that two builds do not differ by their times."""
+    """Set the file's time to the server's, or to 1970 when it gives none, so that two builds do not differ."""
     moment = 0.0
     if modified:
         import email.utils

@@ -1,11 +1,11 @@
-"""Where the files of a COPY or ADD go, and the layer that comes of it.
+"""The layer of a COPY or ADD: target paths for the picked files, and the tar with them.
 
     laying = Laying(tree_below, form, owner=(0, 0))
     laying.put(picks, b"app/")
-    layer = workshop.layer(laying.write)
+    layer = workspace.layer(laying.write)
 
-Nothing is copied on the way: the layer is written from where the files are.  Directories above a destination are written down
-as they are below, so that the layer leaves them alone.
+Files are read from their sources straight into the tar, without a copy.  The parent directories of a destination are written with
+the attributes they have below, so that the layer does not change them.
 :see: https://docs.docker.com/reference/dockerfile/#copy
 """
 
@@ -32,7 +32,7 @@ Chosen = Callable[[bytes], bool]
 
 @frozen
 class _Placed:
-    """One entry of the layer, and where its bytes are."""
+    """One entry of the layer, and the file with its bytes."""
 
     entry: Entry
     tree: Tree | None = None
@@ -42,11 +42,11 @@ class _Placed:
 class Laying:
     """The entries of one layer, by their paths.
 
-    :param below: what is there already; links in it are followed, inside it
-    :param form: ids and times as they are written down
-    :param owner: whose everything becomes; None for root, and for what keeps its owner
-    :param mode: what modes become
-    :param excluded: what is left out: is asked with the path inside a source
+    :param below: the files of the layers below; links in it are followed, but never out of it
+    :param form: which ids and times are written
+    :param owner: the owner of every file; None keeps the owner of files that have one, and makes root the owner of the rest
+    :param mode: the change of each mode
+    :param excluded: returns whether a file is left out, by its path inside a source
     """
 
     def __init__(
@@ -63,10 +63,10 @@ class Laying:
     # --- where things go -----------------------------------------------------------------------------------------
 
     def put(self, picks: list[Pick], dest: bytes) -> None:
-        """Places what was picked.
+        """Place the picked files.
 
-        :param dest: from the root; a directory where it ends in a slash
-        :raises BuildError: a file would replace a directory, or the other way round
+        :param dest: from the root; it is a directory when it ends in a slash
+        :raises BuildError: a file would replace a directory, or a directory a file
         """
         target = self._follow(dest.strip(b"/"))
         if dest.endswith(b"/") or not dest:
@@ -84,7 +84,7 @@ class Laying:
             self._file(pick, pick.node, place)
 
     def _whole(self, pick: Pick, target: bytes) -> None:
-        """With the directories above it, which are as they are where it comes from."""
+        """Place a pick under its whole name.  The directories above it keep the attributes they have in the source."""
         parts = pick.name.split(b"/") if pick.name else []
         for part, above in zip(parts[:-1], pick.above, strict=True):
             target = self._follow(self._join(target, part))
@@ -117,7 +117,7 @@ class Laying:
 
     @staticmethod
     def _inside(pick: Pick, node: Node) -> bytes:
-        """Its path from the source."""
+        """Return a node's path relative to its source."""
         return node.path[len(pick.node.path) :].lstrip(b"/") if pick.node.path else node.path
 
     def _file(self, pick: Pick, node: Node, target: bytes) -> None:
@@ -128,7 +128,7 @@ class Laying:
         self._add(target, self._entry(pick, node, target), pick.tree, node)
 
     def make(self, target: bytes) -> None:
-        """A directory that has to be there."""
+        """Add a directory unless it exists."""
         there = self._status(target)
         if there is None:
             self._add(target, self._made(target))
@@ -148,7 +148,7 @@ class Laying:
             self._parent(b"/".join(parts[:count]))
 
     def _parent(self, path: bytes) -> None:
-        """A directory on the way: as it is below, or new."""
+        """Add a parent directory with the attributes it has below, or a new one."""
         if not path or path in self._placed:
             return
         node = self._below.get(path)
@@ -160,7 +160,7 @@ class Laying:
             raise BuildError(f"/{os.fsdecode(path)} is no directory")
 
     def _follow(self, path: bytes) -> bytes:
-        """Where a path leads; what this layer has itself is no link that leads on."""
+        """Return a path with the links below resolved.  A directory of this layer replaces a link below, so it ends the search."""
         for count in range(path.count(b"/") + 1, 0, -1):
             head = b"/".join(path.split(b"/")[:count])
             if head in self._placed and self._placed[head].entry.kind == "directory":
@@ -183,10 +183,10 @@ class Laying:
     def _join(base: bytes, name: bytes) -> bytes:
         return base + b"/" + name if base and name else base or name
 
-    # --- what they become ----------------------------------------------------------------------------------------
+    # --- the entries ---------------------------------------------------------------------------------------------
 
     def _made(self, path: bytes) -> Entry:
-        """A directory that nobody describes has the owner and the mode that --chown and --chmod say, as buildkit has it."""
+        """Describe a directory that no source describes: --chown and --chmod give its owner and mode, as in buildkit."""
         uid, gid = self._owner or (0, 0)
         mode = self._mode(0o755, directory=True) if self._mode is not None else 0o755
         return Entry(path, "directory", mode, uid, gid, mtime=self._now)
@@ -210,7 +210,7 @@ class Laying:
             os.close(fd)
 
     def write(self, sink: Sink) -> None:
-        """The tar of it, parents before what is in them."""
+        """Write the tar, parents before their children."""
         writer = Writer(sink)
         for path in sorted(self._placed, key=lambda path: path.split(b"/")):
             if path:

@@ -1,7 +1,7 @@
-"""--chmod and --chown: what modes and whose files become.
+"""--chmod and --chown: the modes and the owners of copied files.
 
     chmod("u=rwX,go=rX")(0o600, directory=False)         octal works too
-    chown("app:www", tree)                               names as the tree's own /etc/passwd and /etc/group have them
+    chown("app:www", tree)                               names are those of the tree's own /etc/passwd and /etc/group
 
 :see: chmod(1), https://docs.docker.com/reference/dockerfile/#copy---chown---chmod
 """
@@ -26,20 +26,23 @@ SHIFTS = {"u": 6, "g": 3, "o": 0}
 
 
 class Mode(Protocol):
-    """A mode out of another one."""
+    """A function that computes a new mode from an old one."""
 
     def __call__(self, mode: int, *, directory: bool) -> int: ...
 
 
 class Reads(Protocol):
-    """Where files are read from."""
+    """A source of files."""
 
     def read(self, path: bytes) -> bytes | None:
-        """The bytes of a file, or None where there is none."""
+        """Return the bytes of a file, None when it does not exist."""
 
 
 def chmod(text: str) -> Mode:
-    """What a --chmod does.  :raises BuildError: neither octal nor symbolic"""
+    """Return the function that a --chmod describes.
+
+    :raises BuildError: `text` is neither octal nor symbolic
+    """
     if re.fullmatch(r"[0-7]{1,5}", text, re.ASCII) and int(text, 8) <= 0o7777:
         fixed = int(text, 8)
         return lambda mode, *, directory: fixed
@@ -79,9 +82,11 @@ def _bits(mode: int, what: str, directory: bool) -> int:
 
 
 def chown(text: str, tree: Reads) -> Owner:
-    """Whose files a --chown makes them: of a user alone the group is that of the name, or the number once more.
+    """Return the owner that a --chown names.
 
-    :raises BuildError: a name that the tree does not know, or no id
+    The group of a user without a group is the one in /etc/passwd for a name, and the same number for a number.
+
+    :raises BuildError: the tree does not know a name, or a number is no id
     """
     if not text.partition(":")[0]:
         raise BuildError(f"--chown={text}: expected USER or USER:GROUP")

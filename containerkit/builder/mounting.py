@@ -1,11 +1,11 @@
-"""RUN --mount: binds of the context, of stages and images, caches, memory and secrets.
+"""RUN --mount: binds of the context, of stages and of images, caches, memory and secrets.
 
-    with Mounting(workshop, secrets, tree_of) as mounting:
+    with Mounting(workspace, secrets, tree_of, directory, digests, check) as mounting:
         for mount in step.mounts:
             mounting.add(mount)
         mounting.binds, mounting.files, mounting.places, mounting.environment, mounting.key
 
-A cache is a directory beside the store, in no layer.  A secret is in memory, in no layer and in no key.
+A cache is a directory beside the store; it is in no layer.  A secret is in memory; it is in no layer and in no cache key.
 :see: https://docs.docker.com/reference/dockerfile/#run---mount
 """
 
@@ -38,12 +38,17 @@ TreeOf = Callable[[str], tuple[Tree, bool]]
 
 
 class Mounting:
-    """The mounts of one RUN.  Close it when the program has ended: caches are locked meanwhile.
+    """The mounts of one RUN.  Close it when the program has ended: it keeps caches locked.
 
     :param secrets: by id: bytes, or the path of a file
-    :param tree_of: the tree of a stage or an image, and whether its files keep their owners; of "" the context
-    :param directory: what a relative target is below
-    :param check: raises something when the build was stopped
+    :param tree_of: returns the tree of a stage or an image, and whether its files keep their owners; "" means the context
+    :param directory: the parent of a relative target
+    :param check: raises an exception when the build was stopped
+    :ivar binds: the mounts, as parts of a plan
+    :ivar files: secrets, as files for the plan
+    :ivar places: the mount targets
+    :ivar environment: secrets, as variables
+    :ivar key: the mounts' part of the cache key
     """
 
     def __init__(
@@ -65,9 +70,9 @@ class Mounting:
         self._caches = Caches(workshop.store.directory, check)
 
     def add(self, mount: dockerfile.Mount) -> None:
-        """Looks at one more; caches are not locked and nothing is copied before `prepare`.
+        """Register one more mount.  Caches are locked and files are copied later, in `prepare`.
 
-        :raises BuildError: what it mounts is not there
+        :raises BuildError: the source of the mount does not exist
         """
         if isinstance(mount, dockerfile.Ssh):
             raise BuildError("--mount=type=ssh: sockets of an ssh agent are not passed on; give the key as a secret")
@@ -77,8 +82,8 @@ class Mounting:
         adders[type(mount)](mount)
 
     def prepare(self) -> None:
-        """Makes ready what the program will see."""
-        for _, each in sorted(self._later, key=lambda pair: pair[0]):  # two programs that lock the same caches do it in one order
+        """Lock the caches and copy the files that the program will see."""
+        for _, each in sorted(self._later, key=lambda pair: pair[0]):  # in one order, against deadlocks
             each()
 
     def _target(self, target: str) -> str:
@@ -96,18 +101,18 @@ class Mounting:
         self._later.append(("", lambda: self._show(self._copied(picked), target, mount.readonly)))
 
     def _show(self, source: Path, target: str, readonly: bool) -> None:
-        """Without devices: a program that may make one, as root's may, could open any disk through it."""
+        """Bind a source without devices: a program that may make device nodes could open any disk through one."""
         self._mount(mounts.Bind(str(source), target, readonly=readonly, options=("nodev",), idmap=True), target)
 
     def _picked(self, from_: str, source: str) -> Pick:
         tree, owned = self._tree_of(from_)
         node = tree.get(tree.follow(clean(os.fsencode(source))))
         if node is None:
-            raise BuildError(f"--mount: {source!r} is not there")
+            raise BuildError(f"--mount: {source!r} does not exist")
         return Pick(tree, node, b"file", owned=owned)
 
     def _copied(self, picked: Pick) -> Path:
-        """A copy that the program may write to: what it changes is gone with it."""
+        """Copy a source, so that the program's changes to it end with the program."""
         place = self._workshop.directory()
         os.chmod(place, 0o755)
         self._fill(picked, place)
@@ -129,13 +134,13 @@ class Mounting:
     def _cache(self, mount: dockerfile.Cache) -> None:
         target = self._target(mount.target)
         name = mount.id or target
-        picked = self._picked(mount.from_, mount.source) if mount.from_ else None  # now: a stage is not waited for with a lock held
+        picked = self._picked(mount.from_, mount.source) if mount.from_ else None  # may wait, so not in `prepare`
         self.key.append(["cache", target, name, self._digests.of([picked] if picked else [])])
         begin = partial(self._begin, mount, picked)
         self._later.append((name, lambda: self._show(self._caches.take(name, mount.sharing, begin), target, mount.readonly)))
 
     def _begin(self, mount: dockerfile.Cache, picked: Pick | None, place: Path) -> None:
-        """What a new cache has in it, and whose it is."""
+        """Fill a new cache, and set its owner and mode."""
         if picked:
             self._fill(picked, place)
         if os.geteuid() == 0:
@@ -148,11 +153,11 @@ class Mounting:
         self.key.append(["secret", name, target, mount.env, mount.uid, mount.gid, mount.mode])
         if name not in self._secrets:
             if mount.required:
-                raise BuildError(f"the secret {name!r} is required, and nobody gave it")
+                raise BuildError(f"the secret {name!r} is required and was not given")
             return
         data = self._read(name)
         if mount.env:
-            if b"\0" in data:  # said here: who refuses it later would show it
+            if b"\0" in data:  # checked here, because a later error would show the secret
                 raise BuildError(f"the secret {name!r} has a zero byte in it, so it can be a file, but no variable")
             self.environment[mount.env] = os.fsdecode(data)
         if target:

@@ -1,7 +1,7 @@
-"""Which files a COPY or ADD means.
+"""The files that a COPY or ADD names.
 
-pick(tree, "src/*.py")                   each source that matches, links followed inside the tree
-pick(tree, "a/./b/c", parents=True)      called b/c at the destination
+pick(tree, "src/*.py")                   each matching source; links are followed inside the tree
+pick(tree, "a/./b/c", parents=True)      gets the name b/c at the destination
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["Pick", "pick"]
 class Pick:
     """One thing to copy.
 
-    :ivar tree: where it is
-    :ivar node: what it is; no link
-    :ivar name: what it is called in a destination that is a directory
-    :ivar whole: of a directory: itself under that name, rather than what is in it
+    :ivar tree: the tree that contains it
+    :ivar node: its node, never a link
+    :ivar name: its name in a destination directory
+    :ivar whole: for a directory: copy the directory under its name, rather than its contents
     :ivar owned: its files keep their owners unless the instruction says otherwise
-    :ivar above: of a whole one: the directories on the way that its name speaks of, the topmost first; they come along
+    :ivar above: for a whole one: the directories named in `name`, the topmost first; they are copied too
     """
 
     tree: Tree
@@ -40,11 +40,11 @@ class Pick:
 
 
 def pick(tree: Tree, source: str, *, parents: bool = False, owned: bool = False) -> list[Pick]:
-    """All that a source means; nothing where it is a pattern that nothing matches.
+    """Return everything that a source names; [] when it is a pattern without a match.
 
-    :param parents: the whole path is its name, but for what stands before ``/./``
+    :param parents: keep the whole path as the name, without the part before ``/./``
     :param owned: see `Pick`
-    :raises BuildError: no pattern, and it is not there
+    :raises BuildError: the source is no pattern and does not exist
     """
     before, _, after = os.fsencode(source).rpartition(b"/./") if parents else (b"", b"", os.fsencode(source))
     parts = [_part(part, deep=parents) for part in clean(before + b"/" + after).split(b"/") if part]
@@ -52,7 +52,7 @@ def pick(tree: Tree, source: str, *, parents: bool = False, owned: bool = False)
     paths = list(_expand(tree, b"", parts))
     if not paths and literal:
         hint = f"; {ALONE}" if source.startswith("#") else ""
-        raise BuildError(f"{source!r} is not there, or .dockerignore hides it{hint}")
+        raise BuildError(f"{source!r} does not exist, or .dockerignore hides it{hint}")
     found = [(path, tree.get(tree.follow(path))) for path in paths]
     picks = [
         Pick(tree, node, path[cut:], True, owned, tuple(_above(tree, path, cut)))
@@ -62,24 +62,24 @@ def pick(tree: Tree, source: str, *, parents: bool = False, owned: bool = False)
         if node
     ]
     if not picks and literal:
-        raise BuildError(f"{source!r} is a link to something that is not there")
+        raise BuildError(f"{source!r} is a link whose target does not exist")
     return picks
 
 
 def _above(tree: Tree, path: bytes, cut: int) -> Iterator[Node]:
-    """The directories on the way to a path, but for those in its first `cut` bytes."""
+    """Yield the directories on the way to a path, without those in its first `cut` bytes."""
     for place in range(cut, len(path)):
         if path[place : place + 1] == b"/" and (node := tree.get(tree.follow(path[:place]))):
             yield node
 
 
 def clean(path: bytes) -> bytes:
-    """A path from the root without ``.``, ``..`` and doubled slashes, and without a slash before it."""
+    """Return a path from the root without ``.``, ``..`` and doubled slashes, and without a leading slash."""
     return posixpath.normpath(b"/" + path).lstrip(b"/")
 
 
 def _part(part: bytes, *, deep: bool) -> Pattern | None:
-    """One name of a source; None for any directories or none."""
+    """Parse one name of a source; None stands for any number of directories."""
     if deep and part == b"**":
         return None
     try:
@@ -89,7 +89,7 @@ def _part(part: bytes, *, deep: bool) -> Pattern | None:
 
 
 def _expand(tree: Tree, base: bytes, parts: list[Pattern | None]) -> Iterator[bytes]:
-    """Paths as they are called, which may go through links."""
+    """Yield the matching paths.  They may go through links."""
     if not parts:
         yield base
         return
@@ -100,14 +100,14 @@ def _expand(tree: Tree, base: bytes, parts: list[Pattern | None]) -> Iterator[by
         path = _join(base, name)
         if part is None and rest:
             node = tree.get(_join(tree.follow(base), name))
-            if node is not None and node.is_dir:  # a link may lead back up: then there would be no end
+            if node is not None and node.is_dir:  # a link is not entered: it may lead back up, and the walk would never end
                 yield from _expand(tree, path, parts)
         elif not rest or _is_directory(tree, path):
             yield from _expand(tree, path, rest)
 
 
 def _names(tree: Tree, base: bytes, part: Pattern | None) -> list[bytes]:
-    """What a part means in a directory."""
+    """Return the names in a directory that a part matches."""
     here = tree.follow(base)
     if part is not None and part.is_literal:
         name = os.fsencode(part.literal)

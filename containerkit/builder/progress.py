@@ -1,4 +1,4 @@
-"""What a build tells while it works.
+"""The progress of a build, reported as events.
 
     build(".", progress=lambda event: print(event))
 
@@ -18,20 +18,21 @@ from ..base.frozen import field, frozen, record
 __all__ = ["Event", "Progress", "Reporter"]
 
 State = Literal["started", "cached", "output", "done", "failed", "warning"]
-KEPT = 20  # lines of the last output, for who asks what went wrong
-LONGEST = 64 << 10  # bytes of a line that are waited for
+KEPT = 20  # lines of a program's last output that a failure reports
+LONGEST = 64 << 10  # bytes of a line before it is passed on unfinished
 
 
 @frozen
 class Event:
-    """One thing that happened.
+    """One event of a build.
 
-    :ivar stage: its name, or its number
-    :ivar step, total: which one of how many in its stage, from 1
+    :ivar stage: the stage's name, or its number
+    :ivar step: the instruction's number in its stage, from 1
+    :ivar total: the number of instructions in the stage
     :ivar name: the instruction
     :ivar state: "started", "cached", "output", "done", "failed", "warning"
-    :ivar data: of "output": whole lines, as they were written; of the last one its end may be missing
-    :ivar text: of "warning" and "failed": what about
+    :ivar data: of "output": whole lines, as the program wrote them; the last line may be incomplete
+    :ivar text: the message of "warning" and "failed"
     :ivar seconds: since the step began
     """
 
@@ -57,9 +58,9 @@ Progress = Callable[[Event], object]
 
 @record
 class Reporter:
-    """One step's reports.  Events of different steps may come from different threads, one at a time.
+    """The reports of one step.  Different steps may report from different threads; `progress` gets one event at a time.
 
-    :param progress: who wants to know; nobody unless given
+    :param progress: is called with each event; None drops them
     """
 
     progress: Progress | None
@@ -71,18 +72,18 @@ class Reporter:
     began: float = field(default_factory=time.monotonic)
 
     def at(self, step: int, total: int, name: str) -> Reporter:
-        """The reports of one step of the stage."""
+        """Return a reporter for one step of the stage."""
         return Reporter(self.progress, self.lock, self.stage, step, total, name)
 
     def tell(self, state: State, *, data: bytes = b"", text: str = "") -> None:
-        """Something happened."""
+        """Report an event."""
         if self.progress is not None:
             with self.lock:
                 seconds = time.monotonic() - self.began
                 self.progress(Event(self.stage, self.step, self.total, self.name, state, data, text, seconds))
 
     def listen(self, fd: int) -> bytes:
-        """Passes on what comes out of a pipe, line by line, to its end.  Returns the last lines."""
+        """Report the output in a pipe, line by line, to its end, and return the last lines."""
         rest, last = b"", list[bytes]()
         while data := os.read(fd, LONGEST):
             whole, newline, rest = (rest + data).rpartition(b"\n")

@@ -1,4 +1,4 @@
-"""What all stages of a build share."""
+"""The part of a build that all its stages share."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ class Running:
 
 @record
 class BuildSession:
-    """What all stages of a build share.
+    """The part of a build that all its stages share.
 
-    :param tree_of: the tree of a stage, an image or a named context, and whether its files keep their owners; of "" the context
-    :param args: that were given
+    :param tree_of: returns the tree of a stage, an image or a named context, and whether its files keep their owners; "" means the context
+    :param args: the given build arguments
     :param outer: the values of the ARGs above the first FROM
     :param secrets: by id
-    :param network: of a RUN that says none
-    :param use_cache: whether what was built before counts
-    :param created: what is written down as the time of everything, or ""
-    :ivar used: names of the ARGs that were declared
+    :param network: of a RUN that names none
+    :param use_cache: reuse the results of earlier builds
+    :param created: the time to record for every instruction; "" records the real one
+    :ivar used: the names of the declared ARGs
     :ivar kept: the records that the build used, by key
     """
 
@@ -87,13 +87,13 @@ class BuildSession:
 
     @contextmanager
     def once(self, key: str) -> Iterator[None]:
-        """Nobody else makes the same at the same time: two stages that begin alike are built once."""
+        """Hold the lock of a key, so that two stages with a common beginning build it once."""
         with self._lock:
             lock = self._keys.setdefault(key, threading.Lock())
         with lock:
             yield
 
     def keep(self, key: str, record: Record) -> None:
-        """A record was used."""
+        """Note that the build used a record."""
         with self._lock:
             self.kept[key] = record

@@ -1,6 +1,6 @@
 """The instructions that change no file: each turns a state into the next.
 
-    state = setting(instruction, state)             of an expanded ENV, CMD, LABEL ...; None for one of another kind
+    state = setting(instruction, state)             for an expanded ENV, CMD, LABEL ...; None for an instruction of another kind
     config = configured(config, 'CMD ["sh"]')       the same for a config alone
 
 :see: https://docs.docker.com/reference/dockerfile/
@@ -23,18 +23,19 @@ __all__ = ["absolute", "configured", "setting"]
 
 
 def setting(instruction: dockerfile.Instruction, state: State) -> State | None:
-    """The state after an instruction that changes no file; None where it is none of these.
+    """Return the state after an instruction that changes no file; None for any other instruction.
 
-    :param instruction: expanded
+    :param instruction: with variables expanded
     """
     change = _CHANGES.get(type(instruction))
     return change(instruction, state) if change else None
 
 
 def configured(config: ImageConfig, *texts: str) -> ImageConfig:
-    """A config after instructions, as `import --change` has them: those of one stage.  WORKDIR makes no directory here.
+    """Return a config after instructions of one stage, as in `import --change`.  Here WORKDIR makes no directory.
 
-    :raises DockerfileError: one cannot be read;  :raises BuildError: one changes files
+    :raises DockerfileError: an instruction cannot be read
+    :raises BuildError: an instruction changes files
     """
     state = State(config)
     for text in texts:
@@ -49,7 +50,7 @@ def configured(config: ImageConfig, *texts: str) -> ImageConfig:
 
 
 def absolute(path: str, base: str) -> str:
-    """A path of an instruction from the root; a relative one is below WORKDIR."""
+    """Return the absolute path that an instruction names; a relative one is below WORKDIR."""
     return posixpath.normpath(posixpath.join("/", base, path)).replace("//", "/")
 
 
@@ -59,7 +60,7 @@ def _cmd(step: dockerfile.Cmd, state: State) -> State:
 
 
 def _entrypoint(step: dockerfile.Entrypoint, state: State) -> State:
-    """The base's CMD was meant for the base's ENTRYPOINT."""
+    """Set the entrypoint.  It drops the base's CMD, which was written for the base's ENTRYPOINT."""
     argv = step.command.argv(state.shell)
     return state.with_config(f"ENTRYPOINT {_words(argv)}", entrypoint=argv, cmd=state.config.cmd if state.has_cmd else None)
 

@@ -1,11 +1,11 @@
-"""An upper directory after its program ended: nothing of ours stays in it.
+"""Cleaning an upper directory after its program ended: removal of the mount targets and marks that the build itself made.
 
     stubs = Stubs(tree_below, ["/proc", "/etc/resolv.conf"])     before the program runs
     stubs.remove(upper)                                           after it
     bare(upper, tree_below)
 
-What was mounted needed a place.  Where the layers below have none, one was made, and it goes again unless the program put
-something there.
+Every mount needs a target.  A target that the layers below do not have is made in the upper directory, and removed afterwards unless
+the program put something there.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ __all__ = ["Stubs", "bare"]
 
 
 class Stubs:
-    """The places of mounts that the layers below do not have.
+    """The mount targets that the layers below do not have.
 
-    A directory that is there, and gets such a place, is copied up with those above it.  It goes again while it is as it is below;
-    what a program did to its time alone cannot be told from that.
+    An existing directory that gets such a target is copied up, with its parents.  The copy is removed if it still equals the directory
+    below; a program's change of its times alone goes unnoticed.
 
-    :param below: the layers below
-    :param targets: where something is mounted, absolute
+    :param below: the files of the layers below
+    :param targets: absolute paths of mount targets
     """
 
     def __init__(self, below: Tree, targets: Iterable[str]) -> None:
@@ -49,9 +49,9 @@ class Stubs:
                 path = path.rpartition(b"/")[0]
 
     def remove(self, upper: Path) -> None:
-        """Takes away those that are still empty, the deepest first, and the directories that were copied up for them alone.
+        """Remove the targets that are still empty, the deepest first, and the directories that were copied up for them alone.
 
-        The program may have put a link on the way to one: it is not followed, and what is behind it stays.
+        A link that the program put on the way to a target is not followed, so the files behind it stay.
         """
         with Beneath(upper) as top:
             for path in sorted(self._made | self._above, key=lambda path: -path.count(b"/")):
@@ -85,7 +85,7 @@ class Stubs:
 
 
 def _described(path: bytes) -> tuple[object, ...]:
-    """What a directory is like, without what overlayfs notes for itself.
+    """Return a directory's attributes, without those that overlayfs keeps for itself.
 
     :param path: of a descriptor in /proc/self/fd
     """
@@ -96,9 +96,9 @@ def _described(path: bytes) -> tuple[object, ...]:
 
 
 def bare(upper: Path, below: Tree) -> None:
-    """Takes marks away that say nothing.
+    """Remove opaque marks without effect.
 
-    A directory that is new is marked opaque by the kernel; where there is nothing below that it could hide, a layer need not say so.
+    The kernel marks each new directory as opaque.  The mark is needless when the layers below have no directory it could hide.
     """
     with Beneath(upper) as top:
         for path, fd, entries in top.walk():
@@ -109,7 +109,10 @@ def bare(upper: Path, below: Tree) -> None:
 
 
 def _unmark(path: bytes) -> None:
-    """:param path: of a name in a directory that is open, in /proc/self/fd"""
+    """Remove the opaque mark of a directory.
+
+    :param path: the name below an open directory in /proc/self/fd
+    """
     for name in OPAQUE:
         with contextlib.suppress(OSError):
             os.removexattr(path, name, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""Which stages are built, and when: those that the target needs, each once, each as soon as what it needs is there."""
+"""The order of the stages: only the stages that the target needs are built, each once, as soon as its own needs are built."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Named = str | os.PathLike[str] | Image
 
 
 def state_of(image: Image) -> State:
-    """Where a build on top of an image begins."""
+    """Return the state that a build on top of an image begins with."""
     config = image.config
     history = tuple(entry for entry, _ in matched(config.history, len(config.diff_ids)))
     return State(config.with_(history=history), image.layers, created=config.created)
@@ -45,10 +45,10 @@ def state_of(image: Image) -> State:
 class Solver:
     """The stages of one build.
 
-    :param resolve: gives the image of a reference for a platform
-    :param target: the stage that is wanted; the last one unless given
+    :param resolve: returns the image of a reference for a platform
+    :param target: the stage to build; the last one unless given
     :param contexts: by name
-    :raises BuildError: there is no such stage
+    :raises BuildError: the Dockerfile has no such stage
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Solver:
         found = parsed.stage(target) if target is not None else parsed.stages[-1]
         if found is None:
             names = ", ".join(stage.name or str(stage.index) for stage in parsed.stages)
-            raise BuildError(f"there is no stage {target!r}; there are {names}")
+            raise BuildError(f"there is no stage {target!r}; the stages are {names}")
         self.target = found
         self._lock = threading.Lock()
         self._states: dict[int, Promise[State]] = {}
@@ -68,27 +68,30 @@ class Solver:
         self._opened = ExitStack()
 
     def nothing(self, reference: str) -> tuple[Tree, bool]:
-        """The trees of no stage at all."""
-        raise BuildError(f"--from={reference}: not in a stage")
+        """Refuse a --from outside of any stage."""
+        raise BuildError(f"--from={reference}: only a stage can use it")
 
     def outer(self, args: Mapping[str, str]) -> dict[str, str]:
-        """The values of the ARGs above the first FROM, and those of the platforms."""
+        """Return the values of the ARGs above the first FROM, and of the platform arguments."""
         here = Platform.here()
         predefined = platform_values(self._platform or here, here, stage=self.target.name or "default")
         return self._parsed.global_values(args, predefined)
 
     def warn(self, works: BuildSession) -> None:
-        """Tells what is allowed and should be looked at."""
+        """Report everything that is allowed but likely a mistake."""
         for remark in self._parsed.warnings:
             self._reporter.at(0, 0, f"{self._parsed.name}:{remark.line}:{remark.column}").tell("warning", text=remark.text)
         known = {*works.used, *PROXIES, *works.outer, "SOURCE_DATE_EPOCH"}
         for name in sorted({*works.args} - known):
             self._reporter.at(0, 0, "build argument").tell("warning", text=f"{name} is not declared by an ARG in any stage that was built")
 
-    # --- who needs whom ------------------------------------------------------------------------------------------
+    # --- dependencies between stages ------------------------------------------------------------------------------
 
     def solve(self, works: BuildSession) -> State:
-        """The state of the target.  :raises BuildError: what the Dockerfile asks for cannot be done"""
+        """Build the stages, and return the state of the target.
+
+        :raises BuildError: the Dockerfile asks for something that cannot be done
+        """
         with self._opened, ExitStack() as threads:
             try:
                 for index in sorted(self._needed(works)):
@@ -105,7 +108,7 @@ class Solver:
                 raise
 
     def _fill(self, future: Promise[State], works: BuildSession, stage: Stage) -> None:
-        """A stage that fails stops all others: its error is the one to tell."""
+        """Build a stage.  Its failure stops all other stages, and becomes the error of the whole build."""
         try:
             state = self._stage(works, stage)
         except BaseException as error:
@@ -120,7 +123,7 @@ class Solver:
                 future.set_result(state)
 
     def _state(self, works: BuildSession, stage: Stage) -> State:
-        """Of another stage.  One that only an ONBUILD of some base speaks of is built now."""
+        """Return the state of another stage, built now if only a base's ONBUILD refers to it."""
         with self._lock:
             mine = stage.index not in self._states
             future = self._states.setdefault(stage.index, Promise())
@@ -138,7 +141,7 @@ class Solver:
         return needed
 
     def _below(self, stage: Stage, works: BuildSession) -> Iterator[Stage]:
-        """The stages that a stage speaks of."""
+        """Yield the stages that a stage refers to."""
         names = [str(stage.start.expand(works.outer).image)]
         for step in stage.instructions:
             if isinstance(step, dockerfile.Copy):
@@ -151,12 +154,12 @@ class Solver:
                 yield found
 
     def _named(self, name: str, stage: Stage, *, number: bool) -> Stage | None:
-        """The earlier stage of a name; a number counts for --from, not for FROM."""
+        """Return the earlier stage with a name.  A number may name a stage in --from, but not in FROM."""
         if not name or name in self._contexts:
             return None
         return self._parsed.stage(name, stage.index) if number else self._parsed.named(name, stage.index)
 
-    # --- what is there -------------------------------------------------------------------------------------------
+    # --- states and trees ----------------------------------------------------------------------------------------
 
     def _stage(self, works: BuildSession, stage: Stage) -> State:
         reporter = replace(self._reporter, stage=stage.name or str(stage.index))
@@ -196,7 +199,7 @@ class Solver:
         return image
 
     def _tree_of(self, works: BuildSession, stage: Stage, reference: str) -> tuple[Tree, bool]:
-        """What --from means.  Each is opened once."""
+        """Return the tree that a --from names.  Each tree is opened once."""
         if not reference:
             return self._context.tree, False
         below = self._named(reference, stage, number=True)

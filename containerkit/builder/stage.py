@@ -1,6 +1,6 @@
-"""One stage: its instructions, one after the other, each from a state to the next.
+"""One stage: its instructions in order, each turning a state into the next.
 
-The same functions are what `Image.add` and `Image.run` do: there is one mechanism.
+`Image.add` and `Image.run` use the same functions, so there is one mechanism.
 """
 
 from __future__ import annotations
@@ -35,16 +35,18 @@ if TYPE_CHECKING:
 
 __all__ = ["perform", "reported", "steps"]
 
-SCRIPTS = "/dev/pipes"  # where a script in a heredoc is while it runs
+SCRIPTS = "/dev/pipes"  # the directory of a heredoc's script while it runs
 
 
 def steps(
     works: BuildSession, instructions: Sequence[dockerfile.Instruction], state: State, reporter: Reporter, first: int, total: int
 ) -> State:
-    """The state after all instructions.
+    """Return the state after all instructions.
 
-    :param first, total: the number of the first, of how many in the stage
-    :raises FailedStep: one failed;  :raises DockerfileError: one says what cannot be
+    :param first: the number of the first instruction in its stage
+    :param total: the number of instructions in the stage
+    :raises FailedStep: an instruction failed
+    :raises DockerfileError: an instruction is malformed after expansion
     """
     for number, instruction in enumerate(instructions, first):
         works.running.check()
@@ -58,24 +60,25 @@ def _expanded(works: BuildSession, instruction: dockerfile.Instruction, state: S
 
 
 def reported(do: Callable[[], State], instruction: dockerfile.Instruction, at: Reporter) -> State:
-    """What `do` gives.  Where it fails that is told, with the place of the instruction.
+    """Return the result of `do`.  A failure is reported, with the instruction's place in the Dockerfile.
 
-    :raises FailedStep: it failed;  :raises DockerfileError: it says what cannot be
+    :raises FailedStep: `do` failed
+    :raises DockerfileError: the instruction is malformed after expansion
     """
     try:
         return do()
     except FailedStep:
-        raise  # of a stage that this one waited for
+        raise  # a stage that this one waited for has reported it
     except DockerfileError as error:
         at.tell("failed", text=error.text)
         raise
-    except (ContainerKitError, OSError, RecursionError) as error:  # the last of directories without end
+    except (ContainerKitError, OSError, RecursionError) as error:  # RecursionError comes from directories nested without end
         at.tell("failed", text=str(error))
         raise _failed(error, instruction, at) from error
 
 
 def perform(works: BuildSession, step: dockerfile.Instruction, state: State, reporter: Reporter) -> State:
-    """The state after one instruction, which is expanded already."""
+    """Return the state after one instruction, whose variables are expanded already."""
     if isinstance(step, dockerfile.Arg):
         return _arg(works, step, state)
     if isinstance(step, dockerfile.Copy | dockerfile.Add):
@@ -106,7 +109,7 @@ def _failed(error: Exception, instruction: dockerfile.Instruction, at: Reporter)
 
 
 def _arg(works: BuildSession, step: dockerfile.Arg, state: State) -> State:
-    """What was given counts before the default, and the default before what was declared above the first FROM."""
+    """Set variables.  A given argument takes precedence over the default, and the default over an ARG above the first FROM."""
     args = dict(state.args)
     for name, default in step.pairs:
         value = works.args.get(name, default if default is not None else works.outer.get(name))
@@ -129,7 +132,7 @@ def _copy(works: BuildSession, step: dockerfile.Copy | dockerfile.Add, state: St
 
 
 def _said(step: dockerfile.Copy | dockerfile.Add) -> str:
-    """As the history has it."""
+    """Return the instruction as the history records it."""
     options = [f"--{name}={value}" for name, value in (("chown", step.chown), ("chmod", step.chmod)) if value]
     options += ["--link"] if step.link else []
     names = [*step.sources, *(f"<<{each.name}" for each in step.heredocs)]
@@ -144,7 +147,7 @@ def _workdir(works: BuildSession, step: dockerfile.Workdir, state: State, report
 
 
 def _directory(works: BuildSession, path: str, state: State) -> Layer | None:
-    """It belongs to USER.  None where it is there already."""
+    """Make the directory of WORKDIR, owned by USER; None when it exists already."""
     with works.workshop.tree(state.layers) as below:
         from .laying import Laying
 
@@ -170,9 +173,9 @@ def _account(user: str, tree: Tree) -> Account:
 
 @frozen
 class _Command:
-    """What a RUN starts.
+    """The program that a RUN starts.
 
-    :ivar files: a script that it starts
+    :ivar files: a script in a heredoc, as a file for the plan
     """
 
     argv: tuple[str, ...]
@@ -180,7 +183,7 @@ class _Command:
 
     @classmethod
     def of(cls, step: dockerfile.Run, state: State) -> _Command:
-        """A heredoc that begins with #! is a program of its own."""
+        """Return the command of a RUN.  A heredoc that begins with #! is a program of its own."""
         if step.script is not None:
             from ..parts.files import File
 
@@ -209,7 +212,7 @@ def _run(works: BuildSession, step: dockerfile.Run, state: State, reporter: Repo
 
 
 def _userns(works: BuildSession) -> dict[str, str]:
-    """Root of the machine may make what a root of other ids may not."""
+    """Return the userns setting for the cache key: root of the machine may make files that another root may not."""
     return {"userns": works.workshop.userns} if works.workshop.userns else {}
 
 
@@ -226,7 +229,7 @@ def _layer(works: BuildSession, command: _Command, state: State, mounting: Mount
 
 
 def _proxies(args: Mapping[str, str]) -> dict[str, str]:
-    """They need no ARG, and are in no key and no history: the result does not depend on the way to the network."""
+    """Return the given proxy settings.  They need no ARG and are in no key and no history: the network path changes no result."""
     return {name: value for name, value in args.items() if name in PROXIES}
 
 
@@ -240,13 +243,13 @@ def _ran(step: dockerfile.Run, state: State) -> str:
 
 
 def _key(works: BuildSession, below: State | None, keyword: str, **what: Any) -> str:
-    """Of what an instruction would do.  Two stores may have their files in different forms, so these are part of it."""
+    """Return the cache key of an instruction.  The form of layers is part of the key, because builds may use different forms."""
     form = {"epoch": works.workshop.form.epoch, "compression": works.workshop.compression}
     return key_of(keyword=keyword, below=below.chain if below else "any", **form, **what)
 
 
 def _cached(works: BuildSession, state: State, key: str, created_by: str, reporter: Reporter, make: Callable[[], Layer | None]) -> State:
-    """The state after an instruction that may change files: from the cache, or made now."""
+    """Return the state after an instruction that may change files, with a layer from the cache or a new one."""
     with works.once(key):
         record = works.cache.get(key) if works.use_cache else None
         layer = works.workshop.recall(record) if record and record.layer else None

@@ -1,4 +1,4 @@
-"""What a stage is after each of its instructions: a value.  An instruction turns one into the next."""
+"""The state of a stage between two instructions: a value that an instruction turns into the next."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ COMMENT = "containerkit"
 
 @frozen
 class State:
-    """A stage, so far.
+    """The state of a stage after some of its instructions.
 
     :param config: its history grows; its diff_ids are those of `layers`
     :param layers: bottom first
-    :param args: the ARGs declared in it, with those values that they have
-    :param has_cmd: CMD stands in this very stage
-    :param created: when the last instruction was made, in RFC 3339
-    :param like: whose media types the image has; OCI's unless given
+    :param args: the ARGs declared so far, with the values of those that have one
+    :param has_cmd: whether CMD was set in this stage rather than in its base
+    :param created: the time of the last instruction, in RFC 3339
+    :param like: a manifest whose family of media types the image gets; OCI's unless given
     """
 
     config: ImageConfig
@@ -41,35 +41,38 @@ class State:
 
     @property
     def chain(self) -> Digest | None:
-        """The name of its files."""
+        """The chain id of the layers, which names the files."""
         return chain_of(self.layers)
 
     @property
     def variables(self) -> dict[str, str]:
-        """What ``$NAME`` is: ENV before ARG."""
+        """The values of ``$NAME``.  ENV takes precedence over ARG."""
         return {**self.args, **self.config.environment}
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a program of RUN gets."""
+        """The environment of a program in RUN."""
         return {"PATH": DEFAULT_PATH, **self.variables}
 
     @property
     def shell(self) -> Sequence[str]:
-        """What a line is given to."""
+        """The shell that runs a command line."""
         return self.config.shell or SHELL
 
     @property
     def directory(self) -> str:
-        """Where RUN works."""
+        """The working directory of RUN."""
         return self.config.working_dir or "/"
 
     def with_config(self, created_by: str, **changes: Any) -> State:
-        """After an instruction that changes no file."""
+        """Return the state after an instruction that changes no file."""
         return self._noted(replace(self, config=self.config.with_(**changes)), created_by, empty=True)
 
     def with_layer(self, created_by: str, layer: Layer | None, created: str = "") -> State:
-        """After one that may have; None where it has not."""
+        """Return the state after an instruction that may change files.
+
+        :param layer: None when it changed none
+        """
         layers = (*self.layers, layer) if layer else self.layers
         made = replace(self, layers=layers, created=created or self.created)
         return self._noted(made, created_by, empty=layer is None)

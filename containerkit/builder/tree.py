@@ -1,12 +1,12 @@
-"""A tree that is read and never mounted: a context, or layers laid over each other as overlayfs would.
+"""A tree of files that is read without a mount: a context, or layers laid over each other by overlayfs's rules.
 
     tree = Tree(base, app)                   unpacked layers, the lowest first
-    tree.get(b"etc/passwd")                  what is there: a Node, or None; links are not followed
-    tree.follow(b"bin/sh")                   the same path without links; nothing leads out of the tree
+    tree.get(b"etc/passwd")                  the Node at a path, or None; links are not followed
+    tree.follow(b"bin/sh")                   the path with its links resolved inside the tree
     tree.children(b"etc")                    names, sorted
 
-Every directory is looked up below its own root by openat2 and held by descriptor, every file is opened without following a
-link; so nothing outside is ever read, whoever changes the tree meanwhile.
+Each directory is looked up below its layer's root with openat2 and held by descriptor, and each file is opened without following a
+link.  So no file outside is ever read, even if another program changes the tree meanwhile.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Everything", "Filter", "Node", "Tree"]
 
-FEW = 8  # layers whose directories stay open for a while; of more that would be too many descriptors
-LINKS = 40  # followed at most, as the kernel has it
+FEW = 8  # layers whose directories stay open for a while; with more layers that would take too many descriptors
+LINKS = 40  # links that are followed at most, as in the kernel
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class Filter(Protocol):
-    """Which paths of a tree are there at all."""
+    """A choice of the paths that a tree has."""
 
     def keeps(self, path: bytes) -> bool:
-        """Whether a path is there."""
+        """Return whether a path exists in the tree."""
 
     def enters(self, path: bytes) -> bool:
-        """Whether something below a path that is not kept may be."""
+        """Return whether a path below one that is not kept may exist in the tree."""
 
 
 class Everything:
-    """Hides nothing."""
+    """A filter that hides nothing."""
 
     def keeps(self, path: bytes) -> bool:
         return True
@@ -58,11 +58,11 @@ class Everything:
 
 @frozen
 class Node:
-    """Something in a tree.
+    """A file, directory or link in a tree.
 
-    :ivar path: from the root, without a slash before it; b"" for the root
-    :ivar status: as lstat(2) gives it
-    :ivar places: which layers have it, the topmost first; more than one only for a directory
+    :ivar path: from the root, without a leading slash; b"" for the root
+    :ivar status: the result of lstat(2)
+    :ivar places: the indexes of the layers that have it, the topmost first; only a directory has several
     """
 
     path: bytes
@@ -90,8 +90,8 @@ class Tree:
     """Directories laid over each other.  Close it, or use it in a ``with`` block.
 
     :param layers: directories, the lowest first; none for an empty tree
-    :param overlay: whether they say "deleted" as overlayfs does
-    :param shown: which paths are there
+    :param overlay: whether the layers mark deletions as overlayfs does
+    :param shown: the choice of the paths that exist
     """
 
     def __init__(self, *layers: Path | str, overlay: bool = True, shown: Filter | None = None) -> None:
@@ -109,7 +109,7 @@ class Tree:
     # --- looking -------------------------------------------------------------------------------------------------
 
     def get(self, path: bytes) -> Node | None:
-        """What is at a path; a link is not followed, nor is one on the way."""
+        """Return the node at a path.  No link is followed, neither at the path nor on the way."""
         with self._lock:
             if path not in self._nodes:
                 self._nodes[path] = self._find(path)
@@ -117,7 +117,10 @@ class Tree:
 
     @contextlib.contextmanager
     def _at(self, place: int, path: bytes) -> Iterator[int]:
-        """A directory of one layer.  :raises OSError: there is none"""
+        """Give a directory of one layer.
+
+        :raises OSError: the layer has no such directory
+        """
         root = self._roots[place]
         if len(self._roots) <= FEW:
             yield root.directory(path)
@@ -139,7 +142,7 @@ class Tree:
         return Node(b"", os.fstat(self._roots[0].fd), self._until_opaque([(place, root.fd) for place, root in enumerate(self._roots)]))
 
     def _look(self, parent: Node, path: bytes, name: bytes) -> Node | None:
-        """Through the layers that have the directory, the topmost first, as overlayfs does."""
+        """Search the layers that have the parent, the topmost first, as overlayfs does."""
         if path.count(b"/") >= (most := Limits.default().depth):
             raise BuildError(f"{os.fsdecode(path[:200])!r}: more than {most} directories inside each other")
         first: os.stat_result | None = None
@@ -180,7 +183,7 @@ class Tree:
         return node.is_dir and self._shown.enters(node.path) and any(True for _ in self._inside(node))
 
     def children(self, path: bytes) -> list[bytes]:
-        """The names in a directory, sorted; none of what is no directory."""
+        """Return the sorted names in a directory; [] for a path that is no directory."""
         node = self.get(path)
         return [child.name for child in self._inside(node)] if node and node.is_dir else []
 
@@ -198,14 +201,14 @@ class Tree:
                     yield found
 
     def _below(self, parent: Node, path: bytes, name: bytes) -> Node | None:
-        """As `get`, of a directory that may not be decided on yet: whether it is shown may depend on what is in it."""
+        """Look up a child of a directory that `get` may not know yet, because a directory may be shown only for its content."""
         if path not in self._nodes:
             found = self._look(parent, path, name)
             self._nodes[path] = found if found and self._is_shown(found) else None
         return self._nodes[path]
 
     def follow(self, path: bytes) -> bytes:
-        """The path with every link replaced by what it leads to, inside the tree.  What is not there stays as it is.
+        """Return a path with every link resolved inside the tree.  Names that do not exist stay as they are.
 
         :raises BuildError: links lead in a circle
         """
@@ -228,7 +231,7 @@ class Tree:
         return done
 
     def walk(self, path: bytes) -> Iterator[Node]:
-        """What is at a path and below it, directories before what is in them."""
+        """Yield the node at a path and all nodes below it, directories before their content."""
         node = self.get(path)
         if node:
             yield node
@@ -238,13 +241,13 @@ class Tree:
     # --- reading -------------------------------------------------------------------------------------------------
 
     def open(self, node: Node) -> int:
-        """A descriptor of a file; the caller closes it."""
+        """Open a file, and return its descriptor.  The caller closes it."""
         parent, _, name = node.path.rpartition(b"/")
         with self._lock, self._at(node.places[0], parent) as fd:
             return os.open(name, READ, dir_fd=fd)
 
     def read(self, path: bytes, most: int = 1 << 20) -> bytes | None:
-        """The bytes of a small file, links followed; None where there is none."""
+        """Return the bytes of a small file, links followed; None when it does not exist."""
         node = self.get(self.follow(path))
         if node is None or not node.is_file:
             return None
@@ -255,20 +258,20 @@ class Tree:
         return data
 
     def readlink(self, node: Node) -> bytes:
-        """What a link says."""
+        """Return the target of a link."""
         parent, _, name = node.path.rpartition(b"/")
         with self._lock, self._at(node.places[0], parent) as fd:
             return os.readlink(name, dir_fd=fd)
 
     def handle(self, node: Node) -> tuple[int, str]:
-        """A descriptor that only names it, and the path by which its attributes are reached; the caller closes the first."""
+        """Return a descriptor, and a path below it to the node's attributes.  The caller closes the descriptor."""
         parent, _, name = node.path.rpartition(b"/")
         with self._lock, self._at(node.places[0], parent) as directory:
             fd = os.dup(directory)
         return fd, f"/proc/self/fd/{fd}/{os.fsdecode(name or b'.')}"
 
     def close(self) -> None:
-        """Closes what is open."""
+        """Close all descriptors."""
         while self._roots:
             self._roots.pop().close()
         self._nodes.clear()

@@ -1,12 +1,12 @@
-"""Where a build works: a place in the store that goes with the build, and ways to bring layers there.
+"""The workspace of a build: private paths in the store that end with the build, and functions that add layers to the store.
 
-    with Workshop(store) as workshop:
-        layer = workshop.layer(laying.write)          compressed, both digests, in the store, held
-        with workshop.tree(layers) as tree: ...       what they show together
-        paths = workshop.unpacked(layers)             directories for LayerFS
-        layer = workshop.freeze(upper, layers, tree)  an upper directory as a layer, already unpacked
+    with Workspace(store) as workspace:
+        layer = workspace.layer(laying.write)          compressed, hashed, in the store, held
+        with workspace.tree(layers) as tree: ...       the files of several layers together
+        paths = workspace.unpacked(layers)             directories for LayerFS
+        layer = workspace.freeze(upper, layers, tree)  an upper directory as a layer, already unpacked
 
-What it brings is held until it ends; nobody else sees it before the image is named.
+New layers are held until the build ends.  Other processes cannot find them before the image is named.
 """
 
 from __future__ import annotations
@@ -35,23 +35,26 @@ __all__ = ["Workspace", "chain_of", "check_userns"]
 
 
 def chain_of(layers: Sequence[Layer]) -> Digest | None:
-    """The name of all these layers together; None for none."""
+    """Return the chain id of all these layers together; None without layers."""
     chains = chain_ids(layer.diff_id for layer in layers)
     return chains[-1] if chains else None
 
 
 def check_userns(userns: str) -> None:
-    """:raises BuildError: neither "" nor "host" """
+    """Check the value of `userns`.
+
+    :raises BuildError: the value is neither "" nor "host"
+    """
     if userns not in ("", "host"):
         raise BuildError(f'userns is "host" or "", not {userns!r}')
 
 
 class Workspace:
-    """A place in a store.  Leave it with `close` or a ``with`` block.
+    """Private paths in a store, and the layers that a build adds.  Leave it with `close` or a ``with`` block.
 
     :param compression: of new layers: "none", "gzip" or "zstd"
-    :param epoch: seconds since 1970: no time in a layer is later
-    :param userns: "host": what root runs is root of this machine; else it is nobody's outside
+    :param epoch: seconds since 1970; no time in a layer is later
+    :param userns: "host": root in a RUN is root of this machine.  Otherwise root has ids that no user of this machine has
     """
 
     def __init__(self, store: Store, *, compression: str = "gzip", epoch: int | None = None, userns: str = "") -> None:
@@ -63,21 +66,21 @@ class Workspace:
         self._lock = threading.Lock()
         self._paths: dict[Digest, Path] = {}
 
-    # --- places --------------------------------------------------------------------------------------------------
+    # --- paths ---------------------------------------------------------------------------------------------------
 
     def place(self) -> Path:
-        """A path that nobody else uses, gone with the build."""
+        """Return an unused private path.  The file there is removed at the build's end."""
         with self._lock:
             return self._lease.place()
 
     def directory(self) -> Path:
-        """An empty directory, gone with the build."""
+        """Make a private empty directory.  It is removed at the build's end."""
         path = self.place()
         path.mkdir(mode=0o700)
         return path
 
     def hold(self, digests: Iterable[Digest]) -> None:
-        """Keeps blobs and unpacked layers from being collected until the build ends."""
+        """Pin blobs and unpacked layers against collection until the build ends."""
         with locked(self.store.directory / "locks" / "content", shared=True):
             for digest in digests:
                 self._lease.pin(digest)
@@ -85,7 +88,7 @@ class Workspace:
     # --- layers --------------------------------------------------------------------------------------------------
 
     def layer(self, write: Callable[[Feed], object]) -> Layer:
-        """A new layer, in the store for as long as the build lasts.
+        """Make a layer, which stays in the store at least until the build ends.
 
         :param write: writes the tar
         """
@@ -102,7 +105,7 @@ class Workspace:
         return Layer(made.descriptor, made.diff_id, self.store.blobs)
 
     def recall(self, record: Record) -> Layer | None:
-        """The layer of a record, held; None where it has gone."""
+        """Return the layer of a record, held; None when the store no longer has it."""
         from ..image.layer import Layer
 
         assert record.layer is not None
@@ -112,26 +115,26 @@ class Workspace:
         return Layer(descriptor, diff_id, self.store.blobs) if whole else None
 
     def unpacked(self, layers: Sequence[Layer]) -> tuple[Path, ...]:
-        """The layers as directories, the lowest first."""
+        """Return the layers as directories, the lowest first."""
         chains = chain_ids(layer.diff_id for layer in layers)
         new = [(layer, chain) for layer, chain in zip(layers, chains, strict=True) if chain not in self._paths]
         if new:
             self.hold(chain for _, chain in new)
             made = {chain: self.store.trees.make(layer, chain, self._lease) for layer, chain in new}
             self.store.trees.inherit_attributes(chains)
-            self._paths |= made  # held, so that they stay where they are
+            self._paths |= made  # held, so the paths stay valid
         return tuple(self._paths[chain] for chain in chains)
 
     def tree(self, layers: Sequence[Layer]) -> Tree:
-        """What the layers show together.  The caller closes it."""
+        """Return the tree of the layers together.  The caller closes it."""
         return Tree(*self.unpacked(layers))
 
     def freeze(self, upper: Path, layers: Sequence[Layer], below: Tree) -> Layer | None:
-        """The changes in an upper directory as a layer on top of `layers`; None where there are none.
+        """Make the changes in an upper directory a layer on top of `layers`; None without changes.
 
-        The directory itself becomes the unpacked layer: nothing is unpacked a second time.
+        The directory itself becomes the unpacked layer, so nothing is unpacked again.
 
-        :param below: what `layers` show together
+        :param below: the files of `layers` together
         """
         from ..image.tar_from_tree import write_upper
         from .settling import bare
@@ -143,14 +146,14 @@ class Workspace:
         *_, chain = chains = chain_ids(each.diff_id for each in (*layers, layer))
         self.hold([chain])
         path = self.store.adopt(layer, upper, chain, form=self.form)
-        self.store.trees.inherit_attributes(chains)  # of all: what one layer hides is looked for in every layer below it
+        self.store.trees.inherit_attributes(chains)  # of all layers, because a file that one layer hides may be in any layer below
         self._paths[chain] = path
         return layer
 
     # --- ending --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Lets go of everything, and removes what is left."""
+        """Release all pins, and remove the private paths."""
         self._lease.close()
 
     def __enter__(self) -> Workspace:

@@ -1,13 +1,13 @@
-"""Images: portable, layered, shared.  Nothing here knows of steps: what comes out is bytes and directories.
+"""Images as values: bytes, documents and directories.  Nothing in this package knows of steps, plans or processes.
 
     digest  reference  media  platform  descriptor     names and labels
-    blobs  sources                                     where bytes are, read only while they are being verified
-    documents  manifest  config  history               what JSON says, kept byte for byte
-    tar  compression  unpack  diff  difference  layer  what is in a layer, and how it gets there
-    image  index                                       layers that belong together, and images that do
-    mutate  merge  plain  validate                     new images from old ones; what does not fit together
-    picture  comparison                                a look at one; what differs between two
-    layout  archive  files  store                      images in files
+    blobs  origins  content                            where bytes are; each is verified while it is read
+    documents  manifest  config  history               what the JSON documents say, kept byte for byte
+    layer  layer_writer  tar_from_tree                 a layer, and how one is made
+    tar/  compression/  unpack/                        what is in a layer's bytes
+    image  index                                       an image, and one name for images of many platforms
+    mutate  merge  validate  picture                   new images from old ones, checks, and a picture
+    files/                                             OCI layouts and docker archives
 
 :see: https://github.com/opencontainers/image-spec
 """

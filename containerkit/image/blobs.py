@@ -1,4 +1,4 @@
-"""Blobs: bytes by digest, never trusted before they were verified.
+"""Blobs: bytes by digest, verified before they are trusted.
 
     Blobs                  the protocol: open(descriptor), has(digest)
     MemoryBlobs()          in memory          .add(data, media_type) -> Descriptor
@@ -6,7 +6,7 @@
     TemporaryBlobs()       the same in a temporary directory
     read(blobs, descriptor)                   a small blob as bytes
 
-What `open` gives checks size and digest while it is read: whoever reads to the end has read the right bytes.
+A stream from `open` checks size and digest while it is read: a reader that reaches the end has read the right bytes.
 """
 
 from __future__ import annotations
@@ -36,28 +36,31 @@ if TYPE_CHECKING:
 __all__ = ["BlobWriter", "Blobs", "FileBlobs", "MemoryBlobs", "TemporaryBlobs", "is_local", "read"]
 
 StrPath = str | os.PathLike[str]
-PART, GRACE = ".part-", 60.0  # an unfinished blob, and how many seconds it may be one before anybody asks
+PART, GRACE = ".part-", 60.0  # the prefix of an unfinished blob, and its age in seconds before it may count as abandoned
 
 
 @runtime_checkable
 class Blobs(Protocol):
-    """Where blobs come from."""
+    """A source of blobs."""
 
     def open(self, descriptor: Descriptor, /) -> io.BufferedIOBase:
-        """The blob's bytes, verified while they are read.  The caller closes it.
+        """Open the blob; its bytes are verified while they are read.  The caller closes the stream.
 
-        :raises Missing: not here;  :raises Mismatch: already known to be of another size
+        :raises Missing: the blob is absent
+        :raises Mismatch: its size is known to differ
         """
 
     def has(self, digest: Digest, /) -> bool:
-        """Whether the blob is here, as far as can be told without reading it."""
+        """Return whether the blob is present, as far as can be told without reading it."""
 
 
 def read(blobs: Blobs, descriptor: Descriptor, *, limit: int = LIMIT) -> bytes:
-    """All bytes of a small blob, verified.
+    """Return all bytes of a small blob, verified.
 
-    :param limit: how many bytes it may have
-    :raises LimitExceeded: more;  :raises Mismatch: not the bytes of `descriptor`;  :raises Missing: not there
+    :param limit: the most bytes it may have
+    :raises LimitExceeded: the blob is larger
+    :raises Mismatch: the bytes do not match `descriptor`
+    :raises Missing: the blob is absent
     """
     if descriptor.size > limit:
         raise LimitExceeded(f"blob {descriptor.digest.short}", limit)
@@ -68,7 +71,7 @@ def read(blobs: Blobs, descriptor: Descriptor, *, limit: int = LIMIT) -> bytes:
 
 
 def is_local(blobs: Blobs, digest: Digest) -> bool:
-    """Whether a blob is here, and reading it asks no other machine.  What does not say so does."""
+    """Return whether a blob is present and can be read without asking another machine; False when `blobs` cannot tell."""
     asked = getattr(blobs, "is_local", None)
     return bool(asked and asked(digest))
 
@@ -76,14 +79,14 @@ def is_local(blobs: Blobs, digest: Digest) -> bool:
 class MemoryBlobs:
     """Blobs in memory.
 
-    :param blobs: digest -> bytes to begin with; not verified until they are read
+    :param blobs: digest -> bytes to begin with; they are verified when they are read
     """
 
     def __init__(self, blobs: Mapping[Digest, bytes] | None = None) -> None:
         self._blobs = dict(blobs or {})
 
     def add(self, data: bytes, media_type: str = "application/octet-stream") -> Descriptor:
-        """Keep `data`, and give its descriptor."""
+        """Keep `data`, and return its descriptor."""
         descriptor = Descriptor.of(data, media_type)
         self._blobs[descriptor.digest] = bytes(data)
         return descriptor
@@ -103,16 +106,16 @@ class MemoryBlobs:
 
 
 class FileBlobs:
-    """Blobs as files, in the way of an OCI image layout: ``DIRECTORY/blobs/sha256/HEX``.
+    """Blobs as files, laid out as in an OCI image layout: ``DIRECTORY/blobs/sha256/HEX``.
 
-    :param directory: the one that has `blobs` in it; made with the first blob that is added
+    :param directory: the parent of `blobs`; made when the first blob is added
     """
 
     def __init__(self, directory: StrPath) -> None:
         self.directory = os.fspath(directory)
 
     def path(self, digest: Digest) -> str:
-        """Where the blob is, or would be."""
+        """Return the path that the blob has, or would have."""
         return os.path.join(self.directory, "blobs", digest.algorithm, digest.hex)
 
     def has(self, digest: Digest, /) -> bool:
@@ -132,14 +135,14 @@ class FileBlobs:
         return Verifier(file, descriptor.digest, descriptor.size)
 
     def add(self, data: bytes, media_type: str = "application/octet-stream") -> Descriptor:
-        """Keep `data`, and give its descriptor."""
+        """Keep `data`, and return its descriptor."""
         with self.writer() as writer:
             writer.write(data)
             return writer.commit(media_type)
 
     @contextlib.contextmanager
     def writer(self, algorithm: str = "sha256") -> Iterator[BlobWriter]:
-        """A blob being written.  Nothing is there before its `commit`, and nothing is left of one that never came."""
+        """Give a writer of a new blob.  The blob appears with the writer's `commit`; without a commit nothing is left of it."""
         parent = os.path.join(self.directory, "blobs", algorithm)
         os.makedirs(parent, exist_ok=True)
         writer = BlobWriter(parent, algorithm)
@@ -149,7 +152,7 @@ class FileBlobs:
             writer.close()
 
     def __iter__(self) -> Iterator[Digest]:
-        """What is there by its name.  A file whose name is no digest is passed over."""
+        """Yield the digests of the blobs, by their names.  A file whose name is no digest is skipped."""
         for algorithm in ("sha256", "sha512"):
             with contextlib.suppress(FileNotFoundError):
                 for name in sorted(os.listdir(os.path.join(self.directory, "blobs", algorithm))):
@@ -158,7 +161,7 @@ class FileBlobs:
 
 
 class TemporaryBlobs(FileBlobs):
-    """Blobs as files that are gone with the last value that refers to them: for what is too large for memory."""
+    """Blobs in temporary files, for layers too large for memory.  The files are removed with the last value that refers to them."""
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("the layers of this image are in temporary files of the process that made them: save() it, or put it in a Store")
@@ -176,7 +179,7 @@ class TemporaryBlobs(FileBlobs):
 
 
 class BlobWriter:
-    """A blob being written to a file; its digest is taken on the way."""
+    """A blob that is being written to a file.  Its digest is computed meanwhile."""
 
     def __init__(self, parent: str, algorithm: str) -> None:
 
@@ -193,16 +196,16 @@ class BlobWriter:
         return len(data)
 
     def copy(self, stream: Readable) -> None:
-        """Write all that `stream` gives."""
+        """Write all bytes of `stream`."""
         while data := stream.read(CHUNK):
             self.write(data)
 
     def commit(self, media_type: str = "application/octet-stream", *, expected: Descriptor | None = None, sync: bool = False) -> Descriptor:
-        """Put the blob in its place.
+        """Give the blob its final name.
 
-        :param expected: what it has to be
-        :param sync: wait until the disk has it
-        :raises Mismatch: it is not what was expected; nothing is kept
+        :param expected: the descriptor that it must match
+        :param sync: wait until the bytes are on the disk
+        :raises Mismatch: the blob does not match `expected`; it is removed
         """
         digest = Digest.finish(self._hasher)
         if expected and (expected.digest, expected.size) != (digest, self.size):
@@ -216,7 +219,7 @@ class BlobWriter:
 
 
 def is_abandoned(path: StrPath) -> bool:
-    """Whether nobody writes this unfinished blob any more.  Version 0.1 locked one a moment after it was begun."""
+    """Return whether an unfinished blob has no writer.  Version 0.1 locked one a moment after it was begun."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         if time.time() - os.fstat(fd).st_mtime < GRACE or is_held(fd):
@@ -230,7 +233,7 @@ def is_abandoned(path: StrPath) -> bool:
 
 
 def _regular(path: str) -> BinaryIO:
-    """A file that is one: a link could lead anywhere, and a fifo never ends."""
+    """Open a regular file.  A link is refused because it could lead anywhere, a fifo because it never ends."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:

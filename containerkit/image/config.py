@@ -1,8 +1,8 @@
-"""The config of an image: what to run in it and how, what its layers hold when unpacked, and how it came to be.
+"""The config of an image: how to run it, what its layers hold, and how it was made.
 
     config.cmd, config.env, config.working_dir ...        of its `config` object
     config.diff_ids                                       of its `rootfs`
-    config.history                                        one entry for each instruction, also where it made no layer
+    config.history                                        one entry for each instruction, with or without a layer
 
 :see: https://github.com/opencontainers/image-spec/blob/main/config.md
 """
@@ -32,17 +32,18 @@ _SETS = {"exposed_ports": "ExposedPorts", "volumes": "Volumes"}
 
 @frozen
 class ImageConfig:
-    """What to run in an image and how, what its layers hold, and how it came to be.
+    """How to run an image, what its layers hold, and how it was made.
 
-    :param env: ``NAME=value`` each; a mapping is understood too
-    :param entrypoint: what always runs; None when the image has none
-    :param cmd: what follows it, and can be replaced; None when the image has none
+    :param env: ``NAME=value`` each; a mapping is accepted too
+    :param entrypoint: the fixed part of the command; None when the image has none
+    :param cmd: the replaceable part, after the entrypoint; None when the image has none
     :param user: ``name``, ``uid``, ``name:group``, ``uid:gid``
     :param exposed_ports: ``8080/tcp`` each
-    :param healthcheck: docker's, kept as it is
+    :param healthcheck: docker's, unchanged
     :param diff_ids: of the layers, bottom first
     :param created: RFC 3339, as it was written
-    :param extra: fields not known here, of the top and of `config`; kept as they are
+    :param extra: top-level fields that are not known here, unchanged
+    :param config_extra: fields of `config` that are not known here, unchanged
     """
 
     platform: Platform = field(default_factory=Platform.here)
@@ -80,9 +81,10 @@ class ImageConfig:
 
     @classmethod
     def parse(cls, data: bytes) -> ImageConfig:
-        """From the bytes of a config, OCI's or docker's.
+        """Parse the bytes of a config, OCI's or docker's.
 
-        :raises InvalidDocument: not a config;  :raises LimitExceeded: over 4 MiB, or nested too deep
+        :raises InvalidDocument: `data` is not a config
+        :raises LimitExceeded: `data` is over 4 MiB, or nested too deep
         """
         top = Fields(parse(data, "config"), "config")
         inner = Fields(top.take("config", dict, {}), "config.config")
@@ -100,7 +102,7 @@ class ImageConfig:
         return cls(**values, diff_ids=diff_ids, history=history, config_extra=inner.rest(), extra=top.rest())
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object, in the order the specification has; what is empty is left out."""
+        """Return the config as a JSON object in the specification's order, without empty fields."""
         found: dict[str, Any] = {"created": self.created} if self.created else {}
         found |= {"author": self.author} if self.author else {}
         found |= self.platform.to_json()
@@ -121,13 +123,13 @@ class ImageConfig:
         return found | dict(self.config_extra)
 
     def dump(self) -> bytes:
-        """As JSON."""
+        """Return the config as JSON."""
         return dump(self.to_json())
 
     def with_(self, **changes: Any) -> ImageConfig:
-        """The same with some fields changed.
+        """Return the config with some fields changed.
 
-        :raises InvalidDocument: there is no such field, or a value is of another kind
+        :raises InvalidDocument: no field has that name, or a value is of another type
         """
         if wrong := changes.keys() - {each.name for each in fields(self)}:
             raise InvalidDocument(f"a config has no {min(wrong)!r}; it has {', '.join(each.name for each in fields(self))}")
@@ -135,12 +137,12 @@ class ImageConfig:
 
     @property
     def environment(self) -> dict[str, str]:
-        """`env` as a dict.  Where a name is there twice the last one counts, as for execve(2)'s readers."""
+        """`env` as a dict.  When a name occurs twice, the last value counts, as in programs that read their environment."""
         return {name: value for name, _, value in (entry.partition("=") for entry in self.env)}
 
     @property
     def command(self) -> tuple[str, ...]:
-        """What runs when nothing else is asked for: entrypoint, then cmd."""
+        """The default command: the entrypoint, then cmd."""
         return (self.entrypoint or ()) + (self.cmd or ())
 
 
@@ -154,7 +156,10 @@ def _strings(values: Iterable[str] | None, where: str) -> tuple[str, ...] | None
 
 
 def _platform(top: Fields) -> Platform:
-    """Of the config's top.  Old images have no architecture: they were made for the only one there was."""
+    """Read the platform from the top of a config.
+
+    Old images have no architecture: they were made when amd64 was the only one.
+    """
     found = {name: top.text(name, "") for name in ("os", "architecture", "variant", "os.version")}
     return Platform(
         found["os"] or "linux", found["architecture"] or "amd64", found["variant"], found["os.version"], top.texts("os.features")

@@ -1,4 +1,4 @@
-"""All that a descriptor leads to: an index to manifests, a manifest to a config and layers."""
+"""The blobs behind a descriptor: an index leads to manifests, a manifest to a config and layers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .manifest import Manifest, media_type_of
 
 __all__ = ["Found", "below", "manifests", "opened", "present", "reach"]
 
-DEPTH = 8  # indexes in indexes
-MOST = 100_000  # blobs that one name may lead to
+DEPTH = 8  # nested indexes
+MOST = 100_000  # blobs behind one name
 
 
 @frozen
 class Found:
-    """A blob that was reached.
+    """A blob that was found behind a root.
 
-    :ivar data: its bytes, where it is a manifest or an index: read to find what is below it
+    :ivar data: the bytes of a manifest or an index, which were read to find its children; None for other blobs
     """
 
     descriptor: Descriptor
@@ -32,9 +32,10 @@ class Found:
 
 
 def below(descriptor: Descriptor, data: bytes) -> list[Descriptor]:
-    """What a manifest or an index points at, in order.  Its `subject` is another image, and not part of it.
+    """Return the descriptors in a manifest or an index, in order.  A `subject` is another image, so it is left out.
 
-    :raises InvalidDocument: it cannot be read;  :raises Unsupported: docker schema 1
+    :raises InvalidDocument: `data` is no such document
+    :raises Unsupported: `data` is docker schema 1
     """
     if media.kind(descriptor.media_type) == "manifest":
         manifest = Manifest.parse(data, descriptor.media_type)
@@ -45,12 +46,12 @@ def below(descriptor: Descriptor, data: bytes) -> list[Descriptor]:
 
 
 def reach(blobs: Blobs, *roots: Descriptor) -> Iterator[Found]:
-    """What the roots lead to, themselves last: whoever keeps this order never has a manifest without what it names.
+    """Yield every blob behind the roots, each once, children before parents.
 
-    Each blob comes once.  An index may name manifests that are not here: an image is often kept for one platform only.  A
-    layer that is not to be distributed may be elsewhere.
+    A reader that copies blobs in this order never has a manifest without the blobs it names.  A manifest named by an index may be
+    absent, because an image is often kept for one platform only.  So may a layer that must not be distributed.
 
-    :raises Missing: any other blob is not there
+    :raises Missing: any other blob is absent
     """
     seen: set[tuple[Digest, str]] = set()
     for root in roots:
@@ -58,12 +59,15 @@ def reach(blobs: Blobs, *roots: Descriptor) -> Iterator[Found]:
 
 
 def _reach(blobs: Blobs, descriptor: Descriptor, seen: set[tuple[Digest, str]], depth: int) -> Iterator[Found]:
-    """One blob may be named with two types, so what was seen as a layer is not yet seen as a manifest."""
+    """Yield the blobs behind one descriptor.
+
+    One blob may be named with two media types, so a blob seen as a layer still counts as new when it is named as a manifest.
+    """
     kind = media.kind(descriptor.media_type)
     if (key := (descriptor.digest, kind if kind in ("index", "manifest") else "")) in seen:
         return
     if len(seen) >= MOST or not depth:
-        raise LimitExceeded(f"what {descriptor.digest.short} leads to", MOST if depth else DEPTH, "blobs" if depth else "levels")
+        raise LimitExceeded(f"the blobs behind {descriptor.digest.short}", MOST if depth else DEPTH, "blobs" if depth else "levels")
     seen.add(key)
     media.refuse_schema1(descriptor.media_type)
     if kind not in ("index", "manifest"):
@@ -81,14 +85,14 @@ def _may_lack(kind: str, child: Descriptor) -> bool:
 
 
 def present(blobs: Blobs, descriptor: Descriptor) -> bool:
-    """Whether the blob is here, or in the descriptor itself."""
+    """Return whether the blob is in `blobs`, or embedded in the descriptor."""
     return descriptor.data is not None or blobs.has(descriptor.digest)
 
 
 def opened(blobs: Blobs, descriptor: Descriptor) -> io.BufferedIOBase:
-    """The blob's bytes, verified while they are read.
+    """Open a blob; its bytes are verified while they are read.
 
-    :raises Missing: not here
+    :raises Missing: the blob is neither in `blobs` nor in the descriptor
     """
     if descriptor.data is None or blobs.has(descriptor.digest):
         return blobs.open(descriptor)
@@ -96,7 +100,10 @@ def opened(blobs: Blobs, descriptor: Descriptor) -> io.BufferedIOBase:
 
 
 def manifests(blobs: Blobs, root: Descriptor) -> list[Descriptor]:
-    """The manifests that are here, however deep the index is.  With the platform that the index says."""
+    """Return the manifests behind `root` that are present, at any depth, each with the platform that its index gives.
+
+    :raises Missing: `root` itself is absent
+    """
     found: list[Descriptor] = []
     seen: set[Digest] = set()
     level = [root]

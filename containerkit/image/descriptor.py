@@ -1,4 +1,4 @@
-"""A descriptor: what a blob is, how large, and the name its bytes give it.
+"""A descriptor: media type, size and digest of a blob.
 
     Descriptor(media_type, digest, size)          Descriptor.of(b"...", media_type)
 
@@ -26,19 +26,19 @@ __all__ = ["Descriptor", "Platform"]
 
 @frozen
 class Descriptor:
-    """What a blob is, how large, and the name its bytes give it.
+    """Media type, size and digest of a blob.
 
-    :param media_type: what the bytes are, as type/subtype
+    :param media_type: of the bytes, as type/subtype
     :param digest: of the bytes as they are stored
     :param size: bytes
-    :param annotations: said about it by whoever points at it
-    :param platform: what machine it is for, in an index
-    :param artifact_type: what kind of artifact it is, in an index
-    :param urls: where else it can be fetched
-    :param data: the bytes themselves, where the descriptor carries them
-    :param extra: fields not known here, kept as they are
-    :raises InvalidDocument: a media type that is none, a negative size
-    :raises Mismatch: `data` is not what `digest` and `size` say
+    :param annotations: remarks of the document that holds the descriptor
+    :param platform: the platform an image is for; used in an index
+    :param artifact_type: the kind of an artifact; used in an index
+    :param urls: other addresses that serve the blob
+    :param data: the bytes themselves, when the descriptor embeds them
+    :param extra: fields that are not known here, unchanged
+    :raises InvalidDocument: the media type is malformed, or the size is negative
+    :raises Mismatch: `data` does not match `digest` and `size`
     """
 
     media_type: str
@@ -70,20 +70,23 @@ class Descriptor:
 
     @classmethod
     def of(cls, data: bytes, media_type: str, *, algorithm: str = "sha256", **more: Any) -> Descriptor:
-        """The descriptor of `data`.  Other fields by name."""
+        """Make the descriptor of `data`.
+
+        :param more: other fields of the descriptor
+        """
         return cls(media_type, Digest.of(data, algorithm), len(data), **more)
 
     @classmethod
     def empty(cls) -> Descriptor:
-        """The descriptor of ``{}``, for what an artifact has no use for."""
+        """Make the descriptor of ``{}``, the empty config of an artifact."""
         return replace(cls.of(media.EMPTY_DATA, media.EMPTY), data=media.EMPTY_DATA)
 
     @classmethod
     def from_json(cls, value: Any, where: str = "descriptor") -> Descriptor:
-        """From a JSON object.  Fields not known here are kept.
+        """Read a descriptor from a JSON object.  Unknown fields are kept.
 
-        :param where: where in its document it is, for errors
-        :raises ImageError: not a descriptor; the kind says why
+        :param where: the object's path in its document, for errors
+        :raises ImageError: `value` is not a descriptor; the subclass says why
         """
         fields = Fields(value, where)
         platform, encoded = fields.take("platform", dict, None), fields.text("data", "")
@@ -100,7 +103,7 @@ class Descriptor:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object, in the order the specification has; what is empty is left out."""
+        """Return the descriptor as a JSON object in the specification's order, without empty fields."""
         import base64
 
         found: dict[str, Any] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
@@ -114,11 +117,11 @@ class Descriptor:
         return found | {name: value for name, value in optional.items() if value} | dict(self.extra)
 
     def with_(self, **changes: Any) -> Descriptor:
-        """The same with some fields changed."""
+        """Return the descriptor with some fields changed."""
         return replace(self, **changes)
 
     def bare(self) -> Descriptor:
-        """Only what names the bytes: media type, digest and size."""
+        """Return the descriptor with only media type, digest and size."""
         return Descriptor(self.media_type, self.digest, self.size)
 
     def __str__(self) -> str:

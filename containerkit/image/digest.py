@@ -1,8 +1,8 @@
-"""A digest: the name that bytes give themselves.
+"""A digest: the name of bytes, computed from the bytes.
 
     Digest.of(b"...")              sha256:9a78...
     Digest("sha256:9a78...")       checked; a str, equal to its text
-    Verifier(stream, digest, size) reads `stream`, and hands out its last bytes only if all were the right ones
+    Verifier(stream, digest, size) reads `stream`, and delivers its last bytes only if all bytes match
 
 :see: https://github.com/opencontainers/image-spec/blob/main/descriptor.md
 """
@@ -29,13 +29,13 @@ HEX = late.pattern(r"[0-9a-f]+", re.ASCII)
 
 
 class Readable(Protocol):
-    """Anything that bytes can be read from.  `read` may give fewer than asked for, and b"" only at the end."""
+    """Any object with `read`, which may return fewer bytes than asked for, and returns b"" only at the end."""
 
     def read(self, size: int = -1, /) -> bytes: ...
 
 
 class Digest(str):
-    """``sha256:`` or ``sha512:`` and lower-case hex.  A str, so that it is its own JSON.
+    """``sha256:`` or ``sha512:`` and lower-case hex.  A digest is a str, so it can be written to JSON as it is.
 
     :raises InvalidDigest: another algorithm, a wrong length, upper case
     """
@@ -56,14 +56,14 @@ class Digest(str):
 
     @classmethod
     def of(cls, data: bytes | bytearray | memoryview, algorithm: str = "sha256") -> Digest:
-        """The digest of `data`."""
+        """Return the digest of `data`."""
         import hashlib
 
         return cls.finish(hashlib.new(_trusted(algorithm), data))
 
     @classmethod
     def finish(cls, hasher: Any) -> Digest:
-        """What a hashlib object has come to."""
+        """Return the digest that a hashlib object has computed."""
         return str.__new__(cls, f"{hasher.name}:{hasher.hexdigest()}")
 
     @property
@@ -76,11 +76,11 @@ class Digest(str):
 
     @property
     def short(self) -> str:
-        """The first 12 hex digits, as docker shows an image.  For eyes only."""
+        """The first 12 hex digits, as docker shows an image.  For display only."""
         return self.hex[:12]
 
     def hasher(self) -> Any:
-        """A new hashlib object of this digest's algorithm."""
+        """Return a new hashlib object of this digest's algorithm."""
         import hashlib
 
         return hashlib.new(self.algorithm)
@@ -99,15 +99,15 @@ def _trusted(algorithm: str) -> str:
 
 
 class Verifier(io.BufferedIOBase):
-    """Reads a stream, and hands out its last bytes only if all of them were the right ones.
+    """A stream that verifies another one, and delivers the last bytes only if all bytes match.
 
-    Never asks the stream for more than one byte over `size`.  Closing it closes the stream, and checks nothing: read to
-    the end, or call `drain`.
+    It never asks the stream for more than one byte over `size`.  Closing it closes the stream without a check: only reading to
+    the end, or `drain`, verifies.
 
-    :param stream: what to read; `read` may give fewer bytes than asked for
-    :param digest: what all bytes together must come to
-    :param size: how many there must be; None when only the digest is known
-    :param what: how errors call it
+    :param stream: the stream to read; `read` may return fewer bytes than asked for
+    :param digest: the digest of all bytes
+    :param size: their number; None when only the digest is known
+    :param what: the stream's name in errors
     :raises Mismatch: while reading: too few, too many or the wrong bytes; every later read raises it again
     """
 
@@ -120,7 +120,7 @@ class Verifier(io.BufferedIOBase):
 
     @property
     def verified(self) -> bool:
-        """Whether everything was read, and was right."""
+        """Whether all bytes were read and match."""
         return self._done
 
     @property
@@ -135,7 +135,7 @@ class Verifier(io.BufferedIOBase):
         return self._count
 
     def read1(self, size: int | None = -1, /) -> bytes:
-        """What one read of the stream gives, CHUNK bytes at most."""
+        """Return the result of one read of the stream, CHUNK bytes at most."""
         if self._fault:
             raise self._fault
         if self.closed:
@@ -164,7 +164,7 @@ class Verifier(io.BufferedIOBase):
         return len(data)
 
     def drain(self) -> int:
-        """Read and forget the rest, so that all of it is checked.  Gives the size."""
+        """Read the rest without keeping it, so that all bytes are verified, and return the size."""
         while self.read1():
             pass
         return self._count

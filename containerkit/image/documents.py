@@ -1,10 +1,10 @@
-"""JSON documents as images have them: read strictly, written the same way each time.
+"""JSON documents of images: strict reading, and writing that gives the same bytes each time.
 
     fields = Fields(parse(data, "manifest"), "manifest")
-    fields.number("schemaVersion")            typed, and an error says where: manifest.schemaVersion
-    fields.rest()                             what nobody asked for, kept as it is
+    fields.number("schemaVersion")            typed, and an error names the field: manifest.schemaVersion
+    fields.rest()                             the fields that were not asked for, unchanged
 
-Two readers that understand one document differently are how images are forged, so what JSON leaves open is refused:
+An image can be forged when two readers understand one document differently.  So everything that JSON leaves open is refused:
 duplicate keys, keys that differ only in case, NaN, bytes that are not UTF-8, half a surrogate.
 """
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 __all__ = ["DEPTH", "LIMIT", "Fields", "dump", "parse"]
 
-LIMIT = 4 << 20  # bytes: what registries accept
+LIMIT = 4 << 20  # bytes, as much as registries accept
 DEPTH = 64
 _REQUIRED: Any = object()
 
 
 def parse(data: bytes, what: str, *, limit: int = LIMIT, depth: int = DEPTH) -> dict[str, Any]:
-    """The JSON object in `data`.
+    """Parse the JSON object in `data`.
 
-    :param what: how errors call it
-    :param limit: how many bytes it may have
-    :param depth: how deep it may be nested
-    :raises InvalidDocument: not one JSON object in UTF-8, or one that can be read in two ways
-    :raises LimitExceeded: too large or too deep
+    :param what: the document's name in errors
+    :param limit: the most bytes it may have
+    :param depth: the most levels it may be nested
+    :raises InvalidDocument: `data` is not one JSON object in UTF-8, or can be read in two ways
+    :raises LimitExceeded: `data` is too large or nested too deep
     """
     import json
 
@@ -52,7 +52,7 @@ def parse(data: bytes, what: str, *, limit: int = LIMIT, depth: int = DEPTH) -> 
 
 
 def dump(value: Any, *, indent: int | None = None) -> bytes:
-    """`value` as JSON: UTF-8, in the order given, no spaces."""
+    """Return `value` as JSON: UTF-8, keys in their order, no spaces unless `indent` is given."""
     import json
 
     separators = (",", ":") if indent is None else None
@@ -79,7 +79,7 @@ def _finite(text: str) -> float:
 
 
 def _check(value: Any, what: str, depth: int) -> None:
-    """Level by level, so that a deep document needs no deep stack."""
+    """Check the depth and the strings level by level, so that a deep document needs no deep stack."""
     level = [value]
     for _ in range(depth):
         level = list(_below(level, what))
@@ -108,11 +108,11 @@ def _name(value: Any) -> str:
 
 
 class Fields:
-    """A JSON object being read.  null counts as absent, as it does for Go.
+    """A JSON object that is being read.  null counts as absent, as in Go.
 
-    :param value: what should be an object
-    :param where: where in the document it is, for errors
-    :raises InvalidDocument: not an object; from every method: a field is missing or of another kind
+    :param value: the object
+    :param where: the object's path in its document, for errors
+    :raises InvalidDocument: `value` is no object; from every method: a field is missing or of another type
     """
 
     def __init__(self, value: Any, where: str) -> None:
@@ -122,7 +122,10 @@ class Fields:
         self._taken: set[str] = set()
 
     def take(self, name: str, kind: type, default: Any = _REQUIRED) -> Any:
-        """The field `name`, which must be of `kind`."""
+        """Return the field `name`, which must be of type `kind`.
+
+        :param default: returned when the field is absent; without a default the field is required
+        """
         self._taken.add(name)
         value = self._value.get(name)
         if value is None:
@@ -138,25 +141,25 @@ class Fields:
         return found
 
     def number(self, name: str, default: int = _REQUIRED) -> int:
-        """A whole number from 0 to 2**63 - 1."""
+        """Return a whole number from 0 to 2**63 - 1."""
         found: int = self.take(name, int, default)
         if found is not default and not 0 <= found < 1 << 63:
             raise InvalidDocument(f"{self.where}.{name}: {str(found)[:40]} is out of range")
         return found
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """A list of strings, () when absent."""
+        """Return a list of strings, () when absent."""
         found = self.take(name, list, [])
         if wrong := [value for value in found if not isinstance(value, str)]:
             raise InvalidDocument(f"{self.where}.{name}: expected strings, found {_name(wrong[0])}")
         return tuple(found)
 
     def objects(self, name: str, default: Any = _REQUIRED) -> list[tuple[Any, str]]:
-        """A list: each value with where it is."""
+        """Return the values of a list, each with its path in the document."""
         return [(value, f"{self.where}.{name}[{place}]") for place, value in enumerate(self.take(name, list, default))]
 
     def strings(self, name: str) -> dict[str, str]:
-        """An object of strings, empty when absent."""
+        """Return an object of strings, empty when absent."""
         found = self.take(name, dict, {})
         for key, value in found.items():
             if not isinstance(value, str):
@@ -164,9 +167,10 @@ class Fields:
         return dict(found)
 
     def rest(self) -> dict[str, Any]:
-        """The fields nobody took.  One that differs from a taken one only in case is refused: Go would take it for that.
+        """Return the fields that no other method took.
 
-        Go folds more than case: U+017F is an s to it, and U+212A a k.
+        A field that differs from a taken one only in case is refused, because Go would read it as the taken one.  Go folds more than
+        case: it reads U+017F as s, and U+212A as k.
         """
         left = {name: value for name, value in self._value.items() if name not in self._taken}
         folded = {name.casefold(): name for name in self._taken}

@@ -1,17 +1,17 @@
-"""What can be wrong with an image, drawn once.
+"""The errors of images, as a tree.
 
 ImageError
 ├── InvalidDigest     (also ValueError)    not a digest, or of an algorithm that is not trusted
 ├── InvalidReference  (also ValueError)    not the name of an image
 ├── InvalidDocument   (also ValueError)    a manifest, index or config that cannot be read
-├── InvalidLayer      (also ValueError)    a layer that is no tar, or one that lies
-│   └── Escape                             it reaches for something outside its directory
+├── InvalidLayer      (also ValueError)    a layer that is no tar, or whose headers contradict its bytes
+│   └── Escape                             an entry that reaches outside its directory
 ├── CannotUnpack     (also OSError)       the kernel refuses to make an entry of a layer; has its `name`
-├── InvalidImage      (also ValueError)    its parts do not fit together; has all `mismatches`
-├── Unsupported                            understood, and not done: schema 1, an unknown compression
+├── InvalidImage      (also ValueError)    parts that contradict each other; has all `mismatches`
+├── Unsupported                            a known format that is not implemented: schema 1, an unknown compression
 ├── LimitExceeded                          larger, deeper or longer than allowed; says which limit
-├── Mismatch                               bytes that are not the ones that were promised
-└── Missing           (also LookupError)   a blob, a name or a platform that is not there
+├── Mismatch                               bytes that differ from their digest or size
+└── Missing           (also LookupError)   a blob, a name or a platform that does not exist
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ __all__ = [
 
 
 class InvalidDigest(ImageError, ValueError):
-    """Not a digest, or of an algorithm that is not trusted."""
+    """A text that is not a digest, or a digest of an algorithm that is not trusted."""
 
 
 class InvalidReference(ImageError, ValueError):
-    """Not the name of an image."""
+    """A text that is not the name of an image."""
 
 
 class InvalidDocument(ImageError, ValueError):
-    """A manifest, an index or a config that cannot be read.  The text says where in it."""
+    """A manifest, an index or a config that cannot be read.  The message says which field is wrong."""
 
 
 class InvalidLayer(ImageError, ValueError):
-    """A layer that is no tar, or one that lies about what is in it."""
+    """A layer that is no tar, or whose headers contradict its bytes."""
 
 
 class Escape(InvalidLayer):
-    """An entry of a layer that reaches for something outside the directory it is unpacked into."""
+    """An entry of a layer that reaches outside the directory the layer is unpacked into."""
 
 
 class CannotUnpack(ImageError, OSError):
-    """The kernel refuses to make an entry of a layer.
+    """The kernel's refusal to make an entry of a layer.
 
-    :ivar name: the entry's
+    :ivar name: the entry's name
     """
 
     def __init__(self, errno: int, name: bytes, text: str) -> None:
@@ -58,16 +58,16 @@ class CannotUnpack(ImageError, OSError):
 
 
 class Unsupported(ImageError):
-    """Understood, and not done here: an old format, an unknown compression."""
+    """A format that is known but not implemented: an old manifest, an unknown compression."""
 
 
 class LimitExceeded(ImageError):
-    """Larger, deeper or longer than allowed.
+    """A value that is larger, deeper or longer than allowed.
 
     :param what: the thing that is too large, as a noun phrase
     :param limit: how much is allowed
-    :param unit: what it is counted in
-    :param setting: the argument that raises the limit, where there is one
+    :param unit: the unit of `limit`
+    :param setting: the argument that raises the limit, when one exists
     """
 
     def __init__(self, what: str, limit: int, unit: str = "bytes", *, setting: str = "") -> None:
@@ -78,11 +78,11 @@ class LimitExceeded(ImageError):
 
 
 class Mismatch(ImageError):
-    """Bytes that are not the ones that were promised.
+    """Bytes that differ from their digest or size.
 
-    :ivar what: what was being read
-    :ivar expected: a digest or a size
-    :ivar found: what it was instead
+    :ivar what: the bytes that were read
+    :ivar expected: the promised digest or size
+    :ivar found: the digest or size that was found instead
     """
 
     def __init__(self, what: str, expected: object, found: object) -> None:
@@ -91,13 +91,13 @@ class Mismatch(ImageError):
 
 
 class Missing(ImageError, LookupError):
-    """A blob, a name or a platform that is not there."""
+    """A blob, a name or a platform that does not exist."""
 
 
 class InvalidImage(ImageError, ValueError):
-    """The parts of an image do not fit together.
+    """An image whose parts contradict each other.
 
-    :ivar mismatches: everything that does not fit, one text each
+    :ivar mismatches: one text for each contradiction
     """
 
     def __init__(self, mismatches: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""History: what each instruction of an image did, whether it made a layer or not."""
+"""The history of an image: one entry for each instruction, with or without a layer."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["History", "matched", "now"]
 
 @frozen
 class History:
-    """One instruction.
+    """One instruction of an image's history.
 
-    :param created_by: what it was
-    :param empty_layer: it changed no file, so that there is no layer for it
+    :param created_by: the instruction's text
+    :param empty_layer: whether the instruction changed no file, so that it made no layer
     :param created: RFC 3339
-    :param extra: fields not known here, kept as they are
+    :param extra: fields that are not known here, unchanged
     """
 
     created_by: str = ""
@@ -38,21 +38,24 @@ class History:
 
     @classmethod
     def from_json(cls, value: Any, where: str = "history") -> History:
-        """From a JSON object.  :raises InvalidDocument: not one of this kind"""
+        """Read an entry from a JSON object.
+
+        :raises InvalidDocument: `value` is not a history entry
+        """
         fields = Fields(value, where)
         texts = {name: fields.text(name, "") for name in ("created", "created_by", "author", "comment")}
         return cls(empty_layer=fields.take("empty_layer", bool, False), **texts, extra=fields.rest())
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object; what is empty is left out."""
+        """Return the entry as a JSON object, without empty fields."""
         names = ("created", "created_by", "author", "comment", "empty_layer")
         return {name: getattr(self, name) for name in names if getattr(self, name)} | dict(self.extra)
 
 
 def matched(history: Iterable[History], layers: int) -> list[tuple[History, int | None]]:
-    """Each entry with the place of its layer, None where it made none.
+    """Pair each entry with the index of its layer, None when the entry made no layer.
 
-    A layer that no entry speaks of gets an empty entry at the end; an entry that has no layer left gets None.
+    A layer without an entry gets an empty entry at the end; an entry without a layer left gets None.
     """
     found: list[tuple[History, int | None]] = []
     place = 0
@@ -64,7 +67,7 @@ def matched(history: Iterable[History], layers: int) -> list[tuple[History, int 
 
 
 def now() -> str:
-    """This moment in RFC 3339, or that of SOURCE_DATE_EPOCH, so that the same input gives the same image.
+    """Return the time in RFC 3339: that of SOURCE_DATE_EPOCH when it is set, so that the same input gives the same image.
 
     :see: https://reproducible-builds.org/specs/source-date-epoch/
     """

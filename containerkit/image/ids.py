@@ -1,10 +1,10 @@
-"""Whose files they are: the ids that a layer names, and the ids that the filesystem gets.
+"""Owners of files: how the ids in a layer relate to the ids on the filesystem.
 
-    Ids()                                  the same
+    Ids()                                  the same ids in both
     Ids.shifted(100000)                    0 becomes 100000, up to 65535
     Ids(uids=((0, 1000, 1), (1, 100000, 65536)), gids=...)        as in uid_map: inside, outside, count
     Ids.mine()                             all files are the caller's, whatever the layer says
-    Ids.usual()                            the first for root, the last for others
+    Ids.usual()                            `Ids()` for root, `Ids.mine()` for other users
 
 :see: user_namespaces(7)
 """
@@ -19,16 +19,16 @@ from .errors import InvalidLayer
 __all__ = ["Ids"]
 
 Ranges = tuple[tuple[int, int, int], ...]
-ALL: Ranges = ((0, 0, (1 << 32) - 1),)  # the last number, as -1, stands for "leave as it is" in chown(2)
+ALL: Ranges = ((0, 0, (1 << 32) - 1),)  # (u32)-1 means "leave the owner unchanged" in chown(2), so it is no id
 
 
 @frozen
 class Ids:
-    """Ranges of ids.
+    """Ranges of ids, for users and for groups.
 
-    :param uids: (in the layer, on the filesystem, how many)
+    :param uids: triples: first id in the layer, first id on the filesystem, count
     :param gids: the same for groups
-    :param chown: False leaves every file with the caller
+    :param chown: False makes the caller the owner of every file
     """
 
     uids: Ranges = ALL
@@ -37,23 +37,26 @@ class Ids:
 
     @classmethod
     def shifted(cls, by: int, count: int = 65536) -> Ids:
-        """User and group 0 become `by`, 1 the one after it, and so on."""
+        """Map id 0 to `by`, id 1 to the next one, and so on.
+
+        :param count: how many ids are mapped
+        """
         return cls(((0, by, count),), ((0, by, count),))
 
     @classmethod
     def mine(cls) -> Ids:
-        """Every file is the caller's, and root's in a layer that is made of it."""
+        """Make the caller the owner of every unpacked file, and root the owner of every file in a layer made from such a tree."""
         return cls(((0, 0, 1),), ((0, 0, 1),), chown=False)
 
     @classmethod
     def usual(cls) -> Ids:
-        """As tar(1) has it: the same for root, who may give files away; the caller's for others."""
+        """Map ids as tar(1) does: root keeps the layer's owners, any other user becomes the owner, since only root may chown."""
         return cls() if os.geteuid() == 0 else cls.mine()
 
     def outside(self, uid: int, gid: int) -> tuple[int, int]:
-        """The owner on the filesystem; of no meaning where nothing is given away.
+        """Return the owner on the filesystem of a file in a layer.  The result has no meaning when `chown` is False.
 
-        :raises InvalidLayer: there is none for that id
+        :raises InvalidLayer: no range holds that id
         """
         if not self.chown:
             return 0, 0
@@ -62,9 +65,9 @@ class Ids:
         return _through(self.uids, uid, "user"), _through(self.gids, gid, "group")
 
     def inside(self, uid: int, gid: int) -> tuple[int, int]:
-        """The owner in a layer, of a file on the filesystem.
+        """Return the owner in a layer of a file on the filesystem.
 
-        :raises InvalidLayer: there is none for that id
+        :raises InvalidLayer: no range holds that id
         """
         if not self.chown:
             return 0, 0

@@ -1,13 +1,13 @@
-"""An image: layers, and what to do with them.
+"""An image: a manifest, a config and layers.
 
     image = Image.open("busybox.oci")             an OCI layout (directory or tar) or a docker-archive
     image.layers, image.config, image.history
-    image = image.append(layer).with_config(cmd=["sh"])     a new image; the old one is as it was
-    image.validate()                              raises with everything that does not fit together
-    print(image)                                  a picture of its layers
+    image = image.append(layer).with_config(cmd=["sh"])     a new image; the old one is unchanged
+    image.validate()                              raises with every mismatch between the image's parts
+    print(image)                                  a picture of the layers
 
-An image is its manifest's bytes and its config's bytes, as they were stored; its layers stay where they are until they
-are read.
+The value holds the bytes of the manifest and of the config as they were stored.  Layers are read from `source` only when they
+are used.
 :see: https://github.com/opencontainers/image-spec
 """
 
@@ -48,12 +48,14 @@ StrPath = str | os.PathLike[str]
 
 @frozen(repr=False)
 class Image:
-    """Layers, and what to do with them.  Made by `open`, `load`, `of` and `scratch`; equal when the manifests' bytes are.
+    """A manifest, a config and the place of the layers.  Two images are equal when the bytes of their manifests are.
 
-    :param manifest: which config and layers; its `data` is what was stored
+    `open`, `load`, `of` and `scratch` make one.
+
+    :param manifest: names the config and the layers; its `data` is the stored bytes
     :param config_data: the bytes of the config, as they were stored
     :param source: where the layers are
-    :ivar config: what `config_data` says
+    :ivar config: `config_data`, parsed
     """
 
     manifest: Manifest
@@ -67,11 +69,11 @@ class Image:
 
     @classmethod
     def open(cls, path: StrPath, reference: Reference | str | None = None, *, platform: Platform | str | None = None) -> Image:
-        """The image in an OCI layout (directory or tar) or a docker-archive.
+        """Open the image in an OCI layout (directory or tar) or in a docker-archive.
 
-        :param reference: which one, where there are several
-        :param platform: for which machine, where there are several; this one's by default
-        :raises ImageError: there is none, or it cannot be read
+        :param reference: which image, when the file holds several
+        :param platform: the platform to choose for, when the file holds several; this machine's by default
+        :raises ImageError: the file holds no such image, or cannot be read
         """
         from .files.opening import open_image
 
@@ -79,9 +81,9 @@ class Image:
 
     @classmethod
     def load(cls, blobs: Blobs, descriptor: Descriptor) -> Image:
-        """The image whose manifest `descriptor` points at.  Manifest and config are read and verified, layers are not.
+        """Load the image whose manifest `descriptor` points at.  The manifest and the config are read and verified, layers are not.
 
-        :raises ImageError: they cannot be read; the kind says why
+        :raises ImageError: the manifest or the config cannot be read; the subclass says why
         """
         media.refuse_schema1(descriptor.media_type)
         manifest = Manifest.parse(read(blobs, descriptor), descriptor.media_type)
@@ -89,9 +91,9 @@ class Image:
 
     @classmethod
     def of(cls, config: ImageConfig, layers: Iterable[Layer] = (), *, like: Manifest | None = None, **fields: Any) -> Image:
-        """An image of these layers.  The config's diff_ids are taken from them.
+        """Make an image of a config and layers.  The config's diff_ids are replaced by those of the layers.
 
-        :param like: a manifest that says whose media types to use, OCI's or docker's, and has the other fields
+        :param like: a manifest to take over: the family of its media types (OCI's or docker's) and its other fields
         :param fields: fields of `Manifest`: annotations, artifact_type, subject
         """
         from . import mutate
@@ -100,20 +102,20 @@ class Image:
 
     @classmethod
     def scratch(cls, platform: Platform | str | None = None) -> Image:
-        """An image without a layer."""
+        """Make an image without layers."""
         wanted = Platform.parse(platform) if isinstance(platform, str) else platform or Platform.here()
         return cls.of(ImageConfig(platform=wanted))
 
     def save(
         self, path: StrPath, reference: Reference | str = "", *, docker: bool = False, tar: bool | None = None, plain: bool = False
     ) -> None:
-        """Write it to an OCI layout, byte for byte.
+        """Write the image to an OCI layout, byte for byte.
 
-        :param reference: its name there
-        :param docker: as a docker-archive rather than an OCI layout
-        :param plain: with its layers as plain tars, so that its digest is another; its id stays
-        :param tar: a tar or a directory; by the name's ending unless given
-        :raises ImageError: something is missing, or not what its digest says
+        :param reference: the image's name in the layout
+        :param docker: write a docker-archive rather than an OCI layout
+        :param plain: write the layers as plain tars: the image's digest changes, its id stays
+        :param tar: write a tar rather than a directory; by default a path that ends in ``.tar`` gets a tar
+        :raises ImageError: a blob is missing, or does not match its digest
         """
         from . import mutate
         from .files.opening import save_image
@@ -122,32 +124,34 @@ class Image:
 
     @classmethod
     def pull(cls, reference: Reference | str, store: Store | None = None, **options: Any) -> Image:
-        """The image of this name, out of its registry into a store.
+        """Pull an image from its registry into a store.
 
-        :param store: the user's own unless given
+        :param store: by default the user's own
         :param options: of `registry.pull`: platform, unpack, progress, registries
-        :raises RegistryError: the registry does not give it;  :raises ImageError: what it gives is not what it should be
+        :raises RegistryError: the registry does not deliver the image
+        :raises ImageError: the delivered bytes are not a valid image
         """
         found: Image = behind("Image.pull")(reference, store or behind("Image.hold")(), **options)
         return found
 
     @classmethod
     def build(cls, context: StrPath, *, tag: Reference | str | None = None, **options: Any) -> Image:
-        """The image that a directory's Dockerfile describes, built and kept in a store.
+        """Build the image that a directory's Dockerfile describes, and keep it in a store.
 
         :param context: the directory
-        :param tag: its name
-        :param options: of `build.build`: dockerfile, target, args, tags, store, cache, secrets, network, progress
-        :raises DockerfileError: it cannot be read;  :raises BuildError: a step fails; nothing was named
+        :param tag: the image's name
+        :param options: of `builder.build`: dockerfile, target, args, tags, store, cache, secrets, network, progress
+        :raises DockerfileError: the Dockerfile cannot be read
+        :raises BuildError: a step failed; no name was set
         """
         built: Image = behind("Image.build")(context, tags=[*options.pop("tags", ()), *([tag] if tag else [])], **options)
         return built
 
     def push(self, reference: Reference | str, **options: Any) -> Descriptor:
-        """Give it to a registry, byte for byte.
+        """Push the image to a registry, byte for byte, and return the descriptor of the pushed manifest.
 
         :param options: of `registry.push`: progress, registries, mount_from, chunk
-        :raises RegistryError: the registry does not take it
+        :raises RegistryError: the registry does not accept the image
         """
         pushed: Descriptor = behind("Image.push")(self, reference, **options)
         return pushed
@@ -159,12 +163,12 @@ class Image:
 
     @property
     def digest(self) -> Digest:
-        """Of the manifest: what registries call the image by."""
+        """The digest of the manifest.  Registries know the image by this digest."""
         return self.manifest.digest
 
     @property
     def id(self) -> Digest:
-        """Of the config: what docker calls the image by."""
+        """The digest of the config.  Docker shows this digest as the image's id."""
         return self.manifest.config.digest
 
     @property
@@ -181,16 +185,16 @@ class Image:
 
     @property
     def descriptor(self) -> Descriptor:
-        """What an index says about this image."""
+        """The descriptor of this image, for an index that names it."""
         platform = None if self.manifest.is_artifact else self.platform
         return Descriptor.of(self.data, self.media_type, platform=platform, artifact_type=self.manifest.artifact_type)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """Bottom first.
+        """The layers, bottom first.
 
-        :raises Unsupported: an artifact: its blobs are `manifest.layers`, to be opened from `blobs`
-        :raises InvalidImage: the config speaks of more layers than the manifest, or of fewer
+        :raises Unsupported: the image is an artifact: its blobs are listed in `manifest.layers`, and `blobs` opens them
+        :raises InvalidImage: the config and the manifest disagree about the number of layers
         """
         from .layer import Layer
 
@@ -203,7 +207,7 @@ class Image:
 
     @property
     def chain_ids(self) -> tuple[Digest, ...]:
-        """For each layer the name of all layers up to it: what an unpacked stack of them is kept by."""
+        """The chain id of each layer, bottom first: one digest that names a layer and all layers below it."""
         return chain_ids(self.config.diff_ids)
 
     @property
@@ -212,22 +216,22 @@ class Image:
 
     @property
     def size(self) -> int:
-        """Bytes of the layers as they are stored; one that is there twice counts once."""
+        """The bytes of all layers as they are stored.  A layer that occurs twice counts once."""
         return sum({layer.digest: layer.size for layer in self.manifest.layers}.values())
 
     @property
     def blobs(self) -> Blobs:
-        """Everything the image is made of, by digest: manifest, config and layers."""
+        """All blobs of the image by digest: manifest, config and layers."""
         from .files.blob_union import BlobUnion
 
         own = MemoryBlobs({self.digest: self.data, self.id: self.config_data})
         return BlobUnion({self.digest: own, self.id: own}, self.source)
 
     def validate(self, *, layers: bool = True) -> None:
-        """Check everything against everything.
+        """Check the manifest, the config and the layers against each other.
 
-        :param layers: read the layers too, decompressed
-        :raises InvalidImage: something does not fit; its `mismatches` are all there are
+        :param layers: also read the layers, and check their decompressed bytes
+        :raises InvalidImage: at least one check failed; `mismatches` lists all that failed
         """
         from .validate import mismatches
 
@@ -235,12 +239,12 @@ class Image:
             raise InvalidImage(found)
 
     def extract(self, directory: StrPath, *, ids: Ids | None = None, **options: Any) -> None:
-        """Unpack it into one plain directory: what its programs would see.
+        """Unpack all layers into one plain directory, so that it holds the tree a program in the image would see.
 
-        :param directory: is made if it is not there
-        :param ids: whose the files become; as tar(1) has it unless given: as they are for root, the caller's for others
+        :param directory: made when it does not exist
+        :param ids: the owners of the unpacked files; by default as tar(1): root keeps the owners, any other user becomes the owner
         :param options: of `Layer.unpack_into`: xattrs, limits, skip
-        :raises ImageError: a layer cannot be unpacked; what was is left there
+        :raises ImageError: a layer cannot be unpacked; files unpacked so far stay in the directory
         """
         os.makedirs(directory, exist_ok=True)
         ids = ids or Ids.usual()
@@ -249,60 +253,63 @@ class Image:
 
     @contextlib.contextmanager
     def hold(self, store: Store | None = None, *, xattrs: str | None = None) -> Iterator[tuple[Path, ...]]:
-        """Its layers unpacked in a store, which nobody collects before the `with` ends: what `LayerFS(image)` does.
+        """Keep the layers unpacked in a store until the `with` block ends, and give their directories.  `LayerFS(image)` uses it.
 
-        :param store: where; unless given the one that the image was read from, or else the user's own
-        :param xattrs: which attributes say "opaque"
-        :raises Unsupported: the store has the other attributes;  :raises ImageError: a layer cannot be unpacked
+        Garbage collection leaves held layers alone.
+
+        :param store: by default the store that the image was read from, or else the user's own
+        :param xattrs: the namespace of the overlay's attributes: "user" or "trusted"
+        :raises Unsupported: the store uses the other namespace
+        :raises ImageError: a layer cannot be unpacked
         """
         kind: type[Store] = behind("Image.hold")
         with (store or kind.of(self.source, xattrs) or kind(xattrs=xattrs)).hold(self) as layers:
             yield layers
 
     def add(self, source: StrPath | bytes | Sequence[StrPath], dest: str, **options: Any) -> Image:
-        """With more files in one more layer, as COPY adds them.  See `build.add`."""
+        """Return the image with files added in one more layer, as COPY adds them.  See `builder.add`."""
         made: Image = behind("Image.add")(self, source, dest, **options)
         return made
 
     def run(self, argv: str | Sequence[str], **options: Any) -> Image:
-        """With what a program changes in one more layer, as RUN does it.  See `build.run`.
+        """Run a program, and return the image with its changes in one more layer, as RUN does.  See `builder.run`.
 
-        :raises FailedStep: it did not exit with 0
+        :raises FailedStep: the program did not exit with 0
         """
         made: Image = behind("Image.run")(self, argv, **options)
         return made
 
     def diff(self, other: Image) -> Comparison:
-        """What differs in another image: layers, configuration and, when asked, files.  See `Comparison`."""
+        """Return the difference to another image: layers, configuration and, on request, files.  See `Comparison`."""
         found: Comparison = behind("Image.diff")(self, other)
         return found
 
     def append(self, *layers: Layer, history: Iterable[History] | History | str = ()) -> Image:
-        """With more layers on top.  See `mutate.append`."""
+        """Return the image with more layers on top.  See `mutate.append`."""
         from . import mutate
 
         return mutate.append(self, *layers, history=history)
 
     def with_config(self, **changes: Any) -> Image:
-        """With other fields of its `ImageConfig`: ``with_config(cmd=["sh"], env={"A": "b"})``.  See `mutate.with_config`."""
+        """Return the image with changed fields of `ImageConfig`: ``with_config(cmd=["sh"], env={"A": "b"})``.  See `mutate.with_config`."""
         from . import mutate
 
         return mutate.with_config(self, **changes)
 
     def with_annotations(self, annotations: Mapping[str, str | None]) -> Image:
-        """With more annotations; one that is None goes.  See `mutate.with_annotations`."""
+        """Return the image with more annotations; a value of None removes one.  See `mutate.with_annotations`."""
         from . import mutate
 
         return mutate.with_annotations(self, annotations)
 
     def with_platform(self, platform: Platform | str) -> Image:
-        """Said to be for another machine.  See `mutate.with_platform`."""
+        """Return the image declared for another platform.  See `mutate.with_platform`."""
         from . import mutate
 
         return mutate.with_platform(self, platform)
 
     def rebase(self, old: Image, new: Image) -> Image:
-        """With the layers of `new` where those of `old` were.  See `mutate.rebase`."""
+        """Return the image with the layers of `new` in place of those of `old`.  See `mutate.rebase`."""
         from . import mutate
 
         return mutate.rebase(self, old, new)
@@ -310,7 +317,7 @@ class Image:
     def squash(
         self, keep: int = 0, *, blobs: FileBlobs | MemoryBlobs | None = None, compression: str = "gzip", limits: Limits | None = None,
     ) -> Image:  # fmt: skip
-        """With all layers but the lowest `keep` made into one.  See `mutate.squash`."""
+        """Return the image with all layers above the lowest `keep` merged into one.  See `mutate.squash`."""
         from . import mutate
 
         return mutate.squash(self, keep, blobs=blobs, compression=compression, limits=limits)
@@ -318,22 +325,22 @@ class Image:
     def flatten(
         self, *, blobs: FileBlobs | MemoryBlobs | None = None, compression: str = "gzip", limits: Limits | None = None
     ) -> Image:  # fmt: skip
-        """With one layer, and nothing in it that is not seen.  See `mutate.flatten`."""
+        """Return the image with a single layer, which holds only visible files.  See `mutate.flatten`."""
         from . import mutate
 
         return mutate.flatten(self, blobs=blobs, compression=compression, limits=limits)
 
     def picture(self, limit: int | None = None) -> str:
-        """The layers with their sizes and what each adds.
+        """Return a picture: one line for each layer, with its size and the files it adds.
 
-        :param limit: bytes; of larger layers only the history tells.  None reads all
+        :param limit: bytes; a larger layer is described by its history only.  None reads every layer
         """
         from .picture import text
 
         return text(self, limit)
 
     def __repr__(self) -> str:
-        """The picture without a look into the layers, so that showing a value reads nothing."""
+        """Return the picture without reading any layer, so that showing a value is cheap."""
         return self.picture(0)
 
     def __str__(self) -> str:
@@ -348,7 +355,9 @@ class Image:
 
 
 def chain_ids(diff_ids: Iterable[Digest]) -> tuple[Digest, ...]:
-    """The chain id of each layer: of the lowest its diff_id, of another the digest of the one below and its diff_id.
+    """Return the chain id of each layer, bottom first.
+
+    The lowest layer's chain id is its diff_id.  Any other's is the digest of "CHAIN_ID_BELOW DIFF_ID".
 
     :see: https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid
     """

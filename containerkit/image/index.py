@@ -1,9 +1,9 @@
-"""An index: one name for the images of many machines, and for what is said about them.
+"""An index: one name for the images of several platforms, and for artifacts about them.
 
     index = Index.load(blobs, descriptor)
-    index.match("linux/arm64")             the descriptor of the manifest to take
+    index.match("linux/arm64")             the descriptor of the best manifest
     index.image("linux/arm64")             the Image itself
-    Index.of([image, other])               a new one
+    Index.of([image, other])               a new index
 
 :see: https://github.com/opencontainers/image-spec/blob/main/image-index.md
 """
@@ -27,19 +27,19 @@ from .platform import Platform
 
 __all__ = ["Index"]
 
-DEEPEST = 8  # indexes in indexes
-MOST = 4096  # manifests that one index leads to
+DEEPEST = 8  # nested indexes
+MOST = 4096  # manifests behind one index
 _NOWHERE = MemoryBlobs()
 
 
 @frozen
 class Index:
-    """One name for the images of many machines.  Equal when the bytes are.
+    """One name for the images of several platforms.  Two indexes are equal when their bytes are.
 
     :param manifests: descriptors of manifests, and of other indexes
     :param media_type: OCI's or docker's
-    :param extra: fields not known here, kept as they are
-    :param data: the bytes as they were stored; made of the other fields where not given
+    :param extra: fields that are not known here, unchanged
+    :param data: the stored bytes; unless given, made of the other fields
     :param source: where the manifests are
     """
 
@@ -61,11 +61,12 @@ class Index:
 
     @classmethod
     def parse(cls, data: bytes, media_type: str = "", source: Blobs = _NOWHERE) -> Index:
-        """From the bytes of an index or of docker's manifest list.
+        """Parse the bytes of an index, or of docker's manifest list.
 
-        :param media_type: what whoever points at it says it is; what it says itself must be the same
-        :raises InvalidDocument: not an index, or one that can be read in two ways
-        :raises LimitExceeded: over 4 MiB, nested too deep, too many manifests
+        :param media_type: the type in the descriptor that names the index; the document must not declare another one
+        :param source: where the manifests are
+        :raises InvalidDocument: `data` is not an index, or can be read in two ways
+        :raises LimitExceeded: `data` is over 4 MiB, nested too deep, or has too many manifests
         """
         fields, media_type = opened(data, media_type, "index")
         manifests = fields.objects("manifests")
@@ -76,14 +77,17 @@ class Index:
 
     @classmethod
     def load(cls, blobs: Blobs, descriptor: Descriptor) -> Index:
-        """The index that `descriptor` points at.  Only the index itself is read.  :raises ImageError: it cannot be"""
+        """Load the index that `descriptor` points at.  Only the index itself is read.
+
+        :raises ImageError: the index cannot be read
+        """
         return cls.parse(read(blobs, descriptor), descriptor.media_type, blobs)
 
     @classmethod
     def of(cls, parts: Iterable[Image | Index], *, docker: bool = False, annotations: Mapping[str, str] | None = None) -> Index:
-        """An index of images, and of other indexes.
+        """Make an index of images and of other indexes.
 
-        :param docker: docker's manifest list rather than OCI's index
+        :param docker: make docker's manifest list rather than OCI's index
         """
         from .files.blob_union import BlobUnion
 
@@ -93,7 +97,7 @@ class Index:
         return cls(tuple(part.descriptor for part in parts), kind, annotations or {}, source=source)
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object, in the order the specification has; what is empty is left out."""
+        """Return the index as a JSON object in the specification's order, without empty fields."""
         return written(self, {"manifests": [each.to_json() for each in self.manifests]})
 
     @property
@@ -102,33 +106,33 @@ class Index:
 
     @property
     def descriptor(self) -> Descriptor:
-        """What points at this index."""
+        """The descriptor of this index."""
         return Descriptor.of(self.data, self.media_type, artifact_type=self.artifact_type)
 
     @property
     def blobs(self) -> Blobs:
-        """Everything the index leads to, and itself."""
+        """The index itself and all blobs behind it."""
         from .files.blob_union import BlobUnion
 
         return BlobUnion({self.digest: MemoryBlobs({self.digest: self.data})}, self.source)
 
     def append(self, *parts: Image | Index) -> Index:
-        """With more manifests."""
+        """Return the index with more manifests."""
         from .files.blob_union import BlobUnion
 
         source = BlobUnion({}, *(part.blobs for part in parts), self.source)
         return replace(self, manifests=self.manifests + tuple(part.descriptor for part in parts), data=b"", source=source)
 
     def with_annotations(self, annotations: Mapping[str, str | None]) -> Index:
-        """With more annotations; one that is None goes."""
+        """Return the index with more annotations; a value of None removes one."""
         together = {name: value for name, value in {**self.annotations, **annotations}.items() if value is not None}
         return replace(self, annotations=together, data=b"")
 
     def leaves(self) -> Iterator[Descriptor]:
-        """The manifests it leads to, also through other indexes, each once.
+        """Yield the manifests behind the index, also through nested indexes, each once.
 
-        :raises LimitExceeded: more than 4096 of them, or indexes nested more than 8 deep
-        :raises ImageError: an index in it cannot be read
+        :raises LimitExceeded: more than 4096 manifests, or indexes nested more than 8 deep
+        :raises ImageError: a nested index cannot be read
         """
         seen: set[Digest] = set()
         yield from self._leaves(seen, DEEPEST)
@@ -142,19 +146,19 @@ class Index:
                 continue
             seen.add(each.digest)
             if len(seen) > MOST:
-                raise LimitExceeded("what an index leads to", MOST, "manifests")
+                raise LimitExceeded("manifests behind an index", MOST, "of them")
             if media.kind(each.media_type) == "index":
                 yield from Index.load(self.source, each)._leaves(seen, depth - 1)
             elif media.kind(each.media_type) == "manifest":
                 yield each
 
     def match(self, platform: Platform | str | None = None) -> Descriptor:
-        """The manifest of the image that runs best on a platform.
+        """Return the descriptor of the image that runs best on a platform.
 
-        Where an entry does not say what it is for, its config is asked.
+        The platform of an entry without one is read from the image's config.
 
         :param platform: this machine's by default
-        :raises Missing: there is none; the text says which there are
+        :raises Missing: no image runs on that platform; the message lists the platforms that the index has
         """
         wanted = Platform.parse(platform) if isinstance(platform, str) else platform or Platform.here()
         found = list(self.leaves())
@@ -162,25 +166,28 @@ class Index:
         place = wanted.best(offered)
         if place is None:
             there = ", ".join(sorted({str(each) for each in offered if each and each.os != "unknown"})) or "none at all"
-            raise Missing(f"the index has no image for {wanted}: there are {there}")
+            raise Missing(f"the index has no image for {wanted}: it has {there}")
         return found[place]
 
     def image(self, platform: Platform | str | None = None) -> Image:
-        """The image that runs best on a platform.  :raises ImageError: there is none, or it cannot be read"""
+        """Load the image that runs best on a platform.
+
+        :raises ImageError: no image runs on that platform, or it cannot be read
+        """
         return Image.load(self.source, self.match(platform))
 
     def images(self) -> Iterator[Image]:
-        """All images it leads to; what is no image is passed over."""
+        """Yield all images behind the index.  Artifacts are left out."""
         for each in self.leaves():
             image = Image.load(self.source, each)
             if not image.manifest.is_artifact:
                 yield image
 
     def validate(self, *, layers: bool = True) -> None:
-        """Check all images it leads to, against what is said about them too.
+        """Check all images behind the index, also against their entries in it.
 
-        :param layers: read the layers too, decompressed
-        :raises InvalidImage: something does not fit; its `mismatches` are all there are
+        :param layers: also read the layers, and check their decompressed bytes
+        :raises InvalidImage: at least one check failed; `mismatches` lists all that failed
         """
         if found := [text for each in self.leaves() for text in self._mismatches(each, layers)]:
             raise InvalidImage(found)
@@ -195,7 +202,7 @@ class Index:
         return [f"{descriptor.platform or 'manifest'} {descriptor.digest.short}: {text}" for text in found]
 
     def _asked(self, descriptor: Descriptor) -> Platform | None:
-        """What the config says; None for an artifact, and for one that is not here."""
+        """Return the platform in an image's config; None for an artifact, and for an image that is absent."""
         try:
             manifest = Manifest.parse(read(self.source, descriptor), descriptor.media_type)
             return None if manifest.is_artifact else ImageConfig.parse(read(self.source, manifest.config)).platform

@@ -1,7 +1,7 @@
-"""A layer: the tar of one change, by its digest compressed and by its diff_id not.
+"""A layer: one change as a tar, named by two digests: `digest` of the stored blob, `diff_id` of the uncompressed tar.
 
-    layer = Layer.from_directory("root", blobs)         # compressed, both digests, in one pass
-    layer.unpack("layers/1")                            # appears whole or not at all
+    layer = Layer.from_directory("root", blobs)         # one pass compresses and computes both digests
+    layer.unpack("layers/1")                            # the directory appears complete or not at all
     with layer.uncompressed() as tar: ...               # every stream is verified while it is read
 
 :see: https://github.com/opencontainers/image-spec/blob/main/layer.md
@@ -41,11 +41,11 @@ SPOOLED = 16 << 20
 
 @frozen
 class Layer:
-    """One layer of an image.
+    """One layer of an image.  Two layers are equal when descriptor and diff_id are, wherever their blobs lie.
 
     :param descriptor: of the blob, as it is stored
-    :param diff_id: the digest of the tar in it
-    :param blobs: where the blob is; two layers are equal wherever their blobs are
+    :param diff_id: the digest of the uncompressed tar
+    :param blobs: where the blob is
     """
 
     descriptor: Descriptor
@@ -54,30 +54,31 @@ class Layer:
 
     @property
     def digest(self) -> Digest:
-        """Of the blob, compressed as it is."""
+        """The digest of the blob, as it is stored."""
         return self.descriptor.digest
 
     @property
     def size(self) -> int:
-        """Bytes of the blob."""
+        """The size of the blob in bytes, as it is stored."""
         return self.descriptor.size
 
     @property
     def media_type(self) -> str:
-        """What the blob is said to be."""
+        """The media type of the blob."""
         return self.descriptor.media_type
 
     # --- reading -------------------------------------------------------------------------------------------------
 
     def compressed(self) -> io.BufferedIOBase:
-        """The blob's bytes, verified while they are read.  The caller closes it."""
+        """Open the blob; its bytes are verified while they are read.  The caller closes the stream."""
         return self.blobs.open(self.descriptor)
 
     @contextlib.contextmanager
     def uncompressed(self, limits: Limits | None = None) -> Iterator[Readable]:
-        """The tar.  Its last bytes come only if it, and the blob, were the right ones.
+        """Give the uncompressed tar.  Its last bytes are delivered only if the tar and the blob match their digests.
 
-        :raises Mismatch: while reading: they were not, or the media type says another compression
+        :param limits: the most that the tar may use; the default limits unless given
+        :raises Mismatch: while reading: a digest differs, or the media type names another compression
         """
         from .compression.compression import Decompressed
         from .compression.pipes import ReadAhead, Verified
@@ -89,7 +90,7 @@ class Layer:
             yield stages.enter_context(ReadAhead(checked))
 
     def entries(self, limits: Limits | None = None) -> Iterator[Entry]:
-        """What is in it, in the tar's order."""
+        """Yield the entries of the tar, in its order.  The layer is verified when the last one was read."""
         with self.uncompressed(limits) as tar:
             from .tar.tar import Reader
 
@@ -98,10 +99,10 @@ class Layer:
             reader.drain()
 
     def open(self, path: str | bytes, limits: Limits | None = None) -> BinaryIO:
-        """One file of it; the layer is read to its end first, and verified.
+        """Open one file of the layer, after the whole layer was read and verified.
 
-        :param path: from the root, with or without a slash before it
-        :raises Missing: there is no such file in this layer, or it is none
+        :param path: from the root, with or without a leading slash
+        :raises Missing: this layer has no regular file of that name
         """
         from .unpack.meaning import File, Meaning
 
@@ -115,7 +116,7 @@ class Layer:
         raise Missing(f"there is no file {os.fsdecode(path)!r} in layer {self.diff_id.short}")
 
     def _spooled(self, wanted: object, limits: Limits) -> BinaryIO | None:
-        """The content of one entry, by its number; None of one that is no file."""
+        """Return the content of the entry with this number; None when the entry is no file."""
         with contextlib.ExitStack() as files, self.uncompressed(limits) as tar:
             from .tar.tar import Reader
 
@@ -131,10 +132,11 @@ class Layer:
         self, directory: StrPath, *, whiteouts: Literal["overlay", "plain"] = "overlay", xattrs: str = "user", ids: Ids | None = None,
         limits: Limits | None = None, skip: Collection[str] = (),
     ) -> Unpacked:  # fmt: skip
-        """Makes a directory of it, which appears whole or not at all, and is on the disk when this returns.
+        """Unpack into a new directory, which appears complete or not at all, and is on the disk when this returns.
 
-        :param directory: must not be there; its parent must.  The other parameters are those of `unpack`.
-        :raises CannotUnpack: something is there;  :raises Mismatch: these are not the layer's bytes
+        :param directory: must not exist; its parent must.  The other parameters are those of `unpack`
+        :raises CannotUnpack: `directory` exists already
+        :raises Mismatch: the bytes are not the layer's
         """
         from ..state.staging import appearing
 
@@ -148,9 +150,9 @@ class Layer:
         self, directory: StrPath, *, whiteouts: Literal["overlay", "plain"] = "plain", xattrs: str = "user", ids: Ids | None = None,
         limits: Limits | None = None, skip: Collection[str] = (), borrows: bool = False,
     ) -> Unpacked:  # fmt: skip
-        """Unpacks into a directory that is there, as `unpack` does.  A failure leaves it half done.
+        """Unpack into an existing directory, as `unpack` does.  A failure leaves the directory half done.
 
-        :raises Mismatch: these are not the layer's bytes; said before anything else that is wrong because of that
+        :raises Mismatch: the bytes are not the layer's; this is reported before any fault that the wrong bytes cause
         """
         with self.uncompressed(limits) as tar:
             from .unpack.unpack import unpack
@@ -162,7 +164,10 @@ class Layer:
                 raise
 
     def _check(self) -> None:
-        """:raises Mismatch: the blob is another one"""
+        """Compare the blob with its digest.
+
+        :raises Mismatch: the bytes are not the layer's
+        """
         with contextlib.closing(self.compressed()) as blob:
             while blob.read(CHUNK):
                 pass
@@ -171,12 +176,12 @@ class Layer:
 
     @classmethod
     def from_tar(cls, stream: Readable, blobs: Store | None = None, *, compression: str = "gzip", limits: Limits | None = None) -> Layer:
-        """A layer of a tar.  One that is compressed already keeps its bytes.
+        """Make a layer of a tar.  A compressed tar keeps its bytes.
 
         :param stream: the tar, read to its end
         :param blobs: where the layer is kept; in memory unless given
-        :param compression: of a tar that is not compressed: "none", "gzip" or "zstd"
-        :raises InvalidLayer: damaged
+        :param compression: for an uncompressed tar: "none", "gzip" or "zstd"
+        :raises InvalidLayer: the tar is damaged
         """
         from . import layer_writer
 
@@ -188,12 +193,12 @@ class Layer:
         cls, directory: StrPath, blobs: Store | None = None, *, upper: bool = False, form: tar_from_tree.TarOptions | None = None,
         compression: str = "gzip", level: int | None = None,
     ) -> Layer:  # fmt: skip
-        """A layer of a directory: written, hashed twice and compressed in one pass.
+        """Make a layer of a directory.  One pass writes the tar, compresses it and computes both digests.
 
-        :param upper: it is the upper directory of an overlay: whiteouts become deletions
-        :param form: ids and times as they are written down
+        :param upper: treat the directory as the upper one of an overlay, whose whiteouts become deletions
+        :param form: which ids and times are written
         :param compression: "none", "gzip" or "zstd"
-        :param level: how hard to try; fast unless given
+        :param level: of the compression; a fast one unless given
         """
         from . import tar_from_tree
 
@@ -205,7 +210,7 @@ class Layer:
         cls, old: StrPath, new: StrPath, blobs: Store | None = None, *, form: tar_from_tree.TarOptions | None = None,
         compression: str = "gzip", level: int | None = None,
     ) -> Layer:  # fmt: skip
-        """A layer that turns one plain tree into another."""
+        """Make a layer that turns the plain tree `old` into the plain tree `new`."""
         from . import tar_from_two_trees
 
         return cls.written(lambda sink: tar_from_two_trees.write_difference(old, new, sink, form), blobs, compression, level)
@@ -214,9 +219,9 @@ class Layer:
     def written(
         cls, write: Callable[[Feed], object], blobs: Store | None = None, compression: str = "gzip", level: int | None = None
     ) -> Layer:
-        """A layer of the tar that `write` writes: hashed twice and compressed while it is written.
+        """Make a layer of the tar that `write` writes.  The tar is compressed and both digests are computed during the writing.
 
-        :param write: is called once, with a function that takes the tar in blocks, which are not to be changed any more
+        :param write: is called once with a function that takes blocks of the tar; a block must not be changed afterwards
         """
         from . import layer_writer
 
@@ -225,7 +230,7 @@ class Layer:
 
 
 class _Whole:
-    """What a blob becomes; at its end the rest of the blob is read too, so that its digest was checked."""
+    """The uncompressed stream of a blob; at its end the rest of the blob is read too, so that its digest is checked."""
 
     def __init__(self, tar: Readable, blob: Readable) -> None:
         self._tar, self._blob = tar, blob
@@ -236,7 +241,7 @@ class _Whole:
         except Mismatch:
             raise
         except ImageError:
-            self._drain()  # a blob that was damaged on its way: that is what to say
+            self._drain()  # raises Mismatch when the blob was damaged on its way, which explains the other error
             raise
         if not data and size:
             self._drain()
@@ -252,7 +257,7 @@ def _spool(reader: Reader, entry: Entry) -> BinaryIO:
 
     file = tempfile.SpooledTemporaryFile(SPOOLED)  # noqa: SIM115
     if entry.sparse is not None:
-        file.rollover()  # in memory a hole would be bytes
+        file.rollover()  # in memory a hole would take its size in bytes
     for offset, length in entry.sparse if entry.sparse is not None else ((0, entry.stored),):
         file.seek(offset)
         for piece in reader.pieces(length):
@@ -266,8 +271,8 @@ def _spool(reader: Reader, entry: Entry) -> BinaryIO:
 def layer_of_changes(upper: StrPath, blobs: FileBlobs | MemoryBlobs | None = None, **options: Any) -> Layer:
     """Make a layer of an overlay's upper directory.
 
-    :param upper: the directory with what was changed
-    :param blobs: where the layer is kept; in a temporary file, gone with the layer, unless given
+    :param upper: the directory with the changes
+    :param blobs: where the layer is kept; unless given in a temporary file, which is removed with the layer
     :param options: of `Layer.from_directory`: form, compression, level
     """
     return Layer.from_directory(upper, TemporaryBlobs() if blobs is None else blobs, upper=True, **options)

@@ -1,7 +1,7 @@
-"""How much what comes from elsewhere may ask for: one set for every way in.  What asks for more is refused, not cut.
+"""Limits on bytes from elsewhere: one set for archives, registries and URLs.  A layer over a limit is refused, not cut.
 
 Limits(ratio=1000)                                  for one call
-Limits.default().lifted(["ratio=none"])             as the command line's --limit has it
+Limits.default().lifted(["ratio=none"])             as the command line's --limit does
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ __all__ = ["NONE", "Limits"]
 
 @frozen
 class Limits:
-    """What one layer may ask for at most.
+    """The most that one layer may use.
 
     :param bytes: of the tar, and of the files in it; the holes of sparse files count
-    :param ratio: bytes of the tar for each compressed byte; looked at from `ratio_from` bytes on
+    :param ratio: bytes of the tar for each compressed byte; checked from `ratio_from` bytes on
+    :param ratio_from: bytes of the tar below which `ratio` is not checked
     :param entries: headers in the tar
     :param pax: bytes of one PAX header or one long name
     :param xattrs: extended attributes of one entry
-    :param extents: pieces of one sparse file
-    :param path: bytes of a name, and of the target of a link
+    :param extents: data segments of one sparse file
+    :param path: bytes of a name, and of a link's target
     :param depth: directories above an entry
-    :param window: bytes that zstd and xz may look back, and so the memory they take
+    :param window: bytes that zstd and xz may look back, which is also the memory they need
     :param seconds: for fetching one file from a URL
-    :param speed: bytes that have to come from a URL in each second that is waited for them
+    :param speed: bytes that a URL must deliver per second of waiting
     """
 
     bytes: int = 64 << 30
@@ -48,30 +49,40 @@ class Limits:
 
     @staticmethod
     def default() -> Limits:
-        """Those that count where a caller gives none."""
+        """Return the limits that apply when a caller passes none."""
         return _default[0]
 
     def make_default(self) -> None:
-        """Let these count in the whole process wherever a caller gives none: what `--limit` does."""
+        """Make these limits the default of the whole process.  The command line's `--limit` does this."""
         _default[0] = self
 
     def lifted(self, words: Iterable[str]) -> Limits:
-        """With others of them: ``NAME=NUMBER``, with K, M, G or T after it for a power of 1024, or ``NAME=none``.
+        """Return these limits with some replaced.
 
-        :raises ValueError: there is no such limit, or it is no number
+        :param words: ``NAME=NUMBER``, with K, M, G or T for a power of 1024, or ``NAME=none``
+        :raises ValueError: no limit has that name, or the value is not a number
         """
         return replace(self, **dict(map(_one, words)))
 
     def check(self, name: str, value: int, what: str, unit: str = "bytes") -> None:
-        """:raises LimitExceeded: `value` is more than the limit called `name`"""
+        """Compare a value with the limit called `name`.
+
+        :param what: the thing that is counted, for the error's text
+        :raises LimitExceeded: `value` is above the limit
+        """
         limit = getattr(self, name)
         if value > limit:
             raise LimitExceeded(what, limit, unit, setting=f"Limits.{name}")
 
     def check_ratio(self, came: int, went_in: int) -> None:
-        """:raises LimitExceeded: `went_in` compressed bytes became too many"""
+        """Compare the decompressed with the compressed size.
+
+        :param came: bytes after decompression
+        :param went_in: compressed bytes
+        :raises LimitExceeded: the quotient is above `ratio`
+        """
         if came > self.ratio_from and came > went_in * self.ratio:
-            raise LimitExceeded("what a compressed layer becomes", self.ratio, "times its size", setting="Limits.ratio")
+            raise LimitExceeded("a decompressed layer", self.ratio, "times its size", setting="Limits.ratio")
 
 
 NONE = 1 << 62
@@ -82,7 +93,7 @@ _default = [Limits()]
 def _one(word: str) -> tuple[str, int]:
     found, names = _WORD.fullmatch(word), [field.name for field in fields(Limits)]
     if not found or found[1] not in names:
-        raise ValueError(f"no limit is {word!r}: NAME=NUMBER or NAME=none, with a NAME of {', '.join(names)}")
+        raise ValueError(f"{word!r} sets no limit: write NAME=NUMBER or NAME=none, with a NAME of {', '.join(names)}")
     if found[2]:
         return found[1], 0 if found[1] == "speed" else NONE
     return found[1], int(found[3]) << 10 * " KMGT".index(found[4] or " ")

@@ -1,4 +1,4 @@
-"""A manifest: which config and which layers make an image, or which blobs make an artifact.
+"""A manifest: the config and the layers of an image, or the blobs of an artifact.
 
     Manifest.parse(data, media_type)       OCI 1.1 or docker schema 2; the bytes are kept as they are
     manifest.config, manifest.layers       descriptors
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Manifest", "common", "media_type_of", "opened", "written"]
 
-MOST_LAYERS = 4096  # no overlay has more; a hostile list is far longer
+MOST_LAYERS = 4096  # far more than an overlay can stack; a hostile list is far longer
 
 
 @frozen
 class Manifest:
-    """Which config and which layers make an image, or which blobs make an artifact.
+    """The config and the layers of an image, or the blobs of an artifact.
 
-    :param config: what describes the image; OCI's empty descriptor where an artifact needs none
+    :param config: describes the image; OCI's empty descriptor when an artifact needs no config
     :param layers: bottom first
     :param media_type: OCI's or docker's
-    :param artifact_type: what kind of artifact it is; "" for an image
-    :param subject: the manifest this one is about
-    :param extra: fields not known here, kept as they are
-    :param data: the bytes as they were stored; made of the other fields where not given
+    :param artifact_type: the kind of an artifact; "" for an image
+    :param subject: the manifest that this one describes
+    :param extra: fields that are not known here, unchanged
+    :param data: the stored bytes; unless given, made of the other fields
     """
 
     config: Descriptor
@@ -58,23 +58,23 @@ class Manifest:
 
     @classmethod
     def parse(cls, data: bytes, media_type: str = "") -> Manifest:
-        """From the bytes of a manifest.
+        """Parse the bytes of a manifest.
 
-        :param media_type: what whoever points at it says it is; what it says itself must be the same
-        :raises InvalidDocument: not a manifest, or one that can be read in two ways
-        :raises Unsupported: docker schema 1
-        :raises LimitExceeded: over 4 MiB, or nested too deep
+        :param media_type: the type in the descriptor that names the manifest; the document must not declare another one
+        :raises InvalidDocument: `data` is not a manifest, or can be read in two ways
+        :raises Unsupported: `data` is docker schema 1
+        :raises LimitExceeded: `data` is over 4 MiB, or nested too deep
         """
         fields, media_type = opened(data, media_type, "manifest")
         layers = fields.objects("layers")
         if len(layers) > MOST_LAYERS:
-            raise InvalidDocument(f"manifest.layers: {len(layers)} of them, more than {MOST_LAYERS}")
+            raise InvalidDocument(f"manifest.layers: {len(layers)} layers, more than {MOST_LAYERS}")
         config = Descriptor.from_json(fields.take("config", dict), "manifest.config")
         parts = tuple(Descriptor.from_json(value, where) for value, where in layers)
         return cls(config, parts, media_type, **common(fields), data=bytes(data))
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object, in the order the specification has; what is empty is left out."""
+        """Return the manifest as a JSON object in the specification's order, without empty fields."""
         return written(self, {"config": self.config.to_json(), "layers": [layer.to_json() for layer in self.layers]})
 
     @property
@@ -83,16 +83,16 @@ class Manifest:
 
     @property
     def is_artifact(self) -> bool:
-        """Whether it is something other than an image to run."""
+        """Whether the manifest describes an artifact rather than an image."""
         return media.kind(self.config.media_type) != "config"
 
     @property
     def kind(self) -> str:
-        """What kind of artifact it is: its own word, or its config's type, as OCI 1.0 had it."""
+        """The kind of an artifact: its declared type, or the media type of its config, as OCI 1.0 had it."""
         return self.artifact_type or self.config.media_type
 
 
-# What a manifest and an index have in common ---------------------------------------------------------------------
+# The common part of manifest and index ---------------------------------------------------------------------------
 
 
 class _Described(Protocol):
@@ -111,7 +111,10 @@ class _Described(Protocol):
 
 
 def opened(data: bytes, media_type: str, what: str) -> tuple[Fields, str]:
-    """The fields of a "manifest" or an "index", and its type.  :raises ImageError: it is none"""
+    """Return the fields of a "manifest" or an "index", and its media type.
+
+    :raises ImageError: `data` is no such document
+    """
     document = parse(data, what)
     media_type = media_type_of(document, media_type, what)
     fields = Fields(document, what)
@@ -121,7 +124,7 @@ def opened(data: bytes, media_type: str, what: str) -> tuple[Fields, str]:
 
 
 def common(fields: Fields) -> dict[str, Any]:
-    """What both may say, once their own fields were taken."""
+    """Read the fields that manifest and index share, after their own fields were taken."""
     subject = fields.take("subject", dict, None)
     found = {"annotations": fields.strings("annotations"), "artifact_type": fields.text("artifactType", "")}
     about = Descriptor.from_json(subject, f"{fields.where}.subject") if subject else None
@@ -129,7 +132,10 @@ def common(fields: Fields) -> dict[str, Any]:
 
 
 def written(value: _Described, parts: dict[str, Any]) -> dict[str, Any]:
-    """Either as a JSON object.  :param parts: its own fields"""
+    """Return a manifest or an index as a JSON object.
+
+    :param parts: the fields that only one of the two has
+    """
     found: dict[str, Any] = {"schemaVersion": 2, "mediaType": value.media_type}
     found |= {"artifactType": value.artifact_type} if value.artifact_type else {}
     found |= parts
@@ -139,11 +145,12 @@ def written(value: _Described, parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def media_type_of(document: Mapping[str, Any], said: str, what: str) -> str:
-    """What a manifest or an index is, when pointer and pointee agree.
+    """Return the media type of a manifest or an index, after checking it against its descriptor.
 
-    :param said: the media type of whoever points at it; "" when nobody does
-    :param what: "manifest" or "index": what it has to be
-    :raises InvalidDocument: they disagree, or it is both, or neither;  :raises Unsupported: docker schema 1
+    :param said: the type in the descriptor that names the document; "" when no descriptor does
+    :param what: the required kind: "manifest" or "index"
+    :raises InvalidDocument: the two types differ, or the document is of both kinds, or of neither
+    :raises Unsupported: the document is docker schema 1
     """
     own = Fields(document, what).text("mediaType", "")
     for name in (own, said):
@@ -153,7 +160,7 @@ def media_type_of(document: Mapping[str, Any], said: str, what: str) -> str:
     if document.get("schemaVersion") != 2 or isinstance(document["schemaVersion"], bool):
         raise InvalidDocument(f"{what}.schemaVersion: expected 2, found {document.get('schemaVersion')!r}")
     if own and said and own != said:
-        raise InvalidDocument(f"{what}.mediaType: {own!r}, but it was pointed at as {said!r}")
+        raise InvalidDocument(f"{what}.mediaType: {own!r}, but its descriptor says {said!r}")
     _one_meaning(document, what)
     found = own or said or (media.OCI_MANIFEST if what == "manifest" else media.OCI_INDEX)
     if media.kind(found) != what:
@@ -162,7 +169,10 @@ def media_type_of(document: Mapping[str, Any], said: str, what: str) -> str:
 
 
 def _one_meaning(document: Mapping[str, Any], what: str) -> None:
-    """A document that can be read as two things has two owners of one digest.  :see: CVE-2021-41190"""
+    """Refuse a document that can be read as a manifest and as an index: one digest would then stand for two things.
+
+    :see: CVE-2021-41190
+    """
     names = {name.casefold() for name in document}
     wrong = names & ({"manifests", "fslayers", "history"} if what == "manifest" else {"config", "layers", "fslayers", "history"})
     if wrong:

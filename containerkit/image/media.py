@@ -1,9 +1,9 @@
-"""Media types: what the bytes of a blob are said to be, and what their first bytes show.
+"""Media types: the declared type of a blob, and the compression that its first bytes show.
 
-    kind(type)          "manifest", "index", "config", "layer", "empty" or "" for one not known here
-    compression(type)   "none", "gzip" or "zstd": what a layer's type says
-    sniff(head)         the same by magic, also "xz" (and the older lzma), "bzip2", "lz4"; "none" for all else
-    layer(compression)  the type to give a layer
+    kind(type)          "manifest", "index", "config", "layer", "empty", or "" for an unknown type
+    compression(type)   "none", "gzip" or "zstd": the compression that a layer's type declares
+    sniff(head)         the compression by magic number, also "xz" (and the older lzma), "bzip2", "lz4"; "none" for the rest
+    layer(compression)  the type for a new layer
 
 :see: https://github.com/opencontainers/image-spec/blob/main/media-types.md
 """
@@ -63,24 +63,24 @@ _GRAMMAR = late.pattern(f"{_WORD}/{_WORD}", re.ASCII)
 
 
 def kind(media_type: str) -> str:
-    """What a blob of this type is: manifest, index, config, layer or empty; "" for a type not known here."""
+    """Return the kind of blob that has this type: manifest, index, config, layer or empty; "" for an unknown type."""
     return _KINDS.get(media_type, "")
 
 
 def is_docker(media_type: str) -> bool:
-    """Whether it is one of docker's own types (schema 2), rather than OCI's."""
+    """Return whether the type is one of docker's (schema 2) rather than OCI's."""
     return media_type.startswith("application/vnd.docker.")
 
 
 def is_foreign(media_type: str) -> bool:
-    """Whether a layer of this type may not be pushed: it is fetched from its descriptor's urls."""
+    """Return whether a layer of this type must not be pushed.  Such a layer is fetched from the urls of its descriptor."""
     return media_type in _FOREIGN
 
 
 def compression(media_type: str) -> str:
-    """How a layer of this type is compressed: "none", "gzip" or "zstd".
+    """Return the compression that a layer's type declares: "none", "gzip" or "zstd".
 
-    :raises Unsupported: not a layer's type
+    :raises Unsupported: the type is not a layer's
     """
     if media_type not in _LAYERS:
         raise Unsupported(f"{media_type!r} is not the type of a layer")
@@ -88,35 +88,39 @@ def compression(media_type: str) -> str:
 
 
 def sniff(head: bytes) -> str:
-    """How a stream is compressed, by its first 6 bytes.  "none" when they are no magic that is known here."""
+    """Return the compression of a stream by its first 6 bytes, "none" when they are no known magic number."""
     if _SKIPPABLE.match(head):
         return "zstd"
     return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "none")
 
 
 def layer(compression: str, *, docker: bool = False) -> str:
-    """The type to give a layer.
+    """Return the type for a new layer.
 
     :param compression: "none", "gzip" or "zstd"
+    :param docker: docker's type rather than OCI's
     :raises Unsupported: another compression
     """
     for name, found in _LAYERS.items():
         if found == compression and is_docker(name) == docker:
             return name
-    raise Unsupported(f"no layer is compressed with {compression!r}: there are none, gzip and zstd")
+    raise Unsupported(f"no layer is compressed with {compression!r}: use none, gzip or zstd")
 
 
 def well_formed(media_type: str) -> bool:
-    """Whether it has the form type/subtype.  :see: rfc6838 section 4.2"""
+    """Return whether a text has the form type/subtype.
+
+    :see: rfc6838 section 4.2
+    """
     return bool(_GRAMMAR.fullmatch(media_type))
 
 
 def refuse_schema1(media_type: str) -> None:
-    """Docker's first format, gone since 2019.
+    """Refuse docker's first manifest format, which registries dropped in 2019.
 
-    :raises Unsupported: it is that
+    :raises Unsupported: the type is that format's
     """
     if media_type in (DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED):
         raise Unsupported(
-            "docker schema 1 is not read: its layers are not named by what is in them; push the image again with docker >= 1.10"
+            "docker schema 1 is not read: its layers are not named by their content; push the image again with docker >= 1.10"
         )

@@ -1,8 +1,8 @@
-"""New images from old ones.  The bytes of layers are never touched, so what was shared stays shared.
+"""New images from old ones.  The bytes of layers never change, so shared layers stay shared.
 
-    append   with_config   with_annotations   with_platform      more, or said otherwise
-    rebase                                                       other layers below
-    squash   flatten                                             fewer layers
+    append   with_config   with_annotations   with_platform      add layers, or change fields
+    rebase                                                       replace the layers of the base
+    squash   flatten                                             merge layers
     plain                                                        the same layers without compression
 
 The functions are also methods of `Image`.
@@ -39,7 +39,7 @@ BASE_DIGEST, BASE_NAME = "org.opencontainers.image.base.digest", "org.opencontai
 
 
 def assemble(kind: type[Image], config: ImageConfig, layers: tuple[Layer, ...], like: Manifest | None, fields: Mapping[str, Any]) -> Image:
-    """The image of these layers, with media types and other fields as in `like`."""
+    """Make an image of these layers; media types and other fields are those of `like`."""
     docker = like is not None and media.is_docker(like.media_type)
     data = replace(config, diff_ids=tuple(layer.diff_id for layer in layers)).dump()
     said = Descriptor.of(data, media.DOCKER_CONFIG if docker else media.OCI_CONFIG)
@@ -53,10 +53,10 @@ def assemble(kind: type[Image], config: ImageConfig, layers: tuple[Layer, ...], 
 
 
 def append(image: Image, *layers: Layer, history: Iterable[History] | History | str = ()) -> Image:
-    """`image` with more layers on top.
+    """Return `image` with more layers on top.
 
-    :param history: what made them: an entry each, or words for all of them.  Entries for empty layers may be among them
-    :raises InvalidDocument: as many entries with a layer as there are layers are needed
+    :param history: an entry for each layer, or one text for all; entries for empty layers may be among them
+    :raises InvalidDocument: the number of entries with a layer differs from the number of layers
     """
     from .layer import Layer
 
@@ -72,9 +72,9 @@ def append(image: Image, *layers: Layer, history: Iterable[History] | History | 
 
 
 def with_config(image: Image, **changes: Any) -> Image:
-    """`image` with other fields of its `ImageConfig`.  `diff_ids` follow from the layers and cannot be set.
+    """Return `image` with changed fields of its `ImageConfig`.  `diff_ids` follow from the layers and cannot be set.
 
-    :raises InvalidDocument: there is no such field, or a value is of another kind
+    :raises InvalidDocument: no field has that name, or a value is of another type
     """
     if "diff_ids" in changes:
         raise InvalidDocument("diff_ids follow from the layers: append, squash or rebase them")
@@ -82,9 +82,9 @@ def with_config(image: Image, **changes: Any) -> Image:
 
 
 def with_annotations(image: Image, annotations: Mapping[str, str | None]) -> Image:
-    """`image` with more annotations in its manifest; one that is None goes.
+    """Return `image` with more annotations in its manifest; a value of None removes one.
 
-    :raises Unsupported: docker's manifests have no annotations
+    :raises Unsupported: the image is docker's, whose manifests have no annotations
     """
     if media.is_docker(image.media_type):
         raise Unsupported("a docker schema 2 manifest has no annotations: only OCI's has")
@@ -95,22 +95,22 @@ def with_annotations(image: Image, annotations: Mapping[str, str | None]) -> Ima
 
 
 def with_platform(image: Image, platform: Platform | str) -> Image:
-    """`image` said to be for another machine.  What is in it stays the same."""
+    """Return `image` declared for another platform.  Its files stay the same."""
     wanted = Platform.parse(platform) if isinstance(platform, str) else platform
     return with_config(image, platform=wanted)
 
 
 def rebase(image: Image, old: Image, new: Image) -> Image:
-    """`image` with the layers of `new` where those of `old` were.  Its own layers and its own config stay.
+    """Return `image` with the layers of `new` in place of those of `old`.  Its own layers and its own config stay.
 
-    The platform becomes that of `new`.  An annotation that names the base's digest follows; its name is dropped where
-    it says which tag the old base had.
+    The platform becomes that of `new`.  An annotation with the base's digest is updated; the base's name is updated too, or
+    removed when `new` has none.
 
     :raises ImageError: the layers of `old` are not the lowest ones of `image`
     """
     below, own = old.config.diff_ids, image.config.diff_ids
     if own[: len(below)] != below:
-        raise ImageError("rebase: the old base is not what this image stands on: its layers are not the lowest ones here")
+        raise ImageError("rebase: the old base is not the base of this image: its layers are not the lowest ones here")
     config = image.config.with_(platform=new.platform, history=_rebased(image, old, new))
     found = _again(image, config, new.layers + image.layers[len(below) :])
     if BASE_DIGEST not in image.annotations:
@@ -119,7 +119,7 @@ def rebase(image: Image, old: Image, new: Image) -> Image:
 
 
 def _rebased(image: Image, old: Image, new: Image) -> tuple[History, ...]:
-    """The history of the new base, then what `image` has after its old one.  None where one of them keeps none."""
+    """Return the history of the new base, followed by the part of `image` after its old base; () when either has no history."""
     if not (image.history or not image.config.diff_ids) or not (new.history or not new.config.diff_ids):
         return ()
     shared = len(old.history) if image.history[: len(old.history)] == old.history else 0
@@ -129,7 +129,7 @@ def _rebased(image: Image, old: Image, new: Image) -> tuple[History, ...]:
 
 
 def _after(image: Image, layers: int) -> int:
-    """How many entries tell of the lowest layers."""
+    """Return how many entries describe the lowest layers."""
     return next((place + 1 for place, (_, layer) in enumerate(_history(image)) if layer is not None and layer + 1 == layers), 0)
 
 
@@ -137,13 +137,13 @@ def squash(
     image: Image, keep: int = 0, *, blobs: FileBlobs | MemoryBlobs | None = None, compression: str = "gzip",
     limits: Limits | None = None,
 ) -> Image:  # fmt: skip
-    """`image` with all layers but the lowest `keep` made into one.  What a layer above hides is gone from it.
+    """Return `image` with all layers above the lowest `keep` merged into one.  Files that a higher layer hides are left out.
 
     :param keep: how many layers stay as they are
     :param blobs: where the new layer is kept; in memory unless given
     :param compression: of the new layer: "none", "gzip" or "zstd"
-    :param limits: what each layer may ask for
-    :raises ImageError: there are not so many
+    :param limits: the most that each layer may use
+    :raises ImageError: the image has fewer than `keep` layers
     """
     from . import merge
     from .layer import Layer
@@ -161,12 +161,12 @@ def squash(
 def flatten(
     image: Image, *, blobs: FileBlobs | MemoryBlobs | None = None, compression: str = "gzip", limits: Limits | None = None
 ) -> Image:
-    """`image` with one layer, and nothing in it that cannot be seen: no whiteouts, nothing that was hidden."""
+    """Return `image` with a single layer, which holds only visible files: no whiteouts, no hidden files."""
     return squash(image, 0, blobs=blobs, compression=compression, limits=limits)
 
 
 def _squashed(image: Image, keep: int) -> tuple[History, ...]:
-    """The entries of squashed layers stay to be read, as empty ones; the last of them has the layer."""
+    """Return the history after a squash: entries of merged layers stay as empty ones, except the last, which has the new layer."""
     if not image.history:
         return ()
     pairs = _history(image)
@@ -182,7 +182,7 @@ def _history(image: Image) -> list[tuple[History, int | None]]:
 
 
 def _again(image: Image, config: ImageConfig, layers: tuple[Layer, ...]) -> Image:
-    """`image` with another config and other layers.  What is the same keeps its descriptor."""
+    """Return `image` with another config and other layers.  A layer that was there before keeps its descriptor."""
     kept = {descriptor.digest: descriptor for descriptor in image.manifest.layers}
     same = tuple(replace(layer, descriptor=kept.get(layer.digest, layer.descriptor)) for layer in layers)
     return assemble(type(image), config, same, image.manifest, {})
@@ -196,7 +196,7 @@ def _entries(history: Iterable[History] | History | str, layers: int) -> tuple[H
 
 
 def _translated(descriptor: Descriptor, docker: bool) -> Descriptor:
-    """The type that the other family has for the same bytes."""
+    """Return the descriptor with the media type that the other family has for the same bytes."""
     if media.kind(descriptor.media_type) != "layer" or media.is_docker(descriptor.media_type) == docker:
         return descriptor
     if media.is_foreign(descriptor.media_type):

@@ -1,6 +1,6 @@
-"""A picture of an image: its layers as they lie on each other, with their sizes and what each adds.
+"""A picture of an image: its layers, top first, with their sizes and the files each adds.
 
-What a layer adds is told by its history, and by its entries where it is small enough to be read for a look.
+The history describes a layer's instruction.  A layer that is small enough is also read, to list its files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SMALL", "Row", "html", "rows", "text"]
 
-SMALL = 4 << 20  # bytes of a layer that may be read for a look
+SMALL = 4 << 20  # the largest layer, in bytes, that is read for a picture
 BAR, WIDEST = 10, 60
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 WHITEOUT = b".wh."
@@ -31,11 +31,11 @@ _KNOWN: dict[Digest, str] = {}
 
 @frozen
 class Row:
-    """A line of the picture.
+    """One line of the picture.
 
-    :ivar size: bytes as stored; None where an instruction made no layer
+    :ivar size: bytes as stored; None when the instruction made no layer
     :ivar by: the instruction
-    :ivar adds: what is in the layer
+    :ivar adds: the files in the layer
     """
 
     size: int | None
@@ -45,9 +45,9 @@ class Row:
 
 
 def rows(image: Image, limit: int | None = SMALL) -> list[Row]:
-    """The lines, top first.
+    """Return the lines, top first.
 
-    :param limit: bytes; of larger layers only the history tells.  None reads all
+    :param limit: bytes; a larger layer is described by its history only.  None reads every layer
     """
     if image.manifest.is_artifact:
         return [Row(each.size, each.media_type, "", each.digest) for each in reversed(image.manifest.layers)]
@@ -67,7 +67,7 @@ def rows(image: Image, limit: int | None = SMALL) -> list[Row]:
 
 
 def text(image: Image, limit: int | None = SMALL) -> str:
-    """The picture for a terminal."""
+    """Return the picture for a terminal."""
     found = rows(image, limit)
     largest = max((row.size or 0 for row in found), default=0)
     words = max((len(_short(row.by)) for row in found), default=0)
@@ -75,7 +75,7 @@ def text(image: Image, limit: int | None = SMALL) -> str:
 
 
 def html(image: Image, limit: int | None = SMALL) -> str:
-    """The picture for a notebook."""
+    """Return the picture for a notebook, as HTML."""
     import html as html_module
 
     found = rows(image, limit)
@@ -91,7 +91,7 @@ def html(image: Image, limit: int | None = SMALL) -> str:
 
 
 def title(image: Image) -> str:
-    """One line about the image."""
+    """Return one line about the image."""
     count = len(image.manifest.layers)
     noun = "blob" if image.manifest.is_artifact else "layer"
     what = printable(image.manifest.kind) if image.manifest.is_artifact else str(image.platform)
@@ -100,7 +100,7 @@ def title(image: Image) -> str:
 
 
 def instruction(words: str) -> str:
-    """What docker writes into the history, without its wrapping, on one line."""
+    """Return an instruction from docker's history on one line, without docker's wrapping."""
     words = " ".join(printable(words).split()).removesuffix("# buildkit").removesuffix("# containerkit").strip()
     if words.startswith("/bin/sh -c #(nop)"):
         return words.removeprefix("/bin/sh -c #(nop)").strip()
@@ -108,12 +108,12 @@ def instruction(words: str) -> str:
 
 
 def printable(words: str) -> str:
-    """Without what would drive a terminal."""
+    """Return the words without characters that control a terminal."""
     return "".join(char if char.isprintable() else " " for char in words)
 
 
 def human(size: int) -> str:
-    """Bytes, in the decimal units that registries and docker use."""
+    """Return a size in the decimal units that registries and docker use."""
     amount = float(size)
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 999.5:
@@ -140,7 +140,10 @@ def _short(words: str) -> str:
 
 
 def _adds(layer: Layer, limit: int | None) -> str:
-    """Each layer is read once, however often it is shown.  One that grows far beyond its size is not read to its end."""
+    """Return the files a layer adds, remembered by diff_id so that each layer is read once.
+
+    `limit` also bounds the decompressed size: a layer that grows far beyond it is not read to its end.
+    """
     if layer.diff_id not in _KNOWN:
         if len(_KNOWN) >= MOST_KNOWN:
             _KNOWN.clear()
@@ -152,7 +155,7 @@ def _adds(layer: Layer, limit: int | None) -> str:
 
 
 def tell(layer: Layer, limits: Limits | None = None) -> str:
-    """What is in a layer: ``3 files, 2 removed: usr 1.2 MB, etc 310 B``."""
+    """Return the content of a layer in a few words: ``3 files, 2 removed: usr 1.2 MB, etc 310 B``."""
     places: Counter[bytes] = Counter()
     files = removed = 0
     only = b""

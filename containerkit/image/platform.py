@@ -1,7 +1,7 @@
-"""A platform: what machine an image is for.
+"""A platform: the operating system and the processor that an image is made for.
 
     Platform.parse("linux/arm64/v8")      Platform.here()
-    wanted.best(offered)                  the place of the one to take
+    wanted.best(offered)                  the index of the best match
 
 :see: https://github.com/opencontainers/image-spec/blob/main/image-index.md
 """
@@ -28,18 +28,20 @@ _ARCHITECTURES = {
     "i586": "386", "i686": "386", "armv5l": "arm/v5", "armv6l": "arm/v6", "armv7l": "arm/v7", "armv8l": "arm/v7", "loongarch64": "loong64",
 }  # fmt: skip
 _SYSTEMS = {"macos": "darwin"}
-_DEFAULTS = {"arm64": "v8", "arm": "v7", "amd64": "v1"}  # what no variant means
+_DEFAULTS = {"arm64": "v8", "arm": "v7", "amd64": "v1"}  # the variant that an absent variant stands for
 _WORD = late.pattern(r"[A-Za-z0-9_.-]+", re.ASCII)
 
 
 @frozen
 class Platform:
-    """An operating system and a processor, in Go's words.
+    """An operating system and a processor, in Go's names.
 
     :param os: "linux"
     :param architecture: "amd64", "arm64"
     :param variant: of the processor, "v8"; "" for the usual one
-    :raises InvalidDocument: empty, or with other than letters, digits and ``_.-``
+    :param os_version: of Windows images
+    :param os_features: of Windows images
+    :raises InvalidDocument: a name is empty, or has other characters than letters, digits and ``_.-``
     """
 
     os: str = "linux"
@@ -55,9 +57,9 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """``linux/arm64/v8``, ``arm64/v8``, ``linux/arm64`` or ``arm64``; uname's spellings are understood (x86_64, aarch64).
+        """Parse ``linux/arm64/v8``, ``arm64/v8``, ``linux/arm64`` or ``arm64``.  Names from uname are accepted too: x86_64, aarch64.
 
-        :raises InvalidDocument: another form
+        :raises InvalidDocument: `text` has another form
         """
         words = text.strip().lower().split("/")
         if len(words) == 1:
@@ -73,14 +75,14 @@ class Platform:
 
     @classmethod
     def here(cls) -> Platform:
-        """This machine's."""
+        """Return this machine's platform."""
         return cls.parse(f"linux/{os.uname().machine}")
 
     @classmethod
     def from_json(cls, value: Any, where: str = "platform") -> Platform:
-        """From the platform object of a descriptor, or the top of a config.  Fields of other names are let be.
+        """Read the platform object of a descriptor, or the top of a config.  Other fields are ignored.
 
-        :raises InvalidDocument: a field is missing, or of another kind
+        :raises InvalidDocument: a field is missing, or of another type
         """
         fields = Fields(value, where)
         return cls(
@@ -89,21 +91,21 @@ class Platform:
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
-        """The platform object of a descriptor; what is empty is left out."""
+        """Return the platform object of a descriptor, without empty fields."""
         found: dict[str, Any] = {"architecture": self.architecture, "os": self.os}
         optional: Mapping[str, Any] = {"os.version": self.os_version, "os.features": list(self.os_features), "variant": self.variant}
         return found | {name: value for name, value in optional.items() if value}
 
     @property
     def normal(self) -> Platform:
-        """With the variant that is meant where none is said left out: arm64/v8 is arm64."""
+        """The platform without a variant that is the usual one anyway: arm64/v8 becomes arm64."""
         variant = "" if self.variant == _DEFAULTS.get(self.architecture) else self.variant
         return Platform(self.os, self.architecture, variant, self.os_version, self.os_features)
 
     def rank(self, offered: Platform) -> int | None:
-        """How well an image for `offered` runs on this platform: 0 best, None not at all.
+        """Return how well an image for `offered` runs on this platform: 0 is best, None means that it does not run.
 
-        A processor runs what was made for an older variant of it, never for a newer one or another one.
+        A processor runs programs made for the same or an older variant of it, never for a newer one or another processor.
         """
         if (self.os, self.architecture) != (offered.os, offered.architecture):
             return None
@@ -115,11 +117,11 @@ class Platform:
         return mine - theirs if theirs <= mine else None
 
     def match(self, offered: Platform) -> bool:
-        """Whether an image for `offered` runs on this platform."""
+        """Return whether an image for `offered` runs on this platform."""
         return self.rank(offered) is not None
 
     def best(self, offered: Iterable[Platform | None]) -> int | None:
-        """The place of the platform to take among those `offered`, None where none runs.  The first of equals wins."""
+        """Return the index of the best platform among those `offered`, None when none runs.  The first of equals wins."""
         ranks = [(self.rank(platform), place) for place, platform in enumerate(offered) if platform]
         fitting = [(rank, place) for rank, place in ranks if rank is not None]
         return min(fitting)[1] if fitting else None

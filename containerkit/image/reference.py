@@ -1,8 +1,8 @@
-"""A reference: where an image is, and which one it is.
+"""A reference: the name of an image: registry, repository, tag and digest.
 
     Reference.parse("nginx")                        docker.io/library/nginx:latest
     Reference.parse("127.0.0.1:5000/lesson:1")      a registry needs a dot, a port, or the name localhost
-    str(reference), reference.familiar              in full, and as short as it can be said
+    str(reference), reference.familiar              the full name, and the shortest one
 
 :see: https://github.com/distribution/reference
 """
@@ -28,19 +28,19 @@ _IDENTIFIER = late.pattern(r"[a-f0-9]{64}", re.ASCII)
 
 DEFAULT_REGISTRY, OLD_REGISTRY, OFFICIAL = "docker.io", "index.docker.io", "library"
 DEFAULT_TAG = "latest"
-LONGEST = 255  # characters of a repository
-MOST = 1024  # of anything
+LONGEST = 255  # characters of a repository's name
+MOST = 1024  # characters of any part, checked before a regular expression sees it
 
 
 @frozen
 class Reference:
-    """Where an image is, and which one it is.
+    """The name of an image: registry, repository, tag and digest.
 
     :param registry: "docker.io", "127.0.0.1:5000"
     :param repository: "library/nginx"
-    :param tag: "latest" where there is no digest either
-    :param digest: of the manifest or index; it counts, whatever the tag says
-    :raises InvalidReference: one of them is not of distribution's grammar
+    :param tag: "latest" when neither a tag nor a digest is given
+    :param digest: of the manifest or index; when given, it decides which image is meant, whatever the tag says
+    :raises InvalidReference: a part does not follow distribution's grammar
     """
 
     registry: str
@@ -71,9 +71,11 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str | Reference) -> Reference:
-        """As people write it, completed in docker's way; a reference is what its text says.
+        """Parse a reference as people write it, and complete it as docker does.
 
-        :raises InvalidReference: not a reference; the text says what is wrong with it
+        :param text: "nginx", "127.0.0.1:5000/app:1"; a `Reference` is parsed from its own text
+        :raises InvalidReference: `text` is not a reference; the message says what is wrong with it
+        :raises WrongType: `text` is neither a string nor a reference
         """
         if isinstance(text, Reference):
             text = str(text)
@@ -90,12 +92,12 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """Without tag and digest."""
+        """The registry and the repository, without tag and digest."""
         return f"{self.registry}/{self.repository}"
 
     @property
     def familiar(self) -> str:
-        """As short as it can be said, and still be read as the same: ``nginx:latest``."""
+        """The shortest text that `parse` reads as the same reference: ``nginx:latest``."""
         tail = str(self).removeprefix(self.name)
         for prefix in (f"{DEFAULT_REGISTRY}/{OFFICIAL}/", f"{DEFAULT_REGISTRY}/"):
             short = self.name.removeprefix(prefix)
@@ -104,11 +106,11 @@ class Reference:
         return str(self)
 
     def with_tag(self, tag: str) -> Reference:
-        """The same repository with another tag, and no digest."""
+        """Return the same repository with another tag, and without a digest."""
         return replace(self, tag=tag, digest=None)
 
     def with_digest(self, digest: Digest | str) -> Reference:
-        """The same repository, and exactly these bytes."""
+        """Return the same repository with this digest, and without a tag."""
         return replace(self, tag="", digest=Digest(digest))
 
     def __str__(self) -> str:
@@ -116,14 +118,14 @@ class Reference:
 
 
 def _check(grammar: re.Pattern[str], text: str, what: str) -> None:
-    if len(text) > MOST:  # the grammar goes back and forth
+    if len(text) > MOST:  # the grammar backtracks: a longer text would cost much time
         raise InvalidReference(f"{what} {text[:40]}... is longer than {MOST} characters")
     if not grammar.fullmatch(text):
         raise InvalidReference(f"{text[:300]!r} is not {what}")
 
 
 def _is_registry(word: str) -> bool:
-    """How docker tells a registry from the first part of a repository."""
+    """Return whether docker reads the first part of a name as a registry rather than as part of the repository."""
     return "." in word or ":" in word or word == "localhost" or word != word.lower()
 
 
@@ -136,7 +138,7 @@ def _split_digest(text: str) -> tuple[str, Digest | None]:
 
 
 def _split_tag(name: str, text: str) -> tuple[str, str]:
-    """A colon after the last slash begins a tag; one before it begins a port."""
+    """Split a tag off a name: a colon after the last slash begins a tag, an earlier one begins a port."""
     start = name.rfind("/") + 1
     last, colon, tag = name[start:].partition(":")
     if colon and not tag:

@@ -1,7 +1,7 @@
-"""Everything an image says, checked against everything else it says, and against the bytes.
+"""Checks of an image: every claim of its documents against the other claims and against the bytes.
 
-    image.validate()           raises InvalidImage with all that does not fit
-    mismatches(image)          the same as texts, () for an image that is right
+    image.validate()           raises InvalidImage with all mismatches
+    mismatches(image)          the mismatches as texts, () for a valid image
 
 :see: https://github.com/opencontainers/image-spec
 """
@@ -38,11 +38,11 @@ PORT = late.pattern(r"\d{1,5}(-\d{1,5})?(/(tcp|udp|sctp))?", re.ASCII)
 
 
 def mismatches(image: Image, *, layers: bool = True, said: Descriptor | None = None, limits: Limits | None = None) -> tuple[str, ...]:
-    """All that does not fit together.
+    """Return everything in an image that contradicts something else, one text each.
 
-    :param layers: read the layers too, decompressed, entry by entry
-    :param said: what an index says about the image
-    :param limits: what a layer may ask for
+    :param layers: also read the layers, decompressed, entry by entry
+    :param said: an index's descriptor of the image
+    :param limits: the most that a layer may use
     """
     found = [*_manifest(image.manifest), *_pointers(image, said)]
     if not image.manifest.is_artifact:
@@ -53,7 +53,7 @@ def mismatches(image: Image, *, layers: bool = True, said: Descriptor | None = N
 
 
 def _manifest(manifest: Manifest) -> Iterator[str]:
-    """What a manifest says by itself."""
+    """Check a manifest alone."""
     if (stored := Manifest.parse(manifest.data, manifest.media_type)) != manifest:
         names = [
             name
@@ -73,17 +73,17 @@ def _manifest(manifest: Manifest) -> Iterator[str]:
 
 
 def _pointers(image: Image, said: Descriptor | None) -> Iterator[str]:
-    """Who points at the manifest, and the manifest at the config."""
+    """Check the config against the manifest, and the manifest against the index that names it."""
     yield from _bytes("config", image.manifest.config, image.config_data)
     if not said:
         return
     yield from _bytes("manifest", said, image.data)
     if said.media_type != image.media_type:
-        yield f"manifest.mediaType: {image.media_type!r}, but it was pointed at as {said.media_type!r}"
+        yield f"manifest.mediaType: {image.media_type!r}, but its descriptor says {said.media_type!r}"
     if said.artifact_type and said.artifact_type != image.manifest.kind:
-        yield f"artifactType: {image.manifest.kind!r}, but it was pointed at as {said.artifact_type!r}"
+        yield f"artifactType: {image.manifest.kind!r}, but its descriptor says {said.artifact_type!r}"
     if said.platform and not image.manifest.is_artifact and said.platform.normal != image.platform.normal:
-        yield f"platform: the config says {image.platform}, whoever points at it {said.platform}"
+        yield f"platform: the config says {image.platform}, its descriptor {said.platform}"
 
 
 def _bytes(what: str, said: Descriptor, data: bytes) -> Iterator[str]:
@@ -115,7 +115,7 @@ def _twice(descriptors: Iterable[Descriptor]) -> Iterator[tuple[int, int]]:
 
 
 def _config(config: ImageConfig) -> Iterator[str]:
-    """What a config says by itself."""
+    """Check a config alone."""
     moments = [("config.created", config.created)]
     moments += [(f"config.history[{place}].created", entry.created) for place, entry in enumerate(config.history)]
     yield from (f"{where}: {moment[:60]!r} is no date of RFC 3339" for where, moment in moments if moment and not RFC3339.fullmatch(moment))
@@ -126,7 +126,7 @@ def _config(config: ImageConfig) -> Iterator[str]:
 
 
 def _types(manifest: Manifest) -> Iterator[str]:
-    """Media types: one family, and each in its place."""
+    """Check the media types: all of one family, and each of the kind its field needs."""
     docker = media.is_docker(manifest.media_type)
     for where, descriptor, kind in _parts(manifest):
         if media.kind(descriptor.media_type) != kind:
@@ -142,7 +142,7 @@ def _parts(manifest: Manifest) -> Iterator[tuple[str, Descriptor, str]]:
 
 
 def _blobs(image: Image, limits: Limits) -> list[str]:
-    """What is wrong with the layers' bytes.  Several are read at once: hashing and decompressing leave the interpreter."""
+    """Check the bytes of the layers.  Several are read at once, because hashing and decompressing release the interpreter's lock."""
     from concurrent.futures import ThreadPoolExecutor
 
     if image.manifest.is_artifact:
@@ -162,7 +162,7 @@ def _layer(image: Image, limits: Limits, place: int, descriptor: Descriptor, dif
     try:
         with contextlib.closing(image.source.open(descriptor)) as stream:
             found = list(_unpacked(stream, descriptor, diff_id, limits)) if is_tar else []
-            while stream.read(CHUNK):  # what it says once it was wrong it says again: other bytes explain all else
+            while stream.read(CHUNK):  # a verifier raises its Mismatch again: wrong bytes explain every other fault
                 pass
     except (ImageError, OSError) as error:
         found = [str(error)]
@@ -170,7 +170,7 @@ def _layer(image: Image, limits: Limits, place: int, descriptor: Descriptor, dif
 
 
 def _unpacked(stream: Readable, descriptor: Descriptor, diff_id: Digest | None, limits: Limits) -> Iterator[str]:
-    """What is wrong with the bytes as they become: compression, digest, and whether they are a tar."""
+    """Check the bytes while they are decompressed: their compression, their digest, and whether they are a tar."""
     from .compression.compression import Decompressed
 
     try:
@@ -198,7 +198,7 @@ def _not_tar(hashed: _Hashed, limits: Limits) -> Iterator[str]:
 
 
 class _Hashed:
-    """Takes the digest of what is read."""
+    """A stream that computes the digest of the bytes read through it."""
 
     def __init__(self, stream: Decompressed, like: Digest | None) -> None:
         self.stream, self.hasher = stream, (like or Digest.of(b"")).hasher()

@@ -1,17 +1,17 @@
-"""Users and groups as a root directory names them: what `user` in an image's config means there.
+"""Users and groups by the names that a root directory gives them: the meaning of `user` in an image's config.
 
     account("www-data", read)         Account(uid=33, gid=33, groups=(), home="/var/www")
-    account("1000:staff", read)       `read` gives the bytes of /etc/passwd and /etc/group, or None
+    account("1000:staff", read)       `read` returns the bytes of /etc/passwd and /etc/group, or None
 
-Who reads an image imitates two readers: libc, which reads the files inside, and what docker and buildkit have of their own.
-Where the two differ:
+The rules combine two readers: libc, which reads these files inside the container, and docker and buildkit, which have readers of their
+own.  Where the two differ:
 
-- A number is an id, also where a name is spelt like it, as docker has it: else a line ``1000:x:0:0`` would make a root of USER 1000.
-- ``root`` is 0 where no line says otherwise, as buildkit has it, so that an image without /etc/passwd has a root.
-- A line is passed over as libc does it: blank, a comment, of NIS (``+`` or ``-`` first), with too few fields, or with an id that
-  is none.  Docker takes such an id for 0, which is root's.
-- Of two lines with one name the first counts.  A carriage return at the end of a line is not part of it.
-- A third field, as in ``user:group:more``, is refused; docker passes over it.
+- A number is an id even if a name is spelt like it, as in docker.  Otherwise a line ``1000:x:0:0`` would make USER 1000 root.
+- ``root`` is 0 unless a line says otherwise, as in buildkit, so that an image without /etc/passwd has a root.
+- A line is skipped as in libc: a blank one, a comment, a line of NIS (``+`` or ``-`` first), one with too few fields, or with an
+  invalid id.  Docker reads an invalid id as 0, which is root's.
+- Of two lines with one name the first counts.  A carriage return at the end of a line is not part of the line.
+- A third field, as in ``user:group:more``, is refused.  Docker ignores it.
 
 :see: passwd(5), group(5)
 """
@@ -27,16 +27,16 @@ from ..errors import PlanError
 __all__ = ["Account", "account"]
 
 PASSWD, GROUP = "/etc/passwd", "/etc/group"
-LARGEST = 2**32 - 2  # the id after it is no id
+LARGEST = 2**32 - 2  # (u32)-1 is no id
 ROOT = "root"
-DIGITS = re.compile(r"\+?0*[0-9]{1,10}", re.ASCII)  # no more of them: int() of a long line takes long
+DIGITS = re.compile(r"\+?0*[0-9]{1,10}", re.ASCII)  # at most ten digits, because int() of a very long line is slow
 SPELT_AS_NUMBER = re.compile(r"[-+]?[0-9]+", re.ASCII)
 Read = Callable[[str], bytes | None]
 
 
 @frozen
 class _Entry:
-    """A line of /etc/passwd or of /etc/group that libc takes."""
+    """A valid line of /etc/passwd or of /etc/group."""
 
     name: str
     number: int
@@ -45,10 +45,10 @@ class _Entry:
 
 @frozen
 class Account:
-    """Who a program runs as.
+    """The user and the groups of a program.
 
-    :ivar groups: supplementary ones, sorted; none where the group was named, as docker has it
-    :ivar home: of a user that /etc/passwd knows; "/" for others
+    :ivar groups: supplementary ids, sorted; () when the group was given by name or number, as in docker
+    :ivar home: the home directory in /etc/passwd; "/" for a user without one
     """
 
     uid: int = 0
@@ -58,13 +58,13 @@ class Account:
 
 
 def account(text: str, read: Read) -> Account:
-    """Who ``user``, ``uid``, ``user:group``, ``uid:gid`` and the like are.
+    """Return the account that ``user``, ``uid``, ``user:group`` or ``uid:gid`` names.
 
-    A number needs no entry: then its group is 0.  A name needs one, but for root.
+    A number needs no entry; without one its group is 0.  A name needs an entry, except root.
 
     :param text: as in an image's config; "" is root
-    :param read: gives the bytes of a file of the root, or None where it has none
-    :raises PlanError: a name that the root does not know, or a number that is no id
+    :param read: returns the bytes of a file of the root, None when it does not exist
+    :raises PlanError: the root does not know a name, or a number is no id
     """
     name, colon, group = text.partition(":")
     uid, users = _number(name or "0"), list(_entries(read(PASSWD), 2))
@@ -90,7 +90,10 @@ def _group(text: str, read: Read) -> int:
 
 
 def _root(name: str, what: str, path: str) -> int:
-    """A word without an entry: 0 for root's.  :raises PlanError: another"""
+    """Return 0 for root without an entry.
+
+    :raises PlanError: any other name
+    """
     if name != ROOT:
         raise PlanError(f"the root has no {what} {name!r} in {path}")
     return 0
@@ -104,11 +107,11 @@ def _supplementary(entry: _Entry | None, gid: int, read: Read) -> tuple[int, ...
 
 
 def _entries(data: bytes | None, numbers: int) -> Iterator[_Entry]:
-    """The lines that libc takes.
+    """Yield the valid lines.
 
-    :param numbers: how many ids there are, from the third field on: two in /etc/passwd, one in /etc/group
+    :param numbers: the number of ids, from the third field on: two in /etc/passwd, one in /etc/group
     """
-    for line in (data or b"").decode(errors="surrogateescape").split("\n"):  # and at nothing else: a name may have a form feed
+    for line in (data or b"").decode(errors="surrogateescape").split("\n"):  # not splitlines(), because a name may contain a form feed
         fields = line.strip().split(":")
         ids = fields[2 : 2 + numbers]
         if fields[0] and fields[0][0] not in "#+-" and len(ids) == numbers and all(map(_is_id, ids)):
@@ -120,9 +123,12 @@ def _is_id(text: str) -> bool:
 
 
 def _number(text: str) -> int | None:
-    """An id; None for what is a name.  :raises PlanError: a number that is no id"""
+    """Return an id, None for a name.
+
+    :raises PlanError: a number that is no id
+    """
     if not SPELT_AS_NUMBER.fullmatch(text):
         return None
     if not _is_id(text):
-        raise PlanError(f"{text[:40]!r} is not an id: they go from 0 to {LARGEST}")
+        raise PlanError(f"{text[:40]!r} is not an id: ids go from 0 to {LARGEST}")
     return int(text)

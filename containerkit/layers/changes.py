@@ -1,7 +1,7 @@
-"""What an upper directory says: which paths were added, modified, deleted.
+"""The changes in an upper directory: which paths were added, modified, deleted.
 
-overlayfs writes a deletion as a whiteout (a character device 0/0), and a directory that was deleted and made anew as
-opaque (an extended attribute): nothing below it shines through.
+overlayfs writes a deletion as a whiteout (a character device 0/0).  A directory that was deleted and made anew is opaque (an extended
+attribute), so it hides the directories below it.
 :see: https://docs.kernel.org/filesystems/overlayfs.html#whiteouts-and-opaque-directories
 """
 
@@ -28,6 +28,7 @@ class Change:
     """One path that differs from the layers below.
 
     :ivar path: absolute, inside the root
+    :ivar kind: "added", "modified" or "deleted"
     """
 
     path: str
@@ -39,7 +40,7 @@ class Change:
 
 @frozen
 class DiskUsage:
-    """What a directory takes.
+    """The disk space that a directory uses.
 
     :ivar bytes: on disk; a file with several names counts once
     :ivar entries: files, directories, links, whiteouts
@@ -50,16 +51,18 @@ class DiskUsage:
 
 
 def changes(upper: Path, lowers: Sequence[Path]) -> Iterator[Change]:
-    """Compares an upper directory with the layers below it, the lowest first.
+    """Compare an upper directory with the layers below it, and yield the changes.
 
-    A program may still write there: a link that it puts in the place of a directory is not followed.
+    A program may still write to the directory: a link that it puts in place of a directory is not followed.
+
+    :param lowers: the lowest first
     """
     with Beneath(upper) as top:
         yield from _walk(top, b"", [Path(p) for p in reversed(lowers)], opaque=False)
 
 
 def usage(directory: Path) -> DiskUsage:
-    """Counts what is in a directory."""
+    """Count the files in a directory, and their bytes."""
     size, count, seen = 0, 0, set()
     with Beneath(directory) as top:
         for _, _, entries in top.walk():
@@ -73,7 +76,7 @@ def usage(directory: Path) -> DiskUsage:
 
 
 def _status(found: os.DirEntry[str]) -> os.stat_result | None:
-    """None for what is gone by now."""
+    """Return the status of an entry; None when the entry was removed meanwhile."""
     try:
         return found.stat(follow_symlinks=False)
     except FileNotFoundError:
@@ -81,7 +84,11 @@ def _status(found: os.DirEntry[str]) -> os.stat_result | None:
 
 
 def _walk(top: Beneath, path: bytes, below: list[Path], *, opaque: bool) -> Iterator[Change]:
-    """`below` are the directories that this one lies over, the topmost first; `opaque`: none of them shows any more."""
+    """Compare one directory.
+
+    :param below: the directories that it lies over, the topmost first
+    :param opaque: whether a parent is opaque, so that none of `below` shows any more
+    """
     with top.opened(path) as fd:
         own = {found.name: status for found in os.scandir(fd) if (status := _status(found))}
         opaque = opaque or (path != b"" and is_opaque(fd))

@@ -1,7 +1,7 @@
-"""What layers show together, seen without a mount.
+"""The files that layers show together, found without a mount.
 
-    find("/etc/passwd", layers)      the layer and the path in it that shows there, or None
-    read("/etc/passwd", layers)      its bytes
+    find("/etc/passwd", layers)      the layer that shows the path, and the path in that layer, or None
+    read("/etc/passwd", layers)      the file's bytes
 
 Links are followed as a program inside would follow them: an absolute one begins at the root of the layers.
 :see: https://docs.kernel.org/filesystems/overlayfs.html#upper-and-lower
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 __all__ = ["entry", "entry_paths", "find", "is_opaque", "is_whiteout", "names", "read"]
 
 OPAQUE = ("user.overlay.opaque", "trusted.overlay.opaque")
-LINKS = 40  # that lead to one another, as path_resolution(7) has it
+LINKS = 40  # links that are followed at most, as in path_resolution(7)
 LARGEST = 16 << 20
 INSIDE = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def is_whiteout(status: os.stat_result) -> bool:
-    """Whether an entry says that the path is deleted."""
+    """Return whether an entry is a whiteout, which marks its path as deleted."""
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
 def is_opaque(directory: str | Path | bytes | int) -> bool:
-    """Whether a directory hides what lies below it.
+    """Return whether a directory is opaque, so that it hides the directories below it.
 
     :param directory: its path, or a descriptor that was opened to read it
     """
@@ -49,9 +49,10 @@ def is_opaque(directory: str | Path | bytes | int) -> bool:
 
 
 def entry(below: Sequence[Path], name: str) -> list[Path]:
-    """What shows under a name in directories that lie over each other, the topmost first.
+    """Return the files that show under a name in directories laid over each other.
 
-    :return: nothing, one file, or the directories that are merged there, the topmost first
+    :param below: the directories, the topmost first
+    :return: [], one file, or the directories that are merged under the name, the topmost first
     """
     return [Path(path) for path in entry_paths(below, name)]
 
@@ -74,15 +75,15 @@ def entry_paths(below: Sequence[str | Path], name: str) -> list[str]:
 
 
 def names(below: Sequence[Path]) -> set[str]:
-    """The names that show in directories that lie over each other."""
+    """Return the names that show in directories laid over each other."""
     return {name for layer in below for name in os.listdir(layer) if entry(below, name)}
 
 
 def find(path: str, layers: Sequence[Path]) -> tuple[Path, str] | None:
-    """Which layer has what a program inside finds at a path, links followed, and where in it.
+    """Find the file that a program inside sees at a path, links followed.
 
     :param layers: the lowest first
-    :return: the layer, and the path below it; None where there is nothing, or something that is no directory on the way
+    :return: the layer, and the path in it; None when no file is there, or the path goes through a file
     :raises LayerError: links lead in a circle
     """
     left, done = [part for part in reversed(path.split("/")) if part not in ("", ".")], [[str(layer) for layer in reversed(layers)]]
@@ -107,11 +108,11 @@ def find(path: str, layers: Sequence[Path]) -> tuple[Path, str] | None:
 
 
 def read(path: str, layers: Sequence[Path]) -> bytes | None:
-    """The bytes of the file that shows at a path; None where there is none.
+    """Return the bytes of the file that shows at a path; None when no file is there.
 
-    A layer that somebody changes meanwhile cannot lead out of it: no link is followed once the file was found.
+    Once the file is found no link is followed any more, so a program that changes a layer meanwhile cannot lead out of it.
 
-    :raises LayerError: links lead in a circle; it is no file, or a large one
+    :raises LayerError: links lead in a circle, or the path is no regular file, or a large one
     """
     if (found := find(path, layers)) is None:
         return None

@@ -1,11 +1,12 @@
-"""Capabilities: the power of root, in pieces.  A program gets those that are named and can never get another.
+"""Capabilities: root's power in pieces.  A program gets the named ones and can never get another.
 
-Four sets matter.  Bounding: what any exec can still give.  Permitted and effective: what the process may do.  Ambient:
-what a program of a user other than root keeps when it is executed.
+A process has four sets that matter.  Bounding: the capabilities that an exec may still give.  Permitted and effective: those that the
+process has and uses.  Ambient: those that a user other than root keeps across an exec.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
 from functools import cache
 
@@ -19,7 +20,7 @@ from ..linux.syscalls import Labelled
 
 __all__ = ["NAMES", "Capabilities"]
 
-#: The kernel's names, each at its number.
+#: The kernel's names; a name's index is its number.
 NAMES = tuple(
     "CAP_" + name
     for name in """
@@ -29,7 +30,7 @@ SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFC
 BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
 """.split()
 )
-#: What the common container engines leave to a container's root.
+#: The capabilities that common container engines leave to a container's root.
 DEFAULT = tuple(
     "CAP_" + name
     for name in """
@@ -38,21 +39,21 @@ CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET
 )
 
 LAST_CAP = "/proc/sys/kernel/cap_last_cap"
-# Inside DROP.  Emptying the bounding set needs CAP_SETPCAP, which capset may take; raising an ambient one needs what capset gives.
+# Order inside DROP: emptying the bounding set needs CAP_SETPCAP, so it comes before capset; raising ambient ones needs capset's result.
 BOUNDING, CAPSET, AMBIENT = 20, 30, 32
 CLEAR_ALL, RAISE = Labelled(4, "PR_CAP_AMBIENT_CLEAR_ALL"), Labelled(2, "PR_CAP_AMBIENT_RAISE")
-EINVAL = 22
+
 _NEEDS_SETPCAP = "dropping from the bounding set needs CAP_SETPCAP: run as root, or in a user namespace (ns.User())"
-_NOT_HELD = "nobody can give what it does not have: the caller, or this user namespace, lacks one of these capabilities"
+_NOT_HELD = "a capability can only be kept, not gained: the caller, or this user namespace, lacks one of these"
 
 
 @by_value
 @frozen
 class Capabilities:
-    """Exactly these capabilities, and no way to others.  Make it with `none`, `only` or `default`.
+    """Exactly these capabilities, and no way to get others.  Make a value with `none`, `only` or `default`.
 
-    What holds after: the bounding, permitted and effective sets are `names`; the inheritable and ambient ones are empty,
-    or with `ambient` they are `names` too.  Whoever is not user 0 has nothing after an exec, unless `ambient`.
+    Afterwards the bounding, permitted and effective sets are `names`.  The inheritable and ambient sets are empty, or `names` too with
+    `ambient`.  Without `ambient` a user other than 0 has no capability after an exec.
 
     :param names: the kernel's names, as in ``CAP_NET_BIND_SERVICE``
     :param ambient: keep them across the exec for a program that is not user 0 in its namespace
@@ -68,30 +69,39 @@ class Capabilities:
 
     @classmethod
     def none(cls) -> Capabilities:
-        """No capability at all: even user 0 is an ordinary user then."""
+        """Return the value without any capability: even user 0 is then an ordinary user."""
         return cls(frozenset())
 
     @classmethod
     def only(cls, *names: str, ambient: bool = False) -> Capabilities:
-        """These capabilities.  :raises PlanError: an unknown name"""
+        """Return the value with these capabilities.
+
+        :raises PlanError: an unknown name
+        """
         return cls(frozenset(names), ambient)
 
     @classmethod
     def default(cls) -> Capabilities:
-        """The fourteen that container engines commonly leave to root.  Fewer are better: name what the program needs."""
+        """Return the fourteen that container engines commonly leave to root.  Fewer are safer: name those that the program needs."""
         return cls(frozenset(DEFAULT))
 
     def adding(self, *names: str) -> Capabilities:
-        """These as well.  :raises PlanError: an unknown name"""
+        """Return the value with these as well.
+
+        :raises PlanError: an unknown name
+        """
         return replace(self, names=self.names | set(names))
 
     def dropping(self, *names: str) -> Capabilities:
-        """All but these.  :raises PlanError: an unknown name"""
+        """Return the value without these.
+
+        :raises PlanError: an unknown name
+        """
         return replace(self, names=self.names - set(map(_known, names)))
 
     @property
     def mask(self) -> int:
-        """As the kernel has it: bit n for capability n."""
+        """The set as the kernel encodes it: bit n for capability n."""
         return sum(1 << NAMES.index(name) for name in self.names)
 
     def steps(self) -> Iterable[Step]:
@@ -100,7 +110,7 @@ class Capabilities:
         yield Step.child(Phase.DROP, syscalls.prctl("CAP_AMBIENT", CLEAR_ALL), why=why, order=BOUNDING)
         call = syscalls.capset(self.mask, self.mask, self.mask if self.ambient else 0)
         why = f"keep {', '.join(self._ordered())}" if self.names else "keep no capability"
-        yield Step.child(Phase.DROP, call, why=why, order=CAPSET, claims="capabilities", hint={1: _NOT_HELD})
+        yield Step.child(Phase.DROP, call, why=why, order=CAPSET, claims="capabilities", hint={errno.EPERM: _NOT_HELD})
         if self.ambient:
             yield from raise_ambient(self.mask, AMBIENT)
 
@@ -109,29 +119,29 @@ class Capabilities:
 
 
 def drop_from_bounding(mask: int, held: int | None = None) -> Iterator[Step]:
-    """The steps after which no exec can give a capability that is not in `mask`.
+    """Yield the steps after which no exec can give a capability outside of `mask`.
 
-    :param held: the set as it is before; unless given, all that the kernel knows
+    :param held: the bounding set before; by default every capability that the kernel knows
     """
     last = _last()
     for number in range(64 if last is None else last + 1):
         if not mask >> number & 1 and (held is None or held >> number & 1):
             call, unsure = syscalls.prctl("CAPBSET_DROP", _shown(number)), last is None and number >= len(NAMES)
-            why, tolerates = "no exec can give it", {EINVAL} if unsure else ()
-            yield Step.child(Phase.DROP, call, why=why, order=BOUNDING, hint={1: _NEEDS_SETPCAP}, tolerates=tolerates)
+            why, tolerates = "no exec can give it any more", {errno.EINVAL} if unsure else ()
+            yield Step.child(Phase.DROP, call, why=why, order=BOUNDING, hint={errno.EPERM: _NEEDS_SETPCAP}, tolerates=tolerates)
 
 
 def raise_ambient(mask: int, order: int) -> Iterator[Step]:
-    """The steps after which these capabilities, permitted and inheritable already, are kept across an exec by any user."""
+    """Yield the steps that keep these capabilities across an exec by any user.  They must be permitted and inheritable already."""
     for number in range(64):
         if mask >> number & 1:
             call = syscalls.prctl("CAP_AMBIENT", RAISE, _shown(number))
-            hint = {1: "securebits of the caller forbid ambient capabilities (SECBIT_NO_CAP_AMBIENT_RAISE)"}
+            hint = {errno.EPERM: "securebits of the caller forbid ambient capabilities (SECBIT_NO_CAP_AMBIENT_RAISE)"}
             yield Step.child(Phase.DROP, call, why="a program of any user keeps it", order=order, hint=hint)
 
 
 def _last() -> int | None:
-    """The greatest capability this kernel knows; None where it does not say.  All of `NAMES` are older than the kernel floor."""
+    """Return the greatest capability this kernel knows; None when it does not say.  The oldest supported kernel knows all of `NAMES`."""
     return _last_cap(LAST_CAP)
 
 

@@ -1,4 +1,4 @@
-"""Which user a program runs as, inside: user, group and supplementary groups.
+"""The user that a program runs as, inside: user, group and supplementary groups.
 
 ck.Credentials(33, 33)                       www-data
 ck.Credentials(1000, 1000, groups=(27,))
@@ -6,6 +6,7 @@ ck.Credentials(1000, 1000, groups=(27,))
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 
 from ..base import checks
@@ -18,27 +19,27 @@ from ..linux import syscalls
 __all__ = ["Credentials"]
 
 LARGEST = 2**32 - 2
-# Inside DROP: the bounding set is dropped before, and capset comes after, which may take CAP_SETUID.  What was permitted is kept
-# from the one to the other; exec clears it for whoever is not user 0.
+# Order inside DROP: after the bounding set, which needs a capability that this change may remove; before capset, which may remove
+# CAP_SETUID.  SET_KEEPCAPS keeps the permitted set until capset; exec clears it for any user other than 0.
 ORDER = 25
 _HINT = {
-    1: "changing ids needs CAP_SETUID and CAP_SETGID, and in a user namespace of an ordinary user setgroups(2) may be denied: "
+    errno.EPERM: "changing ids needs CAP_SETUID and CAP_SETGID, and in a user namespace of an ordinary user setgroups(2) may be denied: "
     "use ns.subids(), or run as root",
-    22: "this user namespace does not map the id: ns.User() maps one; give it uids= and gids=, or use ns.subids()",
+    errno.EINVAL: "this user namespace does not map the id: ns.User() maps one; give it uids= and gids=, or use ns.subids()",
 }
 
 
 @by_value
 @frozen
 class Credentials:
-    """The program runs as this user and group.
+    """The user and the groups that the program runs as.
 
-    What holds after: real, effective and saved ids are these, the supplementary groups are exactly `groups`.  A user other
-    than 0 has no capability left once the program runs, unless they are ambient.
+    Afterwards the real, effective and saved ids are these, and the supplementary groups are exactly `groups`.  A user other than 0 has no
+    capability once the program runs, except ambient ones.
 
-    :param uid: user id, as it is called inside
-    :param gid: group id, as it is called inside
-    :param groups: supplementary group ids
+    :param uid: user id, as inside
+    :param gid: group id, as inside
+    :param groups: supplementary group ids, as inside
     :raises PlanError: not an id
     :see: credentials(7), setresuid(2), setgroups(2)
     """
@@ -51,11 +52,11 @@ class Credentials:
         object.__setattr__(self, "groups", tuple(checks.listed(self.groups, "groups", "ids")))
         for name, value in (("uid", self.uid), ("gid", self.gid), *(("an id of groups", group) for group in self.groups)):
             if not 0 <= checks.number(value, name) <= LARGEST:
-                raise PlanError(f"{value} is not an id: they go from 0 to {LARGEST}")
+                raise PlanError(f"{value} is not an id: ids go from 0 to {LARGEST}")
 
     def steps(self) -> Iterable[Step]:
-        # Changed ids change who may trace the memory: it must not be the caller's, so the child is an image of its own.
-        why = "what is permitted outlives the change of ids, until capset or the program"
+        # Changed ids change which processes may trace the child, so the child must not share the caller's memory: a helper joins the plan.
+        why = "the permitted set survives the change of ids, until capset or the exec"
         yield Step.child(Phase.DROP, syscalls.prctl("SET_KEEPCAPS", 1), why=why, order=ORDER, helper="join")
         calls = [
             (syscalls.setgroups(self.groups), f"the groups are {', '.join(map(str, self.groups))}" if self.groups else "no other groups"),

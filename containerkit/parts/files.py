@@ -1,4 +1,4 @@
-"""Parts of a plan that only a build needs: files that are in memory only, a umask, a directory that has to be there.
+"""Parts of a plan that only a build needs: files in memory, a umask, a directory.
 
 :see: tmpfs(5), umask(2)
 """
@@ -17,16 +17,19 @@ from ..linux.syscalls import ATTR, OPEN_TREE, Bytes, Call, Labelled, O, Slot
 __all__ = ["Directory", "File", "Files", "Umask"]
 
 FIRST = -1  # inside ROOTFS: before the root
-ATTEMPT = 1 << 20  # bytes of one write(2)
+ATTEMPT = 1 << 20  # the most bytes of one write(2)
 
 
 @frozen
 class File:
     """A file of `Files`.
 
-    :param target: where it appears
-    :param data: what is in it; is shown nowhere
-    :param readonly: whether the program may not write to it; what it writes is gone with it
+    :param target: the path of the file, inside
+    :param data: the content; it is never shown
+    :param mode: permission bits
+    :param uid: the owner, inside
+    :param gid: the group, inside
+    :param readonly: make the mount read-only; without it the program may write, and its changes end with it
     """
 
     target: str
@@ -39,9 +42,9 @@ class File:
 
 @frozen
 class Files:
-    """Files of a memory of their own, each bound to its place: they touch no disk and no layer.
+    """Files in a tmpfs of their own, each bound to its target: they touch no disk and no layer.
 
-    The memory is attached nowhere but for a moment, so that no directory of the host's has to be within the child's reach.
+    The tmpfs is attached only for a moment, so that no directory of the host must be within the child's reach.
     """
 
     files: tuple[File, ...]
@@ -76,31 +79,34 @@ class Files:
     def _write(self, memory: Slot, name: str, file: File) -> Iterable[Step]:
         fd, more = Slot("file"), {"order": FIRST}
         make = syscalls.openat(name, O.WRONLY | O.CREAT | O.EXCL | O.CLOEXEC, 0o600, at=memory)
-        yield mounting.step(Phase.ROOTFS, make, f"what becomes {file.target}", save=fd, **more)
+        yield mounting.step(Phase.ROOTFS, make, f"the file for {file.target}", save=fd, **more)
         for at in range(0, len(file.data), ATTEMPT):
             piece = file.data[at : at + ATTEMPT]
             call = Call("write", (fd, Bytes(piece, f"{{{len(piece)} bytes}}"), len(piece)))
             yield mounting.step(Phase.ROOTFS, call, "its content", at_least=len(piece), **more)
         if file.uid or file.gid:
-            yield mounting.step(Phase.ROOTFS, Call("fchown", (fd, file.uid, file.gid)), "whose it is", **more)
-        yield mounting.step(Phase.ROOTFS, Call("fchmod", (fd, Labelled(file.mode, f"{file.mode:#o}"))), "who may read it", **more)
+            yield mounting.step(Phase.ROOTFS, Call("fchown", (fd, file.uid, file.gid)), "its owner", **more)
+        yield mounting.step(Phase.ROOTFS, Call("fchmod", (fd, Labelled(file.mode, f"{file.mode:#o}"))), "its mode", **more)
         yield mounting.step(Phase.ROOTFS, syscalls.close(fd), "%file is done with", **more)
 
 
 @frozen
 class Umask:
-    """Which permissions new files do not get, whatever the caller's are.  :see: umask(2)"""
+    """The permissions that new files do not get, whatever the caller's umask is.
+
+    :see: umask(2)
+    """
 
     mask: int = 0o022
 
     def steps(self) -> Iterable[Step]:
         call = Call("umask", (Labelled(self.mask, f"{self.mask:#o}"),))
-        yield Step.child(Phase.IDENTITY, call, why="new files do not depend on who builds")
+        yield Step.child(Phase.IDENTITY, call, why="new files do not depend on the caller's umask")
 
 
 @frozen
 class Directory:
-    """A directory that is made in the root where it is missing.
+    """A directory that is made in the root when it does not exist.
 
     :param path: absolute, inside
     """
@@ -109,4 +115,4 @@ class Directory:
 
     def steps(self) -> Iterable[Step]:
         if (path := mounting.inside(self.path)) != ".":
-            yield from mounting.make_directory(path, order=order_of(path))  # after the mounts that it may be in
+            yield from mounting.make_directory(path, order=order_of(path))  # after the mounts that may contain it

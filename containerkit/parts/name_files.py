@@ -1,4 +1,4 @@
-"""What a program looks names up in: /etc/resolv.conf, /etc/hosts and /etc/hostname, as files that are gone with it.
+"""The files for name lookup: /etc/resolv.conf, /etc/hosts and /etc/hostname, which end with the program.
 
 Files(tuple(network_files("host", hostname="build")))
 """
@@ -22,9 +22,10 @@ LOOPBACK = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback"
 
 
 def network_files(network: str, hostname: str) -> Iterator[File]:
-    """The files of `NAME_FILES`.
+    """Yield the files of `NAME_FILES`.
 
-    :param network: "none"; or "host" or "default", whose names are the host's own
+    :param network: "none"; or "host" or "default", which use the host's names
+    :param hostname: the name of the container
     :raises BuildError: another network
     """
     if network not in NETWORKS:

@@ -1,12 +1,13 @@
-"""A live namespace as a value: equal when the kernel says so, joined when it is put in a plan.
+"""An existing namespace as a value: equal when the kernel says so, joined when it is a part of a plan.
 
-`ns.Net()` asks for a new one; `Namespace.of(pid, "net")` is one that exists.  It lives as long as somebody is in it,
-or holds a descriptor of it, or has it pinned to a file: this object holds a descriptor.
+`ns.Net()` asks for a new namespace; `Namespace.of(pid, "net")` is one that exists.  A namespace lives as long as a process is in it, or
+holds a descriptor of it, or a file pins it.  This object holds a descriptor.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import threading
@@ -34,8 +35,8 @@ KINDS = {
 }  # fmt: skip
 NS_GET_USERNS, NS_GET_PARENT, NS_GET_NSTYPE, NS_GET_OWNER_UID = 0xB701, 0xB702, 0xB703, 0xB704
 NSFS_MAGIC = 0x6E736673
-OWN_IMAGE = frozenset({"user", "mnt", "pid", "time"})
-"""Joining one of these must not be done by a process that shares the caller's memory, or cannot be."""
+OWN_MEMORY = frozenset({"user", "mnt", "pid", "time"})
+"""The kinds that a process must not join while it shares the caller's memory, or that the kernel then refuses."""
 
 REFUSED = {
     "user": "setns(2) refuses it to processes with threads",
@@ -63,7 +64,10 @@ class Namespace(OneProcess):
     stays = "its descriptor is open in this process alone; send a process id or a path, and take Namespace.of() or at() there"
 
     def __init__(self, fd: int) -> None:
-        """Takes over `fd`, an open file of /proc/PID/ns or a pinned one."""
+        """Take over a descriptor.
+
+        :param fd: an open file of /proc/PID/ns, or a pinned one
+        """
         self._fd = fd
         try:
             flag = fcntl.ioctl(fd, NS_GET_NSTYPE)
@@ -75,10 +79,11 @@ class Namespace(OneProcess):
 
     @classmethod
     def of(cls, pid: int, kind: str) -> Namespace:
-        """The namespace of that kind that a process is in.  :param pid: a process id, or 0 for this thread's
+        """Return the namespace of a kind that a process is in.
 
+        :param pid: a process id, or 0 for this thread
         :raises ProcessLookupError: no such process
-        :raises PermissionError: it is not the caller's to look at
+        :raises PermissionError: the caller may not inspect that process
         :raises Unavailable: /proc is no procfs, or that of another pid namespace
         """
         _flag(kind)
@@ -88,34 +93,35 @@ class Namespace(OneProcess):
             try:
                 links = procfs.directory(proc, f"{who}/ns")
             except FileNotFoundError:
-                raise ProcessLookupError(3, f"no process {pid}") from None
+                raise ProcessLookupError(errno.ESRCH, f"no process {pid}") from None
             try:
                 return cls(os.open(kind, os.O_RDONLY | os.O_CLOEXEC, dir_fd=links))
             except FileNotFoundError:
                 if os.access(f"self/ns/{kind}", os.F_OK, dir_fd=proc, follow_symlinks=False):
-                    raise ProcessLookupError(3, f"no process {pid}") from None
+                    raise ProcessLookupError(errno.ESRCH, f"no process {pid}") from None
                 raise Unavailable(f"{kind} namespaces", probed=f"/proc/{who}/ns/{kind}", remedy="a kernel built with them") from None
             finally:
                 os.close(links)
 
     @classmethod
     def at(cls, path: str | os.PathLike[str]) -> Namespace:
-        """The namespace pinned at a path.  :raises PlanError: what is there is no namespace"""
-        return cls(os.open(checks.path(path, "a namespace's place"), os.O_RDONLY | os.O_CLOEXEC))
+        """Return the namespace pinned at a path.
+
+        :raises PlanError: the file at the path is no namespace
+        """
+        return cls(os.open(checks.path(path, "a namespace's path"), os.O_RDONLY | os.O_CLOEXEC))
 
     @classmethod
     def new(cls, kind: str) -> Namespace:
-        """A new namespace with nobody in it, kept alive by this object alone.
+        """Make a namespace without a process in it.  Only this object keeps it alive.
 
-        A user namespace has no ids mapped yet.  A pid namespace cannot be joined until somebody is its pid 1.
-
-        :raises Unavailable: it cannot be held without a process in it
+        :raises Unavailable: a namespace of this kind needs a process in it to live
         :raises OSError: the kernel refuses
         """
         flag = _flag(kind)
         if kind in ("user", "pid", "time"):
             remedy = f"spawn a plan with ns.{kind.title()}() and take Namespace.of(process.pid, {kind!r})"
-            raise Unavailable(f"a {kind} namespace with nobody in it", remedy=remedy)
+            raise Unavailable(f"a {kind} namespace without a process in it", remedy=remedy)
 
         def make() -> Namespace:
             native.call("unshare", flag)
@@ -123,10 +129,13 @@ class Namespace(OneProcess):
 
         return _in_thread(make)
 
-    # --- what it is ----------------------------------------------------------------------------------------------
+    # --- properties ----------------------------------------------------------------------------------------------
 
     def fileno(self) -> int:
-        """The descriptor that keeps it alive.  :raises ValueError: it was closed"""
+        """Return the descriptor that keeps the namespace alive.
+
+        :raises ValueError: the namespace was closed
+        """
         if self._fd < 0:
             raise ValueError("this Namespace was closed")
         return self._fd
@@ -138,19 +147,29 @@ class Namespace(OneProcess):
 
     @property
     def owner(self) -> Namespace:
-        """The user namespace whose root has power over this one.  :see: ioctl_ns(2)"""
+        """The user namespace that owns this one: its root has power over it.
+
+        :see: ioctl_ns(2)
+        """
         return Namespace(fcntl.ioctl(self.fileno(), NS_GET_USERNS))
 
     @property
     def owner_uid(self) -> int:
-        """Who made this user namespace.  :raises OSError: it is of another kind"""
+        """The user id of the process that made this user namespace.
+
+        :raises OSError: the namespace is of another kind
+        """
         answer = bytearray(4)
         fcntl.ioctl(self.fileno(), NS_GET_OWNER_UID, answer)
         return int.from_bytes(answer, "little")
 
     @property
     def parent(self) -> Namespace | None:
-        """The one above, for user and pid namespaces; None when that is out of the caller's sight.  :see: ioctl_ns(2)"""
+        """The parent of a user or pid namespace; None when the caller may not see it.
+
+        :raises PlanError: the namespace is of another kind, which has no parents
+        :see: ioctl_ns(2)
+        """
         if self.kind not in ("user", "pid"):
             raise PlanError(f"{self.kind} namespaces have no parent: only user and pid namespaces are nested")
         try:
@@ -169,7 +188,7 @@ class Namespace(OneProcess):
         return hash(self._key())
 
     def processes(self) -> list[int]:
-        """The ids of the processes in it, as far as the caller may look."""
+        """Return the ids of the processes in the namespace, as far as the caller may inspect them."""
         key, found = self._key(), []
         for name in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
@@ -180,18 +199,21 @@ class Namespace(OneProcess):
     # --- using it ------------------------------------------------------------------------------------------------
 
     def become(self, uid: int, gid: int) -> Part:
-        """As a part: this user namespace is joined, as another user than its root.  :raises PlanError: it is of another kind"""
+        """Return a part that joins this user namespace as a user other than its root.
+
+        :raises PlanError: the namespace is of another kind
+        """
         if self.kind != "user":
-            raise PlanError(f"one is somebody in a user namespace, not in a {self.kind} namespace")
+            raise PlanError(f"only a user namespace has users to become, not a {self.kind} namespace")
         return _As(self, uid, gid)
 
     def steps(self, uid: int = 0, gid: int = 0) -> Iterable[Step]:
-        """As a part, it is joined; a user namespace as its root, see `become`."""
+        """Join the namespace; a user namespace as its root, see `become`."""
         flag = KINDS[self.kind]
-        hint = {1: "joining needs CAP_SYS_ADMIN over it: join the user namespace that owns it in the same plan",
-                22: "the caller's kernel or thread cannot join this one"}  # fmt: skip
+        hint = {errno.EPERM: "joining needs CAP_SYS_ADMIN over it: join the user namespace that owns it in the same plan",
+                errno.EINVAL: "the caller's kernel or thread cannot join this one"}  # fmt: skip
         name = f"{self.kind} namespace {self.inode}"
-        helper: Literal["", "join"] = "join" if self.kind in OWN_IMAGE else ""
+        helper: Literal["", "join"] = "join" if self.kind in OWN_MEMORY else ""
         more = {"joins": int(flag), "claims": f"{self.kind} namespace", "helper": helper, "hint": hint, "part": f"Namespace {self.kind}"}
         yield Step.child(Phase.IDENTITY, syscalls.setns(Fd(name, self), flag), why=f"join the {name}", **more)
         if self.kind == "user":
@@ -200,20 +222,20 @@ class Namespace(OneProcess):
                 yield from self._show(name)
 
     def _show(self, name: str) -> Iterable[Step]:
-        """Who joins one as root of the machine may show the files of a root with its ids."""
-        why = "the files of the root are shown through the map of the namespace that is joined"
+        """Keep the namespace's id map, so that a caller who is root of the machine can show the root's files through it."""
+        why = "the joined namespace's map shows the files of the root"
         call = Call("dup", (Fd(name, self),))
         yield Step.parent(Phase.IDENTITY, call, why=why, save=mounting.IDS, only_with=str(mounting.IDS), order=mounting.TAKE)
 
     def call(self, function: Callable[[], T]) -> T:
-        """Runs a Python function inside, in a thread of its own, and returns what it returns.
+        """Run a Python function inside, in a thread of its own, and return its result.
 
-        The caller's thread stays where it is.  What the function raises is raised here.
+        The caller's thread stays in its namespaces.  An exception of the function is raised in the caller's thread.
 
         :raises Unavailable: a thread cannot enter a user, time or pid namespace, and must not enter a mount namespace,
-            where an import would run somebody else's files: spawn a plan instead
+            because an import inside would run foreign files: spawn a plan instead
         """
-        if self.kind in OWN_IMAGE:
+        if self.kind in OWN_MEMORY:
             raise Unavailable(f"a thread of this process in another {self.kind} namespace", probed=REFUSED[self.kind], remedy=REMEDY)
 
         def enter() -> T:
@@ -223,12 +245,13 @@ class Namespace(OneProcess):
         return _in_thread(enter)
 
     def pin(self, path: str | os.PathLike[str]) -> None:
-        """Keeps it alive by a bind mount at `path`, which must not exist yet.  :see: ip-netns(8)
+        """Keep the namespace alive by a bind mount at `path`, which must not exist yet.
 
-        :raises FileExistsError: there is something already
+        :raises FileExistsError: a file exists already
         :raises PermissionError: mounting needs privilege
+        :see: ip-netns(8)
         """
-        with procfs.proven():  # the path below leads through it
+        with procfs.proven():  # the mount's source is a path below /proc
             os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
         try:
             native.call("mount", f"/proc/self/fd/{self.fileno()}\0".encode(), os.fsencode(path) + b"\0", 0, MS.BIND)
@@ -238,13 +261,16 @@ class Namespace(OneProcess):
 
     @staticmethod
     def unpin(path: str | os.PathLike[str]) -> None:
-        """Takes the bind mount at `path` away, and the file.  :raises PlanError: there is no namespace pinned there"""
+        """Remove the bind mount at `path`, and the file.
+
+        :raises PlanError: no namespace is pinned there
+        """
         Namespace.at(path).close()
         native.call("umount2", os.fsencode(path) + b"\0", MNT.DETACH | MNT.UMOUNT_NOFOLLOW)
         os.unlink(path)
 
     def close(self) -> None:
-        """Lets go of the descriptor."""
+        """Close the descriptor."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -265,7 +291,7 @@ class Namespace(OneProcess):
 
 @frozen
 class _As:
-    """A user namespace joined as one of its users."""
+    """A user namespace, joined as one of its users."""
 
     namespace: Namespace
     uid: int
@@ -276,24 +302,25 @@ class _As:
 
 
 def _become(uid: int, gid: int) -> Iterable[Step]:
-    """Whoever joins a user namespace has its capabilities, but the ids it had outside: those must not stay.
+    """Yield the steps that take on ids of a joined user namespace.
 
-    The caller's groups stay where the namespace denies setgroups(2), as one does that a user without privilege made.
+    A process that joins a user namespace gets its capabilities but keeps its outside ids, which must not stay.  The caller's groups
+    stay where the namespace denies setgroups(2), as one made by an unprivileged user does.
     """
-    why = "none of the caller's groups, which may reach files in there"
-    claims = OWN_IDS if has_own_ids() else ""  # the map may be the caller's own: what is shown through it is then as it is
+    why = "drop the caller's groups, which may have access to files inside"
+    claims = OWN_IDS if has_own_ids() else ""  # the map may be the caller's own, and then the files show unchanged
     more: dict[str, Any] = {"helper": "join", "order": mounting.BECOME}
-    yield Step.child(Phase.IDENTITY, syscalls.setgroups(()), why=why, tolerates={1}, claims=claims, **more)
+    yield Step.child(Phase.IDENTITY, syscalls.setgroups(()), why=why, tolerates={errno.EPERM}, claims=claims, **more)
     for call, number in ((syscalls.setresgid(gid), gid), (syscalls.setresuid(uid), uid)):
         hint = {
-            22: f"{number} is not mapped in this user namespace: join it with become(uid, gid)",
-            1: f"{number} is not the caller's to become",
+            errno.EINVAL: f"{number} is not mapped in this user namespace: join it with become(uid, gid)",
+            errno.EPERM: f"the caller may not take on {number}",
         }
-        yield Step.child(Phase.IDENTITY, call, why="be who was asked for there", hint=hint, **more)
+        yield Step.child(Phase.IDENTITY, call, why="take on the id asked for, inside", hint=hint, **more)
 
 
 def _in_thread(function: Callable[[], T]) -> T:
-    """Runs a function in a thread that ends with it: what it does to itself is gone with it."""
+    """Run a function in a thread that ends with it, so that its changes to the thread end too."""
     result: list[T] = []
     failure: list[BaseException] = []
 

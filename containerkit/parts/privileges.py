@@ -1,4 +1,4 @@
-"""No program gains privileges by being executed: set-user-ID bits and file capabilities stop counting, for good."""
+"""No new privileges: set-user-ID bits and file capabilities have no effect any more, for good."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ..linux import syscalls
 
 __all__ = ["NoNewPrivileges"]
 
-ORDER = 40  # inside DROP: after the capabilities are set, before a seccomp filter, which wants it
+ORDER = 40  # inside DROP: after the capabilities are set, before a seccomp filter, which needs it
 
 
 @by_value
 @frozen
 class NoNewPrivileges:
-    """Nothing that is executed from here on has more privileges than who executes it.
+    """No program that is executed from here on has more privileges than the process that executes it.
 
-    What holds after: a set-user-ID program runs as its caller, and a seccomp filter may be installed without
-    CAP_SYS_ADMIN.  It passes on to every child and cannot be taken back.
+    Afterwards a set-user-ID program runs as its caller, and a seccomp filter may be installed without CAP_SYS_ADMIN.  Children inherit the
+    setting, and it cannot be undone.
 
     :see: PR_SET_NO_NEW_PRIVS(2const), prctl(2)
     """

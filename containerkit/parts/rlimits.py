@@ -1,11 +1,12 @@
-"""Resource limits: how much of a thing one process, or one user, may take.
+"""Resource limits: the most of a resource that one process, or one user, may use.
 
-They are older than cgroups and count per process (nproc, memlock, msgqueue and sigpending: per user).  For a limit on a
-whole container use a cgroup.
+They are older than cgroups and count per process (nproc, memlock, msgqueue and sigpending: per user).  For a limit on a whole container
+use a cgroup.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from typing import Literal
 
@@ -21,8 +22,8 @@ __all__ = ["Rlimits"]
 Limit = int | Literal["unlimited"]
 
 UNLIMITED = 0xFFFFFFFFFFFFFFFF
-ORDER = 10  # inside DROP: first, because raising one needs a capability
-#: name -> number and unit, as getrlimit(2) has them
+ORDER = 10  # inside DROP: first, because raising a limit needs a capability
+#: name -> number and unit, as in getrlimit(2)
 RESOURCES = {
     "cpu": (0, "seconds of CPU time"), "fsize": (1, "bytes a file may grow to"), "data": (2, "bytes of heap and data"),
     "stack": (3, "bytes of stack"), "core": (4, "bytes of core dump"), "rss": (5, "bytes resident; Linux ignores it"),
@@ -32,7 +33,9 @@ RESOURCES = {
     "nice": (13, "20 minus the lowest nice value"), "rtprio": (14, "real-time priority"),
     "rttime": (15, "microseconds of real-time CPU time without a rest"),
 }  # fmt: skip
-HINT = {1: "a hard limit can be raised only with CAP_SYS_RESOURCE outside of every user namespace, and nofile not above fs.nr_open"}
+HINT = {
+    errno.EPERM: "a hard limit can be raised only with CAP_SYS_RESOURCE outside of every user namespace, and nofile not above fs.nr_open"
+}
 
 
 @by_value
@@ -41,9 +44,9 @@ class Rlimits:
     """Limits by name: ``Rlimits(nofile=1024, core=0, as_=(2**30, "unlimited"))``.
 
     :param limits: as, core, cpu, data, fsize, locks, memlock, msgqueue, nice, nofile, nproc, rss, rtprio, rttime,
-        sigpending, stack; ``as_`` stands for ``as``, which Python keeps for itself.  A value is soft and hard limit in
-        one, or (soft, hard), in the units of getrlimit(2); each a number or "unlimited"
-    :raises PlanError: a name that is none, a soft limit above the hard one
+        sigpending, stack; ``as_`` stands for ``as``, a keyword of Python.  A value is the soft and the hard limit in one, or
+        (soft, hard), in the units of getrlimit(2); each a number or "unlimited"
+    :raises PlanError: an unknown name, or a soft limit above the hard one
     :see: getrlimit(2)
     """
 

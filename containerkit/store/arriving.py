@@ -1,4 +1,4 @@
-"""A layer that is unpacked while its bytes arrive: written, hashed, decompressed, hashed again and unpacked at once."""
+"""A layer that is unpacked while its bytes arrive: one pass stores, verifies, decompresses and unpacks them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Arriving"]
 
 @frozen
 class _Passing:
-    """The one blob that goes through a pipe.  Whoever opens it again goes on where the last one was."""
+    """The blob that goes through a pipe.  A second `open` continues where the first reader stopped, since a pipe has no beginning."""
 
     pipe: Pipe
 
@@ -34,19 +34,19 @@ class _Passing:
 
 
 class _Reading:
-    """A pipe as a blob: it was verified by who feeds it."""
+    """A pipe as a blob.  The feeding thread has verified the bytes."""
 
     def __init__(self, pipe: Pipe) -> None:
         self.read = pipe.read
 
     def close(self) -> None:
-        """The pipe stays: see `_Passing`."""
+        """Leave the pipe open: see `_Passing`."""
 
 
 class Arriving:
-    """Unpacks a layer in a thread of its own, from bytes that are fed to it.
+    """A thread that unpacks a layer from bytes that are fed to it.
 
-    :param place: where; with its label, as `UnpackedLayers.unpack` makes it
+    :param place: the new directory, in the form of `UnpackedLayers.unpack`, with its label
     """
 
     def __init__(self, trees: UnpackedLayers, layer: Layer, chain: Digest, place: Path) -> None:
@@ -60,24 +60,30 @@ class Arriving:
         trees, layer = self._work
         try:
             trees.unpack(layer, self.chain, self.place)
-        except BaseException as error:  # `feed` or `finish` raises it
+        except BaseException as error:  # `feed` or `finish` raises it in the caller's thread
             self._error = error
         self._pipe.stop()
 
     def feed(self, data: bytes) -> None:
-        """Verified bytes, the next of the blob.  :raises ImageError: they cannot be unpacked"""
+        """Pass on the next verified bytes of the blob.
+
+        :raises ImageError: the layer cannot be unpacked
+        """
         if not self._pipe.feed(data):
             self.finish()
 
     def finish(self) -> None:
-        """There are no more.  Returns when the layer is unpacked.  :raises ImageError: it cannot be"""
+        """End the blob, and return when the layer is unpacked.
+
+        :raises ImageError: the layer cannot be unpacked
+        """
         self._pipe.end()
         self._thread.join()
         if self._error:
             raise self._error
 
     def abandon(self, error: BaseException) -> None:
-        """There will be no more, for this reason."""
+        """End the blob early, for this reason, and wait for the thread."""
         self._pipe.end(error)
         self._pipe.stop()
         self._thread.join()

@@ -1,4 +1,4 @@
-"""What a store can do without: blobs and unpacked layers that no name leads to, and that nobody relies on meanwhile."""
+"""Garbage collection of a store: blobs and unpacked layers that no name leads to and no lease pins."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ __all__ = ["Collected", "cached", "chains_of", "collect", "needed"]
 
 @frozen
 class Collected:
-    """What was removed.
+    """The result of a garbage collection.
 
-    :ivar images: that had no name, where those were to go
-    :ivar bytes: of the blobs; the layers are not counted before they go
+    :ivar images: the removed images, by digest
+    :ivar blobs: the removed blobs
+    :ivar layers: the removed unpacked layers, by chain id
+    :ivar bytes: the size of the removed blobs; layers are not counted
     """
 
     images: tuple[Digest, ...]
@@ -45,16 +47,16 @@ class Collected:
 
 
 def collect(store: Store, lease: Lease, *, untagged: bool, named: bool, cache: bool, dry_run: bool) -> Collected:
-    """Moves what is not needed out of sight, while nobody adds anything; the lease removes it when it ends.
+    """Move everything that is not needed out of sight while additions wait.  The lease removes it when it ends.
 
-    :raises ImageError: what a name leads to cannot be found out: nothing is removed
+    :raises ImageError: the blobs behind a name cannot be determined; nothing is removed
     """
     with locked(store.directory / "locks" / "content"):
         pinned = store.leases.pinned()
         with store.catalogue.change() as entries:
             gone = {e.digest for e in entries if (named or (untagged and not name_of(e))) and e.digest not in pinned}
             kept = [e for e in entries if e.digest not in gone]
-            blobs, layers = needed(store.blobs, kept)  # before the names are written: it may fail
+            blobs, layers = needed(store.blobs, kept)  # before the names are written, because it may fail
             entries[:] = entries if dry_run else kept
         wanted = blobs | pinned | (set() if cache else cached(store.directory))
         garbage = [d for d in store.blobs if d not in wanted]
@@ -64,14 +66,14 @@ def collect(store: Store, lease: Lease, *, untagged: bool, named: bool, cache: b
         noted = [*store.origins.stale(kept_blobs), *store.sizes.stale(kept_blobs)]
         paths = [*(Path(store.blobs.path(d)) for d in garbage), *map(store.trees.place, stale), *_left(store), *noted]
         size = sum(os.stat(store.blobs.path(d)).st_size for d in garbage)
-        for path in [] if dry_run else [*(_remembered(store.directory) if cache else ()), *paths]:  # what knows of a blob goes first
-            with contextlib.suppress(FileNotFoundError):  # a build forgot it, or its owner took it
+        for path in [] if dry_run else [*(_remembered(store.directory) if cache else ()), *paths]:  # records go before their blobs
+            with contextlib.suppress(FileNotFoundError):  # a build removed the record, or the blob's owner the file
                 os.rename(path, lease.place())
     return Collected(tuple(sorted(gone)), tuple(garbage), tuple(stale), size)
 
 
 def cached(root: Path) -> set[Digest]:
-    """The blobs that builds remember."""
+    """Return the blobs in the build cache's records."""
     found = set()
     for path in _records(root):
         with contextlib.suppress(OSError, ImageError):
@@ -84,12 +86,12 @@ def _records(root: Path) -> list[Path]:
 
 
 def _remembered(root: Path) -> list[Path]:
-    """All that builds wrote down for the next one."""
+    """Return all files that builds wrote for later builds."""
     return [*_records(root), *sorted((root / "build" / "digests").glob("[!.]*"))]
 
 
 def _left(store: Store) -> Iterator[Path]:
-    """What writers that were killed left beside the blobs and the records: those know of no lease."""
+    """Yield unfinished files of killed writers.  These writers hold no lease, so no sweep of leases finds the files."""
     for path in (store.directory / "blobs").glob(f"*/{PART}*"):
         with contextlib.suppress(OSError):
             if is_abandoned(path):
@@ -97,12 +99,15 @@ def _left(store: Store) -> Iterator[Path]:
     for place in ("cache/??", "digests"):
         for path in (store.directory / "build").glob(f"{place}/.new-*"):
             with contextlib.suppress(OSError):
-                if time.time() - os.lstat(path).st_mtime > GRACE:  # written at once or never
+                if time.time() - os.lstat(path).st_mtime > GRACE:  # a record is written at once, so an old file has no writer
                     yield path
 
 
 def needed(blobs: Blobs, entries: list[Descriptor]) -> tuple[set[Digest], set[Digest]]:
-    """The blobs and the layers that some entries lead to.  :raises ImageError: that cannot be found out"""
+    """Return the blobs and the layers behind some entries.
+
+    :raises ImageError: a manifest or an index of them cannot be read
+    """
     layers: set[Digest] = set()
     found: set[Digest] = set()
     for entry in entries:
@@ -110,13 +115,13 @@ def needed(blobs: Blobs, entries: list[Descriptor]) -> tuple[set[Digest], set[Di
             reached = list(reach(blobs, entry))
             layers |= {chain for each in reached for chain in chains_of(blobs, each)}
         except ImageError as error:
-            raise ImageError(f"what {name_of(entry) or entry.digest} needs is not known, so nothing is removed: {error}") from error
+            raise ImageError(f"the blobs of {name_of(entry) or entry.digest} are not known, so nothing is removed: {error}") from error
         found |= {each.descriptor.digest for each in reached}
     return found, layers
 
 
 def chains_of(blobs: Blobs, found: Found) -> tuple[Digest, ...]:
-    """The layers of a manifest, by chain; none for other blobs, and for artifacts."""
+    """Return the chain ids of a manifest's layers; () for other blobs, and for artifacts."""
     if found.data is None or media.kind(found.descriptor.media_type) != "manifest":
         return ()
     config = Manifest.parse(found.data, found.descriptor.media_type).config

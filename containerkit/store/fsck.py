@@ -1,7 +1,7 @@
-"""Looking through a store: is everything there, and is it what it is called?
+"""A check of a store: every blob, image and unpacked layer is present and matches its digest.
 
-Others forget, collect and add meanwhile.  So everything is looked at twice where it seems wrong: first without holding up anybody,
-then while nothing is collected (the lock `content`, as `Store.gc` has it alone).  Only what is wrong both times is told.
+Other processes add, remove and collect meanwhile.  So each suspect is checked twice: first without a lock, then under the lock
+`content`, which keeps `Store.gc` out.  A problem is reported only when both checks find it.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ __all__ = ["Problem", "problems"]
 
 @frozen
 class Problem:
-    """Something in a store that is not as it should be.
+    """A fault in a store.
 
-    :ivar what: "blob", "layer", "image" or "index"
-    :ivar name: which one
-    :ivar detail: what is wrong with it
-    :ivar repaired: what was done about it; "" for nothing
+    :ivar what: the faulty thing: "blob", "layer", "image" or "index"
+    :ivar name: its digest or name
+    :ivar detail: the fault
+    :ivar repaired: the repair; "" when nothing was repaired
     """
 
     what: str
@@ -53,7 +53,7 @@ class Problem:
 
 
 def problems(store: Store, lease: Lease, *, repair: bool, layers: bool) -> Iterator[Problem]:
-    """Everything that is wrong.  What somebody forgets and collects meanwhile is not."""
+    """Yield every fault.  Things that another process removes meanwhile are not reported."""
     yield from _blobs(store, lease, repair)
     yield from _images(store)
     if layers:
@@ -62,7 +62,10 @@ def problems(store: Store, lease: Lease, *, repair: bool, layers: bool) -> Itera
 
 @contextlib.contextmanager
 def _kept(store: Store, *, alone: bool = False) -> Iterator[None]:
-    """Nothing is collected meanwhile.  :param alone: nor is anything newly relied on"""
+    """Keep garbage collection out.
+
+    :param alone: also keep out processes that would pin something new
+    """
     with locked(store.directory / "locks" / "content", shared=not alone):
         yield
 
@@ -83,7 +86,7 @@ def _blobs(store: Store, lease: Lease, repair: bool) -> Iterator[Problem]:
 
 
 def _looks_wrong(path: Path) -> str:
-    """What is wrong with a blob; "" also where it has been collected."""
+    """Return the fault of a blob; "" when it has none, or was collected meanwhile."""
     try:
         return _wrong(path)
     except FileNotFoundError:
@@ -94,7 +97,7 @@ def _looks_wrong(path: Path) -> str:
 
 def _wrong(path: Path) -> str:
     if path.name.startswith(PART):
-        return "somebody began to write it and was killed; `gc` removes it" if is_abandoned(path) else ""
+        return "its writer was killed before it was complete; `gc` removes it" if is_abandoned(path) else ""
     try:
         digest = Digest(f"{path.parent.name}:{path.name}")
     except ImageError:
@@ -110,7 +113,7 @@ def _wrong(path: Path) -> str:
 
 
 def _put_aside(store: Store, lease: Lease, path: Path, digest: str) -> str:
-    """Moved, not removed: it may be all that is left.  Not while somebody relies on it, or is about to write it anew."""
+    """Move a damaged blob aside, since it may be the only copy.  A pinned blob stays: a session may be about to write it anew."""
     if digest in store.leases.pinned():
         return ""
     aside = store.directory / "damaged"
@@ -168,9 +171,9 @@ def _layers(store: Store, lease: Lease, repair: bool) -> Iterator[Problem]:
 
 
 def _below(store: Store) -> dict[Digest, tuple[Digest, ...]]:
-    """For each layer of a known image the chains below it."""
+    """Return the chain ids below each layer of a known image."""
     found: dict[Digest, tuple[Digest, ...]] = {}
-    with contextlib.suppress(ImageError, OSError):  # told elsewhere
+    with contextlib.suppress(ImageError, OSError):  # `_images` reports it
         for each in reach(store.blobs, *store.catalogue.read()):
             with contextlib.suppress(ImageError, OSError):
                 chains = chains_of(store.blobs, each)
@@ -179,9 +182,9 @@ def _below(store: Store) -> dict[Digest, tuple[Digest, ...]]:
 
 
 def _wrong_layer(store: Store, lease: Lease, chain: Digest, below: Sequence[Digest] | None) -> str:
-    """Unpacks it once more and compares: nothing else says that it is right.
+    """Return the fault of an unpacked layer, by unpacking its blob once more and comparing the two trees.
 
-    Without its blob it cannot be said, nor where it depends on those below, and nobody knows any more which they are.
+    The check is skipped when the blob is absent, or when the layer depends on lower layers and no image tells which they are.
     """
     try:
         new = lease.place()
@@ -192,8 +195,8 @@ def _wrong_layer(store: Store, lease: Lease, chain: Digest, below: Sequence[Dige
 
 
 def _remove(store: Store, lease: Lease, path: Path, chain: str) -> str:
-    """It is unpacked again when it is wanted.  Not while somebody has it mounted, or is about to."""
+    """Remove a damaged layer; its next use unpacks it again.  A pinned layer stays, because it is mounted or about to be."""
     if chain in store.leases.pinned():
         return ""
     os.rename(path, lease.place())
-    return "removed; it is unpacked again when it is wanted"
+    return "removed; its next use unpacks it again"

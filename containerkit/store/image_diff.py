@@ -1,11 +1,10 @@
-"""What differs between two images: layers, configuration and, when asked, files.
+"""The difference between two images: layers, configuration and, on request, files.
 
 found = image.diff(other)
 found.shared, found.removed, found.added     layers
 found.config                                 field -> (before, after)
-print(found)                                 all of that
+print(found)                                 all of the above
 for change in found.changes(store): ...      files, which takes both images unpacked
-
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison"]
 
-BESIDE = ("diff_ids", "history", "data", "extra")  # these follow from the layers, or tell how they came to be
+BESIDE = ("diff_ids", "history", "data", "extra")  # fields that follow from the layers, or record history
 WIDEST = 60
 
 
 @frozen(repr=False)
 class Comparison:
-    """What differs between two images.
+    """The difference between two images.
 
-    :ivar old: the one
-    :ivar new: the other
+    :ivar old: the image before
+    :ivar new: the image after
     """
 
     old: Image
@@ -48,7 +47,7 @@ class Comparison:
 
     @property
     def shared(self) -> tuple[Layer, ...]:
-        """The lowest layers that both stand on: the same content, however it is compressed."""
+        """The lowest layers that both images have in common: the same content, however it is compressed."""
         pairs = zip(self.old.config.diff_ids, self.new.config.diff_ids, strict=False)
         count = next((place for place, (one, other) in enumerate(pairs) if one != other), None)
         least = min(len(self.old.config.diff_ids), len(self.new.config.diff_ids))
@@ -56,30 +55,30 @@ class Comparison:
 
     @property
     def removed(self) -> tuple[Layer, ...]:
-        """The layers that only the old one has, above what they share."""
+        """The layers of the old image above the shared ones."""
         return self.old.layers[len(self.shared) :]
 
     @property
     def added(self) -> tuple[Layer, ...]:
-        """The layers that only the new one has, above what they share."""
+        """The layers of the new image above the shared ones."""
         return self.new.layers[len(self.shared) :]
 
     @property
     def config(self) -> dict[str, tuple[Any, Any]]:
-        """The fields of the configuration that differ, before and after."""
+        """The fields of the configuration that differ: before and after."""
         one, other = self.old.config, self.new.config
         together = ((each.name, getattr(one, each.name), getattr(other, each.name)) for each in fields(one) if each.name not in BESIDE)
         return {name: (before, after) for name, before, after in together if before != after}
 
     def __bool__(self) -> bool:
-        """Whether anything differs that a program in a container could see."""
+        """Return whether a program in a container could see a difference."""
         return bool(self.removed or self.added or self.config)
 
     def changes(self, store: Store | None = None) -> Iterator[Change]:
-        """The files that were added, modified or deleted, as programs inside see them, in order.
+        """Yield the files that were added, modified or deleted, as programs inside see them, in order.
 
-        :param store: where the images are unpacked; where they came from unless given
-        :raises ImageError: one of them cannot be unpacked
+        :param store: the store that unpacks the images; by default the one they were read from
+        :raises ImageError: an image cannot be unpacked
         """
         with ExitStack() as held:
             old, new = (held.enter_context(image.hold(store))[::-1] for image in (self.old, self.new))
@@ -103,7 +102,7 @@ def _short(value: object) -> str:
 
 
 def _changes(old: Sequence[Path], new: Sequence[Path], path: str) -> Iterator[Change]:
-    """Two stacks of directories, walked together, the topmost of each first."""
+    """Walk two stacks of directories together, the topmost layer of each first."""
     for name in sorted(names(old) | names(new)):
         before, after, here = entry(old, name), entry(new, name), os.path.join(path, name)
         if not before or not after:

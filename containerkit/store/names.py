@@ -1,4 +1,4 @@
-"""The names of a store: its index.json, changed by one process at a time, and always whole."""
+"""The names of a store: its index.json, changed by one process at a time and replaced as a whole."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ Entries = list[Descriptor]
 
 
 def full_name(name: str | Reference) -> str:
-    """A name as the store keeps it: in full, with a tag.  :raises InvalidReference: not a name, or one with a digest"""
+    """Return a name as the store keeps it: the full name, with a tag.
+
+    :raises InvalidReference: `name` is not a name, or has a digest
+    """
     reference = Reference.parse(name)
     if reference.digest:
         raise InvalidReference(f"{name}: a name that is given to an image has a tag and no digest")
@@ -35,19 +38,25 @@ def full_name(name: str | Reference) -> str:
 
 
 class Names:
-    """Which names lead to what.  :param root: the store's directory"""
+    """The names in a store and the images they lead to.
+
+    :param root: the store's directory
+    """
 
     def __init__(self, root: Path) -> None:
         self._path, self._lock = root / INDEX_JSON, root / "locks" / "names"
 
     def read(self) -> Entries:
-        """The entries of the index, in order.  :raises InvalidDocument: somebody wrote something else there"""
+        """Return the entries of the index, in order.
+
+        :raises InvalidDocument: the file is no index
+        """
         data = self._path.read_bytes()
         return below(Descriptor.of(data, OCI_INDEX), data)
 
     @contextlib.contextmanager
     def change(self) -> Iterator[Entries]:
-        """The entries, to be changed; on disk when the `with` ends well."""
+        """Give the entries to change.  They are written, and on the disk, when the `with` block ends without an error."""
         with locked(self._lock):
             before = self.read()
             after = list(before)
@@ -62,7 +71,7 @@ class Names:
 
 
 def give(entries: Entries, target: Descriptor, names: list[str]) -> None:
-    """Lets the names lead to `target`, and nowhere else.  What loses its last name that way stays, without one."""
+    """Make the names lead to `target` only.  An image that loses its last name to it stays, without a name."""
     moved = [e for e in entries if name_of(e) in names and e.digest != target.digest]
     entries[:] = [e for e in entries if name_of(e) not in names and (name_of(e) or not names or e.digest != target.digest)]
     entries += [named(target, name) for name in names]
@@ -72,7 +81,10 @@ def give(entries: Entries, target: Descriptor, names: list[str]) -> None:
 
 
 def take(entries: Entries, name: str) -> Descriptor:
-    """Lets a name lead nowhere.  :raises Missing: it does not lead anywhere"""
+    """Remove a name, and return the entry it had.
+
+    :raises Missing: no entry has that name
+    """
     found = next((e for e in entries if name_of(e) == name), None)
     if found is None:
         raise Missing(f"there is no {name!r} in the store")
@@ -81,7 +93,7 @@ def take(entries: Entries, name: str) -> Descriptor:
 
 
 def drop(entries: Entries, digest: Digest) -> list[str]:
-    """Forgets everything about a digest.  Returns the names it had."""
+    """Remove all entries of a digest, and return the names they had."""
     gone = [name_of(e) for e in entries if e.digest == digest]
     entries[:] = [e for e in entries if e.digest != digest]
     return list(filter(None, gone))

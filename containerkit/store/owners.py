@@ -1,8 +1,8 @@
-"""Whose the files of a store's unpacked layers are: written down when it is made, and the same for whoever comes later.
+"""Owners of the files in a store's unpacked layers: recorded when the store is made, and checked at every later use.
 
-An ordinary user's are all the caller's.  Those of root in a user namespace have the ids that there are in it, which mean others
-outside.  A store that was used both ways would hold files that one of the two can neither read nor remove, and layers with wrong
-owners; so it is refused.
+In an ordinary user's store all files are the caller's.  In a store of root in a user namespace they have the ids of that
+namespace, which are other ids outside it.  A store used both ways would hold files that one of the two can neither read nor
+remove, and layers with wrong owners.  So such a use is refused.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ OUTSIDE = "was made outside of this user namespace, where its files have other i
 
 @frozen
 class Owners:
-    """Whose files they are.
+    """The owners of a store's files.
 
-    :param ids: the ids in layers, and on the filesystem as this process sees it
-    :param uids, gids: the ids of the user namespace: inside, outside, count
+    :param ids: how ids in layers relate to ids on the filesystem, as this process sees them
+    :param uids: the user ids of the user namespace: inside, outside, count
+    :param gids: its group ids
     """
 
     ids: Ids
@@ -40,38 +41,44 @@ class Owners:
 
     @classmethod
     def here(cls, ids: Ids | None = None) -> Owners:
-        """For a store that is made now; unless given the same ids for root, all the caller's for others."""
+        """Return the owners for a store that is made now.
+
+        :param ids: by default root keeps the layers' ids, and for any other user all files are the caller's
+        """
         return cls(ids or Ids.usual(), own("uid"), own("gid"))
 
     def to_json(self) -> dict[str, Any]:
-        """As it is written down."""
+        """Return the JSON object for store.json."""
         more = {"uids": self.ids.uids, "gids": self.ids.gids, "chown": self.ids.chown}
         return {**more, "namespace": {"uids": self.uids, "gids": self.gids}}
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> Owners:
-        """:raises InvalidDocument: it is something else"""
+        """Read the owners from store.json.
+
+        :raises InvalidDocument: `value` is something else
+        """
         fields = Fields(value, where)
         namespace = Fields(fields.take("namespace", dict), f"{where}.namespace")
         uids, gids = (_ranges(fields, name) for name in ("uids", "gids"))
         return cls(Ids(uids, gids, fields.take("chown", bool)), _ranges(namespace, "uids"), _ranges(namespace, "gids"))
 
     def check(self, directory: Path, ids: Ids | None) -> None:
-        """Whether the store may be used here.
+        """Check that this process may use the store.
 
-        :param ids: that were asked for, if any
-        :raises Unsupported: its files would be somebody else's
+        :param ids: the ids that the caller asked for, if any
+        :raises Unsupported: the files would belong to wrong owners
         """
         if not (_goes_on(own("uid"), self.uids) and _goes_on(own("gid"), self.gids)):
             raise Unsupported(f"the store {directory} {OUTSIDE if self.uids == ALL else INSIDE}")
         if ids is not None and ids != self.ids:
             raise Unsupported(f"the files in the store {directory} have the ids {self.ids}, not {ids}")
         if not self.ids.chown and (owner := os.stat(directory).st_uid) != os.geteuid():
-            raise Unsupported(f"the files in the store {directory} are all those of the user {owner}, who alone may use it")
+            raise Unsupported(f"the files in the store {directory} all belong to the user {owner}: no other user may use it")
 
 
 def _goes_on(here: Ranges, made: Ranges) -> bool:
-    """A user may have got more ids since: those that there were mean the same."""
+    """Return whether an id map only grew: a user may have been given more ids since, and the old ones still mean the same."""
     return here[: len(made)] == made
 
 

@@ -1,4 +1,4 @@
-"""Finding an entry of a store by whatever people call an image: a name, a digest, an id, or the first digits of one."""
+"""Lookup of an image in a store by name, digest or id, or by the first digits of a digest or id."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..image.manifest import Manifest
 
 __all__ = ["search"]
 
-SHORTEST = 4  # hex digits that stand for an image
+SHORTEST = 4  # the fewest hex digits that may stand for an image
 
 
 def search(entries: Collection[Descriptor], blobs: Blobs, name: str) -> Descriptor:
-    """The entry of a name, a digest, an image's id, or the first hex digits of one of these.
+    """Return the entry with this name, digest or image id, or with the first hex digits of a digest or id.
 
-    :raises Missing: there is none, or the digits are not enough
+    :raises Missing: no entry matches, or several entries begin with the digits
     """
     try:
         return _Entries(entries, blobs).find(name)
@@ -29,11 +29,11 @@ def search(entries: Collection[Descriptor], blobs: Blobs, name: str) -> Descript
         found = {e.digest: e for e in entries if name and _called(blobs, e, name)}
         if len(found) == 1:
             return next(iter(found.values()))
-        raise Missing(f"{name!r} is the beginning of several images" if found else f"there is no {name!r} in the store") from None
+        raise Missing(f"{name!r} begins the digests of several images" if found else f"there is no {name!r} in the store") from None
 
 
 class _Entries(NamedImages):
-    """Some entries, to be searched."""
+    """Entries to be searched by name."""
 
     entries: tuple[Descriptor, ...] = ()
 
@@ -42,7 +42,7 @@ class _Entries(NamedImages):
 
 
 def _called(blobs: Blobs, entry: Descriptor, name: str) -> bool:
-    """Whether a name with a digest, or hex digits, mean this entry."""
+    """Return whether a name with a digest, or hex digits, mean this entry."""
     _, at, digest = name.partition("@")
     if at:
         return digest == entry.digest
@@ -53,7 +53,7 @@ def _called(blobs: Blobs, entry: Descriptor, name: str) -> bool:
 
 
 def _ids(blobs: Blobs, entry: Descriptor) -> Iterator[Digest]:
-    """What docker calls the images of an entry by."""
+    """Yield the ids of the images behind an entry."""
     with contextlib.suppress(ImageError):
         for each in manifests(blobs, entry):
             yield Manifest.parse(read(blobs, each), each.media_type).config.digest

@@ -1,4 +1,4 @@
-"""Bringing something into a store: what is on the way is nobody else's, what is there is kept, and it is named last."""
+"""Additions to a store: stage privately, reuse blobs that exist, publish names last."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ __all__ = ["Session", "is_whole"]
 
 
 class Session:
-    """One addition to a store.  Everything it writes or finds stays for as long as it lasts, and for good once it is named.
+    """One addition to a store.
+
+    Blobs that the session writes or finds are pinned until it ends.  Blobs behind a name that it sets stay for good.
 
     :param root: the store's directory
     """
@@ -40,18 +42,18 @@ class Session:
         self._blobs = FileBlobs(root)
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether the blob is there.  It is from now on not collected, also one that is still to come."""
-        with locked(self._content, shared=True):  # gc looks at the pins while it holds this alone
+        """Pin a blob against collection, present or not, and return whether it is present."""
+        with locked(self._content, shared=True):  # gc reads the pins while it holds this lock exclusively
             self._lease.pin(descriptor.digest)
             return is_whole(self._path(descriptor.digest), descriptor.size)
 
     def add(self, descriptor: Descriptor, stream: Readable, unpack: tuple[Layer, Digest] | None = None) -> None:
-        """Keeps a blob, verified, and on disk before it can be seen.  May be called by several threads at once.
+        """Keep a blob.  It is verified and on the disk before it becomes visible.  Several threads may call this at once.
 
-        :param unpack: the layer that the blob is, and its chain id: it is unpacked while its bytes arrive
-        :raises Mismatch: it is not what the descriptor says, or does not become what the layer says; nothing is kept
-        :raises LimitExceeded: it is larger than the store allows
-        :raises ImageError: it cannot be unpacked; nothing is kept
+        :param unpack: the layer in the blob, and its chain id, to unpack it while its bytes arrive
+        :raises Mismatch: the blob does not match its descriptor, or the layer its diff_id; nothing is kept
+        :raises LimitExceeded: the blob is larger than the store allows
+        :raises ImageError: the layer cannot be unpacked; nothing is kept
         """
         if self.has(descriptor):
             if unpack:
@@ -62,7 +64,7 @@ class Session:
             self._name(descriptor, self._write(descriptor, stream))
 
     def _add_both(self, descriptor: Descriptor, stream: Readable, layer: Layer, chain: Digest) -> None:
-        """Neither the blob nor the tree has its name before both are right."""
+        """Store a blob and unpack it at once; both get their final names only after both are verified."""
         arriving = self._trees.arriving(layer, chain, self._lease)
         try:
             new = self._write(descriptor, stream, arriving.feed)
@@ -74,7 +76,10 @@ class Session:
         self._trees.publish(chain, arriving.place)
 
     def _write(self, descriptor: Descriptor, stream: Readable, seen: Callable[[bytes], object] = lambda data: None) -> Path:
-        """A blob's bytes, verified and on disk, where nobody else looks.  :param seen: is called with all of them"""
+        """Write a blob, verified and synced, to a private path.
+
+        :param seen: is called with all of its bytes
+        """
         (self._trees.limits or Limits.default()).check("bytes", descriptor.size, f"the blob {descriptor.digest.short}")
         new, source = self._lease.place(), Verifier(stream, descriptor.digest, descriptor.size)
         with open(new, "xb", buffering=0) as file:
@@ -94,13 +99,16 @@ class Session:
         os.rename(new, path)
 
     def has_tree(self, chain: Digest) -> bool:
-        """Whether the layer is there unpacked.  It is from now on not collected, also one that is still to come."""
+        """Pin an unpacked layer against collection, present or not, and return whether it is present."""
         with locked(self._content, shared=True):
             self._lease.pin(chain)
             return self._trees.place(chain).is_dir()
 
     def unpack(self, layer: Layer, chain: Digest) -> None:
-        """Unpacks a layer whose blob is there, unless it is unpacked already.  :raises ImageError: it cannot be; nothing is kept"""
+        """Unpack a layer whose blob is in the store, unless it is unpacked already.
+
+        :raises ImageError: the layer cannot be unpacked; nothing is kept
+        """
         if not self.has_tree(chain):
             self._trees.make(replace(layer, blobs=self._blobs), chain, self._lease)
 
@@ -118,9 +126,9 @@ class Session:
         return self._trees.make(replace(layer, blobs=self._blobs), chain, self._lease)
 
     def copy(self, blobs: Blobs, root: Descriptor) -> None:
-        """Keeps all that a manifest or an index leads to, itself last.
+        """Keep all blobs behind a manifest or an index, and the document itself last.
 
-        :raises ImageError: something is missing, or not what its digest says
+        :raises ImageError: a blob is missing, or does not match its digest
         """
         for found in reach(blobs, root):
             if not self.has(found.descriptor):
@@ -128,9 +136,9 @@ class Session:
                     self.add(found.descriptor, stream)
 
     def name(self, root: Descriptor, names: list[str]) -> None:
-        """Names what is there.  When this returns it is there for good."""
+        """Name something that the session stored.  The name is on the disk when this returns."""
         for directory in sorted(os.listdir(Path(self._blobs.directory, "blobs"))):
-            sync_directory(Path(self._blobs.directory, "blobs", directory))  # also what others renamed a moment ago
+            sync_directory(Path(self._blobs.directory, "blobs", directory))  # this also syncs what other processes renamed a moment ago
         sync_directory(Path(self._blobs.directory, "blobs"))
         with self._names.change() as entries:
             give(entries, named(root, ""), names)
@@ -146,7 +154,7 @@ class Session:
 
 
 def is_whole(path: Path, size: int) -> bool:
-    """Whether a blob is there with all its bytes, as far as can be told without reading it."""
+    """Return whether a blob has all its bytes, as far as can be told without reading it."""
     try:
         return os.lstat(path).st_size == size
     except OSError:

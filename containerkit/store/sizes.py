@@ -1,4 +1,4 @@
-"""How large a layer is once it is unpacked: read out of it once, and kept in the store, for `gc` to remove with the blob."""
+"""Sizes of unpacked layers: computed once from the layer and kept in the store; `gc` removes a size with its blob."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ __all__ = ["Sizes"]
 
 
 class Sizes:
-    """Bytes of the files in layers, as docker counts them.  :param root: the store's directory"""
+    """The bytes of the files in each layer, as docker counts them.
+
+    :param root: the store's directory
+    """
 
     def __init__(self, root: Path) -> None:
         self._directory = root / "sizes"
 
     def of(self, layer: Layer) -> int:
-        """Bytes of the files that a layer adds; of one that cannot be read those of its blob."""
+        """Return the bytes of the files that a layer adds, or the size of its blob when the layer cannot be read."""
         path = self._directory / layer.digest.algorithm / layer.digest.hex
         with contextlib.suppress(OSError, ValueError):
             return int(path.read_bytes()[:19])
@@ -32,12 +35,12 @@ class Sizes:
             found = sum(entry.size for entry in layer.entries())
         except (ImageError, OSError):
             return layer.size
-        with contextlib.suppress(OSError):  # no room, or somebody else's store: it is read again the next time
+        with contextlib.suppress(OSError):  # the disk is full, or the store is read-only here: the next call computes it again
             _write(path, found)
         return found
 
     def stale(self, kept: Collection[str]) -> Iterator[Path]:
-        """What is noted of blobs that are not `kept`, and what a killed writer left."""
+        """Yield the sizes of blobs that are not `kept`, and the files that a killed writer left."""
         for path in sorted(self._directory.glob("*/*")):
             if f"{path.parent.name}:{path.name}" not in kept:
                 yield path

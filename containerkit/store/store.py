@@ -1,22 +1,22 @@
-"""A store: images by name, each blob once, each layer unpacked once, for many processes at a time.
+"""A store: images by name, each blob once, each layer unpacked once, shared by many processes.
 
     store = Store()                                    rootless below $XDG_DATA_HOME, root's below /var/lib
-    image = store.put(Image.open("app.tar"), "app:1")  there for good when this returns
-    with store.hold("app:1") as layers:                directories for LayerFS(*layers); nobody collects them meanwhile
+    image = store.put(Image.open("app.tar"), "app:1")  kept for good when this returns
+    with store.hold("app:1") as layers:                directories for LayerFS(*layers), pinned against collection
         ...
     store.tag("app:1", "app:latest");  store.untag("app:1");  store.gc();  store.fsck();  store.usage()
 
-On disk it is an OCI image layout, which other programs can read, with the unpacked layers beside it:
+On disk a store is an OCI image layout, which other programs can read, with the unpacked layers beside it:
 
     oci-layout  index.json          the names
-    blobs/sha256/HEX                manifests, configs, layers as they came
-    layers/sha256/HEX/diff          a layer unpacked, by its chain id, in overlay form
-    sizes/sha256/HEX                how large a layer is once it is unpacked
+    blobs/sha256/HEX                manifests, configs and layers, as they came
+    layers/sha256/HEX/diff          an unpacked layer, by its chain id, in overlay form
+    sizes/sha256/HEX                the size of a layer's files
     origins/sha256/HEX              the repositories that a blob came from, or went to
-    staging/  locks/  damaged/      what is on the way; who may change what; what `fsck` found
+    staging/  locks/  damaged/      unfinished additions; locks; damaged blobs that `fsck` moved aside
 
-Nothing has its name before it is whole and on disk, and a name is written last; so whatever is killed at whatever moment,
-what was acknowledged is there, and what was not is swept by whoever comes next.
+A file gets its final name only when it is complete and on the disk, and an image's name is written last.  So after a kill at any
+moment, every acknowledged image is there, and the next process sweeps the rest.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ WORKERS = max(2, min(8, os.cpu_count() or 2))
 
 
 def default_directory() -> Path:
-    """Where this user's images are: $CONTAINERKIT_STORE, or else below /var/lib for root, below $XDG_DATA_HOME for others.
+    """Return the directory of this user's store: $CONTAINERKIT_STORE, else below /var/lib for root, below $XDG_DATA_HOME for others.
 
-    Root of a user namespace is one of the others, and the files of its layers have other ids: it has a store of its own.
+    Root of a user namespace counts as another user.  Its layers have other ids, so it gets a store of its own.
     """
     if given := os.environ.get("CONTAINERKIT_STORE"):
         return Path(given).absolute()
@@ -81,10 +81,10 @@ def default_directory() -> Path:
 
 @frozen
 class Stored:
-    """One thing in a store: an image, an index, an artifact.
+    """One entry of a store: an image, an index or an artifact.
 
     :ivar descriptor: of its manifest or index
-    :ivar names: in full; none once another image got them
+    :ivar names: the full names; () when other images have taken them all
     """
 
     descriptor: Descriptor
@@ -96,17 +96,19 @@ class Stored:
 
     @property
     def familiar(self) -> tuple[str, ...]:
-        """The names, as short as they can be said."""
+        """The shortest spelling of each name."""
         return tuple(Reference.parse(name).familiar for name in self.names)
 
 
 @frozen
 class StoreUsage:
-    """What a store takes on disk.
+    """The disk space of a store.
 
-    :ivar blobs: how many, and `blob_bytes` of them
-    :ivar layers: unpacked, and `layer_bytes` of them
-    :ivar reclaimable: bytes of blobs that neither a name nor the cache of builds leads to
+    :ivar blobs: the number of blobs
+    :ivar blob_bytes: their size on disk, in bytes
+    :ivar layers: the number of unpacked layers
+    :ivar layer_bytes: their size on disk, in bytes
+    :ivar reclaimable: bytes of blobs that neither a name nor the build cache leads to
     """
 
     blobs: int
@@ -119,13 +121,13 @@ class StoreUsage:
 class Store(NamedImages):
     """Images by name.
 
-    :param directory: made where it is missing; the user's own unless given
-    :param xattrs: "user" or "trusted", as for `LayerFS`; as it was made, or as `LayerFS` has it here, unless given
-    :param ids: whose the files of unpacked layers become; as it was made, or the same ids for root and all the caller's for others,
-        unless given
-    :param skip: "devices", "xattrs": what may be left out of a layer where it is refused; it is written down
-    :param limits: how much a layer may ask for
-    :raises Unsupported: it was made in another form, or for other owners: see `containerkit unshare`
+    :param directory: made when it does not exist; by default the user's own
+    :param xattrs: "user" or "trusted", as for `LayerFS`; by default as the store was made, and for a new store as `LayerFS` uses here
+    :param ids: the owners of unpacked files; by default as the store was made.  In a new store root keeps the layers' ids, and for
+        any other user all files are the caller's
+    :param skip: "devices", "xattrs": parts of a layer that are left out when the kernel refuses them; the omission is recorded
+    :param limits: the most that a layer may use
+    :raises Unsupported: the store was made in another form, or for other owners: see `containerkit unshare`
     """
 
     def __init__(
@@ -146,9 +148,9 @@ class Store(NamedImages):
 
     @classmethod
     def of(cls, blobs: Blobs, xattrs: str | None = None) -> Store | None:
-        """The store that these blobs are in, with the limits it was opened with; None where they are elsewhere.
+        """Return the store that contains these blobs, with the limits it was opened with; None when no store does.
 
-        :raises Unsupported: it has other attributes
+        :raises Unsupported: the store uses the other xattr namespace
         """
         from ..image.files.blob_union import BlobUnion
 
@@ -160,7 +162,7 @@ class Store(NamedImages):
         return cls(blobs.directory, xattrs=xattrs) if inside and isinstance(blobs, FileBlobs) else None
 
     def _make(self, xattrs: str | None, ids: Ids | None) -> tuple[str, Ids]:
-        """Whoever comes first makes it.  Returns which attributes it has, and whose its files are."""
+        """Create the store if missing; return its xattr namespace and the ids that own its files."""
         from .owners import Owners
 
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -190,44 +192,49 @@ class Store(NamedImages):
 
     @property
     def entries(self) -> tuple[Descriptor, ...]:
-        """What its index names, in order; one thing with two names is there twice."""
+        """The entries of the index, in order; an image with two names has two."""
         return tuple(self.catalogue.read())
 
     def images(self) -> tuple[Stored, ...]:
-        """Everything in the store, each once, with its names."""
+        """Return everything in the store, each once, with its names."""
         found: dict[Digest, tuple[Descriptor, list[str]]] = {}
         for entry in self.entries:
             found.setdefault(entry.digest, (entry, []))[1].extend(filter(None, [name_of(entry)]))
         return tuple(Stored(entry, tuple(names)) for entry, names in found.values())
 
     def find(self, name: str | Reference = "") -> Descriptor:
-        """The entry of a name, a digest, an image's id, or the first hex digits of one of these.
+        """Return the entry with this name, digest or image id, or with the first hex digits of a digest or id.
 
-        :raises Missing: there is none, or the digits are not enough
+        :raises Missing: no entry matches, or several entries begin with the digits
         """
         from .search import search
 
         return search(self.entries, self.blobs, str(name))
 
     def get(self, reference: str | Reference, platform: Platform | str | None = None) -> Image:
-        """The image of a name, a digest, an id, or the first digits of one.
+        """Return the image with this name, digest or id, or with the first digits of a digest or id.
 
-        :param platform: for which machine, out of an index; this one's unless given
-        :raises Missing: there is none
+        :param platform: the platform to choose for when the name is an index's; this machine's by default
+        :raises Missing: the store has no such image
         """
         wanted = Platform.parse(platform) if isinstance(platform, str) else platform
         return Image.load(self.blobs, self.manifest(str(reference), wanted))
 
     def index(self, reference: str | Reference) -> Index:
-        """The index of a name.  :raises Missing: there is none;  :raises ImageError: it is the name of one image"""
+        """Return the index with this name.
+
+        :raises Missing: the store has no such name
+        :raises ImageError: the name is that of a single image
+        """
         from ..image.index import Index
 
         return Index.load(self.blobs, self.find(reference))
 
     def tag(self, reference: str | Reference | Image, *names: str | Reference) -> Descriptor:
-        """Gives an image, or what `reference` means, more names.  What had one of them before keeps its others, or stays without one.
+        """Give an image more names.  An image that had one of them keeps its other names, or stays without one.
 
-        :raises Missing: there is no such thing;  :raises InvalidReference: not a name
+        :raises Missing: `reference` matches nothing
+        :raises InvalidReference: a new name is malformed
         """
         if isinstance(reference, Image):
             return self.put(reference, *names).descriptor
@@ -240,12 +247,18 @@ class Store(NamedImages):
         return found
 
     def untag(self, name: str | Reference) -> Descriptor:
-        """Takes a name away.  What has no other is forgotten, and `gc` removes it.  :raises Missing: there is no such name"""
+        """Remove a name.  An image without any other name is forgotten, and `gc` removes it.
+
+        :raises Missing: the store has no such name
+        """
         with self.catalogue.change() as entries:
             return take(entries, full_name(name))
 
     def remove(self, reference: str | Reference) -> tuple[str, ...]:
-        """Forgets an image, with all its names, which are returned.  :raises Missing: there is none"""
+        """Forget an image, and return the names it had.
+
+        :raises Missing: the store has no such image
+        """
         with self.catalogue.change() as entries:
             from .search import search
 
@@ -258,11 +271,11 @@ class Store(NamedImages):
     @overload
     def put(self, image: Index, *names: str | Reference) -> Index: ...  # noqa: F811
     def put(self, image: Image | Index, *names: str | Reference) -> Image | Index:  # noqa: F811
-        """Keeps an image, byte for byte; for good when this returns.  What is there already is not written again.
+        """Keep an image, byte for byte.  It is on the disk when this returns.  Blobs that the store has are not written again.
 
-        :param names: lead to it from now on; without one it is known by its digest
-        :return: the same, read from the store
-        :raises ImageError: something is missing, or not what its digest says; no name has changed
+        :param names: the image's names; without one it is found by its digest
+        :return: the same image, read from the store
+        :raises ImageError: a blob is missing, or does not match its digest; no name has changed
         """
         from ..image.index import Index
 
@@ -270,9 +283,9 @@ class Store(NamedImages):
         return Image.load(self.blobs, entry) if isinstance(image, Image) else Index.load(self.blobs, entry)
 
     def keep(self, image: Image) -> Image:
-        """Keeps an image without a name, for as long as the value that is returned lives, or one that was made of it.
+        """Keep an image without a name, for as long as the returned value or an image made from it lives.
 
-        Nothing lists it.  Give it a name with `put` or `tag`, or `gc` removes it once nobody has it any more.
+        The image is not listed.  Give it a name with `put` or `tag`; otherwise `gc` removes it once no value refers to it.
 
         :raises ImageError: as for `put`
         """
@@ -292,7 +305,7 @@ class Store(NamedImages):
         return Image.load(blobs, image.descriptor)
 
     def add(self, root: Descriptor, blobs: Blobs, *names: str | Reference) -> Descriptor:
-        """The same for anything that a descriptor leads to: out of a layout, an archive, a registry."""
+        """Keep everything behind a descriptor, from a layout, an archive or a registry.  Otherwise the same as `put`."""
         full = [full_name(name) for name in names]
         with self.session() as session:
             session.copy(blobs, root)
@@ -300,22 +313,23 @@ class Store(NamedImages):
         return root
 
     def session(self) -> Session:
-        """For who brings blobs one by one, as a registry's client does: ``with store.session() as session:``."""
+        """Begin an addition whose blobs the caller brings one by one, as a registry's client does: ``with store.session() as session:``."""
         from .session import Session
 
         return Session(self.directory, self.leases.take(), self.catalogue, self.trees)
 
     def layers(self, image: Image | str | Reference) -> tuple[Path, ...]:
-        """The layers unpacked, the lowest first, as `LayerFS` takes them.  `hold` them while they are in use.
+        """Return the unpacked layers, the lowest first, as `LayerFS` takes them.  Use `hold` to keep them while they are in use.
 
-        :raises ImageError: a layer cannot be unpacked;  :raises Missing: there is no such image
+        :raises ImageError: a layer cannot be unpacked
+        :raises Missing: the store has no such image
         """
         with self.hold(image) as found:
             return found
 
     @contextlib.contextmanager
     def hold(self, image: Image | str | Reference) -> Iterator[tuple[Path, ...]]:
-        """The layers unpacked, which nobody collects before the `with` or the process ends, whatever becomes of the names."""
+        """Give the unpacked layers, pinned against collection until the `with` block or the process ends, whatever happens to the names."""
         with self.leases.take() as lease:
             with locked(self.directory / "locks" / "content", shared=True):
                 image = image if isinstance(image, Image) else self.get(image)
@@ -324,7 +338,7 @@ class Store(NamedImages):
             yield self._unpacked(image, lease)
 
     def _unpacked(self, image: Image, lease: Lease) -> tuple[Path, ...]:
-        """In overlay form no layer needs another, so several are unpacked at a time."""
+        """Unpack layers in parallel: in overlay form no layer depends on another."""
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(WORKERS, "containerkit-unpack") as workers:
@@ -335,13 +349,13 @@ class Store(NamedImages):
         return found
 
     def adopt(self, layer: Layer, upper: StrPath, chain: Digest, *, form: TarOptions | None = None) -> Path:
-        """Makes the upper directory of an overlay the unpacked layer that was written from it, so that nothing is unpacked again.
+        """Use an overlay's upper directory as the unpacked form of the layer that was written from it, which saves unpacking.
 
-        The directory is changed and moves into the store; where it cannot (another file system, other attributes, owners that are
-        others here) the layer is unpacked from its blob.
+        The directory is changed and moved into the store.  When it cannot be moved (another filesystem, another xattr namespace, other
+        owners), the layer is unpacked from its blob.
 
         :param layer: `Layer.from_directory(upper, store.blobs, upper=True, form=form)`
-        :param upper: nothing may be mounted on it any more
+        :param upper: must not be mounted any more
         :param chain: the chain id of the layer
         :raises ImageError: the layer is not in the store, or cannot be unpacked
         """
@@ -353,13 +367,13 @@ class Store(NamedImages):
     # --- care ----------------------------------------------------------------------------------------------------
 
     def gc(self, *, untagged: bool = False, named: bool = False, cache: bool = False, dry_run: bool = False) -> Collected:
-        """Removes what no name leads to and nobody holds.
+        """Remove the blobs and layers that no name leads to and no process holds.
 
-        :param untagged: also images that have lost their names
-        :param named: also images that have one
-        :param cache: also what builds remember, and the layers that only they know
-        :param dry_run: only tell what would be removed
-        :raises ImageError: it cannot be found out what a name leads to; nothing is removed
+        :param untagged: also remove images without a name
+        :param named: also remove images with a name
+        :param cache: also remove the build cache, and the layers only it refers to
+        :param dry_run: only report what would be removed
+        :raises ImageError: the blobs behind a name cannot be determined; nothing is removed
         """
         with self.leases.take() as lease:
             from .collect import collect
@@ -367,10 +381,10 @@ class Store(NamedImages):
             return collect(self, lease, untagged=untagged or named, named=named, cache=cache, dry_run=dry_run)
 
     def fsck(self, *, repair: bool = False, layers: bool = True) -> tuple[Problem, ...]:
-        """Reads everything and tells all that is wrong.
+        """Check the whole store, and return all faults.
 
-        :param repair: put damaged blobs aside, so that the next `put` or pull brings them again; remove damaged layers, which are
-            unpacked again when they are wanted.  What somebody holds is left as it is.
+        :param repair: move damaged blobs aside, so that the next `put` or pull brings them again, and remove damaged layers, which their
+            next use unpacks again.  Held blobs and layers are left alone.
         :param layers: unpack each layer once more and compare
         """
         with self.leases.take() as lease:
@@ -379,15 +393,15 @@ class Store(NamedImages):
             return tuple(problems(self, lease, repair=repair, layers=layers))
 
     def size(self, image: Image) -> int:
-        """Bytes of the files in an image's layers, as docker counts them; those of an artifact's blobs.
+        """Return the bytes of the files in an image's layers, as docker counts them; of an artifact those of its blobs.
 
-        A layer is read the first time that it is asked about.
+        The first call for a layer reads the layer.
         """
         return image.size if image.manifest.is_artifact else sum(map(self.sizes.of, image.layers))
 
     def usage(self) -> StoreUsage:
-        """What the store takes on disk."""
-        with locked(self.directory / "locks" / "content", shared=True):  # nothing is collected while it is counted
+        """Return the disk space that the store uses."""
+        with locked(self.directory / "locks" / "content", shared=True):  # keeps garbage collection out while the files are counted
             return self._usage()
 
     def _usage(self) -> StoreUsage:

@@ -1,4 +1,4 @@
-"""The blobs of a store, which lead back to the store as it was opened, and know which repositories have them too."""
+"""The blobs of a store.  They refer to their store, and know which repositories have them too."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["HeldBlobs", "StoreBlobs"]
 class StoreBlobs(FileBlobs):
     """The blobs of a store.
 
-    :ivar store: with the limits, and with what may be skipped, that it was opened with
+    :ivar store: the store, with the limits and the `skip` it was opened with
     """
 
     def __init__(self, store: Store) -> None:
@@ -29,16 +29,16 @@ class StoreBlobs(FileBlobs):
         self.store = store
 
     def origins(self, digest: Digest, /) -> tuple[Reference, ...]:
-        """See `Origins.of`."""
+        """Return the repositories that have a blob: see `Origins.of`."""
         return self.store.origins.of(digest)
 
     def note(self, digests: Iterable[Digest], place: Reference, /) -> None:
-        """See `Origins.add`; of those that are here."""
+        """Note that a repository has those of these blobs that are here: see `Origins.add`."""
         self.store.origins.add(filter(self.has, digests), place)
 
 
 class HeldBlobs(StoreBlobs):
-    """The same, of which some are held by a lease for as long as this value lives.  In another process they are not.
+    """The blobs of a store, some of them pinned by a lease for as long as this value lives.  A copy in another process pins nothing.
 
     :param lease: with pins for them
     """
@@ -52,6 +52,6 @@ class HeldBlobs(StoreBlobs):
 
 
 def _close(lease: Lease, owner: int) -> None:
-    """A forked child has the lease open too, and it is not the child's to remove."""
+    """End the lease, but not in a forked child: the lease belongs to the child's parent."""
     if os.getpid() == owner:
         lease.close()

@@ -13,11 +13,11 @@ from pathlib import Path
 import scripts
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
-SECONDS = 180.0  # under software emulation; half of it goes into drawing
+SECONDS = 180.0  # under software emulation, where the plots take half of it
 
 
 def run(script: Path, kernel: str) -> scripts.Ran:
-    """Runs `script` here if this machine has cgroup v2 and nothing else, or no guest can be had; in a guest otherwise."""
+    """Run `script` here if this machine has only cgroup v2, or no virtual machine is available; otherwise in a virtual machine."""
     from containerkit.cgroup import system
 
     if system().mode == "v2" or not TOOLS.is_dir():

@@ -1,4 +1,4 @@
-"""The directive `{rooms-picture}`: the rooms of the package with an arrow for each import, drawn from the code at every build."""
+"""The directive `{rooms-picture}`: a picture of the rooms with an arrow for each import, drawn from the code at every build."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import rooms  # a script of tools/, which is no package
 
 
 class RoomsPicture(SphinxDirective):
-    """Draws the rooms."""
+    """The directive that draws the rooms."""
 
     def run(self) -> list[nodes.Node]:
         """Return the picture as one node of HTML."""
@@ -23,6 +23,6 @@ class RoomsPicture(SphinxDirective):
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Called by Sphinx."""
+    """Register the directive.  Sphinx calls this."""
     app.add_directive("rooms-picture", RoomsPicture)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -17,7 +17,7 @@ PAGE = re.compile(r"\b([a-z][\w.-]*\(\d\))")
 
 
 def lines(docstring: list[str]) -> Iterator[str]:
-    """A line for each field, with an empty one before the first of them."""
+    """Yield one line for each field, with an empty one before the first of them."""
     before = ""
     for line in docstring:
         for piece in [line] if line.startswith(" ") else INLINE.split(line):
@@ -29,7 +29,7 @@ def lines(docstring: list[str]) -> Iterator[str]:
 
 
 def drawings(docstring: list[str]) -> Iterator[str]:
-    """What is indented in a module's docstring is shown as it is."""
+    """Make the indented lines of a module's docstring a literal block."""
     inside = False
     for number, line in enumerate(docstring):
         begins = line.startswith("    ") and not inside and (number == 0 or not docstring[number - 1].strip())
@@ -41,11 +41,11 @@ def drawings(docstring: list[str]) -> Iterator[str]:
 
 
 def process(app: Sphinx, what: str, name: str, obj: object, options: Any, docstring: list[str]) -> None:
-    """Called by autodoc for each docstring, which it changes."""
+    """Rewrite a docstring in place.  autodoc calls this for each."""
     docstring[:] = list(lines(list(drawings(docstring)) if what == "module" else docstring))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Called by Sphinx."""
+    """Register the rewriting.  Sphinx calls this."""
     app.connect("autodoc-process-docstring", process)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

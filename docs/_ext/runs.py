@@ -34,18 +34,18 @@ FAILED = "It fails, as it should, and prints:"
 
 
 def literal(text: str, language: str) -> nodes.literal_block:
-    """A block of code."""
+    """Return a block of code."""
     return nodes.literal_block(text, text, language=language)
 
 
 class CkRun(SphinxDirective):
-    """A real file of docs/scripts, and its real output."""
+    """The directive that shows a file of docs/scripts and its output."""
 
     required_arguments = 1
     option_spec: ClassVar = {"alt": directives.unchanged, "v2": directives.unchanged_required}
 
     def run(self) -> list[nodes.Node]:
-        """The script, a line that says what follows, and the output."""
+        """Return the script, an introductory line, and the output."""
         relative, absolute = self.env.relfn2path(self.arguments[0])
         self.env.note_dependency(relative)
         script = Path(absolute)
@@ -54,7 +54,7 @@ class CkRun(SphinxDirective):
         return [literal(script.read_text(), "python"), *self.output(script)]
 
     def output(self, script: Path) -> Iterator[nodes.Node]:
-        """What the script printed, now or the last time, or the reason why there is nothing to show."""
+        """Return the script's output, of now or of the last run, or the reason why it has none."""
         record = script.with_suffix(".out")
         if os.environ.get("CK_DOCS_RUN", "1") != "0" and not self.fresh(script, record):
             yield nodes.paragraph("", NO_PRIVILEGE)
@@ -67,7 +67,7 @@ class CkRun(SphinxDirective):
             yield nodes.paragraph("", NOT_RUN)
 
     def fresh(self, script: Path, record: Path) -> bool:
-        """Run the script and keep what it printed; False where it failed for lack of privilege."""
+        """Run the script and keep its output.  Returns False when it failed for lack of privilege."""
         plot = record.with_suffix(".svg")
         for old in (record, plot):
             old.unlink(missing_ok=True)
@@ -87,6 +87,6 @@ class CkRun(SphinxDirective):
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Called by Sphinx."""
+    """Register the directive.  Sphinx calls this."""
     app.add_directive("ck-run", CkRun)
     return {"parallel_read_safe": False, "parallel_write_safe": True}

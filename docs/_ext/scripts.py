@@ -20,7 +20,7 @@ SHOWN = re.compile(r"^(?:`{3,}|:{3,}) *\{ck-run\} +(\S+)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Ran:
-    """What a script printed (both streams, in order), its exit code, below 0 for a signal, and the plot.svg it drew, or ""."""
+    """The output of a script (both streams, in order), its exit code, below 0 for a signal, and its plot.svg or ""."""
 
     output: str
     exit_code: int
@@ -28,12 +28,12 @@ class Ran:
 
 
 def all_scripts(docs: Path = DOCS) -> list[Path]:
-    """Every script of the book, sorted by name."""
+    """Return every script of the book, sorted by name."""
     return sorted((docs / "scripts").glob("*.py"))
 
 
 def shown_scripts(docs: Path = DOCS) -> dict[Path, list[Path]]:
-    """The pages that show a script, by the script; it need not exist."""
+    """Return the pages that show a script, by the script; the script need not exist."""
     shown: dict[Path, list[Path]] = {}
     for page in sorted(docs.glob("**/*.md")):
         for name in SHOWN.findall(page.read_text()):
@@ -42,7 +42,7 @@ def shown_scripts(docs: Path = DOCS) -> dict[Path, list[Path]]:
 
 
 def must_fail(script: Path) -> bool:
-    """Whether the script is there to show a failure: its name ends in _fails.py."""
+    """Return whether the script shows a failure, which a name that ends in _fails.py says."""
     return script.stem.endswith("_fails")
 
 
@@ -69,12 +69,12 @@ def run(script: Path, *, timeout: float = 60) -> Ran:
 
 
 def as_expected(script: Path, ran: Ran) -> bool:
-    """Whether it ended the way its name says.  A signal is never what was meant."""
+    """Return whether the script ended as its name says.  An end by a signal is always wrong."""
     return ran.exit_code > 0 if must_fail(script) else ran.exit_code == 0
 
 
 def privileged() -> bool:
-    """Whether this process has CAP_SYS_ADMIN, which nearly every script of the book needs."""
+    """Return whether this process has CAP_SYS_ADMIN, which nearly every script of the book needs."""
     status = Path("/proc/self/status").read_text()
     effective = re.search(r"^CapEff:\s*(\w+)$", status, re.MULTILINE)
     return effective is not None and bool(int(effective[1], 16) >> CAP_SYS_ADMIN & 1)

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def public_modules(package: str) -> Iterator[ModuleType]:
-    """The package and all its public modules, imported.  Raises what importing one of them raises."""
+    """Import the package and all its public modules, and return them.  An error of an import is passed on."""
     root = importlib.import_module(package)
     yield root
     for found in pkgutil.iter_modules(root.__path__):
@@ -34,7 +34,7 @@ def public_modules(package: str) -> Iterator[ModuleType]:
 
 
 def _room(name: str) -> Iterator[ModuleType]:
-    """A module; the public modules in it too where it is a package that lists no names."""
+    """Yield a module, and the public modules in it if it is a package without `__all__`."""
     module = importlib.import_module(name)
     if not hasattr(module, "__path__") or hasattr(module, "__all__"):
         yield module
@@ -45,7 +45,7 @@ def _room(name: str) -> Iterator[ModuleType]:
 
 
 def names_of(module: ModuleType, name: str) -> set[str]:
-    """Every full name under which `name` of `module` may be documented."""
+    """Return every full name under which `name` of `module` may be documented."""
     value = getattr(module, name)
     if isinstance(value, ModuleType):
         return {f"{value.__name__}:"}
@@ -54,12 +54,12 @@ def names_of(module: ModuleType, name: str) -> set[str]:
 
 
 def homes(modules: list[ModuleType], name: str, value: object) -> set[str]:
-    """Where public modules have the very same object by the same name: a constant does not know its home."""
+    """Return the names of the same object in all public modules, because a constant does not know its module."""
     return {f"{m.__name__}.{name}" for m in modules if vars(m).get(name) is value}
 
 
 def public_names(module: ModuleType) -> list[str]:
-    """What a module lists in `__all__`, or else what it defines."""
+    """Return the names in a module's `__all__`, or else those it defines."""
 
     def own(value: object) -> bool:
         made_here = inspect.isclass(value) or callable(getattr(value, "__wrapped__", None)) or inspect.isfunction(value)
@@ -70,10 +70,10 @@ def public_names(module: ModuleType) -> list[str]:
 
 
 def missing(modules: list[ModuleType], module: ModuleType, documented: set[str]) -> Iterator[str]:
-    """One line for each public name of `module` that is not among the `documented`."""
+    """Yield one line for each public name of `module` that is not among the `documented`."""
     for name in public_names(module):
         if not hasattr(module, name):
-            yield f"{module.__name__}.__all__ names {name}, which is not there"
+            yield f"{module.__name__}.__all__ names {name}, which does not exist"
         elif not documented & (names_of(module, name) | homes(modules, name, getattr(module, name))):
             yield f"public object {module.__name__}.{name} is in no API reference"
 
@@ -99,7 +99,7 @@ def check(app: Sphinx, env: BuildEnvironment) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Called by Sphinx."""
+    """Register the check.  Sphinx calls this."""
     app.add_config_value("shown_package", "containerkit", "env")
     app.connect("env-check-consistency", check)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

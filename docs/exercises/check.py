@@ -1,7 +1,7 @@
-"""Checks an answer by running it against the kernel:  python docs/exercises/check.py NAME [FILE]
+"""Check an answer by running it against the kernel:  python docs/exercises/check.py NAME [FILE]
 
-Without FILE it is the file NAME.py beside this one that is checked.  The exit code is 0 when
-nothing is wrong, and 3 when this machine, or this user, cannot find out.
+Without FILE the answer is the file NAME.py beside this one.  The exit code is 0 for a right
+answer, 1 for a wrong one, and 3 when this machine, or this user, cannot run the check.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ SECONDS = 20
 
 
 def load(path: Path) -> ModuleType:
-    """The module in a file.  Raises what running the file raises."""
+    """Return the module in a file.  An exception of the file is passed on."""
     spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"no Python in {path}")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module  # dataclasses look there for the types they name
+    sys.modules[module.__name__] = module  # dataclasses look here for the types they name
     spec.loader.exec_module(module)
     return module
 
 
 def names() -> list[str]:
-    """Every exercise."""
+    """Return the names of all exercises."""
     return sorted(path.stem for path in (HERE / "checks").glob("*.py"))
 
 
@@ -40,7 +40,7 @@ def too_slow(number: int, frame: FrameType | None) -> None:
 
 
 def complaints(name: str, answer: Path) -> list[str]:
-    """What is wrong with an answer, in words; nothing when it is right."""
+    """Return the faults of an answer, in words; [] for a right answer."""
     signal.signal(signal.SIGALRM, too_slow)
     signal.alarm(SECONDS)
     try:

@@ -1,12 +1,12 @@
-"""How did it end?"""
+"""How did the program end?"""
 
 
 def ended(argv: list[str]) -> str:
-    """Runs a program, given by its path, and returns one of
+    """Run a program, given by its path, and return one of
 
     "exit 3"           it ended by itself, with this exit code
     "signal 9"         this signal ended it
-    "no program"       there is no such file
-    "no interpreter"   the file is there, but what its first line names is not
+    "no program"       the file does not exist
+    "no interpreter"   the file exists, but the interpreter in its first line does not
     """
     raise NotImplementedError

@@ -1,10 +1,10 @@
-"""What `docker exec` does."""
+"""Do the work of `docker exec`."""
 
 import containerkit as ck
 
 
 def enter(pid: int, argv: list[str]) -> ck.Result:
-    """Runs a program in all namespaces of the process `pid` that are not ours already.
+    """Run a program in all namespaces of the process `pid` that differ from ours.
 
     containerkit.parts.namespace.KINDS has the names of all kinds.
     """

@@ -1,17 +1,17 @@
-"""What may go?"""
+"""Which blobs are garbage?"""
 
 from pathlib import Path
 
 
 def garbage(layout: Path) -> set[str]:
-    """The digests of the blobs in an OCI layout that no name leads to.
+    """Return the digests of the blobs in an OCI layout that no name leads to.
 
     Begin at the "manifests" of index.json.  Each leads to a manifest, which leads to its "config"
-    and its "layers"; or to another index, which has "manifests" again.  Which of the two it is,
-    its "mediaType" says: that of an index ends in "image.index.v1+json".
+    and its "layers"; or to another index, which has "manifests" again.  The "mediaType" tells
+    them apart: that of an index ends in "image.index.v1+json".
 
-    Only answer, remove nothing.  If anything that is needed to find out is missing, raise a
-    LookupError: who knows only half of what is needed must not throw the rest away.  A layer that
-    is missing is not needed to find out.
+    Remove nothing.  If a document is missing that the answer depends on, raise a LookupError:
+    without it you cannot know which blobs are needed.  A missing layer is no such document, since
+    it leads to nothing.
     """
     raise NotImplementedError

@@ -1,15 +1,15 @@
-"""Is an image whole, and unchanged?"""
+"""Is an image complete, and unchanged?"""
 
 from pathlib import Path
 
 
 def intact(layout: Path) -> set[str]:
-    """The digests of what is damaged or missing in an OCI layout; an empty set if all is well.
+    """Return the digests of the damaged or missing blobs in an OCI layout; set() for a good one.
 
     `layout` has an index.json whose "manifests" lead to manifests.  A manifest leads to its
-    "config" and its "layers".  Everything they lead to is the file blobs/sha256/HEX.  Damaged is
-    what has another size or another sha256 than its descriptor says.  What a damaged manifest
-    leads to, nobody knows: leave it out.
+    "config" and its "layers".  Each of them is the file blobs/sha256/HEX.  A blob is damaged if
+    its size or its sha256 differs from its descriptor.  The blobs behind a damaged manifest are
+    unknown: leave them out.
 
     Do it without containerkit.image.  A layer may be larger than your memory.
     """

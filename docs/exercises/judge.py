@@ -1,15 +1,15 @@
-"""Programs that strangers send in."""
+"""Judge the programs of strangers."""
 
 
 def judge(argv: list[str]) -> str:
-    """Runs a program with 32 MiB of memory, no swap, 8 processes and half a second.  Returns
+    """Run a program with 32 MiB of memory, no swap, 8 processes and half a second.  Return
 
     "right"        it ended by itself, with 0
-    "wrong"        it ended by itself, with something else
+    "wrong"        it ended by itself, with another exit code
     "memory"       it ran out of memory
-    "processes"    it ran into the limit on processes, and gave up
+    "processes"    it reached the limit on processes, and gave up
     "time"         its time was over
-    "crashed"      a signal ended it, and it was none of ours
+    "crashed"      a signal ended it that we did not send
 
     On return nothing of it is left: no process, no group.
     """

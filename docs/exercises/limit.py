@@ -8,10 +8,10 @@ import containerkit as ck
 
 @dataclass(frozen=True)
 class Files:
-    """The program can have at most `count` files open, and cannot raise that.
+    """A limit of `count` open files, which the program cannot raise.
 
     The call is ck.syscalls.prlimit64(resource, soft, hard), where the resource is
-    ck.syscalls.Shown(resource.RLIMIT_NOFILE, "NOFILE").  :see: prlimit(2)
+    ck.syscalls.Labelled(resource.RLIMIT_NOFILE, "NOFILE").  :see: prlimit(2)
     """
 
     count: int

@@ -1,15 +1,14 @@
-"""Where does a name lead?"""
+"""Which image does a name mean?"""
 
 
 def named(text: str) -> tuple[str, str, str]:
-    """The registry, the repository and the tag that docker understands, written in full.
+    """Return the registry, the repository and the tag of a name as docker reads it, in full.
 
     named("node") is ("docker.io", "library/node", "latest"), and named("127.0.0.1:5000/a/b:1") is
-    ("127.0.0.1:5000", "a/b", "1").  What is before the first slash is a registry if it has a dot
-    or a colon in it, or is "localhost"; otherwise the registry is "docker.io".  There, a
-    repository without a slash is below "library/".  Without a tag it is "latest".
+    ("127.0.0.1:5000", "a/b", "1").  The part before the first slash is a registry if it has a dot
+    or a colon in it, or is "localhost"; otherwise the registry is "docker.io".  At docker.io a
+    repository without a slash is below "library/".  A name without a tag has the tag "latest".
 
-    Names with a digest are not asked for, and only names that are right.  Do it without
-    ck.Reference.
+    All names are valid and none has a digest.  Do it without ck.Reference.
     """
     raise NotImplementedError

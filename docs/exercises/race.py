@@ -1,8 +1,8 @@
-"""Who is first?"""
+"""Which program ends first?"""
 
 
 def race(programs: list[list[str]]) -> int:
-    """Starts all programs at once and returns the index of the one that ends first.
+    """Start all programs at once and return the index of the one that ends first.
 
     On return none of them is running any more.
     """

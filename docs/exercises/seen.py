@@ -2,14 +2,13 @@
 
 
 def seen(layers: list[list[str]]) -> set[str]:
-    """The files that a container sees, as "etc/passwd".
+    """Return the files that a container sees, as "etc/passwd".
 
     :param layers: the lowest first; of each the files in its tar, in any order.  Directories are
-        not listed: they are there because something is in them
+        not listed: a directory exists because a file is in it
 
-    "dir/.wh.name" means that "dir/name" of the layers below is gone, a file or a directory with
-    all that is in it.  "dir/.wh..wh..opq" means that nothing of the layers below is to be seen in
-    "dir".  Both speak of the layers below only.  A file covers a directory of the same name, and
-    a directory a file.
+    "dir/.wh.name" deletes "dir/name" of the layers below: a file, or a directory with all files
+    in it. "dir/.wh..wh..opq" hides all files of the layers below in "dir".  Both affect only the
+    layers below.  A file covers a directory of the same name, and a directory a file.
     """
     raise NotImplementedError

@@ -3,7 +3,7 @@ import tempfile
 import containerkit as ck
 from img_kubia import APP, ask, node
 
-context = APP.parent  # a directory with app.js and a Dockerfile
+context = APP.parent  # the directory of app.js and a Dockerfile
 print((context / "Dockerfile").read_text())
 
 with tempfile.TemporaryDirectory() as directory:

@@ -6,10 +6,10 @@ from img_kubia import base
 
 FILES = {
     "app.js": "the program",
-    "notes.md": "for me only",
-    "README.md": "for everybody",
+    "notes.md": "private notes",
+    "README.md": "public notes",
     ".git/config": "the whole history",
-    "node_modules/a/index.js": "what npm brought",
+    "node_modules/a/index.js": "files from npm",
     ".dockerignore": "**/*.md\n!README.md\n.git\nnode_modules\n",
     "Dockerfile": "FROM base\nCOPY . /app/\n",
 }

@@ -15,7 +15,7 @@ SECRET = b"correct horse"
 
 
 def leaks(image: ck.Image) -> list[str]:
-    """What a stranger finds who has the image and looks at all of it."""
+    """Return the parts of an image in which a stranger can find the secret."""
     found = ["in the config"] if SECRET in image.config_data else []
     for place, layer in enumerate(image.layers):
         with layer.uncompressed() as tar:

@@ -15,4 +15,4 @@ with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryDirectory() a
         ck.Image.build(context, dockerfile=DOCKERFILE, tag="app", store=store)
     except ck.BuildError as error:
         named = [name for stored in store.images() for name in stored.familiar]
-        sys.exit(f"{error}\nwhat has a name: {named}")
+        sys.exit(f"{error}\nimages with a name: {named}")

@@ -4,7 +4,7 @@ from matplotlib import pyplot
 
 import containerkit as ck
 
-# Idle for a while, then a spike: 40 ms of work, all at once.  How long does it take?
+# Idle for a while, then a spike: 40 ms of work at once.  The program prints each spike's time.
 SPIKES = """
 import time
 for number in range(8):
@@ -32,6 +32,6 @@ figure, axes = pyplot.subplots(figsize=(6, 3), layout="constrained")
 axes.plot(times[0], "o-", label="cpu_max=0.2")
 axes.plot(times[1], "s-", label="cpu_max=0.2, cpu_max_burst=20000")
 axes.axhline(40, color="0.8")
-axes.set(xlabel="spike", ylabel="ms until it was done", ylim=(0, None))
+axes.set(xlabel="spike", ylabel="ms of each spike", ylim=(0, None))
 axes.legend(frameon=False)
 figure.savefig("plot.svg")

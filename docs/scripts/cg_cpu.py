@@ -11,6 +11,6 @@ with group:
     result = ck.run(["sh", "-c", "while :; do :; done"], group, timeout=1)
     cpu = group.stat().cpu
     print("it ran for   ", f"{result.seconds:.2f} s, and was then stopped by", result.stopped_by)
-    print("it computed  ", f"{cpu.usage_seconds:.2f} s")
+    print("it used CPU  ", f"{cpu.usage_seconds:.2f} s")
     print("periods      ", cpu.periods, "and in", cpu.throttled, "of them it had to wait")
     print("cpu.max says ", group.read("cpu.max"))

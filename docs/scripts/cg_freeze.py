@@ -7,7 +7,7 @@ TICK = ["sh", "-c", "while :; do echo tick; sleep 0.02; done"]
 
 
 def ticks(process: ck.Process) -> bool:
-    """Whether it says something within a moment, apart from what it has said already."""
+    """Return whether the program prints something soon, after its earlier output was read."""
     process.stdout.read1()
     return bool(select.select([process.stdout], [], [], 0.2)[0])
 
@@ -24,7 +24,7 @@ with group:
             print("frozen, it ticks: ", ticks(process))
         print("thawed, it ticks: ", ticks(process))
         group.kill()
-        print("killed by signal  ", -process.wait(), "and left are", group.procs())
+        print("killed by signal  ", -process.wait(), "processes left:", group.procs())
     group.child("below").child("deeper")
     print("a tree:           ", *[one.name for one in group.walk()])
     group.remove()

@@ -7,7 +7,7 @@ v2 = system().v2
 domain = {"memory", "io", "hugetlb"}
 wanted = sorted(v2.controllers & domain)[:1] if v2 else []
 if not wanted:
-    print("no controller in a tree of version 2 here, so the rule does not show")
+    print("no controller in a tree of version 2 here, so the rule does not apply")
     sys.exit()
 try:
     first, second = ck.Cgroup("first").make(), ck.Cgroup("second").make()

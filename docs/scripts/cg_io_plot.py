@@ -7,7 +7,7 @@ from matplotlib import pyplot
 import containerkit as ck
 from containerkit.cgroup import system
 
-# Past the page cache, straight to the disk, so that each write counts at once.
+# The program writes past the page cache, straight to the disk, so that each write counts at once.
 WRITE = """
 import mmap, os, time
 piece = mmap.mmap(-1, 256 << 10)

@@ -4,7 +4,7 @@ import sys
 import containerkit as ck
 from containerkit import ns
 
-# Writes itself into the group above, in each hierarchy.
+# The program writes itself into the group above, in each hierarchy.
 LEAVE = """
 import sys
 said = set()
@@ -27,8 +27,8 @@ with group, ck.LayerFS(ck.rootfs.from_programs([sys.executable])) as root:
     argv = [sys.executable, "-S", "-c", LEAVE, *doors]
     for who, parts in (
         ("root", []),
-        ("root of a user namespace, outside root too", [ns.User.same()]),
-        ("root of a user namespace, outside nobody", [ns.User()]),
+        ("root of a user namespace, root outside too", [ns.User.same()]),
+        ("root of a user namespace, nobody outside", [ns.User()]),
         ("root with a root directory of its own", [ns.Mount(), root]),
     ):
         print(f"{who:46}", ck.run(argv, group, *parts).text or "?", end="")

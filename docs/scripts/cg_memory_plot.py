@@ -6,7 +6,7 @@ from matplotlib import pyplot
 import containerkit as ck
 from containerkit.cgroup import system
 
-# Takes a megabyte after the other, and says when it has it.
+# The program allocates one megabyte after the other, and prints each one that it has.
 EAT = """
 import time
 begin, held = time.monotonic(), []

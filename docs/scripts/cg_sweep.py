@@ -10,7 +10,7 @@ import containerkit as ck
 group = ck.Cgroup("orphan", pids_max=8).make()
 ck.plan(group, run=["sleep", "60"]).spawn(stdout=ck.DEVNULL, stderr=ck.DEVNULL)
 print(group.path, flush=True)
-os.kill(os.getpid(), signal.SIGKILL)  # no `with` ends now
+os.kill(os.getpid(), signal.SIGKILL)  # so the `with` never ends
 """
 try:
     ck.Cgroup("probe", pids_max=8).make().close()
@@ -19,5 +19,6 @@ except ck.Unavailable as error:
     sys.exit()
 result = ck.run([sys.executable, "-c", CARELESS])
 path = result.text.strip()
-print("stopped by", result.stopped_by, "- is its group still there?", os.path.exists(path))
-print("swept:", len(ck.Cgroup.sweep()), "directories - and now?", os.path.exists(path))
+print("stopped by", result.stopped_by, "- its group still exists:", os.path.exists(path))
+swept = ck.Cgroup.sweep()
+print("swept:", len(swept), "directories - its group still exists:", os.path.exists(path))

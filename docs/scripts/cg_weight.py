@@ -4,7 +4,7 @@ import time
 import containerkit as ck
 
 LOOP = ["sh", "-c", "while :; do :; done"]
-where = {"cpuset_cpus": "0", "controllers": ["cpu"]}  # one CPU for both, so that they meet
+where = {"cpuset_cpus": "0", "controllers": ["cpu"]}  # one CPU for both, so that they compete
 try:
     light = ck.Cgroup("light", cpu_weight=100, **where).make()
     heavy = ck.Cgroup("heavy", cpu_weight=300, **where).make()

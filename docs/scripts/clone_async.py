@@ -6,7 +6,7 @@ import containerkit as ck
 async def main() -> None:
     fifty = (ck.arun(["sh", "-c", f"sleep 0.2; echo {number}"]) for number in range(50))
     results = await asyncio.gather(*fifty)
-    print("together they said", sum(int(result.stdout) for result in results))
+    print("the sum of their output:", sum(int(result.stdout) for result in results))
 
     chat = ck.plan(run=["sh", "-c", "echo ready; read name; echo hello $name; read more"])
     async with chat.aspawn(stdin=ck.PIPE, stdout=ck.PIPE) as process:
@@ -16,7 +16,7 @@ async def main() -> None:
                 await process.write(b"you\n")
             else:
                 break
-    print("left behind: nothing, it ended with", process.returncode)
+    print("nothing is left, it ended with", process.returncode)
 
 
 asyncio.run(main())

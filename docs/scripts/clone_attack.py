@@ -10,7 +10,7 @@ from containerkit.linux.syscalls import CLONE, Bytes, Call, Fd, setns
 SAME = ns.User(uids=[(0, os.geteuid(), 1)], gids=[(0, os.getegid(), 1)])  # root inside is us
 SECRET = ctypes.create_string_buffer(b"the host's password")  # somewhere in this Python's memory
 
-# Root in a user namespace.  It waits until somebody new comes in, and reads from its memory.
+# Root in a user namespace.  It waits for a new process, and reads from its memory.
 ATTACKER = """
 import os, sys
 
@@ -36,18 +36,18 @@ except OSError as error:
 
 
 class Careless:
-    """Joins a user namespace as one must not: the child still is the caller's memory."""
+    """Join a user namespace in an unsafe way: the child still shares the caller's memory."""
 
     def __init__(self, namespace: ck.Namespace) -> None:
         self.namespace = namespace
 
     def steps(self):
         call = setns(Fd("namespace", self.namespace), CLONE.NEWUSER)
-        yield ck.Step.child(ck.Phase.IDENTITY, call, why="join, carelessly")
+        yield ck.Step.child(ck.Phase.IDENTITY, call, why="join, unsafely")
 
 
 class Wait:
-    """Gives the attacker a moment."""
+    """Give the attacker a moment."""
 
     def steps(self):
         short = Bytes(struct.pack("qq", 1, 0), "1s")
@@ -61,9 +61,9 @@ def attacked(join) -> str:
         attacker.stdout.readline()
         with ck.Namespace.of(attacker.pid, "user") as namespace:
             ck.run(["sleep", "0.2"], join(namespace), Wait())
-            attacker.signal(15)  # where nobody was to be seen it would wait for ever
+            attacker.signal(15)  # without a readable process it would wait for ever
         said = attacker.stdout.readline().decode().strip()
-        return said or "attacker saw nobody whom it may look at"
+        return said or "attacker saw no process that it may read"
 
 
 careless, ours = attacked(Careless), attacked(lambda namespace: namespace)

@@ -5,7 +5,7 @@ import containerkit as ck
 
 with tempfile.TemporaryDirectory() as directory:
     script = Path(directory, "report")
-    script.write_text("#!/usr/bin/pythen\nprint('hello')\n")  # a slip of the finger
+    script.write_text("#!/usr/bin/pythen\nprint('hello')\n")  # a typing error
     script.chmod(0o755)
     for program in ("/usr/bin/raport", str(script)):
         try:

@@ -5,7 +5,7 @@ from pathlib import Path
 import containerkit as ck
 from containerkit import ns
 
-# A root somebody else made.  Its program is a script, and its interpreter is whoever executes it.
+# A root that a stranger made.  The interpreter of its script is the process that executes it.
 SCRIPT = """#!/proc/self/exe
 import os
 print("I run in a container, and I am", os.readlink("/proc/self/exe"), "of the host")

@@ -25,12 +25,12 @@ def look() -> None:
     ours, theirs = (
         set(Path(f"/proc/{who}/maps").read_text().split("\n")) for who in ("self", child.pid)
     )
-    print("before exec:", len(theirs), "areas of memory,", len(ours & theirs), "of them as here")
+    print("before exec:", len(theirs), "areas of memory,", len(ours & theirs), "of them ours")
     print("             its command line is still", child.cmdline()[-1].rpartition("/")[2])
 
 
 looker = threading.Thread(target=look)
 looker.start()
 areas = ck.run(["sh", "-c", "grep -c . /proc/self/maps"], Wait()).text.strip()
-print("after exec: ", areas, "areas of memory, all of them its own")
+print("after exec: ", areas, "areas of memory, all of its own")
 looker.join()

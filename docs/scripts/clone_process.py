@@ -10,4 +10,4 @@ with ck.plan(run=["sleep", "60"]).spawn() as process:
 print("after the with", process)
 
 slow = ck.run(["sh", "-c", "echo begun; sleep 60"], timeout=0.2)
-print("exit code", slow.exit_code, "- stopped by", slow.stopped_by, "- it had said", slow.stdout)
+print("exit code", slow.exit_code, "- stopped by", slow.stopped_by, "- its output:", slow.stdout)

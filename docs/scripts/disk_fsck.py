@@ -6,7 +6,7 @@ from img_kubia import base, one_file
 
 
 def report(store: ck.Store, repair: bool = False) -> None:
-    for problem in store.fsck(repair=repair) or ["nothing is wrong"]:
+    for problem in store.fsck(repair=repair) or ["no fault"]:
         words = str(problem)
         print(" ", *(word[:19] + "..." if len(word) > 60 else word for word in words.split()))
 
@@ -21,7 +21,7 @@ with tempfile.TemporaryDirectory() as directory:
     blob = Path(store.blobs.path(image.layers[0].digest))
     with open(blob, "r+b") as file:
         file.write(b"junk")
-    print("after two accidents:")
+    print("after two faults:")
     report(store, repair=True)
     print("after a repair:")
     report(store)

@@ -14,7 +14,7 @@ with tempfile.TemporaryDirectory() as directory:
     store = ck.Store(directory)
     store.layers(store.put(small(), "kubia:1"))
     store.layers(store.put(small(b"console.log('two')\n"), "kubia:2"))
-    show(store, "two versions")
+    show(store, "two images")
     store.tag("kubia:2", "kubia")
     show(store, "one has two names")
     with ck.LayerFS(store.get("kubia:1")) as root:
@@ -23,5 +23,5 @@ with tempfile.TemporaryDirectory() as directory:
         show(store, "removed, but still in use")
         print(" " * 28, "its app.js is there:", (root.lowers[-1] / "app.js").exists())
     gone = store.gc()
-    show(store, "and now")
+    show(store, "no longer in use")
     print(f"collected: {len(gone.blobs)} blobs, {len(gone.layers)} layer, {gone.bytes} bytes")

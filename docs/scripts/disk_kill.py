@@ -7,7 +7,7 @@ from pathlib import Path
 
 import containerkit as ck
 
-# Puts one image after the other, and says so when one is there.  It collects, too.
+# The worker puts one image after the other, prints each one's name, and collects garbage.
 WORKER = """
 import sys
 import containerkit as ck
@@ -39,7 +39,7 @@ with tempfile.TemporaryDirectory() as directory:
             said += worker.communicate()[0].split()
     store = ck.Store(directory)
     names = {name for stored in store.images() for name in stored.familiar}
-    print("killed 8 processes, which said of", len(said), "images that they are there")
+    print("killed 8 processes, which acknowledged", len(said), "images")
     missing, wrong = set(said) - names, [str(problem) for problem in store.fsck()]
     print("missing:", missing or "none")
     print("wrong:  ", wrong or "nothing")

@@ -22,11 +22,11 @@ def layer(*entries: tuple[str, bytes, str]) -> ck.Layer:
 
 ODD = layer(
     ("mine", tarfile.LNKTYPE, "note"),  # a hard link to a file of the layer below
-    (".wh.note", tarfile.REGTYPE, ""),  # and that file is gone
+    (".wh.note", tarfile.REGTYPE, ""),  # a whiteout of that file
     ("real", tarfile.DIRTYPE, ""),
     ("link", tarfile.SYMTYPE, "real"),
-    ("link/new", tarfile.REGTYPE, ""),  # through a link of this layer
-    ("real/.wh.nothing", tarfile.REGTYPE, ""),  # hides what nobody has
+    ("link/new", tarfile.REGTYPE, ""),  # an entry through a link of this layer
+    ("real/.wh.nothing", tarfile.REGTYPE, ""),  # a whiteout of a file that no layer has
 )
 
 
@@ -54,5 +54,5 @@ with tempfile.TemporaryDirectory() as directory:
     below = base().append(layer(("etc", tarfile.SYMTYPE, "/tmp")))
     store.put(below.append(through)).extract(Path(directory, "covered"))
     link = os.path.islink(Path(directory, "covered/etc"))
-    print("an entry through a link of a layer below; the link is still there:", link)
+    print("an entry through a link of a layer below; the link still exists:", link)
     assert not link

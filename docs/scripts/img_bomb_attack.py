@@ -18,7 +18,7 @@ with gzip.open(packed, "wb") as out, tarfile.open(fileobj=out, mode="w|") as tar
 
 
 def attempt(what: str, limits: Limits | None = None) -> bool:
-    """Takes the layer in and unpacks it."""
+    """Import the layer and unpack it."""
     packed.seek(0)
     with tempfile.TemporaryDirectory() as directory:
         try:

@@ -8,7 +8,7 @@ from img_kubia import ask, kubia
 
 with tempfile.TemporaryDirectory() as directory:
     box, root = Path(directory, "kubia"), Path(directory, "root")
-    kubia().save(box)  # this goes to the other machine; the rest is done there
+    kubia().save(box)  # this directory goes to the other machine; the rest happens there
 
     def read(descriptor: dict) -> dict:
         return json.loads(blob(descriptor).read_bytes())

@@ -10,7 +10,7 @@ with tempfile.TemporaryDirectory() as directory:
     app = ck.Image.open(box).layers[-1]
     blob = box / "blobs/sha256" / app.digest.hex
     data = bytearray(blob.read_bytes())
-    data[4] ^= 1  # a time in the head of the gzip: what it unpacks to is still the same
+    data[4] ^= 1  # a time in the header of the gzip, which does not change the unpacked bytes
     blob.write_bytes(data)
     try:
         app.unpack(Path(directory, "root"))

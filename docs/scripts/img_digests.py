@@ -9,7 +9,7 @@ with one_file("app.js", APP.read_bytes()).uncompressed() as stream:
 
 
 def layer(data: bytes, **options: str) -> ck.Layer:
-    """The layer that is made of these bytes."""
+    """Return the layer made of these bytes."""
     blobs = MemoryBlobs()
     return ck.Layer.from_tar(blobs.open(blobs.add(data)), blobs, **options)
 

@@ -6,7 +6,7 @@ import containerkit as ck
 
 
 def layer(directory: str, *, hole: bool) -> ck.Layer:
-    """A database of 50 MB that holds two words: its zeros are a hole, or were written."""
+    """Write a database of 50 MB that holds two words: its zeros are a hole, or were written."""
     file = Path(directory, "database")
     with open(file, "wb") as database:
         if hole:

@@ -13,21 +13,21 @@ import containerkit as ck
 from containerkit.image.ids import Ids
 from containerkit.image.tar_from_tree import TarOptions
 
-EPOCH = 1_795_000_000  # no time is later, so each run makes the same bytes
+EPOCH = 1_795_000_000  # no time in an image is later, so each run makes the same bytes
 os.environ["SOURCE_DATE_EPOCH"] = str(EPOCH)
 APP = Path(__file__).parent / "kubia/app.js"
 TOOLS = ["sh", "cat", "ls", "mkdir", "rm"]
-ROOTS = TarOptions(ids=Ids.mine())  # in an image the files are root's, whoever makes it
+ROOTS = TarOptions(ids=Ids.mine())  # in an image the files belong to root
 
 
 def base() -> ck.Image:
-    """A shell and a few programs of this machine."""
+    """Return an image with a shell and a few programs of this machine."""
     layer = ck.Layer.from_directory(ck.rootfs.from_programs(TOOLS), form=ROOTS)
     return ck.Image.scratch().append(layer, history="programs of this machine")
 
 
 def node() -> ck.Image:
-    """What others download as `node`: the base, and what node adds to it."""
+    """Return the image that others download as `node`: the base, and node on top."""
     if not shutil.which("node"):
         print("There is no node on this machine.  On Debian: apt-get install nodejs")
         sys.exit()
@@ -37,19 +37,19 @@ def node() -> ck.Image:
 
 
 def kubia(app: bytes = APP.read_bytes()) -> ck.Image:
-    """One more layer, of one file, and a word about what to run."""
+    """Return the image of the example: node, one layer with one file, and the command."""
     changed = node().append(one_file("app.js", app), history="ADD app.js /app.js")
     return changed.with_config(entrypoint=["node", "app.js"])
 
 
 def small(app: bytes = APP.read_bytes()) -> ck.Image:
-    """The same without node: quickly made, for scripts that run nothing in it."""
+    """Return the same image without node, quickly, for scripts that run no program in it."""
     changed = base().append(one_file("app.js", app), history="ADD app.js /app.js")
     return changed.with_config(entrypoint=["node", "app.js"])
 
 
 def one_file(name: str, data: bytes) -> ck.Layer:
-    """A layer is a tar, and any program can make one."""
+    """Return a layer with one file, made as a tar by hand."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         entry = tarfile.TarInfo(name)
@@ -60,7 +60,7 @@ def one_file(name: str, data: bytes) -> ck.Layer:
 
 
 def ask(argv: Sequence[str], *parts: ck.Part) -> str:
-    """Starts a server in these parts, on a port that is free, asks it once, and stops it."""
+    """Start a server in these parts on a free port, ask it once, and stop it."""
     plan = ck.plan(*parts, run=argv, env={"PORT": "0"}, die_with_parent=True)
     with plan.spawn(stdout=ck.PIPE) as process:
         port = process.stdout.readline().split()[-1]

@@ -14,4 +14,4 @@ for place, row in enumerate(reversed(layers)):
 axes.axis("off")
 axes.set_xlim(-0.01, 1.01)
 figure.savefig("plot.svg")
-print(f"{len(layers)} layers, of which the one on top is {layers[0].size} bytes")
+print(f"{len(layers)} layers; the top one has {layers[0].size} bytes")

@@ -1,6 +1,6 @@
 from img_kubia import APP, one_file
 
-FIELDS = (  # name, bytes, and how a number is written
+FIELDS = (  # name, bytes, and how numbers are written
     ("name", 100, ""), ("mode", 8, ""), ("uid", 8, "octal"), ("gid", 8, "octal"),
     ("size", 12, "octal"), ("mtime", 12, "octal"), ("chksum", 8, "octal"), ("typeflag", 1, ""),
     ("linkname", 100, ""), ("magic", 6, ""), ("version", 2, ""), ("uname", 32, ""),
@@ -9,7 +9,7 @@ FIELDS = (  # name, bytes, and how a number is written
 
 
 def dump(data: bytes, begin: int) -> None:
-    """Sixteen bytes a line, as hexdump prints them; lines of zeros are left out."""
+    """Print sixteen bytes a line, as hexdump does, without lines of zeros."""
     for at in range(begin, begin + len(data), 16):
         line = data[at - begin : at - begin + 16]
         seen = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in line)

@@ -5,7 +5,7 @@ base = ck.rootfs.from_programs(["sh", "cat", "rm"])
 space = [ns.User(), ns.Mount()]
 with ck.LayerFS(base) as root:
     ck.run(["sh", "-c", "echo one > /app"], *space, root, check=True)
-    second = root.commit()  # the changes are a layer now, and second lies over it
+    second = root.commit()  # the changes are now a layer, and `second` is an overlay over it
 with second as root:
     ck.run(["sh", "-c", "cat /app; echo two > /app; rm /etc/passwd"], *space, root, check=True)
     third = root.commit()

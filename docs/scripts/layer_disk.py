@@ -26,4 +26,4 @@ with tempfile.TemporaryDirectory() as directory:
         for path in sorted(root.upper.rglob("*")):
             marks = [name for name in os.listxattr(path) if name.endswith("opaque")]
             print(f"{on_disk(path):10} /{path.relative_to(root.upper)}", *marks)
-        print("\nwhich means:", *root.changes(), sep="\n")
+        print("\nas changes:", *root.changes(), sep="\n")

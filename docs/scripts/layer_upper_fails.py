@@ -8,6 +8,6 @@ with ck.LayerFS(base) as root:
     plan = ck.plan(ns.User(), ns.Mount(), root, run=["sleep", "60"])
     with plan.spawn():
         try:
-            plan.spawn()  # a second one on the same upper directory
+            plan.spawn()  # a second mount of the same upper directory
         except ck.StepError as error:
             sys.exit(str(error).replace(str(root.upper.parent), "DIR"))

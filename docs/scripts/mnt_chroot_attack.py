@@ -25,14 +25,14 @@ class Chroot:
 
 
 class Escape:
-    """What root in a chroot does next."""
+    """The next acts of root in a chroot."""
 
     def steps(self):
         for call, why in (
-            (mkdirat(AT_FDCWD, "door"), "a directory below"),
-            (chroot("door"), "becomes the root; we stay where we are, which is above it now"),
-            (chdir("../../../../../../../.."), "so nothing stops us on the way up"),
-            (chroot("."), "and here we stay"),
+            (mkdirat(AT_FDCWD, "door"), "make a directory below"),
+            (chroot("door"), "it becomes the root; our working directory is above it now"),
+            (chdir("../../../../../../../.."), "so the kernel does not stop us on the way up"),
+            (chroot("."), "the top becomes our root"),
         ):
             yield ck.Step.child(ck.Phase.INSIDE, call, why=why, tolerates={17})
 

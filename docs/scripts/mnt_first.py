@@ -21,4 +21,4 @@ for number, step in enumerate(plan.timeline.steps, 1):
 before = hosts_mounts()
 result = plan.run()
 print("\n" + result.text + result.stderr.decode())
-print("the host has", hosts_mounts() - before, "mounts more")
+print("the host has", hosts_mounts() - before, "more mounts")

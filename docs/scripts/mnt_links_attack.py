@@ -12,11 +12,11 @@ with tempfile.TemporaryDirectory() as directory:
     for path in (victim, data, Path(f"{root}{victim}")):
         path.mkdir(parents=True)
     (data / "precious").touch()
-    (root / "data").symlink_to("../" * 20 + f".{victim}")  # the image's author put this there
+    (root / "data").symlink_to("../" * 20 + f".{victim}")  # the image's author made this link
 
     print("a path leads to the host's victim:", os.path.realpath(root / "data") == str(victim))
     volume = mounts.Bind(data, "/data")
     plan = ck.plan(ns.User(), ns.Mount(), mounts.Root(root), volume, run=["ls", str(victim)])
     print(*[step for step in plan.timeline.steps if "openat2(%root, 'data'" in str(step)])
-    print("inside, in the place of that name:", plan.run().text.strip())
+    print("inside, at the mount target:", plan.run().text.strip())
     print("on the host the victim holds:     ", list(victim.iterdir()))

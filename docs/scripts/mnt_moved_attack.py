@@ -13,7 +13,7 @@ with tempfile.TemporaryDirectory() as directory:
     shutil.copytree(ck.rootfs.from_programs(["sh", "wc"]), root, symlinks=True)
     (root / "proc").rmdir()
     (root / "d/x").mkdir(parents=True)
-    (root / "proc").symlink_to("d/x/..")  # the image's author put this there
+    (root / "proc").symlink_to("d/x/..")  # the image's author made this link
     print("the path leads to:", os.path.relpath(os.path.realpath(root / "proc"), root))
     parts = [ns.User(), ns.Mount(), ns.Pid(), mounts.Root(root), mounts.Masked()]
     try:

@@ -4,7 +4,7 @@ from containerkit.core import mounting
 
 
 class LateProc:
-    """Mounts a proc when the host's is gone."""
+    """Mount a proc after the host's is gone."""
 
     def steps(self):
         hint = "no other proc is visible here any more"

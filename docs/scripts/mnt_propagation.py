@@ -9,7 +9,7 @@ LATER = "mount -t tmpfs none /mnt && touch /mnt/late"
 
 
 class Shared:
-    """What is mounted in this namespace shows in its copies, as systemd sets it up at boot."""
+    """A shared mount namespace, as systemd makes it: its mounts also appear in its copies."""
 
     def steps(self):
         call = mount(None, "/", None, MS.REC | MS.SHARED)
@@ -17,7 +17,7 @@ class Shared:
 
 
 def on_the_host() -> None:
-    """Runs as root of a machine made for this: what it mounts, the real one does not see."""
+    """Run as root of a machine made for this, whose mounts the real machine does not see."""
     for propagation in ("private", "slave"):
         container = ck.plan(ns.Mount(propagation), run=["sh", "-c", LOOK])
         with container.spawn(stdin=ck.PIPE, stdout=ck.PIPE) as process:

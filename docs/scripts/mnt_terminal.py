@@ -11,7 +11,7 @@ with plan.spawn(**streams) as process:
     while True:
         try:
             said += os.read(process.terminal, 1000).decode().replace("\r\n", "\n")
-        except OSError:  # EIO: nobody in there has the terminal open any more
+        except OSError:  # EIO: no process inside has the terminal open any more
             break
 print(said)
 assert said.startswith("/dev/pts/0\n24 80\n")

@@ -8,7 +8,7 @@ import containerkit as ck
 
 STUBBORN = """
 import ctypes, time
-ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)  # PR_SET_PDEATHSIG: I shall not die with anybody
+ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)  # PR_SET_PDEATHSIG: withdraw the request
 print("up", flush=True)
 time.sleep(60)
 """
@@ -45,4 +45,4 @@ while not ended(program) and time.monotonic() < began + 20:
     time.sleep(0.01)
 assert ended(program)
 os.close(program)
-print("its caller was killed, and the program that takes no death signal has ended")
+print("its caller was killed, and the program without a death signal has ended")

@@ -12,6 +12,6 @@ with ck.LayerFS(base) as root:
         print(*str(plan).split("\n")[:14], sep="\n")
         print(plan.run(check=True).text)
         walls = ["sh", "-c", "grep CapEff /proc/self/status"]
-        print("and it may do:", ck.plan(*joined, run=walls).run().text)
+        print("its capabilities:", ck.plan(*joined, run=walls).run().text)
         for namespace in joined:
             namespace.close()

@@ -12,4 +12,4 @@ with plan.spawn(stdin=ck.PIPE, stdout=ck.PIPE) as process:
         print("more than one is in the namespace:", len(namespace.processes()) > 1)
         process.kill()
         process.wait()
-        print("pid 1 was killed, left are:       ", namespace.processes())
+        print("pid 1 was killed, processes left: ", namespace.processes())

@@ -10,7 +10,7 @@ root = ck.LayerFS(ck.rootfs.from_programs(["sh", "ls", "cat"]), readonly=True)
 
 
 def inside(command: str, fds: dict[int, int], cwd: str = "/") -> str:
-    """Runs a command in a root of its own, in which the host's files are not."""
+    """Run a command in a root of its own, without the host's files."""
     parts = (same, ns.Mount(), ns.Pid(), root)
     try:
         plan = ck.plan(*parts, run=["sh", "-c", command], cwd=cwd)
@@ -25,13 +25,13 @@ def inside(command: str, fds: dict[int, int], cwd: str = "/") -> str:
 with tempfile.TemporaryDirectory() as directory:
     Path(directory, "secret").write_text("the host's secret\n")
     leaked = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    os.set_inheritable(leaked, True)  # a careless library opened this in our process
+    os.set_inheritable(leaked, True)  # as if a careless library had opened this in our process
     os.dup2(leaked, 7)
 
     print("--- descriptor 7 is passed on:")
     ways = "cat /proc/self/fd/7/secret; ls /proc/self/fd/7/../../../../etc/passwd"
     assert "the host's secret" in inside(ways, {7: leaked})
-    print("--- it is not, unless one asks for it:")
+    print("--- by default it is not:")
     assert "the host's secret" not in inside("cat /proc/self/fd/7/secret", {})
     print("--- the working directory as the way out:")
     assert "ELOOP" in inside("cat secret", {7: leaked}, cwd="/proc/self/fd/7")

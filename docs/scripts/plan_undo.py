@@ -6,12 +6,12 @@ from pathlib import Path
 import containerkit as ck
 from containerkit.linux.syscalls import AT_FDCWD, Call, mkdirat
 
-REMOVEDIR = 0x200  # unlinkat(2): it is a directory that goes
+REMOVEDIR = 0x200  # the flag of unlinkat(2) for a directory
 
 
 @dataclass(frozen=True)
 class Desk:
-    """A directory on the host, for as long as the process is there."""
+    """A directory on the host that exists as long as the process."""
 
     path: Path
 
@@ -24,10 +24,10 @@ class Desk:
 with tempfile.TemporaryDirectory() as directory:
     desk = Path(directory, "desk")
     with ck.plan(Desk(desk), run=["sleep", "60"]).spawn():
-        print("while it runs, is it there?   ", desk.is_dir())
-    print("after the with, is it there?  ", desk.exists())
+        print("while it runs it exists:       ", desk.is_dir())
+    print("after the `with` it exists:    ", desk.exists())
     try:
         ck.plan(Desk(desk), run=["/no/such/program"]).spawn()
     except ck.StepError as error:
         print("a later step failed:          ", error.step.call.name)
-    print("after that, is it there?      ", desk.exists())
+    print("after the failure it exists:   ", desk.exists())

@@ -8,7 +8,7 @@ from containerkit.registry import Registry, Retries
 from img_kubia import kubia
 from reg_server import registry
 
-MOST = 24_000_000  # bytes; then the line is cut
+MOST = 24_000_000  # bytes before the connection is cut
 
 
 def carry(source: socket.socket, target: socket.socket) -> None:
@@ -24,7 +24,7 @@ def carry(source: socket.socket, target: socket.socket) -> None:
 
 
 def bad_line(listener: socket.socket, port: int) -> None:
-    """Between us and the registry."""
+    """A proxy between the client and the registry."""
     with contextlib.suppress(OSError):
         while True:
             near = listener.accept()[0]
@@ -44,7 +44,7 @@ with registry() as server, socket.create_server(("127.0.0.1", 0)) as line:
         through = Registry(host, plain_http=True, retries=Retries(first=0.1))
         name = f"{host}/lesson/kubia:1"
         same = image == ck.Image.pull(name, ck.Store(directory), registries=through)
-    print(f"a layer of {image.layers[1].size:,} bytes, over a line that is cut after {MOST:,}:")
+    print(f"a layer of {image.layers[1].size:,} bytes, over a connection cut after {MOST:,}:")
     for asked in server.asked():
         if image.layers[1].digest in asked:
             print(asked[:55] + "...")

@@ -10,7 +10,7 @@ from reg_server import registry
 
 
 class Proxy(BaseHTTPRequestHandler):
-    """Between us and the registry: refuses HEAD, and mounts, and knows no parts of a file."""
+    """A proxy before the registry.  It refuses HEAD and mounts, and ignores Range."""
 
     protocol_version = "HTTP/1.1"
     port = 0

@@ -6,7 +6,7 @@ from reg_server import Server, registry
 
 
 def evil(server: Server, digest: ck.Digest, old: bytes, new: bytes) -> None:
-    """Whoever runs the registry can write into its files."""
+    """Write into the registry's files, as its owner can."""
     blobs = server.directory / "docker/registry/v2/blobs/sha256"
     path = blobs / digest.hex[:2] / digest.hex / "data"
     path.write_bytes(path.read_bytes().replace(old, new, 1))

@@ -1,4 +1,4 @@
-"""The registry of chapter 9: the real one, in a directory of its own, for as long as a `with`."""
+"""The registry of chapter 9: the real one, in a directory of its own, during a `with` block."""
 
 import contextlib
 import json
@@ -17,12 +17,12 @@ from pathlib import Path
 @dataclass
 class Server:
     host: str
-    directory: Path  # where it keeps what it has
+    directory: Path  # where it keeps its blobs
     log: Path
 
     def asked(self) -> Iterator[str]:
-        """What it was asked since the last time, and what it answered: a line each."""
-        time.sleep(0.2)  # it writes a request down after its answer
+        """Yield a line for each request and answer since the last call."""
+        time.sleep(0.2)  # the registry logs a request after its answer
         lines = [line for line in self.log.read_text().splitlines() if '" "' in line]
         self.log.write_text("")
         for line in lines:

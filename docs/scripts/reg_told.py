@@ -16,7 +16,7 @@ with registry() as server, tempfile.TemporaryDirectory() as directory:
         if "from=" in line:
             print(line.partition("?")[0], "from", line.partition("from=")[2])
     told = "\n".join(asked)
-    print("the registry heard of lesson/kubia:    ", "from=lesson/kubia" in told)
-    print("the registry heard of acme/unannounced:", "unannounced" in told)
+    print("the push named lesson/kubia:     ", "from=lesson/kubia" in told)
+    print("the push named acme/unannounced:", "unannounced" in told)
     assert "from=lesson/kubia" in told
     assert "unannounced" not in told

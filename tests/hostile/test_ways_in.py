@@ -183,4 +183,4 @@ def test_limits_are_lifted_from_the_command_line(tmp_path: Path, capsys: pytest.
     assert "--limit ratio=none lifts it" in capsys.readouterr().err
     assert main([*store, "export", "--limit", "ratio=none", "-o", str(tmp_path / "out"), "app:1"]) == 0
     assert main([*store, "export", "--limit", "size=none", "-o", str(tmp_path / "out"), "app:1"]) != 0
-    assert "no limit is 'size=none'" in capsys.readouterr().err
+    assert "'size=none' sets no limit" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""RUN on the real kernel: what a program sees, what it may do, what is in the layer afterwards, and what is left behind."""
+"""RUN on the real kernel: the program's view and rights, the content of the layer, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BOTH = "FROM base\nCOPY --from=a /etc/passwd /1\nCOPY --from=b /etc/passwd /2\n"
 
 @pytest.fixture
 def yard() -> Iterator[Yard]:
-    """With busybox, called base."""
+    """A yard with busybox as the image base."""
     with yard_in_memory() as made:
         root = rootfs.busybox(dest=made.directory / "busybox")
         for name, lines in ACCOUNTS.items():
@@ -41,7 +41,7 @@ def yard() -> Iterator[Yard]:
 
 
 def layers(yard: Yard, *lines: str, **options: object) -> list[dict[str, str]]:
-    """What is in the layers on top of the base: kinds by name."""
+    """Return the entries of the layers on top of the base: kinds by name."""
     image = yard.build("\n".join(["FROM base", *lines]), **options)  # type: ignore[arg-type]
     image.validate()
     return [{name: entry.kind for name, entry in entries(layer).items()} for layer in image.layers[1:]]
@@ -59,15 +59,15 @@ def test_a_layer_has_what_changed_and_nothing_else(yard: Yard) -> None:
     assert yard.store.fsck() == ()
 
 
-def test_what_changes_nothing_makes_no_layer(yard: Yard) -> None:
+def test_a_run_without_changes_makes_no_layer(yard: Yard) -> None:
     image = yard.build("FROM base\nRUN true\nRUN touch /tmp/x && rm /tmp/x && echo x > /dev/null\nRUN ls -la / /etc > /dev/shm/x\n")
     assert [entry.empty_layer for entry in image.history[1:]] == [True, False, True]
     assert set(entries(image.layers[1])) == {"tmp"}, "its time changed"
 
 
 @pytest.mark.unprivileged
-def test_what_is_mounted_leaves_no_trace(yard: Yard) -> None:
-    """Even where the image has no place for it."""
+def test_mounts_leave_no_trace_in_the_layer(yard: Yard) -> None:
+    """Also for mount targets that the image does not have."""
     bare = yard.build("FROM base\nRUN rm -rf /proc /sys /dev /etc/hosts /etc/hostname /etc/resolv.conf || true\n")
     image = yard.build("FROM bare\nRUN test -e /dev/null && test -s /etc/hosts && test -e /proc/self\n", contexts={"bare": bare})
     assert len(image.layers) == len(bare.layers)
@@ -77,7 +77,7 @@ def test_what_is_mounted_leaves_no_trace(yard: Yard) -> None:
 
 @pytest.mark.unprivileged
 def test_a_directory_with_a_mount_in_it_may_be_changed(yard: Yard) -> None:
-    """Where the image has a place for the mount, nothing of ours has touched the directory; elsewhere what it is like counts."""
+    """The build restores a directory only if the image lacks the mount target; a change of its attributes then stays."""
     there = {"hosts": "", "hostname": "", "resolv.conf": ""}
     assert layers(yard, "COPY . /etc/", "RUN touch -d 2001-01-01 /etc", files=there)[1:] == [{"etc": "directory"}]
     assert layers(yard, "RUN --mount=type=tmpfs,target=/home/x/y true") == []
@@ -123,7 +123,7 @@ def test_a_script_of_its_own_and_the_exec_form(yard: Yard) -> None:
     assert layers(yard, "RUN <<EOF\n#!/bin/sh\ntrue\nEOF") == []
 
 
-def test_scratch_has_nothing_to_run(yard: Yard) -> None:
+def test_a_run_on_scratch_finds_no_program(yard: Yard) -> None:
     with pytest.raises(FailedStep, match="could not be started"):
         yard.build("FROM scratch\nRUN true\n")
     busybox = next(path for path in (yard.directory / "busybox").rglob("busybox"))
@@ -167,7 +167,7 @@ def test_set_user_id_programs_work(yard: Yard) -> None:
 
 
 @pytest.mark.unprivileged
-def test_it_is_alone(yard: Yard) -> None:
+def test_a_run_has_namespaces_of_its_own(yard: Yard) -> None:
     yard.build(
         "FROM base\nRUN echo $$; ls /proc | grep -c '^[0-9]'; grep -c . /proc/net/dev; cat /proc/sys/kernel/core_pattern > /dev/null\n"
     )
@@ -187,7 +187,7 @@ def test_it_is_alone(yard: Yard) -> None:
             yard.build(f"FROM base\nRUN {forbidden}\n")
 
 
-def test_nobody_survives_it(yard: Yard) -> None:
+def test_no_process_survives_a_run(yard: Yard) -> None:
     began = time.monotonic()
     yard.build("FROM base\nRUN sh -c 'trap \"\" TERM HUP; sleep 600' & setsid sleep 601 & touch /done\n")
     assert time.monotonic() - began < 30
@@ -208,14 +208,14 @@ def test_binds(yard: Yard) -> None:
     )  # fmt: skip
     lines = [line for line in yard.output.splitlines() if "Read-only" not in line]
     assert lines == ["contextstage", "d", "link", "readonly", "changed", "context"]
-    with pytest.raises(FailedStep, match="--mount: 'link' is not there"):
+    with pytest.raises(FailedStep, match="--mount: 'link' does not exist"):
         yard.build("FROM base\nRUN --mount=target=/c,source=link true\n", files)
 
 
 @pytest.mark.root
 @pytest.mark.parametrize("mount", ["bind,target=/m,rw", "cache,target=/m", "tmpfs,target=/m"])
-def test_a_device_that_it_makes_in_a_mount_is_dead(yard: Yard, mount: str) -> None:
-    """The harmless zero device: a disk is as far away."""
+def test_a_device_made_in_a_mount_cannot_be_opened(yard: Yard, mount: str) -> None:
+    """The test uses the harmless zero device; a disk would be refused in the same way."""
     yard.build(f"FROM base\nRUN --mount=type={mount} mknod /m/z c 1 5 && ! head -c 1 /m/z && cat /proc/self/mounts\n", userns="host")
     table = [line.split() for line in yard.output.splitlines() if line.count(" ") == 5]
     allowed = ("/dev/", "/proc/")  # single devices, and what is masked with one of them
@@ -241,7 +241,7 @@ def test_caches_stay_and_are_in_no_layer(yard: Yard) -> None:
     assert "1\n2\n3\n" in yard.output
 
 
-def test_a_cache_is_pruned_unless_somebody_uses_it(yard: Yard) -> None:
+def test_a_cache_is_pruned_unless_it_is_in_use(yard: Yard) -> None:
     one = "FROM base\nRUN --mount=type=cache,target=/c{} ls /c && touch /c/x\n"
     yard.build(one.format(",sharing=private"))
     caches = Caches(yard.store.directory)
@@ -254,14 +254,14 @@ def test_a_cache_is_pruned_unless_somebody_uses_it(yard: Yard) -> None:
     assert yard.output == ""
 
 
-def test_a_cache_begins_with_what_it_is_given(yard: Yard) -> None:
+def test_a_cache_begins_with_the_files_of_its_source(yard: Yard) -> None:
     dockerfile = "FROM base AS s\nRUN mkdir /s && echo first > /s/f\nFROM base\nRUN --mount=type=cache,from=s,source=s,target=/c cat /c/f\n"
     yard.build(dockerfile)
     assert yard.output == "first\n"
 
 
 def test_a_locked_cache_is_for_one_at_a_time(yard: Yard) -> None:
-    """Two stages that do not need each other run at once; each finds the other's file gone."""
+    """Two independent stages run at once; with the lock each finds that the other has removed its file."""
     line = "RUN --mount=type=cache,target=/c,sharing=locked mkdir /c/busy && sleep 0.2 && rmdir /c/busy && echo {n}"
     yard.build(f"FROM base AS a\n{line.format(n=1)}\nFROM base AS b\n{line.format(n=2)}\n{BOTH}")
     assert sorted(yard.output.split()) == ["1", "2"]
@@ -278,7 +278,7 @@ def test_a_build_that_failed_waits_for_no_cache(yard: Yard) -> None:
 
 
 def test_a_cache_is_not_locked_while_a_stage_is_waited_for(yard: Yard) -> None:
-    """Each of both would have to wait for the other."""
+    """With the lock held, each of the two stages would wait for the other."""
     mount = "RUN --mount=type=cache,target=/c,sharing=locked"
     yard.build(f"FROM base AS seed\n{mount} ls /c\nRUN echo x > /f\nFROM base\n{mount},from=seed,source=/ ls /c\n")
     assert yard.output == ""
@@ -311,7 +311,7 @@ def test_secrets_are_in_no_layer_no_key_and_no_history(yard: Yard) -> None:
         assert isinstance(hidden, str) or "hush" not in str(caught.value)
 
 
-def test_what_is_not_done_is_refused(yard: Yard) -> None:
+def test_unsupported_options_are_refused(yard: Yard) -> None:
     with pytest.raises(FailedStep, match="this build has no network"):
         yard.build("FROM base\nRUN --network=host true\n", network="none")
     with pytest.raises(FailedStep, match="ssh"):
@@ -344,7 +344,7 @@ def test_a_program_that_is_killed_or_missing(yard: Yard) -> None:
         yard.build('FROM base\nRUN ["/no/such"]\n')
 
 
-def test_a_failure_ends_what_else_runs(yard: Yard) -> None:
+def test_a_failure_stops_the_other_stages(yard: Yard) -> None:
     began = time.monotonic()
     with pytest.raises(FailedStep, match="exit code 3"):
         yard.build(
@@ -354,7 +354,7 @@ def test_a_failure_ends_what_else_runs(yard: Yard) -> None:
 
 
 def test_stages_are_built_at_the_same_time(yard: Yard) -> None:
-    """Each waits for the other through a cache that both share."""
+    """Each stage waits for the other through a shared cache."""
     line = "RUN --mount=type=cache,target=/c touch /c/{0} && for i in $(seq 200); do test -e /c/{1} && exit 0; sleep 0.05; done; exit 1"
     stages = f"FROM base AS a\n{line.format(1, 2)}\nFROM base AS b\n{line.format(2, 1)}\n"
     yard.build(stages + BOTH)
@@ -379,7 +379,7 @@ def test_output_arrives_while_it_is_written(yard: Yard) -> None:
 
 
 def killed(yard: Yard, script: str) -> subprocess.Popen[bytes]:
-    """A build in a process of its own."""
+    """Run a build in a process of its own, and kill it."""
     source = textwrap.dedent(f"""
         from containerkit.builder import build
         from containerkit.store.store import Store
@@ -389,7 +389,7 @@ def killed(yard: Yard, script: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_who_is_killed_leaves_nothing_that_counts(yard: Yard, number: int) -> None:
+def test_a_killed_build_leaves_no_result(yard: Yard, number: int) -> None:
     marker = "sleep 654.5"
     with killed(yard, f"FROM base\nRUN echo x > /x; {marker}\n") as process:
         assert until(lambda: subprocess.run(["pgrep", "-f", f"^{marker}"], capture_output=True, check=False).stdout, 20)
@@ -465,6 +465,6 @@ def test_run(yard: Yard) -> None:
 @pytest.mark.root
 @pytest.mark.parametrize("network", ["none", "host"])
 def test_another_user_opens_its_standard_streams(yard: Yard, network: str) -> None:
-    """As servers do that log to /dev/stdout."""
+    """Servers that log to /dev/stdout open it again."""
     yard.build("FROM base\nUSER app\nRUN echo log > /dev/stdout; echo trouble > /dev/stderr; stat -L -c %u /dev/stdout\n", network=network)
     assert b"".join(event.data for event in yard.events if event.state == "output") == b"log\ntrouble\n1000\n"

@@ -1,4 +1,4 @@
-"""What the kernel says a program may do, in /proc/self/status, and what it can do."""
+"""Capabilities in /proc/self/status, and the calls that they allow."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ RAW = 1 << NAMES.index("CAP_NET_RAW")
 
 
 def status(*parts: Any) -> dict[str, str]:
-    """/proc/self/status of a program in these parts."""
+    """Return /proc/self/status of a program in these parts."""
     text = ck.run(["cat", "/proc/self/status"], *parts, check=True).text
     return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
 
 
 def capabilities(*parts: Any) -> list[int]:
-    """Inheritable, permitted, effective, bounding, ambient."""
+    """Return the five sets: inheritable, permitted, effective, bounding, ambient."""
     said = status(*parts)
     return [int(said[f"Cap{name}"], 16) for name in SETS]
 
@@ -47,24 +47,24 @@ def test_default() -> None:
     assert capabilities(ns.User(), Capabilities.default()) == [0, mask, mask, mask, 0]
 
 
-def test_every_single_one() -> None:
+def test_each_capability_alone() -> None:
     everything = Capabilities.only(*NAMES)
     assert capabilities(ns.User(), everything)[1:4] == [everything.mask] * 3
     assert capabilities(ns.User(), everything.dropping("CAP_SETPCAP"))[3] == everything.mask & ~(1 << NAMES.index("CAP_SETPCAP"))
 
 
-def test_who_is_not_root_keeps_them_only_as_ambient() -> None:
+def test_a_user_other_than_root_keeps_only_ambient_capabilities() -> None:
     assert capabilities(ns.User(5, 5), Capabilities.only("CAP_NET_RAW")) == [0, 0, 0, RAW, 0]
     assert capabilities(ns.User(5, 5), Capabilities.only("CAP_NET_RAW", ambient=True)) == [RAW] * 5
 
 
-def test_what_is_gone_cannot_be_used() -> None:
+def test_dropped_capabilities_cannot_be_used() -> None:
     inside = [ns.User(), ns.Uts(), ns.Mount()]
     assert ck.run(["hostname", "new"], *inside, Capabilities.only("CAP_SYS_ADMIN")).exit_code == 0
     assert ck.run(["hostname", "new"], *inside, Capabilities.none()).exit_code != 0
 
 
-def test_the_plan_itself_still_has_what_it_needs_before() -> None:
+def test_capabilities_are_dropped_after_the_steps_that_need_them() -> None:
     parts = [Capabilities.none(), ns.User(), ns.Mount(), ns.Pid(), ns.Net(), ns.Ipc(), ns.Uts("lesson")]
     assert ck.run(["hostname"], *parts, check=True).text == "lesson\n"
 
@@ -87,7 +87,7 @@ def test_everything_together_in_any_order(seed: int) -> None:
     assert (said["NoNewPrivs"], said["Seccomp"]) == ("1", "2")
 
 
-def test_the_caller_keeps_its_own() -> None:
+def test_the_caller_keeps_its_capabilities() -> None:
     def mine() -> list[str]:
         with open("/proc/thread-self/status") as file:
             return [line for line in file if line.startswith(("Cap", "NoNewPrivs", "Seccomp"))]
@@ -98,17 +98,17 @@ def test_the_caller_keeps_its_own() -> None:
 
 
 def nested(part: str, *parts: Any) -> str:
-    """What goes wrong when a Python with these parts runs a program with `part`."""
+    """Return the error of a Python with these parts that runs a program with `part`."""
     script = f"import containerkit as ck\nfrom containerkit.parts.capabilities import Capabilities\nck.run(['true'], {part})"
     return ck.run([sys.executable, "-c", script], *parts, env=dict(os.environ)).stderr.decode()
 
 
-def test_nobody_gives_what_it_does_not_have() -> None:
+def test_a_capability_that_the_caller_lacks_is_refused() -> None:
     said = nested("Capabilities.only('CAP_KILL', 'CAP_NET_RAW')", ns.User(), Capabilities.only("CAP_KILL", "CAP_SETPCAP"))
-    assert "hint: nobody can give what it does not have" in said
+    assert "hint: a capability can only be kept, not gained" in said
 
 
-def test_dropping_needs_a_capability_too() -> None:
+def test_dropping_from_the_bounding_set_needs_a_capability() -> None:
     said = nested("Capabilities.none()", ns.User(), Capabilities.none())
     assert "hint: dropping from the bounding set needs CAP_SETPCAP" in said
 

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - tables of cases and scripts read better on one line
-"""Live namespaces: what they are, who is in them, joining, pinning."""
+"""Live namespaces: their properties, their processes, joining and pinning."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def box(rootdir: Path) -> Iterator[ck.Process]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_namespace_is(kind: str, box: ck.Process) -> None:
+def test_the_properties_of_a_namespace(kind: str, box: ck.Process) -> None:
     with Namespace.of(box.pid, kind) as there, Namespace.of(0, kind) as here, Namespace.of(os.getpid(), kind) as same:
         assert there.kind == kind
         assert f"{kind}:[{there.inode}]" == os.readlink(f"/proc/{box.pid}/ns/{kind}")
@@ -78,7 +78,7 @@ def test_owners_and_parents(box: ck.Process) -> None:
             assert net.parent
 
 
-def test_what_is_no_namespace(tmp_path: Path) -> None:
+def test_files_that_are_no_namespace_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ck.PlanError, match="no namespace"):
         Namespace.at(tmp_path / "file")
@@ -87,12 +87,12 @@ def test_what_is_no_namespace(tmp_path: Path) -> None:
     with pytest.raises(ProcessLookupError):
         Namespace.of(2**22 - 1, "net")
     for kind in ("user", "pid", "time"):
-        with pytest.raises(ck.Unavailable, match="nobody in it"):
+        with pytest.raises(ck.Unavailable, match="without a process in it"):
             Namespace.new(kind)
 
 
-def test_everything_of_a_container_is_joined(box: ck.Process, rootdir: Path) -> None:
-    """What docker exec does: one plan, all namespaces."""
+def test_all_namespaces_of_a_container_are_joined(box: ck.Process, rootdir: Path) -> None:
+    """The plan of docker exec joins all namespaces at once."""
     spaces = [Namespace.of(box.pid, kind) for kind in KINDS]
     show = [
         "/bin/sh",
@@ -113,7 +113,7 @@ def test_everything_of_a_container_is_joined(box: ck.Process, rootdir: Path) -> 
             space.close()
 
 
-def test_only_some_joins_need_an_image_of_their_own(box: ck.Process) -> None:
+def test_only_some_joins_need_the_helper(box: ck.Process) -> None:
     def calls(*kinds: str) -> list[str]:
         with_kinds = [Namespace.of(box.pid, k) for k in kinds]
         plan = ck.plan(*with_kinds, run=["/bin/true"])
@@ -137,7 +137,7 @@ def test_the_user_namespace_is_joined_first(box: ck.Process) -> None:
             space.close()
 
 
-def test_a_namespace_outlives_who_made_it() -> None:
+def test_a_namespace_outlives_its_first_process() -> None:
     with ck.plan(ns.User(), ns.Net(), run=SLEEP).spawn() as process:
         net, user = Namespace.of(process.pid, "net"), Namespace.of(process.pid, "user")
     assert net.processes() == []
@@ -149,7 +149,7 @@ def test_a_namespace_outlives_who_made_it() -> None:
 
 @pytest.mark.root
 @pytest.mark.parametrize("kind", ["net", "ipc", "uts", "cgroup", "mnt"])
-def test_a_new_one_with_nobody_in_it(kind: str) -> None:
+def test_a_new_namespace_without_a_process(kind: str) -> None:
     with Namespace.new(kind) as made, Namespace.of(0, kind) as mine:
         assert made != mine
         assert made.kind == kind
@@ -190,7 +190,7 @@ def test_a_function_runs_inside_and_the_caller_stays() -> None:
         other.call(lambda: None)
 
 
-def test_pinning_wants_privilege(tmp_path: Path, box: ck.Process) -> None:
+def test_pinning_needs_privilege(tmp_path: Path, box: ck.Process) -> None:
     if ROOT:
         pytest.skip("root may")
     with Namespace.of(box.pid, "net") as net, pytest.raises(PermissionError):
@@ -199,7 +199,7 @@ def test_pinning_wants_privilege(tmp_path: Path, box: ck.Process) -> None:
 
 
 @pytest.mark.root
-def test_who_joins_a_user_namespace_leaves_the_callers_groups() -> None:
+def test_joining_a_user_namespace_drops_the_callers_groups() -> None:
     ranges = [(0, 100000, 1000)]
     script = """
 import os, sys, containerkit as ck
@@ -217,14 +217,14 @@ def test_the_same_as_an_ordinary_user(as_user: Any) -> None:
     again(as_user, __file__)
 
 
-def test_joined_as_somebody_else() -> None:
-    """Where 0 is not mapped there is no root to become, and the caller's own ids must not stay."""
+def test_a_user_namespace_joined_as_another_user() -> None:
+    """A namespace without a map for 0 has no root to become, and the caller's own ids must not stay."""
     one = ns.User(uid=1234, gid=1234, uids=[(1234, os.geteuid(), 1)], gids=[(1234, os.getegid(), 1)])
     with ck.plan(one, run=["sleep", "100"]).spawn() as process, ck.Namespace.of(process.pid, "user") as user:
         with pytest.raises(ck.StepError, match=r"join it with become"):
             ck.run(["id", "-u"], user)
         assert ck.run(["id", "-u"], user.become(1234, 1234)).text == "1234\n"
-    with pytest.raises(ck.PlanError, match="in a user namespace"):
+    with pytest.raises(ck.PlanError, match="only a user namespace"):
         ck.Namespace.of(0, "net").become(0, 0)
 
 

@@ -1,4 +1,4 @@
-"""The store under kill -9, in the order in which it writes to the disk, and as the layers of a root."""
+"""The store under kill -9, the order of its writes to the disk, and its layers as a root."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory of a short path, on the disk."""
+    """A directory with a short path, on the disk."""
     with tempfile.TemporaryDirectory(prefix="ck-store-") as path:
         yield Path(path)
 
 
 @pytest.mark.unprivileged
-def test_what_is_collected_while_fsck_looks_is_no_problem(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fsck_reports_nothing_that_gc_removes_meanwhile(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(place / "store")
     image = store.put(Image.of(ImageConfig(), [Layer.from_tar(io.BytesIO(tar_of({"f": b"x"})))]), "x")
     store.layers(image)
@@ -74,7 +74,7 @@ def test_what_is_collected_while_fsck_looks_is_no_problem(place: Path, monkeypat
 
 
 def possible(lines: list[str]) -> dict[str, set[str]]:
-    """Which digests a name may lead to: what was acknowledged last, and what was begun after that.  "" is none."""
+    """Return the digests that each name may have: the last acknowledged one, and those begun later; "" is no image."""
     found: dict[str, set[str]] = {}
     for line in lines:
         how, *words = line.split()
@@ -115,7 +115,7 @@ def test_two_processes_killed_at_random_moments_lose_nothing(place: Path) -> Non
     assert store.fsck() == ()
 
 
-def test_the_log_is_read_as_it_is_meant() -> None:
+def test_possible_names_follow_from_the_log() -> None:
     lines = ["begin put a 1", "done put a 1", "begin put a 2", "killed", "begin untag b 0", "begin hold c 1", "begin put d 1"]
     assert possible(lines) == {"a": {"1", "2"}, "b": {""}, "d": {"", "1"}}
 
@@ -135,7 +135,7 @@ store.layers("app:1")
 
 
 def traced(place: Path) -> list[tuple[str, list[str]]]:
-    """What a put and an unpacking did: (call, the paths in it), in order."""
+    """Return the calls of a put and an unpacking in order, each with its paths."""
     strace = shutil.which("strace") or pytest.skip("needs strace")
     argv = [strace, "-f", "-qq", "-y", "-s", "500", "-e", "trace=fsync,syncfs,rename,renameat,renameat2", "-e", "status=successful"]
     argv += ["-o", str(place / "trace"), sys.executable, "-c", PUT, str(place / "store")]
@@ -148,8 +148,8 @@ def traced(place: Path) -> list[tuple[str, list[str]]]:
     return calls
 
 
-def test_nothing_has_its_name_before_it_is_on_the_disk(place: Path) -> None:
-    """Killing a process does not show this: only a power cut would."""
+def test_files_are_synced_before_they_get_their_names(place: Path) -> None:
+    """Killing a process does not show a missing sync; only a power failure would."""
     store, synced, named, layers = str(place / "store"), set[str](), [], 0
     for call, paths in traced(place):
         if call in ("fsync", "syncfs"):
@@ -175,7 +175,7 @@ def test_nothing_has_its_name_before_it_is_on_the_disk(place: Path) -> None:
 
 
 def run_image(rootdir: Path, place: Path) -> list[str]:
-    """A root of three layers, of which the last deletes and replaces."""
+    """Run a program in a root of three layers, of which the last deletes and replaces files."""
     changes = tar_of({"etc/.wh.hosts": b"", "hello": b"hello\n", "opt": None, "opt/.wh..wh..opq": b"", "opt/new": b""})
     lower = tar_of({"opt": None, "opt/old": b""})
     image = Image.of(
@@ -213,7 +213,7 @@ def test_layers_become_a_root_for_an_ordinary_user(rootdir: Path) -> None:
 
 
 @pytest.mark.unprivileged
-def test_an_ordinary_users_store_is_at_home() -> None:
+def test_an_ordinary_users_store_is_below_the_home_directory() -> None:
     with tempfile.TemporaryDirectory(prefix="ck-store-") as path:
         os.environ["XDG_DATA_HOME"] = path
         try:
@@ -228,5 +228,5 @@ def test_an_ordinary_users_store_is_at_home() -> None:
 
 @pytest.mark.root
 @pytest.mark.parametrize("file", ["store", "layout", "archive"])
-def test_an_ordinary_user_has_the_same(as_user: object, file: str) -> None:
+def test_image_tests_pass_for_an_ordinary_user(as_user: object, file: str) -> None:
     again(as_user, f"tests/test_image_{file}.py")

@@ -1,11 +1,11 @@
-"""A docker-archive: what `docker save` writes and `docker load` reads.
+"""A docker-archive: the file that `docker save` writes and `docker load` reads.
 
     with Archive.open("kubia.tar") as archive:
         archive.names, archive.manifest("kubia:latest")
     write("copy.tar", [(named(entry, "app:1"), blobs)])
 
-Its manifest.json names a config and layers by path.  From docker 25 on it is an OCI layout as well: an OCI manifest that fits
-is taken as it is.  Where there is none, one is made, and always the same one: config and layers keep their bytes.
+The archive's manifest.json names a config and layers by path.  Since docker 25 the archive is an OCI layout as well: an OCI
+manifest that fits is used as it is.  Otherwise one is made, always with the same bytes; config and layers keep theirs.
 :see: https://github.com/moby/docker-image-spec
 """
 
@@ -56,11 +56,11 @@ class _Item:
 
 
 class Lacking(Missing):
-    """A docker-archive that names files which are not in it: it is one all the same."""
+    """A docker-archive that names files which are not in it.  The file is an archive, so no other format is tried."""
 
 
 class Archive(NamedImages):
-    """A docker-archive that is there."""
+    """A docker-archive that exists."""
 
     entries: tuple[Descriptor, ...] = ()
 
@@ -78,10 +78,12 @@ class Archive(NamedImages):
 
     @classmethod
     def open(cls, path: StrPath) -> Archive:
-        """:param path: a tar, which may be compressed
+        """Open a docker-archive.
 
-        :raises Missing: not a docker-archive;  :raises Unsupported: one of docker before 1.10
-        :raises ImageError: one that cannot be read; the kind says why
+        :param path: a tar, which may be compressed
+        :raises Missing: the file is not a docker-archive
+        :raises Unsupported: the archive is from docker before 1.10
+        :raises ImageError: the archive cannot be read; the subclass says why
         """
         from ..tar.tarball import Tarball
 
@@ -89,7 +91,7 @@ class Archive(NamedImages):
             return cls(tarball)
 
     def close(self) -> None:
-        """Lets go of the file.  Blobs cannot be opened any more."""
+        """Close the file.  Blobs cannot be opened any more."""
         self._tarball.close()
 
     def __enter__(self) -> Archive:
@@ -111,7 +113,7 @@ class Archive(NamedImages):
             yield entry
 
     def _manifest_of(self, config: Digest, layers: int) -> Descriptor | None:
-        """The OCI manifest for this config that came along.  Docker 25.0 wrote some without layers: those do not count."""
+        """Return the archive's own OCI manifest for this config.  Docker 25.0 wrote some without layers: those are ignored."""
         for descriptor, manifest in self._offered:
             if manifest.config.digest == config and len(manifest.layers) == layers:
                 return descriptor
@@ -122,7 +124,7 @@ class Archive(NamedImages):
         return self._made.add(Manifest(config, tuple(layers), media.DOCKER_MANIFEST).data, media.DOCKER_MANIFEST)
 
     def _layer(self, path: str, diff_id: Digest) -> Descriptor:
-        """A plain layer is named by its diff_id, and checked when it is read; a compressed one has to be read to be named."""
+        """Describe a layer.  A plain one is named by its diff_id and checked when it is read; a compressed one is hashed now."""
         size = self._tarball.find(path).size
         with self._tarball.open(path) as section:
             compression = media.sniff(section.read(6))
@@ -143,7 +145,7 @@ class Archive(NamedImages):
 def _items(tarball: Tarball) -> list[_Item]:
     if MANIFEST_JSON not in tarball and REPOSITORIES in tarball:
         raise Unsupported(f"{tarball.path} was saved by docker before 1.10, with docker schema 1: save it again with a newer one")
-    # the one list among the documents: parse() wants an object, and checks it as strictly
+    # parse() wants an object and this document is a list, so the list becomes a field and is checked as strictly
     fields = Fields(parse(b'{"images":' + tarball.read(MANIFEST_JSON) + b"}", MANIFEST_JSON), MANIFEST_JSON)
     items = [_Item.from_json(value, where) for value, where in fields.objects("images")]
     if fields.rest():
@@ -152,7 +154,7 @@ def _items(tarball: Tarball) -> list[_Item]:
 
 
 def _offered(tarball: Tarball, blobs: Blobs) -> Iterator[tuple[Descriptor, Manifest]]:
-    """The OCI manifests that came along, however deep; what cannot be read of them is as if it were not there."""
+    """Yield the archive's own OCI manifests, at any depth; an archive without an OCI layout has none."""
     if INDEX_JSON not in tarball or OCI_LAYOUT not in tarball:
         return
     index = tarball.read(INDEX_JSON)
@@ -165,13 +167,14 @@ def _offered(tarball: Tarball, blobs: Blobs) -> Iterator[tuple[Descriptor, Manif
 
 
 def write(path: StrPath | BinaryIO, items: Items) -> None:
-    """Writes images in the form that docker, podman and skopeo load: an OCI layout with a manifest.json.
+    """Write images in the form that docker, podman and skopeo load: an OCI layout with a manifest.json.
 
     Manifests, configs and layers keep their bytes.  Docker before 23 loads gzip and plain layers only.
 
-    :param path: a file, which appears whole, or an open one that need not be seekable
-    :param items: images, not indexes, with their names as annotations (see `source.named`), and where their blobs are
-    :raises Unsupported: an index, or an artifact;  :raises ImageError: something is missing, or not what its digest says
+    :param path: a file, which appears complete, or an open one that need not be seekable
+    :param items: images, not indexes, with their names as annotations (see `named`), each with its blobs
+    :raises Unsupported: an item is an index, or an artifact
+    :raises ImageError: a blob is missing, or does not match its digest
     """
     import json
 
@@ -195,11 +198,11 @@ def write(path: StrPath | BinaryIO, items: Items) -> None:
 
 
 def _images(items: Items) -> list[dict[str, object]]:
-    """The content of manifest.json.  An image with several names is there once."""
+    """Return the content of manifest.json.  An image with several names occurs once."""
     found: dict[Digest, dict[str, object]] = {}
     for entry, blobs in items:
         if media.kind(entry.media_type) != "manifest":
-            raise Unsupported(f"a docker-archive holds images for one platform each, and {entry} is none: choose one")
+            raise Unsupported(f"a docker-archive holds images for one platform each, but {entry} is an index: choose one of its images")
         manifest = Manifest.parse(read(blobs, entry), entry.media_type)
         if manifest.is_artifact:
             raise Unsupported(f"a docker-archive holds images to run, not {manifest.kind}")
@@ -215,13 +218,13 @@ def _place(descriptor: Descriptor) -> str:
 
 
 def _full(entry: Descriptor) -> str:
-    """The name in full: podman takes a short one for one of its own, docker for one of docker.io."""
+    """Return the full name, because podman reads a short name as one of its own, and docker as one of docker.io."""
     name = name_of(entry)
     return str(Reference.parse(name)) if name else ""
 
 
 def _described(entry: Descriptor) -> Descriptor:
-    """With the annotations that docker and containerd look for."""
+    """Return the entry with the annotations that docker and containerd look for."""
     if not (name := name_of(entry)):
         return entry
     reference = Reference.parse(name)
@@ -230,7 +233,7 @@ def _described(entry: Descriptor) -> Descriptor:
 
 
 def _repositories(images: Iterable[Mapping[str, object]]) -> dict[str, dict[str, str]]:
-    """What docker before 1.10 reads: repository -> tag -> the topmost layer."""
+    """Return the document that docker before 1.10 reads: repository -> tag -> the topmost layer."""
     found: dict[str, dict[str, str]] = {}
     for image in images:
         tags, layers = image["RepoTags"], image["Layers"]

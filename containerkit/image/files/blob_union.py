@@ -1,4 +1,4 @@
-"""Many places that have blobs, as one."""
+"""A union of blob sources."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["BlobUnion"]
 
 
 class BlobUnion:
-    """Many places as one: blobs of which each has a place of its own, then places that are asked in turn.
+    """A union of blob sources: blobs whose source is known, then sources that are asked in turn.
 
-    :param known: digest -> where that blob is
-    :param others: asked in this order for all else
+    :param known: digest -> the source of that blob
+    :param others: asked in this order for any other blob
     """
 
     def __init__(self, known: Mapping[Digest, Blobs], *others: Blobs) -> None:
@@ -36,23 +36,23 @@ class BlobUnion:
 
     @property
     def places(self) -> tuple[Blobs, ...]:
-        """All of them, each once."""
+        """All sources, each once."""
         return tuple({id(each): each for each in (*self._known.values(), *self._others)}.values())
 
     def is_local(self, digest: Digest, /) -> bool:
-        """Whether `open` would ask no other machine."""
+        """Return whether `open` would ask no other machine."""
         if digest in self._known:
             return is_local(self._known[digest], digest)
         near = itertools.takewhile(lambda blobs: hasattr(blobs, "is_local"), self._others)
         return any(is_local(blobs, digest) for blobs in near)
 
     def origins(self, digest: Digest, /) -> tuple[Reference, ...]:
-        """Repositories that have a blob, as far as these places say without asking any registry."""
+        """Return the repositories that have a blob, as far as these sources know without asking a registry."""
         places = [self._known[digest]] if digest in self._known else self._others
         return tuple(dict.fromkeys(found for blobs in places for found in origins_of(blobs, digest)))
 
     def note(self, digests: Iterable[Digest], place: Reference, /) -> None:
-        """Notes that a repository has these blobs, in those of these places that keep such notes."""
+        """Note that a repository has these blobs, in each source that keeps such notes."""
         for digest in digests:
             for blobs in [self._known[digest]] if digest in self._known else self._others:
                 note_origin(blobs, [digest], place)

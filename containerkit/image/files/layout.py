@@ -1,9 +1,9 @@
-"""An OCI image layout: blobs by digest, and an index.json that names some of them.  A directory, or a tar of one.
+"""An OCI image layout: blobs by digest, and an index.json that names some of them, as a directory or as a tar of one.
 
     with Layout.open("busybox.oci") as layout:
         layout.names, layout.find("latest"), layout.manifest("latest", Platform.parse("arm64"))
-    write("copy.tar", [(named(layout.find(), "app:1"), layout.blobs)])       a new one; an old directory takes more
-    layout.save("copy.oci")                                                  all of it, byte for byte
+    write("copy.tar", [(named(layout.find(), "app:1"), layout.blobs)])       a new one, or more images into an old directory
+    layout.save("copy.oci")                                                  a whole copy, byte for byte
 
 :see: https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 """
@@ -44,8 +44,8 @@ OCI_LAYOUT, INDEX_JSON = "oci-layout", "index.json"
 class TarBlobs:
     """Blobs in a tarball, below ``blobs``.
 
-    :param tarball: where they are
-    :param places: digest -> name, for blobs that are elsewhere in it
+    :param tarball: the tar with the blobs
+    :param places: digest -> name, for blobs with another name in the tar
     """
 
     def __init__(self, tarball: Tarball, places: dict[Digest, str] | None = None) -> None:
@@ -67,7 +67,7 @@ class TarBlobs:
 
 
 class Layout(NamedImages):
-    """An OCI image layout that is there.
+    """An OCI image layout that exists.
 
     :ivar index: the bytes of its index.json
     :ivar marker: the bytes of its oci-layout
@@ -82,9 +82,11 @@ class Layout(NamedImages):
 
     @classmethod
     def open(cls, path: StrPath) -> Layout:
-        """:param path: a directory, or a tar of one, which may be compressed
+        """Open an OCI image layout.
 
-        :raises Missing: not a layout;  :raises ImageError: one that cannot be read; the kind says why
+        :param path: a directory, or a tar of one, which may be compressed
+        :raises Missing: `path` is not a layout
+        :raises ImageError: the layout cannot be read; the subclass says why
         """
         from ..tar.tarball import Tarball
 
@@ -94,9 +96,10 @@ class Layout(NamedImages):
             return cls(TarBlobs(tarball), tarball.read(INDEX_JSON), tarball.read(OCI_LAYOUT), tarball)
 
     def save(self, path: StrPath, *, tar: bool | None = None) -> None:
-        """All that its index leads to, its own files byte for byte.
+        """Copy all blobs behind the index, and the layout's own files byte for byte.
 
-        :param tar: a tar or a directory; by the name's ending unless given
+        :param tar: write a tar rather than a directory; by default a path that ends in ``.tar`` gets a tar
+        :raises FileExistsError: the directory is a layout already
         """
         found = reach(self.blobs, *self.entries)
         if _is_tar(path, tar):
@@ -111,7 +114,7 @@ class Layout(NamedImages):
         _replace(Path(path, INDEX_JSON), self.index)
 
     def close(self) -> None:
-        """Lets go of the file.  Blobs cannot be opened any more."""
+        """Close the file.  Blobs cannot be opened any more."""
         if self._tarball:
             self._tarball.close()
 
@@ -123,15 +126,15 @@ class Layout(NamedImages):
 
 
 def write(path: StrPath | BinaryIO, items: Items, *, tar: bool | None = None) -> None:
-    """Writes images, each with all that it leads to, byte for byte.
+    """Write images with all blobs behind them, byte for byte.
 
-    A directory that is a layout already takes them in: an entry of the same name gives way.  A tar is written anew, and
-    appears whole.
+    A directory that is a layout already gets the images added; an entry of the same name is replaced.  A tar is written anew, and
+    appears complete.
 
     :param path: a directory, a file, or an open file for a tar, which need not be seekable
-    :param items: what to name in index.json, with its annotations, and where its blobs are
-    :param tar: a tar or a directory; by the name's ending unless given
-    :raises ImageError: something is missing, or not what its digest says; index.json is as it was
+    :param items: the entries for index.json, with their annotations, each with its blobs
+    :param tar: write a tar rather than a directory; by default a path that ends in ``.tar`` gets a tar
+    :raises ImageError: a blob is missing, or does not match its digest; index.json is unchanged
     """
     from ..tar.blobs_tar import tar_file
 
@@ -151,7 +154,7 @@ def write(path: StrPath | BinaryIO, items: Items, *, tar: bool | None = None) ->
 
 
 def _name(directory: Path, own: Mapping[str, bytes], entries: list[Descriptor]) -> None:
-    """What is there by its digest gets its names."""
+    """Name the blobs that are there by digest already."""
     with locked(directory):
         if (directory / INDEX_JSON).exists():
             old = Layout.open(directory)
@@ -162,7 +165,10 @@ def _name(directory: Path, own: Mapping[str, bytes], entries: list[Descriptor]) 
 
 
 def index_of(entries: Iterable[Descriptor], **more: Any) -> bytes:
-    """An index.json.  :param more: fields of another one to keep"""
+    """Return an index.json.
+
+    :param more: fields of another one to keep
+    """
     return dump({"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": [e.to_json() for e in entries], **more})
 
 
@@ -179,7 +185,7 @@ def _merged(old: Layout, entries: list[Descriptor]) -> bytes:
 
 
 def marker() -> bytes:
-    """The content of oci-layout."""
+    """Return the content of oci-layout."""
     return dump({"imageLayoutVersion": VERSION})
 
 
@@ -194,7 +200,7 @@ def _is_tar(path: StrPath, tar: bool | None) -> bool:
 
 
 def _fill(directory: Path, found: Iterable[tuple[Found, Blobs]]) -> None:
-    """Writes the blobs that are not there yet."""
+    """Write the blobs that the directory does not have yet."""
     directory.mkdir(parents=True, exist_ok=True)
     target = FileBlobs(directory)
     for each, blobs in found:
@@ -218,7 +224,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _small(path: Path) -> bytes:
-    """A small file of a directory that somebody else made: no link, no fifo."""
+    """Read a small file of an untrusted directory; links and fifos are refused."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Where images are found by name: a layout, an archive, a store.
+"""Images that are found by name: in a layout, an archive or a store.
 
-source.entries              descriptors with names, as its index has them
-source.find("app:1")        the one of that name
-source.manifest("app:1")    the image in it for this machine, or for another platform
+source.entries              descriptors with names, as in the index
+source.find("app:1")        the entry of that name
+source.manifest("app:1")    the image of that name for this machine, or for another platform
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from ..reference import Reference
 __all__ = ["IMAGE_NAME", "REF_NAME", "NamedImages", "name_of", "named"]
 
 REF_NAME = "org.opencontainers.image.ref.name"
-IMAGE_NAME = "io.containerd.image.name"  # the full name, where REF_NAME is only the tag
+IMAGE_NAME = "io.containerd.image.name"  # the full name, when REF_NAME is only the tag
 
 
 def name_of(entry: Descriptor) -> str:
-    """The name that an index gives to an entry, in full where it says so; "" for none."""
+    """Return the name that an index gives to an entry, the full one if it is known; "" when the entry has none."""
     return entry.annotations.get(IMAGE_NAME) or entry.annotations.get(REF_NAME, "")
 
 
 def named(entry: Descriptor, name: str) -> Descriptor:
-    """The entry under another name; "" for none."""
+    """Return the entry under another name; "" removes the name."""
     rest = {key: value for key, value in entry.annotations.items() if key not in (IMAGE_NAME, REF_NAME)}
     return entry.with_(annotations=rest | ({REF_NAME: name} if name else {}))
 
@@ -45,7 +45,7 @@ class NamedImages:
 
     @property
     def entries(self) -> tuple[Descriptor, ...]:
-        """What its index names, in order; one thing with two names is there twice."""
+        """The entries of the index, in order; an image with two names has two."""
         raise NotImplementedError
 
     @property
@@ -54,10 +54,10 @@ class NamedImages:
         return tuple(dict.fromkeys(filter(None, map(name_of, self.entries))))
 
     def find(self, name: str = "") -> Descriptor:
-        """The entry of this name: as it is written there, or another way to write the same, or a digest.
+        """Return the entry with this name, with an equivalent spelling of it, or with this digest.
 
-        :param name: may be left out where there is only one
-        :raises Missing: there is none, or none was named and there are many; the text says which there are
+        :param name: may be left out when only one image exists
+        :raises Missing: no entry matches, or no name was given and there are several images; the message lists the names
         """
         found = [entry for entry in self.entries if not name or name in (*_names(entry), entry.digest)]
         found = found or [entry for entry in self.entries if _means(name) in {_means(n) for n in _names(entry)} - {None}]
@@ -67,13 +67,13 @@ class NamedImages:
         return found[0]
 
     def manifest(self, name: str = "", platform: Platform | None = None) -> Descriptor:
-        """The manifest of the image of this name, out of an index for several platforms.
+        """Return the manifest of the image with this name, chosen from its index by platform.
 
-        :param platform: this machine's unless given; the only image there is needs none
-        :raises Missing: no such name, or nothing for that platform
+        :param platform: this machine's by default; an only image is returned for any platform unless one is given
+        :raises Missing: no image has that name, or none is for that platform
         """
         found = manifests(self.blobs, self.find(name))
-        images = [d for d in found if d.platform is None or d.platform.os != "unknown"]  # buildkit's attestations
+        images = [d for d in found if d.platform is None or d.platform.os != "unknown"]  # leaves out buildkit's attestations
         if len(images) == 1 and platform is None:
             return images[0]
         place = (platform or Platform.here()).best(self._platforms(images))
@@ -87,7 +87,7 @@ class NamedImages:
 
 
 def platform_of(blobs: Blobs, manifest: Descriptor) -> Platform | None:
-    """What an image itself says; None for what is no image."""
+    """Return the platform in an image's config; None for an artifact."""
     config = Manifest.parse(read(blobs, manifest), manifest.media_type).config
     return ImageConfig.parse(read(blobs, config)).platform if media.kind(config.media_type) == "config" else None
 

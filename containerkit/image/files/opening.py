@@ -1,4 +1,4 @@
-"""Images in files: an OCI layout, as a directory or a tar, or a docker-archive; told by what is in them."""
+"""Images in files: an OCI layout, as a directory or a tar, or a docker-archive, recognised by content."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ StrPath = str | os.PathLike[str]
 
 
 def open_source(path: StrPath) -> NamedImages:
-    """What is at `path`.
+    """Open the layout or the archive at `path`.
 
-    A tar that is both, as docker writes it from version 25 on, counts as a docker-archive: only that has all its names.
+    Since docker 25 a tar may be both.  Such a tar counts as a docker-archive, because only that part has all names.
 
-    :raises Missing: nothing, or neither of the two;  :raises ImageError: it cannot be read
+    :raises Missing: nothing is at `path`, or neither of the two
+    :raises ImageError: the file cannot be read
     """
     if os.path.isdir(path):
         return layout.Layout.open(path)
@@ -42,13 +43,13 @@ def open_source(path: StrPath) -> NamedImages:
 
 
 def open_image(path: StrPath, reference: Reference | str | None = None, *, platform: Platform | str | None = None) -> Image:
-    """One image of what is at `path`.
+    """Open one image of the layout or archive at `path`.
 
-    :param reference: which one, where there are several
-    :param platform: for which machine, where there are several; this one's by default
-    :raises ImageError: there is none, or it cannot be read
+    :param reference: which image, when the file holds several
+    :param platform: the platform to choose for, when the file holds several; this machine's by default
+    :raises ImageError: the file holds no such image, or cannot be read
     """
-    source = open_source(checks.path(path, "an image's place"))
+    source = open_source(checks.path(path, "an image's path"))
     wanted = Platform.parse(platform) if isinstance(platform, str) else platform
     return Image.load(source.blobs, source.manifest(str(reference or ""), wanted))
 
@@ -56,9 +57,9 @@ def open_image(path: StrPath, reference: Reference | str | None = None, *, platf
 def save_image(image: Image, path: StrPath, reference: Reference | str = "", *, docker: bool = False, tar: bool | None = None) -> None:
     """Write one image, byte for byte.
 
-    :param docker: as a docker-archive rather than an OCI layout
-    :param tar: an OCI layout as a tar or a directory; by the name's ending unless given
-    :raises ImageError: something is missing, or not what its digest says
+    :param docker: write a docker-archive rather than an OCI layout
+    :param tar: write an OCI layout as a tar rather than a directory; by default a path that ends in ``.tar`` gets a tar
+    :raises ImageError: a blob is missing, or does not match its digest
     """
     items = [(named(image.descriptor, str(reference)), image.blobs)]
     if docker:

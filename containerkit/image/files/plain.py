@@ -1,4 +1,4 @@
-"""An image with its layers as plain tars: for what loads no others, as docker before 23 loads no zstd."""
+"""Images with plain tars as layers, for programs that read no other layers: docker before 23 reads no zstd."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ["plain"]
 
 
 def plain(image: Image) -> Image:
-    """The same layers without compression, made while they are read.  The image's id stays, its manifest is another.
+    """Return the image with the same layers, uncompressed while they are read.  Its id stays, its manifest changes.
 
-    Each layer is read once to find out its size.
+    Each layer is read once to learn its size.
 
     :raises ImageError: a layer cannot be read
     """
@@ -59,7 +59,7 @@ class _Opened:
 
 
 class _Held:
-    """A stream that is closed with what holds it."""
+    """A stream whose `close` also closes the objects it depends on."""
 
     def __init__(self, stream: Readable, held: ExitStack) -> None:
         self.read, self.close = stream.read, held.close

@@ -1,4 +1,4 @@
-"""Containers that delete, each in another way."""
+"""Containers that delete files in several ways."""
 
 import tempfile
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from containerkit import ns
 
 CASES = (
     ("rm /box/a", {"/box/a"}, ""),
-    ("rm /box/a; echo again > /box/a", set(), ": it was written again"),
-    ("rm -r /box", {"/box"}, ": of a directory that is gone only the directory"),
-    ("rm -r /box; mkdir /box; echo new > /box/a", {"/box/b", "/box/sub"}, ": the new directory is opaque, which hides what lies below"),
-    ("rm -r /mnt", set(), ": that is not in `lower` but in another layer below"),
+    ("rm /box/a; echo again > /box/a", set(), ": the file was written again"),
+    ("rm -r /box", {"/box"}, ": for a deleted directory return only the directory"),
+    ("rm -r /box; mkdir /box; echo new > /box/a", {"/box/b", "/box/sub"}, ": the new directory is opaque, which hides the files below"),
+    ("rm -r /mnt", set(), ": /mnt is not in `lower` but in another layer below"),
     ("rm -r /box/sub /box/b; mkdir /box/sub", {"/box/b", "/box/sub/c"}, ": an opaque directory inside another one"),
 )  # fmt: skip
 
@@ -37,4 +37,4 @@ def check(answer: ModuleType) -> Iterator[str]:
                 )
                 said = answer.deleted(root.upper, lower)
             if said != wanted:
-                yield f"after `{command}` your answer is {said or '{}'}, but it is {wanted or '{}'}{why}"
+                yield f"after `{command}` your answer is {said or '{}'}, but the right one is {wanted or '{}'}{why}"

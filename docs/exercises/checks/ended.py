@@ -1,4 +1,4 @@
-"""The cases that a shell's exit code cannot tell apart are among them."""
+"""Several ends of a program, also those with equal exit codes in a shell."""
 
 import tempfile
 from collections.abc import Iterator
@@ -18,15 +18,15 @@ def check(answer: ModuleType) -> Iterator[str]:
             (
                 ["/bin/sh", "-c", "exit 137"],
                 "exit 137",
-                ": a shell says 137 for signal 9 too, a Process does not",
+                ": a shell says 137 for signal 9 too, a Process says -9",
             ),
             ([f"{directory}/nothing"], "no program", ""),
             (
                 [str(script)],
                 "no interpreter",
-                ": the file is there; both failures are ENOENT, so look whether it is",
+                ": both failures are ENOENT, so check whether the file exists",
             ),
         ):
             said = answer.ended(argv)
             if said != wanted:
-                yield f"for {argv} your answer is {said!r}, but it is {wanted!r}{why}"
+                yield f"for {argv} your answer is {said!r}, but the right one is {wanted!r}{why}"

@@ -9,12 +9,12 @@ from containerkit import ns
 from containerkit.parts.namespace import KINDS
 
 MEANING = {
-    "user": "who one is",
-    "mnt": "what is where",
-    "pid": "who else is there",
-    "uts": "what one is called",
-    "ipc": "what is shared",
-    "net": "whom one can reach",
+    "user": "ids and capabilities",
+    "mnt": "the tree of files",
+    "pid": "the other processes",
+    "uts": "the machine's name",
+    "ipc": "shared memory and queues",
+    "net": "devices and addresses",
 }
 
 
@@ -23,7 +23,7 @@ def names(pid: int | str) -> dict[str, str]:
 
 
 def check(answer: ModuleType) -> Iterator[str]:
-    ck.run(["/bin/true"])  # the library opens what it keeps, once
+    ck.run(["/bin/true"])  # the library opens its own descriptors at the first run
     open_files = len(os.listdir("/proc/self/fd"))
     for parts in (
         [ns.User(), ns.Mount(), ns.Pid(), ns.Uts("kubia"), ns.Ipc()],
@@ -46,9 +46,9 @@ def _compare(answer: ModuleType, pid: int) -> Iterator[str]:
         ],
     )
     if not isinstance(result, ck.Result):
-        yield f"enter() returned {result!r}: return what ck.run() returns"
+        yield f"enter() returned {result!r}: return the result of ck.run()"
         return
     found = dict(zip(KINDS, result.text.split(), strict=False))
     for kind in KINDS:
         if found.get(kind) != wanted[kind]:
-            yield f"it is not in the container's {kind} namespace" + (f" ({MEANING[kind]})" if kind in MEANING else "")
+            yield f"the program is not in the container's {kind} namespace" + (f" ({MEANING[kind]})" if kind in MEANING else "")

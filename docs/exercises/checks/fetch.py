@@ -1,4 +1,4 @@
-"""Servers that behave, that break off, and that lie."""
+"""Servers that work, that break off, and that lie."""
 
 import contextlib
 import hashlib
@@ -9,22 +9,22 @@ from types import ModuleType
 
 BLOB = bytes(range(256)) * 400
 DIGEST = f"sha256:{hashlib.sha256(BLOB).hexdigest()}"
-MUCH = 300 * len(BLOB)  # more than the buffers on the way hold
+MUCH = 300 * len(BLOB)  # more than the socket buffers hold
 Answer = Callable[[http.server.BaseHTTPRequestHandler, int], None]
 
 
 def check(answer: ModuleType) -> Iterator[str]:
-    yield from _right(answer, "a server that behaves", _whole, 1)
-    yield from _right(answer, "the line is cut twice", _cut(2, True), 3)
-    yield from _right(answer, "the line is cut twice, and the server knows no Range", _cut(2, False), 3)
-    yield from _wrong(answer, "one other byte comes", ValueError, _sent(b"x" + BLOB[1:]))
-    yield from _wrong(answer, "one byte more comes", ValueError, _sent(BLOB + b"x"))
+    yield from _right(answer, "a server that works", _whole, 1)
+    yield from _right(answer, "the connection is cut twice", _cut(2, True), 3)
+    yield from _right(answer, "the connection is cut twice, and the server knows no Range", _cut(2, False), 3)
+    yield from _wrong(answer, "the server sends one wrong byte", ValueError, _sent(b"x" + BLOB[1:]))
+    yield from _wrong(answer, "the server sends one byte too many", ValueError, _sent(BLOB + b"x"))
     sent: list[int] = []
-    yield from _wrong(answer, "bytes come without end", ValueError, _endless(sent))
+    yield from _wrong(answer, "the server sends bytes without end", ValueError, _endless(sent))
     if sum(sent) == MUCH:
-        yield f"bytes come without end, and you took {MUCH >> 20} MB of them where {len(BLOB)} bytes were promised"
+        yield f"the server sends bytes without end, and you read {MUCH >> 20} MB for a blob of {len(BLOB)} bytes"
     yield from _wrong(answer, "the answer is 404", LookupError, _missing)
-    yield from _wrong(answer, "the line is cut each time", OSError, _cut(100, True))
+    yield from _wrong(answer, "the connection is cut each time", OSError, _cut(100, True))
 
 
 @contextlib.contextmanager
@@ -63,7 +63,7 @@ def _right(answer: ModuleType, what: str, how: Answer, requests: int) -> Iterato
     elif len(asked) != requests:
         yield f"{what}, and you asked {len(asked)} times instead of {requests}"
     elif any(each == "all" for each in asked[1:]):
-        yield f"{what}, and you asked for all of it again: say from where in the header Range"
+        yield f"{what}, and you asked for the whole blob again: name the first missing byte in the header Range"
 
 
 def _wrong(answer: ModuleType, what: str, kind: type[Exception], how: Answer) -> Iterator[str]:

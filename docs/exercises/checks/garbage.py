@@ -1,4 +1,4 @@
-"""A store, which is a layout too: what its own gc() removes is what was garbage."""
+"""A store, which is also a layout: its own gc() finds the right answer."""
 
 import io
 import tempfile
@@ -28,7 +28,7 @@ def check(answer: ModuleType) -> Iterator[str]:
             before = set(store.blobs)
             said = answer.garbage(Path(directory))
             if set(store.blobs) != before:
-                yield "your function removed something: it should only answer"
+                yield "your function removed a file: it should only return the digests"
                 return
             wanted = {str(digest) for digest in store.gc().blobs}
             if said != wanted:
@@ -39,7 +39,7 @@ def check(answer: ModuleType) -> Iterator[str]:
 def _count(said: object, wanted: set[str]) -> str:
     if not isinstance(said, set):
         return repr(said)
-    return f"{len(said)}, of which {len(said - wanted)} are still needed or not there"
+    return f"{len(said)}, of which {len(said - wanted)} are still needed or do not exist"
 
 
 def _layer(name: str) -> ck.Layer:
@@ -73,7 +73,7 @@ def _damaged(answer: ModuleType) -> Iterator[str]:
                 answer.garbage(Path(directory))
             except LookupError:
                 if what == "layer":
-                    yield "a layer is missing, and you raised a LookupError: nothing else is to be found through a layer"
+                    yield "a layer is missing, and you raised a LookupError: a layer leads to no other blob"
             else:
                 if what == "manifest":
-                    yield "a manifest is missing, and you gave an answer: what it led to, nobody knows now, so raise a LookupError"
+                    yield "a manifest is missing, and you gave an answer: its blobs cannot be known now, so raise a LookupError"

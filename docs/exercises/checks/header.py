@@ -1,4 +1,4 @@
-"""Three readers must understand it: Python's, ours, and GNU tar."""
+"""A header that Python, containerkit and GNU tar must be able to read."""
 
 import io
 import subprocess
@@ -16,7 +16,7 @@ def check(answer: ModuleType) -> Iterator[str]:
     for name, size, mode in CASES:
         block = answer.header(name, size, mode)
         if not isinstance(block, bytes) or len(block) != 512:
-            yield f"header({name!r}, ...) is no bytes of length 512"
+            yield f"header({name!r}, ...) does not return 512 bytes"
             return
         yield from _read(block, name, size, mode)
     try:
@@ -39,13 +39,13 @@ def _read(block: bytes, name: str, size: int, mode: int) -> Iterator[str]:
     if [entry for entry in found if not entry.isfile()]:
         yield f"header({name!r}, ...) is no header of a file: its type is '0'"
     if block[257:265] != b"ustar\x0000":
-        yield 'it does not say "ustar", a zero byte, "00": readers take it for the form before that'
+        yield '"ustar", a zero byte and "00" are missing: readers expect the older form then'
     if (said := [block[at : at + 8] for at in (108, 116)]) != [b"0000000\0"] * 2:
         yield f"owner and group are root, number 0, and you wrote {said}: seven digits and a zero byte"
     try:
         list(Reader(io.BytesIO(tar)))
     except ck.ImageError as error:
-        yield f"containerkit does not read it: {error}"
+        yield f"containerkit cannot read the header: {error}"
     gnu = subprocess.run(["tar", "-tf", "-"], input=tar, capture_output=True, check=False)
     if gnu.returncode:
-        yield f"GNU tar does not read it: {gnu.stderr.decode().strip()}"
+        yield f"GNU tar cannot read the header: {gnu.stderr.decode().strip()}"

@@ -1,4 +1,4 @@
-"""An image that is damaged, each time in another way."""
+"""Images with one fault each."""
 
 import io
 import json
@@ -13,7 +13,7 @@ import containerkit as ck
 from containerkit.image.tar import Entry, Writer
 
 LARGE = 192 << 20
-ROOM = 96 << 20  # of memory, more than a reader in pieces takes, and less than the layer
+ROOM = 96 << 20  # bytes of memory: more than a reader in pieces needs, and less than the layer
 
 
 def check(answer: ModuleType) -> Iterator[str]:
@@ -63,7 +63,7 @@ def _image() -> ck.Image:
 
 
 def _resized(layout: Path, size: int) -> str:
-    """An image whose manifest says that its first layer has so many bytes.  Returns the layer's digest."""
+    """Save an image whose manifest has a wrong size for its first layer.  Returns the layer's digest."""
     image = _image()
     image.save(layout)
     manifest = json.loads(image.data)
@@ -76,7 +76,7 @@ def _resized(layout: Path, size: int) -> str:
 
 
 def _large(answer: ModuleType, layout: Path) -> Iterator[str]:
-    """A layer that is a hole: it takes no disk, and the memory of whoever reads it at once."""
+    """A layer that is one large hole: it takes no disk space, but much memory if it is read at once."""
     digest = _resized(layout, LARGE)
     with open(layout / "blobs/sha256" / digest.partition(":")[2], "r+b") as file:
         file.truncate(LARGE)
@@ -90,6 +90,6 @@ def _large(answer: ModuleType, layout: Path) -> Iterator[str]:
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
     if said is None:
-        yield f"with {ROOM >> 20} MiB of memory it could not look at a layer of {LARGE >> 20}: read it in pieces"
+        yield f"with {ROOM >> 20} MiB of memory your code could not check a layer of {LARGE >> 20} MiB: read it in pieces"
     else:
         yield from _compare("a large layer has other bytes", said, {digest})

@@ -1,4 +1,4 @@
-"""A program inside tries what it should not be able to do."""
+"""A program inside tries forbidden acts."""
 
 import shutil
 import tempfile
@@ -15,10 +15,10 @@ def check(answer: ModuleType) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as directory:
         root, data = Path(directory, "root"), Path(directory, "data")
         shutil.copytree(ck.rootfs.from_programs(PROGRAMS), root, symlinks=True)
-        (root / "data").mkdir()  # a read-only root makes no places for mounts
+        (root / "data").mkdir()  # in a read-only root the plan makes no mount targets
         data.mkdir()
         (data / "report").write_text("all is well\n")
-        (data / "report").chmod(0o666)  # root's container has ids of its own: only the mount is to stop it
+        (data / "report").chmod(0o666)  # root inside has another id outside: only the mount must stop it
         yield from _try(answer.jail(root, data), data)
 
 
@@ -27,19 +27,19 @@ def _try(parts: list[ck.Part], data: Path) -> Iterator[str]:
         return ck.run(["/bin/sh", "-c", command], *parts, env={"PATH": "/usr/bin:/bin"}, timeout=5)
 
     if sh("id -u").text != "0\n":
-        yield "it is not root inside: ask for a user namespace"
+        yield "the program is not root inside: ask for a user namespace"
     if sh("cat /data/report").text != "all is well\n":
-        yield "it cannot read /data/report"
+        yield "the program cannot read /data/report"
     if sh("echo x > /new").exit_code == 0:
-        yield "it could write to its root directory"
+        yield "the program could write to its root directory"
     if sh("echo x > /data/report").exit_code == 0 or (data / "report").read_text() != "all is well\n":
-        yield "it could write to /data, and so to the host's directory"
+        yield "the program could write to /data, and so to the host's directory"
     if sh("echo x > /tmp/x && cat /tmp/x").text != "x\n":
-        yield "it cannot write to /tmp"
+        yield "the program cannot write to /tmp"
     elif sh("cat /lib/*/libc.so.6 > /tmp/x").exit_code == 0:
-        yield "it could write more than a megabyte to /tmp"
+        yield "the program could write more than a megabyte to /tmp"
     processes = [name for name in sh("ls /proc").text.split() if name.isdigit()]
     if not processes:
-        yield "/proc is empty: it cannot see its own processes"
+        yield "/proc is empty: the program cannot see its own processes"
     if len(processes) > 3:
-        yield f"/proc shows {len(processes)} processes: those of the host are among them"
+        yield f"/proc shows {len(processes)} processes: some of them are the host's"

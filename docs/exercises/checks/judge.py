@@ -1,4 +1,4 @@
-"""Programs that are stopped, and programs that only look as if they were."""
+"""Programs that are stopped, and programs that only look stopped."""
 
 import os
 import sys
@@ -15,11 +15,11 @@ CASES = (
     (["sh", "-c", "exit 3"], "wrong", ""),
     ([*python, "x = b'x' * 100_000_000"], "memory", ""),
     (["sh", "-c", FORKS], "processes", ""),
-    (["sh", "-c", f"({FORKS}) 2>&-; exit 0"], "right", ": it met the limit and coped"),
+    (["sh", "-c", f"({FORKS}) 2>&-; exit 0"], "right", ": it reached the limit and handled the error"),
     (["sleep", "5"], "time", ""),
     (["sh", "-c", "kill -9 $$"], "crashed", ": it killed itself with the signal that the OOM killer uses"),
-    (["sh", "-c", "exit 137"], "wrong", ": that is what a shell says for signal 9, but it ended by itself"),
-    (["sh", "-c", "sleep 5 >&- 2>&- & exit 0"], "right", ": what it left behind is no reason"),
+    (["sh", "-c", "exit 137"], "wrong", ": a shell says 137 for signal 9 too, but the program ended by itself"),
+    (["sh", "-c", "sleep 5 >&- 2>&- & exit 0"], "right", ": a process left behind is no fault"),
 )  # fmt: skip
 
 
@@ -28,9 +28,9 @@ def check(answer: ModuleType) -> Iterator[str]:
     for argv, wanted, why in CASES:
         said = answer.judge(argv)
         if said != wanted:
-            yield f"for {argv} your answer is {said!r}, but it is {wanted!r}{why}"
+            yield f"for {argv} your answer is {said!r}, but the right one is {wanted!r}{why}"
         if left := [group for group in ck.Cgroup.groups() if OURS in group.path]:
-            yield f"still there after {argv}: {left[0].name}; leaving `with ck.Cgroup(...)` kills what is in it and removes it"
+            yield f"a group is left after {argv}: {left[0].name}; leaving `with ck.Cgroup(...)` kills its processes and removes it"
             for group in left:
                 group.close()
             return

@@ -1,4 +1,4 @@
-"""What the program gets, what the caller keeps, and when it happens."""
+"""The program's limit, the caller's limit, and the phase of the step."""
 
 import resource
 from collections.abc import Iterator
@@ -17,18 +17,18 @@ def check(answer: ModuleType) -> Iterator[str]:
         return
     steps = list(part.steps())
     if resource.getrlimit(NOFILE) != before:
-        yield "your own limit changed: steps() only says what is to be done, the child does it"
+        yield "your own limit changed: steps() only describes the call, the child makes it"
         return
     if not steps:
         yield "steps() yields no step"
         return
     yield from (f"the step `{step}` is the parent's: it would limit this Python" for step in steps if step.side is not ck.Side.CHILD)
     yield from (
-        f"the step `{step}` is in phase {step.phase.name}: what is given up comes in DROP"
+        f"the step `{step}` is in phase {step.phase.name}: a step that gives something up belongs in DROP"
         for step in steps
         if step.phase is not ck.Phase.DROP
     )
-    yield from (f"the step `{step}` has no reason: say why" for step in steps if not step.why.strip())
+    yield from (f"the step `{step}` has no reason: give it a why=" for step in steps if not step.why.strip())
     soft, hard = ck.run(["sh", "-c", "ulimit -Sn; ulimit -Hn"], part, check=True).text.split()
     if soft != "64":
         yield f"the program may have {soft} files open, not 64"

@@ -1,4 +1,4 @@
-"""What ck.Reference says is right."""
+"""Names, compared with the answers of ck.Reference."""
 
 from collections.abc import Iterator
 from types import ModuleType
@@ -16,8 +16,8 @@ CASES = (
     ("quay.io/prometheus/node-exporter", ""),
     ("registry.example/app", ': "library" is only at docker.io'),
     ("docker.io/node", ': at docker.io too, a name without a slash is below "library/"'),
-    ("team.one/app:2", ": what has a dot before the slash is a registry"),
-    ("a/b.c/d", ": only what is before the first slash can be a registry"),
+    ("team.one/app:2", ": a first part with a dot is a registry"),
+    ("a/b.c/d", ": only the part before the first slash can be a registry"),
     ("node.js", ": a dot, but no slash: this is a repository"),
     ("[::1]:5000/a:b", ": an address of IPv6 is full of colons"),
 )
@@ -29,4 +29,4 @@ def check(answer: ModuleType) -> Iterator[str]:
         wanted = (found.registry, found.repository, found.tag)
         said = answer.named(text)
         if said != wanted:
-            yield f"for {text!r} your answer is {said}, but it is {wanted}{why}"
+            yield f"for {text!r} your answer is {said}, but the right one is {wanted}{why}"

@@ -1,4 +1,4 @@
-"""Nothing is made: a group knows its limits before."""
+"""Limits of a group that is never made, since a group knows its limits before."""
 
 from collections.abc import Iterator
 from types import ModuleType
@@ -14,7 +14,7 @@ CASES = (
     ({"memory": "128M"}, {"memory_max": 128_000_000}, ': for Kubernetes "M" is a million, for a Cgroup 1048576'),
     ({"memory": "64k"}, {"memory_max": 64_000}, ""),
     ({"memory": "1Gi", "cpu": "1500m"}, {"memory_max": 1 << 30, "cpu_max": 1.5}, ""),
-    ({}, {}, ": what is not named has no limit"),
+    ({}, {}, ": a resource that is not named has no limit"),
 )  # fmt: skip
 
 
@@ -26,10 +26,10 @@ def check(answer: ModuleType) -> Iterator[str]:
             return
         if group.exists:
             group.close()
-            yield "the group was made: whoever runs something in it does that"
+            yield "the group was made: ck.run() or a `with` does that"
             return
         said = dict(group.limits)
         if "memory" in limits and said.pop("memory_swap_max", None) != 0:
-            yield f"for {limits} swap is not limited to 0: what does not fit into memory goes there"
+            yield f"for {limits} swap is not limited to 0: pages that do not fit into memory go to swap"
         if said != ck.Cgroup("web", **wanted).limits:
             yield f"for {limits} the limits are {said}, but they should be {ck.Cgroup('web', **wanted).limits}{why}"

@@ -1,4 +1,4 @@
-"""The winner is not the first in the list, and the losers are looked for."""
+"""A winner that is not the first in the list, and losers that must not be left."""
 
 import gc
 import time
@@ -15,10 +15,10 @@ def check(answer: ModuleType) -> Iterator[str]:
     if winner != 1:
         yield f"`sleep 0.2` at index 1 ends first, but your answer is {winner!r}"
     if seconds > 1.5:
-        yield f"it took {seconds:.0f} s: you waited for a loser; a pidfd is readable when its process has ended: select() can wait for all"
+        yield f"it took {seconds:.0f} s: you waited for a loser; a pidfd becomes readable when its process ends, so use select()"
     gc.collect()
     if left := [child for child in psutil.Process().children() if child.name() == "sleep"]:
-        yield f"still there: {len(left)} of them; leaving `with plan.spawn() as process` kills what runs and collects what ended"
+        yield f"{len(left)} processes are left; leaving `with plan.spawn() as process` kills and collects its process"
         for child in left:
             child.kill()
             child.wait()

@@ -1,4 +1,4 @@
-"""Builds it, three times, and looks into every layer."""
+"""Three builds of the recipe, and a search through every layer."""
 
 import tempfile
 from collections.abc import Iterator
@@ -37,14 +37,14 @@ def check(answer: ModuleType) -> Iterator[str]:
             (context / "app.js").write_text("two\n")
             image, again = _build(store, context, text)
             yield from [] if ran else ["`install` was not run"]
-            yield from ["app.js changed, and `install` was run again: what comes before it must not depend on app.js"] if again else []
+            yield from (["app.js changed, and `install` was run again: instructions before it must not depend on app.js"] if again else [])
             if _read(image, "/app/app.js") != b"two\n":
                 yield "app.js changed, and /app/app.js is still the old one"
             (context / "package.json").write_text("c\n")
             if not _build(store, context, text)[1]:
                 yield "package.json changed, and `install` was not run"
         except ck.BuildError as error:
-            yield f"it cannot be built: {error}"
+            yield f"the image cannot be built: {error}"
 
 
 def _build(store: ck.Store, context: Path, text: bytes) -> tuple[ck.Image, bool]:
@@ -68,17 +68,17 @@ def _read(image: ck.Image, path: str) -> bytes | None:
 def _look(store: ck.Store, image: ck.Image) -> Iterator[str]:
     for name, wanted in (("app.js", "one\n"), ("package.json", "a, b\n"), ("installed", "a, b\n")):
         if (found := _read(image, f"/app/{name}")) != wanted.encode():
-            yield f"/app/{name} is {'not there' if found is None else repr(found)}"
+            yield f"/app/{name} {'does not exist' if found is None else f'is {found!r}'}"
     if TOKEN in image.config_data:
-        yield "the token is in the config of the image, where everybody can read it"
+        yield "the token is in the config of the image, where every owner can read it"
     for number, layer in enumerate(image.layers, 1):
         with layer.uncompressed() as tar:
             data = b"".join(iter(lambda: tar.read(1 << 20), b""))
         if TOKEN in data:
-            yield f"the token is in layer {number}: what a later layer removes is still there"
+            yield f"the token is in layer {number}: a later layer cannot remove it"
         if any(b"rubbish/" in entry.name for entry in layer.entries()):
             yield f"the rubbish is in layer {number}: remove it in the RUN that makes it"
     if image.config.command != ("cat", "/app/app.js"):
-        yield f"what runs is {image.config.command}: write it as a JSON list, so that no shell comes between"
+        yield f"the command is {image.config.command}: write it as a JSON list, so that no shell runs"
     if image.config.user.partition(":")[0] != "1000":
         yield f"the user is {image.config.user or 'root'!r}, not 1000"

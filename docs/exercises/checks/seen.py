@@ -1,4 +1,4 @@
-"""Layers that hide each other in every way; what is right is what unpacking them says."""
+"""Layers that hide each other in every way; unpacking them gives the right answer."""
 
 import io
 import random
@@ -15,15 +15,15 @@ CASES = (
     ([["a", "etc/passwd"], ["etc/hosts"]], ""),
     ([["a", "b"], [".wh.a"]], ""),
     ([["etc/pass", "etc/passwd"], ["etc/.wh.pass"]], ": etc/passwd only begins like etc/pass"),
-    ([["etc/conf/x", "etc/y"], ["etc/.wh.conf"]], ": of a directory that is gone, all goes"),
+    ([["etc/conf/x", "etc/y"], ["etc/.wh.conf"]], ": a deleted directory takes all its files with it"),
     ([["d/old", "d/sub/old", "x"], ["d/.wh..wh..opq", "d/new"]], ": d is opaque"),
-    ([["d/old"], ["d/new", "d/.wh..wh..opq"]], ": d is opaque, wherever in the layer that is said"),
-    ([["a"], ["a", ".wh.a"]], ": a whiteout speaks of the layers below, and this layer has one itself"),
-    ([["a"], [".wh.a"], ["a"]], ": it was made again"),
+    ([["d/old"], ["d/new", "d/.wh..wh..opq"]], ": d is opaque, wherever in the layer the mark is"),
+    ([["a"], ["a", ".wh.a"]], ": a whiteout affects only the layers below, and this layer has a file of that name"),
+    ([["a"], [".wh.a"], ["a"]], ": a later layer made the file again"),
     ([["d/x", "d/y"], ["d"]], ": a file covers a directory"),
     ([["d"], ["d/x"]], ": a directory covers a file"),
     ([["x", "d/y"], [".wh..wh..opq", "z"]], ": the root itself can be opaque"),
-    ([["x"], [".wh.never"]], ": a whiteout of what is not there"),
+    ([["x"], [".wh.never"]], ": a whiteout of a file that does not exist"),
 )
 NAMES = ("a", "b", "d/a", "d/b", "d/e/a", ".wh.a", ".wh.d", "d/.wh.a", "d/.wh.e", "d/.wh..wh..opq", "d/e/.wh.b")
 
@@ -43,7 +43,7 @@ def _compare(answer: ModuleType, layers: list[list[str]], why: str) -> Iterator[
     wanted = _unpacked(layers)
     said = answer.seen([list(layer) for layer in layers])
     if said != wanted:
-        yield f"for {layers} your answer is {said or '{}'}, but it is {wanted or '{}'}{why}"
+        yield f"for {layers} your answer is {said or '{}'}, but the right one is {wanted or '{}'}{why}"
 
 
 def _unpacked(layers: list[list[str]]) -> set[str]:

@@ -11,7 +11,7 @@ def fetch(host: str, repository: str, digest: str, size: int) -> bytes:
     else:
         raise OSError(f"{len(found)} bytes of {size}, and no more")
     if f"sha256:{hashlib.sha256(found).hexdigest()}" != digest:
-        raise ValueError(f"what {host} gives is not {digest}")
+        raise ValueError(f"the bytes from {host} do not match {digest}")
     return found
 
 
@@ -25,7 +25,7 @@ def more(host: str, path: str, found: bytes, size: int) -> bytes:
             raise LookupError(path)
         if answer.status == 200:
             found = b""
-        while piece := answer.read1(size + 1 - len(found)):  # one more than there should be
+        while piece := answer.read1(size + 1 - len(found)):  # one more than expected
             found += piece
     except (http.client.HTTPException, ConnectionError):
         pass

@@ -1,3 +1,4 @@
+import errno
 import resource
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,5 +14,5 @@ class Files:
 
     def steps(self) -> Iterable[ck.Step]:
         call = ck.syscalls.prlimit64(NOFILE, self.count, self.count)
-        hint = {1: "only root may raise a hard limit"}
-        yield ck.Step.child(ck.Phase.DROP, call, why="so many open files and no more", hint=hint)
+        hint = {errno.EPERM: "only root may raise a hard limit"}
+        yield ck.Step.child(ck.Phase.DROP, call, why="limit the open files", hint=hint)
