@@ -97,7 +97,8 @@ class ParentExecutor:
         self.undo.append(self._undoing(call, written))
 
     def _call(self, call: Prepared) -> Raw:
-        values, alive, trace = call.values, list[Any](), self._trace
+        alive: list[Any] = []
+        values, trace = call.values, self._trace
         if call.holes:
             values = values.copy()
             for place, arg in call.holes:

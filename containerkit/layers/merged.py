@@ -54,6 +54,8 @@ def entry(below: Sequence[Path], name: str) -> list[Path]:
     :param below: the directories, the topmost first
     :return: [], one file, or the directories that are merged under the name, the topmost first
     """
+    from pathlib import Path
+
     return [Path(path) for path in entry_paths(below, name)]
 
 
