@@ -104,6 +104,8 @@ def find(path: str, layers: Sequence[Path]) -> tuple[Path, str] | None:
             left += [part for part in reversed(target.split("/")) if part not in ("", ".")]
             continue
         done.append(here)
+    from pathlib import Path
+
     top = Path(done[-1][0])
     layer = next(layer for layer in reversed(layers) if top.is_relative_to(layer))
     return layer, str(top.relative_to(layer))
