@@ -23,6 +23,8 @@ from .run_options import add_options
 from .stopping import StoppingBySignal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..container.spec import ContainerSpec
     from ..image import Image
     from ..store.store import Store
@@ -56,12 +58,16 @@ def planned(options: argparse.Namespace) -> Iterator[tuple[Plan, ContainerSpec]]
         image = chosen(options)
         layers, spec = [image], image_spec(options, image)
     else:
-        from ..rootfs import from_programs
-
-        paths = options.rootfs or [from_programs([p for p in options.programs.split(",") if p])]
+        paths = options.rootfs or [_from_programs(options.programs)]
         layers, spec = paths, root_spec(options, paths, words)
     with LayerFS(*layers, readonly=spec.read_only, directory=options.keep) as root:
         yield spec.plan(root, die_with_parent=True), spec
+
+
+def _from_programs(names: str) -> Path:
+    from ..rootfs import from_programs
+
+    return from_programs([name for name in names.split(",") if name])
 
 
 def chosen(options: argparse.Namespace) -> Image:
