@@ -179,7 +179,7 @@ assert len(found) == 8 * len(names) and len(set(found)) == len(names), sorted(se
 
 # The command -----------------------------------------------------------------------------------------------------
 
-CONTAINER = HERE | {"cli", "parts", "layers", "state"}
+CONTAINER = HERE | {"cli", "container", "parts", "layers", "state"}
 IMAGES = {"cli", "image", "store", "state", "linux"}
 VERBS = {
     **dict.fromkeys(RUN, CONTAINER),

@@ -5,27 +5,26 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
-import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..base import late
 from ..core.errors import StepError
 from ..core.plan import Plan
 from ..core.process import Process
 from ..core.stdio import DEVNULL, PIPE, PTY, Stream
 from ..errors import ContainerKitError
 from ..layers.layerfs import LayerFS
-from ..rootfs import rootfs
-from . import terminal
 from .parser import Parser, store_of
 from .relay import relay
 from .run_options import add_options
 from .stopping import StoppingBySignal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..container.spec import ContainerSpec
     from ..image import Image
     from ..store.store import Store
@@ -59,10 +58,16 @@ def planned(options: argparse.Namespace) -> Iterator[tuple[Plan, ContainerSpec]]
         image = chosen(options)
         layers, spec = [image], image_spec(options, image)
     else:
-        paths = options.rootfs or [rootfs.from_programs([p for p in options.programs.split(",") if p])]
+        paths = options.rootfs or [_from_programs(options.programs)]
         layers, spec = paths, root_spec(options, paths, words)
     with LayerFS(*layers, readonly=spec.read_only, directory=options.keep) as root:
         yield spec.plan(root, die_with_parent=True), spec
+
+
+def _from_programs(names: str) -> Path:
+    from ..rootfs import from_programs
+
+    return from_programs([name for name in names.split(",") if name])
 
 
 def chosen(options: argparse.Namespace) -> Image:
@@ -92,7 +97,11 @@ def _found(store: Store, options: argparse.Namespace) -> Image:
 
 def _plan(options: argparse.Namespace) -> int:
     with planned(options) as (made, spec):
+        import json
+
         if spec.terminal:
+            from . import terminal
+
             made = made.with_streams(stdin=PTY, stdout=PTY, stderr=PTY, size=terminal.size())
         print(json.dumps(made.to_json(), indent=2) if options.json else made.explain() if options.explain else made)
     return 0
@@ -144,6 +153,8 @@ def shell_code(code: int) -> int:
 def _spawn(made: Plan, spec: ContainerSpec) -> Process:
     """With pipes of its own, or a terminal: none of our descriptors is for the inside."""
     if spec.terminal:
+        from . import terminal
+
         return start(made, PTY, PTY, terminal.size())
     return start(made, PIPE if spec.interactive else DEVNULL, PIPE)
 
@@ -152,11 +163,13 @@ def _finish(process: Process, end: float | None) -> int:
     """Its exit code; 124 where time was up, as with timeout(1)."""
     try:
         if process.terminal is not None:
+            from . import terminal
+
             terminal.connect(process, end)
         else:
             relay(process, end)
         code = process.wait(None if end is None else max(0.0, end - time.monotonic()))
-    except subprocess.TimeoutExpired:
+    except late.subprocess.TimeoutExpired:
         return 124
     return shell_code(code)
 

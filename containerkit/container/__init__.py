@@ -7,9 +7,18 @@
 The command line, RUN of a build and `ck.sandbox` make their plans from such a spec.
 """
 
-from .errors import SpecError
-from .namespaces import Namespaces
-from .profile import Profile
-from .spec import ContainerSpec
+from ..base.late import names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .errors import SpecError
+    from .namespaces import Namespaces
+    from .profile import Profile
+    from .spec import ContainerSpec
+
+_NAMES = {"errors": "SpecError", "namespaces": "Namespaces", "profile": "Profile", "spec": "ContainerSpec"}
+
+if not TYPE_CHECKING:
+    __getattr__ = names(__name__, _NAMES)
 
 __all__ = ["ContainerSpec", "Namespaces", "Profile", "SpecError"]

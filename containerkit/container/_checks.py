@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from ..base import checks
-from ..base.frozen import FrozenDict
+from ..base.frozen import FrozenDict, fields
 from ..core import mounting
 from ..errors import PlanError, WrongType
 from ..linux import syscalls

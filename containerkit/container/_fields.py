@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
 from typing import Any
 
 from ..base import checks as types
-from ..base.frozen import FrozenDict
+from ..base.frozen import FrozenDict, fields, replace
 from ..errors import PlanError, WrongType
 from ..linux import ids
 from ..parts import mounts, ns

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from ..base.frozen import frozen
 from ..errors import PlanError
 from . import _fields
 from .errors import SpecError, refused
@@ -24,7 +23,7 @@ NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kind:
     """How one kind of value is written, and read.
 
@@ -57,6 +56,8 @@ def _write_word(word: str) -> Any:
     try:
         word.encode()
     except UnicodeEncodeError:
+        import base64
+
         return {"base64": base64.b64encode(os.fsencode(word)).decode()}
     return word
 
@@ -65,6 +66,8 @@ def _read_word(value: Any, where: str) -> str:
     if isinstance(value, Mapping):
         if set(value) != {"base64"}:
             raise SpecError(where, 'expected text, or {"base64": "..."} for bytes that are not UTF-8')
+        import base64
+
         try:
             return os.fsdecode(base64.b64decode(want(value["base64"], f"{where}.base64", str), validate=True))
         except ValueError as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from ..base.frozen import frozen
 from ..errors import PlanError
 from . import _checks as checks
 
@@ -20,7 +20,7 @@ def _choice(value: Any) -> str:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Namespaces:
     """For each kind: "new"; "host", which is the caller's own; or the path of one to join, as ``/proc/12/ns/net``.
 

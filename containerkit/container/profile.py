@@ -12,9 +12,9 @@ filter of `Seccomp.default`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..base.frozen import frozen, replace
 from ..core.step import Part
 from ..parts import mounts
 from ..parts.capabilities import DEFAULT, NAMES, Capabilities
@@ -27,7 +27,7 @@ __all__ = ["Profile"]
 Filter = Seccomp | Literal["default"] | None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Profile:
     """Hidden and read-only paths, capabilities, and a filter of system calls.
 

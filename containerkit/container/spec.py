@@ -14,10 +14,10 @@ caller is root counts when the plan is made.  The command line, RUN of a build a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
 from signal import SIGTERM
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..base.frozen import field, fields, frozen, replace
 from ..parts import mounts
 from ..parts.rlimits import Rlimits
 from . import _fields
@@ -45,7 +45,7 @@ NAMESPACES, PROFILE, RLIMITS, MOUNTS = Namespaces(), Profile(), Rlimits(), (moun
 Ids = Literal["own", "single", "subids", "host"]
 
 
-@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
+@frozen(repr=False, kw_only=True)
 class ContainerSpec:
     """What runs in a container, and in what.
 

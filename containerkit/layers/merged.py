@@ -88,6 +88,8 @@ def find(path: str, layers: Sequence[Path]) -> tuple[Path, str] | None:
     :return: the layer, and the path in it; None when no file is there, or the path goes through a file
     :raises LayerError: links lead in a circle
     """
+    from pathlib import Path
+
     left, done = [part for part in reversed(path.split("/")) if part not in ("", ".")], [[str(layer) for layer in reversed(layers)]]
     links = 0
     while left:

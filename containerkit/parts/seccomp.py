@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import struct
 from collections.abc import Hashable, Iterable
@@ -82,6 +81,8 @@ def _value(seccomp: Seccomp) -> Hashable:
         return known
 
     rules, otherwise, early = exact(seccomp.rules), exact(seccomp.otherwise), exact(seccomp.early)
+    import hashlib
+
     digest = hashlib.sha256(repr((rules, otherwise, early)).encode("utf-8", "surrogatepass")).digest()
     if type(seccomp.rules) is tuple and all(type(rule.where) is tuple for rule in seccomp.rules):
         object.__setattr__(seccomp, "_digest", digest)
