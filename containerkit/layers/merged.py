@@ -106,7 +106,6 @@ def find(path: str, layers: Sequence[Path]) -> tuple[Path, str] | None:
             left += [part for part in reversed(target.split("/")) if part not in ("", ".")]
             continue
         done.append(here)
-    from pathlib import Path
 
     top = Path(done[-1][0])
     layer = next(layer for layer in reversed(layers) if top.is_relative_to(layer))

@@ -25,6 +25,7 @@ __all__ = ["LONGEST", "UNKNOWN", "Answers", "ask", "hold", "look", "read", "reco
 
 #: Bytes of a file that are kept as an answer.  What rests on a longer one is not remembered.
 LONGEST = 1 << 16
+PIECE = 1 << 14
 SETTLED = 2_000_000_000  # nanoseconds: two changes within a tick of the clock show one time
 
 Question = tuple[Hashable, ...]
@@ -114,9 +115,12 @@ class look:
 def hold(answers: Mapping[Question, object]) -> bool:
     """Whether all questions have the same answers as before."""
     try:
-        return all(ask(*question) == answer for question, answer in answers.items())  # type: ignore[arg-type]
+        for question, answer in answers.items():
+            if ask(*question) != answer:  # type: ignore[arg-type]
+                return False
     except Exception:  # whoever makes the steps anew meets it again, where it can be said what for
         return False
+    return True
 
 
 def text_of(path: str) -> str | None:
@@ -133,12 +137,14 @@ def text_of(path: str) -> str | None:
 
 def _state(path: str) -> bytes | tuple[int, ...] | None:
     """What tells a file from a later state of it: its times, once they are old enough to tell; until then, and in procfs, its bytes."""
+    if path.startswith("/proc/"):
+        return read(path)
     try:
         status = os.stat(path)
     except FileNotFoundError:
         return None
     changed = max(status.st_mtime_ns, status.st_ctime_ns)
-    if not status.st_size or time.time_ns() - changed < SETTLED:
+    if not status.st_size or time.time_ns() - changed < SETTLED:  # files that a kernel makes up have no size
         return read(path)
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
@@ -151,7 +157,7 @@ def read(path: str) -> bytes | None:
         return None
     try:
         pieces = []
-        while piece := os.read(fd, LONGEST):
+        while piece := os.read(fd, PIECE):
             pieces.append(piece)
         return b"".join(pieces)
     finally:

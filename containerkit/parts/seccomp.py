@@ -76,17 +76,13 @@ class Rule:
 
 
 def _value(seccomp: Seccomp) -> Hashable:
-    """A digest, made once: a filter has hundreds of rules.  Of a list, which may change, it is made each time."""
-    if (known := seccomp._digest) is not None:
+    """Its exact value as text, made once: a filter has hundreds of rules.  Of a list, which may change, it is made each time."""
+    if (known := seccomp._exact) is not None:
         return known
-
-    rules, otherwise, early = exact(seccomp.rules), exact(seccomp.otherwise), exact(seccomp.early)
-    import hashlib
-
-    digest = hashlib.sha256(repr((rules, otherwise, early)).encode("utf-8", "surrogatepass")).digest()
+    text = repr((exact(seccomp.rules), exact(seccomp.otherwise), exact(seccomp.early)))
     if type(seccomp.rules) is tuple and all(type(rule.where) is tuple for rule in seccomp.rules):
-        object.__setattr__(seccomp, "_digest", digest)
-    return digest
+        object.__setattr__(seccomp, "_exact", text)
+    return text
 
 
 @by(_value)
@@ -109,7 +105,7 @@ class Seccomp:
     rules: tuple[Rule, ...]
     otherwise: str = "EPERM"
     early: bool = False
-    _digest: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    _exact: str | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if _answer(self.otherwise) == ALLOW:
@@ -138,7 +134,7 @@ class Seccomp:
         lacking = [Rule(name, action="ENOSYS") for name in LACKING]
         special = [Rule("clone", (Where(0, 0, NAMESPACES),)), *lacking, *sockets, Rule("socket")]
         made = cls((*plain, *special, *(Rule("personality", (Where(0, value),)) for value in ANY_PERSONALITY)))
-        object.__setattr__(made, "_digest", b"default")  # the only one that is not a digest
+        object.__setattr__(made, "_exact", "default")
         return made
 
     def before_capabilities(self) -> Seccomp:
