@@ -40,6 +40,8 @@ def _table(material: Material, compression: str, budget: Budget) -> Table:
     table = Table(f"unpack-{compression}", f"Unpacking a layer, {compression}", rows, base=OURS, unit="ms", notes=notes)
     if compression == "gzip":
         table.targets.append(Target("containerkit, to GNU tar with igzip", table.ratio(OURS, "tar and igzip"), 1.0))
+    else:
+        table.targets.append(Target("containerkit, to GNU tar with zstd", table.ratio(OURS, "tar"), 1.0))
     return table
 
 

@@ -124,6 +124,37 @@ def test_zstd_of_any_form(options: dict[str, Any], data: bytes) -> None:
     assert read(skip + packed + skip + packed) == data + data
 
 
+class Dribbling:
+    """Gives a few bytes at a time, so that headers of frames and blocks come in two pieces."""
+
+    def __init__(self, data: bytes, step: int) -> None:
+        self._file, self._step = io.BytesIO(data), step
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._file.read(min(size, self._step) if size >= 0 else self._step)
+
+
+@pytest.mark.parametrize("step", [1, 2, 7, 4096])
+def test_zstd_in_pieces_of_any_size(step: int) -> None:
+    library = zstandard()
+    kinds: list[dict[str, Any]] = [{}, {"write_checksum": True}, {"write_content_size": False}]
+    makers = [library.ZstdCompressor(**options) for options in kinds]
+    contents = [b"", b"x", DATA[:5000], bytes(300_000), random.Random(3).randbytes(3000)]
+    packed = b"".join(maker.compress(data) for maker in makers for data in contents)
+    blocks = makers[1].compressobj()
+    packed += b"".join(blocks.compress(data) + blocks.flush(library.COMPRESSOBJ_FLUSH_BLOCK) for data in contents) + blocks.flush()
+    stream = Decompressed(Dribbling(packed, step), "zstd")
+    assert b"".join(iter(lambda: stream.read(1 << 20), b"")) == b"".join(contents) * 4
+
+
+def test_a_step_of_zstd_is_bounded_however_dense_it_is() -> None:
+    packed = zstandard().ZstdCompressor().compress(bytes(40 << 20))
+    assert len(packed) < 1 << 20
+    pieces = [len(piece) for piece in zstd_streams.pieces(io.BytesIO(packed), Limits())]
+    assert max(pieces) <= 1 << 20
+    assert sum(pieces) == 40 << 20
+
+
 def test_damaged_zstd_is_reported() -> None:
     packed = zstandard().ZstdCompressor(write_checksum=True).compress(DATA[:20_000])
     for broken in damaged(packed):
@@ -216,6 +247,24 @@ def test_a_sink_that_fails_leaves_no_thread() -> None:
         coder_takes(coder)
     coder.abandon()
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+def test_a_block_comes_back_when_it_may_be_changed(compression: str) -> None:
+    """Who fills the blocks that come back, writes what it would have written into new ones."""
+    if compression == "zstd":
+        zstandard()
+    out, chosen, expected, seen = io.BytesIO(), random.Random(7), hashlib.sha256(), hashlib.sha256()
+    coder, block, again = Compressor(out.write, compression, seen=seen.update), bytearray(CHUNK), 0
+    for _ in range(60):
+        block[:] = chosen.randbytes(CHUNK // 4) * 4
+        expected.update(block)
+        done = coder.feed(block)
+        again += done is not None
+        block = done if isinstance(done, bytearray) else bytearray(CHUNK)
+    coder.close()
+    assert again > 20
+    assert seen.digest() == expected.digest() == hashlib.sha256(read(out.getvalue(), compression)).digest()
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])

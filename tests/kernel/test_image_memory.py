@@ -18,7 +18,9 @@ MOST = 200  # MB above what the interpreter with all its modules takes
 BEGIN = """
 import os, sys
 from pathlib import Path
-from containerkit.image import compression, layout, merge, mutate, _zstd
+from containerkit.image import merge, mutate
+from containerkit.image.compression import compression, zstd_streams
+from containerkit.image.files import layout
 from containerkit.image.blobs import FileBlobs
 from containerkit.image.digest import Digest
 from containerkit.image.descriptor import Descriptor
@@ -27,7 +29,7 @@ from containerkit.image.layer import Layer
 from containerkit.image.limits import Limits
 from containerkit.store.store import Store
 if sys.argv[2] == "zstd":
-    _zstd.library()
+    zstd_streams.library()
 place, kind = Path(sys.argv[1]), sys.argv[2]
 limits = Limits(ratio=10_000)
 

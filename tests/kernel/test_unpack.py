@@ -267,6 +267,19 @@ def test_whoever_has_the_directory_the_files_are_whose_the_layer_says(
     assert {name: (status.st_uid, status.st_gid) for name, status in found.items()} == owners
 
 
+@pytest.mark.root
+def test_a_directory_of_an_older_layer_gives_its_group_to_nothing(tmp_path: Path) -> None:
+    put(tmp_path, d(b"old", mode=0o2755, gid=50), whiteouts="plain")
+    names = {b"old/file": "file", b"old/link": "symlink", b"old/below": "directory", b"old/below/file": "file"}
+    put(
+        tmp_path,
+        *((Entry(name, kind, linkname=b"x" if kind == "symlink" else b""), b"") for name, kind in names.items()),
+        whiteouts="plain",
+    )
+    found = {name: os.lstat(os.path.join(os.fsencode(tmp_path), name)) for name in names}
+    assert {name: (status.st_uid, status.st_gid) for name, status in found.items()} == dict.fromkeys(names, (0, 0))
+
+
 def test_setuid_and_capabilities_survive_the_owner(tmp_path: Path) -> None:
     attributes = {b"security.capability": CAPABILITY} if ROOT else {b"user.x": b"1"}
     put(tmp_path, f(b"su", b"x", mode=0o6755, uid=3 if ROOT else 0), f(b"ping", b"y", mode=0o755, uid=5 if ROOT else 0, xattrs=attributes))
