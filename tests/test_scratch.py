@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from pathlib import Path
 
@@ -106,3 +107,24 @@ def test_a_directory_that_becomes_a_link_meanwhile(tmp_path: Path) -> None:
         if top.exists():
             remove(top)
         assert len(list(kept.iterdir())) == 50
+
+
+@pytest.mark.root
+def test_what_is_mounted_there_is_not_emptied(tmp_path: Path) -> None:
+    """As the changes of an overlay are, which its owner mounted on the host and keeps: the owner was killed before it could unmount it."""
+    kept = tmp_path / "kept"
+    (kept / "deep").mkdir(parents=True)
+    (kept / "deep/file").touch()
+    scratch = Scratch("test", tmp_path)
+    (scratch.path / "root").mkdir()
+    subprocess.run(["mount", "--bind", kept, scratch.path / "root"], check=True)
+    try:
+        scratch.let_go()
+        assert sweep(tmp_path) == []
+        assert (kept / "deep/file").exists()
+        with pytest.raises(ck.LayerError):
+            remove(scratch.path / "root")
+        assert (kept / "deep/file").exists()
+    finally:
+        subprocess.run(["umount", scratch.path / "root"], check=True)
+    assert sweep(tmp_path) == [scratch.path]

@@ -8,6 +8,8 @@ same directory for temporary files, finds it where it lies.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import os
 import stat
 import time
@@ -16,7 +18,14 @@ from pathlib import Path
 
 from ..base.pickling import OneProcess
 from ..errors import LayerError
+<<<<<<< ours
 from . import owner, temporary
+||||||| base
+from . import owner
+=======
+from ..linux.syscalls import RESOLVE
+from . import owner
+>>>>>>> theirs
 from .journal import maybe, sweep_if_any
 from .owner import Record, trusted
 from .subids import remove_with_subids
@@ -25,6 +34,8 @@ __all__ = ["Scratch", "is_abandoned", "listed", "remove", "sweep", "sweep_one"]
 
 PREFIX = "containerkit-"
 LOCK = "lock"
+OPENAT2 = 437  # on every architecture
+_libc = ctypes.CDLL(None, use_errno=True)
 DEEP = 100  # directories
 GRACE = 60.0  # seconds in which a directory of version 0.1 without a lock may still be in the making
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -175,7 +186,7 @@ def remove(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        if os.path.lexists(path) and not remove_with_subids(path):
+        if os.path.lexists(path) and (error.errno == errno.EXDEV or not remove_with_subids(path)):
             raise LayerError(error.errno, f"cannot remove {path}: {error.strerror}", error.filename) from error
 
 
@@ -225,9 +236,15 @@ def _remove_directory(parent: int, name: str, top: int, depth: int) -> bool:
 
 
 def _open(parent: int, name: str) -> int:
-    """Opens a directory for reading and changing, even one that denies its owner: overlayfs makes such ones."""
+    """Opens a directory for reading and changing, even one that denies its owner: overlayfs makes such ones.
+
+    :raises OSError: EXDEV where something is mounted there: what is in it belongs to others, as the kept changes of an overlay do
+    """
     flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    handle = os.open(name, os.O_PATH | flags, dir_fd=parent)
+    how = (ctypes.c_uint64 * 3)(os.O_PATH | flags, 0, int(RESOLVE.BENEATH | RESOLVE.NO_XDEV | RESOLVE.NO_SYMLINKS))
+    handle: int = _libc.syscall(ctypes.c_long(OPENAT2), ctypes.c_int(parent), os.fsencode(name), how, ctypes.c_size_t(24))
+    if handle < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), name)
     try:
         mode = stat.S_IMODE(os.fstat(handle).st_mode)
         if mode & 0o700 != 0o700:

@@ -25,7 +25,7 @@ def _tree(line: Line) -> Iterator[str]:
     path = Path(line.words[0])
     if sweep_one(path):
         yield str(path)
-    elif os.path.lexists(path):
+    elif os.path.lexists(path) and os.lstat(path).st_uid == os.geteuid():
         raise BlockingIOError(errno.EAGAIN, "another owner has it now, or it cannot be removed", str(path))
 
 
@@ -79,7 +79,7 @@ def _end(record: Record, verbs: tuple[str, ...], swept: list[str]) -> None:
                 swept += VERBS[line.verb](line)
                 record.write("done", line.number)
                 continue
-        except (OSError, ContainerKitError, TypeError, ValueError) as error:
+        except (OSError, ContainerKitError, LookupError, TypeError, ValueError) as error:
             LOG.debug("%s of a process that ended: not now, %s", line.words, error)
         left = True
     record.let_go() if left else record.remove()
