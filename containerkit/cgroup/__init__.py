@@ -1,24 +1,10 @@
 """Control groups: limits on processes, and a live object to watch, freeze and kill a group.
 
-<<<<<<< ours
     values  limits                the values that limits take
     hierarchy  paths              the mounted hierarchies, and the directories of a group in them
     driver  v2  v1  devices_bpf   one protocol, and its two versions
-    sweeping                      removal of the groups of crashed processes
+    ownership  sweeping  version_0_1    removal of the groups of crashed processes
     live  cgroup  enter  watch  events  pressure  stats    the object
-||||||| base
-    values  limits       what a limit may be
-    hierarchy  places    which hierarchies there are, and where a group goes
-    world  v2  v1  devices_bpf    one protocol, two versions
-    owner  sweeping      groups of the dead
-    live  cgroup  joining  watch  events  pressure  stats    the object
-=======
-    values  limits       what a limit may be
-    hierarchy  paths     which hierarchies there are, and where a group goes
-    driver  v2  v1  devices_bpf    one protocol, two versions
-    ownership  sweeping  version_0_1    groups of dead owners
-    live  cgroup  enter  watch  events  pressure  stats    the object
->>>>>>> theirs
 
 :see: https://docs.kernel.org/admin-guide/cgroup-v2.html
 """

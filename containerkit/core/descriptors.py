@@ -14,16 +14,12 @@ from collections.abc import Mapping
 from functools import cache
 
 from ..errors import Unavailable
-from ..linux import procfs
+from ..linux import procfs, sockets
 from ..linux.kept import keeps
 from ..linux.procfs import PROC
 from ..linux.syscalls import Fd
 from .standard_steps import CALLER, HELPER, PROGRAM, SYNC
 from .stdio import Stream
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import socket
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 MFD_EXEC = 0x10
@@ -138,7 +134,7 @@ class ChildDescriptors:
         self.wanted, self.code = wanted, code
         self.last = max(wanted, default=2)
         self.made: list[int] = []
-        self.ours: socket.socket | None = None
+        self.ours: sockets.socket | None = None
         self.program = self.theirs = self.parents_proc = -1
 
     def sources(self, given: Mapping[str, int]) -> dict[str, int]:
@@ -174,9 +170,7 @@ class ChildDescriptors:
         return self.parents_proc
 
     def _make_sync(self) -> int:
-        import socket
-
-        self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.ours, theirs = sockets.socketpair(sockets.AF_UNIX, sockets.SOCK_STREAM)
         self.theirs = self._raised(theirs.detach())
         _sync_ends.add(self.theirs)
         return self.theirs

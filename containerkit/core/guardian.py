@@ -8,6 +8,7 @@ a static program without a file of the caller's open, in a session of its own, a
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -16,7 +17,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from ..errors import Unavailable
-from ..linux import syscalls
+from ..linux import sockets, syscalls
 from ..linux.kept import keeps
 from ..linux.native import extension, number
 from ..linux.syscalls import AT_EMPTY_PATH, CLONE, Call, Fd, Labelled, Slot, Strings
@@ -46,11 +47,9 @@ class _Guardian:
     """
 
     def __init__(self) -> None:
-        import socket
-
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours, theirs:
-            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        ours, theirs = sockets.socketpair(sockets.AF_UNIX, sockets.SOCK_SEQPACKET)
+        with contextlib.closing(ours), contextlib.closing(theirs):
+            theirs.setsockopt(sockets.SOL_SOCKET, sockets.SO_PASSCRED, 1)
             _start(theirs.fileno())
             self.fd = ours.detach()
         self.key = _key(self.fd)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from ..base import late
-from ..linux import dumpable, procfs
+from ..linux import dumpable, procfs, sockets
 from ..linux.native import extension
 from ..linux.syscalls import CLONE
 from ..state.journal import sweep_once
@@ -172,11 +172,9 @@ class _Spawn:
         assert self.inputs.ours
         self._await(self.inputs.ours.fileno())
         with contextlib.suppress(ConnectionResetError):
-            import socket
-
             if not self.program.timeline.own_terminal or self.terminal is not None:
                 return bool(self.inputs.ours.recv(1))
-            said, handed, _, _ = self.inputs.ours.recvmsg(1, socket.CMSG_LEN(4), socket.MSG_CMSG_CLOEXEC)
+            said, handed, _, _ = self.inputs.ours.recvmsg(1, sockets.CMSG_LEN(4), sockets.MSG_CMSG_CLOEXEC)
             if handed:  # our end of the terminal, beside a byte that is no handshake
                 self.terminal = int.from_bytes(handed[0][2], "little")
             return self._receive() if handed else bool(said)
@@ -205,9 +203,7 @@ class _Spawn:
     def _say(self) -> None:
         assert self.inputs.ours
         with contextlib.suppress(BrokenPipeError):
-            import socket
-
-            self.inputs.ours.send(b".", socket.MSG_NOSIGNAL)
+            self.inputs.ours.send(b".", sockets.MSG_NOSIGNAL)
 
     def _parent_steps(self, places: Sequence[int]) -> None:
         failed = self.parent.make_all(self.steps, places, self.program.calls, self._left)

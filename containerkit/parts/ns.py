@@ -21,7 +21,7 @@ from ..core.step import Phase, Step
 from ..core.timeline import OWN_IDS
 from ..errors import PlanError, Unavailable
 from ..linux import ids as idmaps
-from ..linux import kernel, procfs, syscalls
+from ..linux import kernel, procfs, sockets, syscalls
 from ..linux.facts import ask
 from ..linux.ids import Range
 from ..linux.syscalls import ATTR, CLONE, MS, Bytes, Call, HeaderAddress, O, Slot, Tool
@@ -289,10 +289,8 @@ class Net:
     def steps(self) -> Iterable[Step]:
         yield _made("net", CLONE.NEWNET, "a network namespace")
         if self.loopback:
-            import socket as socket_module
-
             endpoint, request = Slot("socket"), struct.pack("16sH22x", b"lo", 1)
-            call = syscalls.socket(socket_module.AF_INET, socket_module.SOCK_DGRAM | socket_module.SOCK_CLOEXEC, shown="AF_INET")
+            call = syscalls.socket(sockets.AF_INET, sockets.SOCK_DGRAM | sockets.SOCK_CLOEXEC, shown="AF_INET")
             yield Step.child(Phase.INSIDE, call, why="a way to talk to the network namespace", save=endpoint)
             up = syscalls.ioctl(endpoint, 0x8914, Bytes(request, "{lo, UP}"), shown="SIOCSIFFLAGS")
             yield Step.child(Phase.INSIDE, up, why="127.0.0.1 answers", hint={1: "this needs CAP_NET_ADMIN over the network namespace"})

@@ -18,14 +18,8 @@ from pathlib import Path
 
 from ..base.pickling import OneProcess
 from ..errors import LayerError
-<<<<<<< ours
-from . import owner, temporary
-||||||| base
-from . import owner
-=======
 from ..linux.syscalls import RESOLVE
-from . import owner
->>>>>>> theirs
+from . import owner, temporary
 from .journal import maybe, sweep_if_any
 from .owner import Record, trusted
 from .subids import remove_with_subids
