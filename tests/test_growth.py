@@ -6,12 +6,12 @@ import pytest
 
 from fuzz.growth import CASES, Case, growth
 
-QUADRATIC = 10  # four times would be linear, sixteen times quadratic
+QUADRATIC = 10  # linear would be 4, quadratic 16
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_time_grows_with_size(name: str) -> None:
-    """One try in three has to be quick: a processor that others use as well is slow now and then, a quadratic one always."""
+    """One try in three has to be quick: a shared processor is slow now and then, a quadratic parser always."""
     found = []
     for _ in range(3):
         found.append(growth(CASES[name]))
