@@ -34,11 +34,11 @@ ISSUER, SERVICE = "test-issuer", "test-service"
 
 @dataclass
 class Server:
-    """A registry that runs.
+    """A running registry.
 
     :ivar host: with its port, as in a reference
     :ivar ca: the certificate to trust; None without TLS
-    :ivar log: what it wrote
+    :ivar log: the registry's output
     """
 
     host: str
@@ -55,7 +55,7 @@ class Server:
 
     @property
     def options(self) -> dict[str, Any]:
-        """For `Registry`: how to talk to it."""
+        """Return the options of `Registry` for this server."""
         found: dict[str, Any] = {"ca": self.ca} if self.ca else {"plain_http": True}
         return found | ({"auth": (self.username, self.password)} if self.username else {})
 
@@ -67,7 +67,7 @@ def free_port() -> int:
 
 
 def certificate(directory: Path) -> tuple[Path, Path, Path]:
-    """An authority, and a certificate it signed for 127.0.0.1 and localhost: (ca, certificate, key)."""
+    """Make an authority, and a certificate signed by it for 127.0.0.1 and localhost: (ca, certificate, key)."""
     openssl = tool("openssl")
     ca, ca_key, request = directory / "ca.pem", directory / "ca.key", directory / "server.csr"
     made, key, names = directory / "server.pem", directory / "server.key", directory / "names"
@@ -85,11 +85,11 @@ def certificate(directory: Path) -> tuple[Path, Path, Path]:
 
 @contextlib.contextmanager
 def serving(directory: Path, *, auth: Literal["basic", "token"] | None = None, tls: bool = False, delete: bool = True) -> Iterator[Server]:
-    """Runs docker-registry with all it has in a directory.
+    """Run docker-registry with its storage in a directory.
 
-    :param auth: "basic" wants USER and PASSWORD, "token" a token of the service in `server.tokens`
-    :param tls: with a certificate of an authority of its own
-    :param delete: whether it lets manifests and blobs be deleted
+    :param auth: "basic" demands USER and PASSWORD, "token" a token of the service in `server.tokens`
+    :param tls: use a certificate of an authority of its own
+    :param delete: whether manifests and blobs may be deleted
     """
     program = tool("docker-registry")
     directory.mkdir(exist_ok=True)
@@ -121,7 +121,7 @@ def serving(directory: Path, *, auth: Literal["basic", "token"] | None = None, t
             config["auth"] = {"token": {"realm": server.tokens.realm, "service": SERVICE, "issuer": ISSUER, "rootcertbundle": bundle}}
         (directory / "config.yml").write_text(json.dumps(config))  # JSON is YAML
         with open(server.log, "wb") as log:
-            settings = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}  # it reads those
+            settings = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}  # docker-registry reads YAML
             command = [program, "serve", str(directory / "config.yml")]
             process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=settings)
         stack.callback(_stop, process)
@@ -156,8 +156,8 @@ class Tokens:
     """A token service.
 
     :ivar realm: its URL
-    :ivar asked: what it was asked for: method, and the parameters
-    :ivar refresh: the identity token it takes
+    :ivar asked: its requests: method, and the parameters
+    :ivar refresh: the identity token that it accepts
     :ivar lifetime: seconds of a token
     """
 
@@ -169,7 +169,7 @@ class Tokens:
     asked: list[tuple[str, dict[str, list[str]]]] = field(default_factory=list)
 
     def token(self, account: str, scopes: list[str]) -> str:
-        """A JSON web token that allows whatever was asked for.  :see: rfc7519"""
+        """Make a JSON web token that allows the requested access.  :see: rfc7519"""
         access = []
         for scope in " ".join(scopes).split():
             kind, _, rest = scope.partition(":")
@@ -201,7 +201,7 @@ def _base64url(data: bytes) -> str:
 
 @contextlib.contextmanager
 def token_service(directory: Path) -> Iterator[Tokens]:
-    """Gives tokens: by GET for USER and PASSWORD, by POST for an identity token."""
+    """Issues tokens: by GET for USER and PASSWORD, by POST for an identity token."""
     key, made = directory / "token.key", directory / "token.pem"
     request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=test tokens", "-keyout", key, "-out", made]
     subprocess.run([tool("openssl"), *map(str, request)], check=True, capture_output=True, timeout=60)
@@ -236,9 +236,9 @@ def token_service(directory: Path) -> Iterator[Tokens]:
 
 
 class _Server(ThreadingHTTPServer):
-    """Knows its connections, so that those that a client keeps open do not keep it."""
+    """Keeps a list of its connections, so that closing it does not wait for those that a client keeps open."""
 
-    daemon_threads = False  # so that closing it waits for them
+    daemon_threads = False  # closing the server waits for its threads
     request_queue_size = 64
 
     def __init__(self, *args: Any) -> None:
@@ -260,7 +260,7 @@ class _Server(ThreadingHTTPServer):
 def web_server(
     handler: type[BaseHTTPRequestHandler], *, address: str = "127.0.0.1", context: ssl.SSLContext | None = None
 ) -> Iterator[str]:
-    """An HTTP server in threads of this process; gives its host and port.  None of its threads outlives it.
+    """Yield host and port of an HTTP server in threads of this process.  None of its threads outlives it.
 
     :param context: for TLS
     """
@@ -285,7 +285,7 @@ def web_server(
 
 @dataclass
 class Request:
-    """What a scripted server was asked."""
+    """A request that a scripted server got."""
 
     method: str
     path: str
@@ -303,12 +303,12 @@ class Request:
 
 @dataclass
 class Reply:
-    """What it answers.
+    """A scripted answer.
 
-    :ivar cut: how many bytes of the body come before the connection is cut
-    :ivar raw: sent as it is instead of all else, before the connection is closed
+    :ivar cut: bytes of the body to send before the connection is cut
+    :ivar raw: bytes to send instead of all else, before the connection is closed
     :ivar pause: seconds between the bytes of the body, or of `raw`
-    :ivar before: seconds before anything
+    :ivar before: seconds before the answer begins
     """
 
     status: int = 200
@@ -331,7 +331,7 @@ class Script:
 
 @contextlib.contextmanager
 def scripted(answer: Callable[[Request], Reply], **options: Any) -> Iterator[Script]:
-    """A server that answers what a function says.  Real sockets, real HTTP; `Script.requests` is what it was asked."""
+    """Yield a server whose answers a function returns.  Real sockets, real HTTP; `Script.requests` lists its requests."""
     script, over = Script(""), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):

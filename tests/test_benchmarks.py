@@ -75,7 +75,7 @@ def test_without_matplotlib_tables_are_written_with_a_remedy(tmp_path: Path) -> 
 
 @pytest.fixture
 def floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[ck.Plan], Any]:
-    """The C program for a plan."""
+    """Return the C program for a plan."""
     monkeypatch.syspath_prepend(REPO)
     made, ground = importlib.import_module("benchmarks.floor"), importlib.import_module("benchmarks.ground")
     return lambda plan: made.floor(ground.Ground(tmp_path), plan, "tested")

@@ -199,7 +199,7 @@ def test_a_limit_that_v1_lacks_is_unavailable_with_the_reason(limits: dict[str, 
 
 def test_the_tests_above_cover_every_limit() -> None:
     said = {name for limits, _, _ in SAID for name in limits} | {"memory_high", "memory_low", "memory_min", "io_latency"}
-    assert set(WORDS) - said == {"cpuset_mems", "memory_swap_max"}  # one like cpuset_cpus; one in tests/kernel
+    assert set(WORDS) - said == {"cpuset_mems", "memory_swap_max"}  # the first is like cpuset_cpus, the second is in tests/kernel
 
 
 def test_shares_are_the_kernel_s_formula() -> None:
@@ -215,7 +215,7 @@ RULES = st.builds(
 
 
 def verified(program: bytes, context: tuple[int, int, int]) -> int:
-    """Walks a program as the kernel would; fails at what its verifier refuses: a jump out of it, an end without an exit."""
+    """Interpret a program as the kernel would; fail where the kernel's verifier refuses it: a jump out of it, an end without an exit."""
     code, at, register = list(struct.iter_unpack("=BBhi", program)), 0, [0] * 11
     while True:
         operation, registers, offset, value = code[at]

@@ -151,7 +151,7 @@ def test_the_plan_of_a_terminal_shows_how_it_is_opened() -> None:
 
 
 def test_a_terminal() -> None:
-    """A real terminal: what is typed arrives, the window's size too, and Ctrl-C is the program's."""
+    """On a real terminal the program gets the typed text, the window's size and Ctrl-C."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(sys.executable, [*COMMAND, "run", "-t", "--programs", "sh,stty,sleep", "--", "sh"])

@@ -172,7 +172,7 @@ def test_a_context_by_name(store: Store, context: Path, tmp_path: Path, capsys: 
     [
         ("FROM box\nCOPI a b\n", "Dockerfile:2:1"),
         ("FROM box\nCOPY nothing /\n", "nothing"),
-        ("FROM 127.0.0.1:1/here\n", "127.0.0.1:1"),  # where nobody listens
+        ("FROM 127.0.0.1:1/here\n", "127.0.0.1:1"),  # a port where nothing listens
     ],
 )
 def test_a_failed_build_exits_with_1_and_names_no_image(

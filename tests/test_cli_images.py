@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def ck(store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Said:
-    """Types a command line: its exit code and what it said."""
+    """Run a command line and return its exit code and output."""
     monkeypatch.setenv("CONTAINERKIT_STORE", str(store.directory))
     monkeypatch.setenv("CONTAINERKIT_ROOTFS", str(store.directory.parent / "roots"))
 
@@ -65,7 +65,7 @@ def both(store: Store, ck: Said) -> Said:
 
 
 def unpacked(image: Image, layers: int | None = None) -> int:
-    """Bytes of the files in an image's first layers."""
+    """Return the bytes of the files in an image's first layers."""
     return sum(entry.size for layer in image.layers[:layers] for entry in layer.entries())
 
 
@@ -244,7 +244,7 @@ def test_a_damaged_image_does_not_hide_the_others(both: Said, store: Store) -> N
 
 
 def several(store: Store, *architectures: str) -> dict[str, Sample]:
-    """An index in the store under the name `multi`, without the images that are no sample."""
+    """Put an index into the store under the name `multi`, without the images that are no sample."""
     samples = {arch: Sample(tar_of({"arch": arch.encode()}), arch=arch) for arch in architectures}
     entries = [descriptor(MANIFEST, s.manifest, platform={"os": "linux", "architecture": a}) for a, s in samples.items()]
     data = index_of(*entries)
@@ -276,7 +276,7 @@ def test_a_name_for_other_machines_only(ck: Said, store: Store) -> None:
 
 @pytest.fixture
 def told(ck: Said, store: Store) -> Said:
-    """An image with a history."""
+    """Put an image with a history into the store."""
     image = Image.scratch().append(*image_of(ONE).layers[:1], history="ADD file:0123456789 in / # and a long, long comment that goes on")
     history = [*image.history, *Image.scratch().append(history=()).history]
     store.put(image.with_config(history=history, cmd=["sh"], created="2026-11-20T00:00:00Z"), "told")
@@ -527,7 +527,7 @@ def test_import_with_changes(ck: Said, store: Store, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_changes_of_import_are_instructions_of_one_stage(order: tuple[int, int], ck: Said, store: Store, tmp_path: Path) -> None:
-    """ENTRYPOINT takes the CMD of a base away, not one of the same command."""
+    """ENTRYPOINT removes the CMD of the base, not a CMD of the same command."""
     (tmp_path / "root.tar").write_bytes(BASE)
     changes = ["""-c 'CMD ["a"]'""", """-c 'ENTRYPOINT ["b"]'"""]
     assert ck(f"import {changes[order[0]]} {changes[order[1]]} {tmp_path}/root.tar made").code == 0
@@ -596,7 +596,7 @@ def test_df_shows_the_use_of_the_disk(both: Said, store: Store) -> None:
 
 
 def test_df_shows_the_build_cache_and_prune_removes_it(both: Said, store: Store, tmp_path: Path) -> None:
-    """What was written down, the layers that only that leads to, and cache mounts, but for one that somebody uses."""
+    """The cache's records, the layers that only they lead to, and cache mounts, except for one in use."""
     assert kinds(both)["Build Cache"]["Bytes"] == 0
     (tmp_path / "Dockerfile").write_text("FROM app:1\nCOPY Dockerfile /\n")
     both(f"build -t built {tmp_path}")
@@ -642,7 +642,7 @@ def test_df_shows_cached_roots_and_prune_removes_unused_ones(both: Said, store: 
 
 
 def test_df_tells_scratch_of_living_processes_from_abandoned_ones(both: Said, store: Store) -> None:
-    """A killed program's lease, and its scratch directory."""
+    """The lease and the scratch directory of a killed program."""
     script = """
 import sys
 from containerkit.store.store import Store

@@ -38,7 +38,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """The store that is meant where no other is, and a home without passwords."""
+    """Use an empty default store, and a home without passwords."""
     monkeypatch.setenv("CONTAINERKIT_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
@@ -186,7 +186,7 @@ def test_login_without_a_terminal_needs_options(
 
 
 def typed(argv: list[str], answers: dict[bytes, bytes], environment: dict[str, str]) -> tuple[int, bytes]:
-    """Runs the command on a terminal of its own, and answers its questions."""
+    """Run the command on a terminal of its own, and answer its prompts."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(sys.executable, [sys.executable, "-m", "containerkit", *argv], environment)

@@ -29,7 +29,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 def shell(text: str, environment: dict[str, str]) -> tuple[int, str, str]:
-    """Runs a line of bash; the exit code is that of the command itself."""
+    """Run a line of bash; the exit code is that of the command itself."""
     argv = ["bash", "-c", f"{text}; exit ${{PIPESTATUS[0]}}"]
     done = subprocess.run(argv, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, timeout=60)
     return done.returncode, done.stdout, done.stderr
@@ -58,7 +58,7 @@ def test_lost_output_is_reported_as_an_error(verb: str, streams: str, environmen
 
 
 def test_no_file_of_ours_gets_the_number_of_a_closed_stream(environment: dict[str, str], tmp_path: Path) -> None:
-    """Else what is printed would be written into the store."""
+    """Without the repair, printed text would be written into the store."""
     shell(f"{COMMAND} images <&- >&- 2>&-", environment)
     assert not any(b"REPOSITORY" in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
 
@@ -79,13 +79,13 @@ def test_doctor_speaks_json_and_nothing_else(environment: dict[str, str]) -> Non
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """A server that takes connections and says nothing."""
+    """A server that accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
 def interrupted(words: list[str], environment: dict[str, str]) -> tuple[int, str]:
-    """The exit code, and what is on standard error, of a command that gets Ctrl-C while it waits."""
+    """Return the exit code and the errors of a command that gets Ctrl-C while it waits."""
     argv = [sys.executable, "-m", "containerkit", *words]
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
@@ -101,7 +101,7 @@ def interrupted(words: list[str], environment: dict[str, str]) -> tuple[int, str
 
 
 def waits(pid: int) -> bool:
-    """Whether it has loaded all it needs, and sleeps in a call."""
+    """Whether the command has loaded its modules and sleeps in a call."""
     try:
         return all(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] == "S" or time.sleep(0.05) for _ in range(12))
     except OSError:

@@ -47,13 +47,13 @@ SECOND = 10**9
 
 
 def only(text: str | bytes) -> Instruction:
-    """The instruction after a FROM."""
+    """Return the instruction after a FROM."""
     (made,) = parse((b"FROM a\n" if isinstance(text, bytes) else "FROM a\n") + text).stages[0].instructions  # type: ignore[operator]
     return made
 
 
 def line(text: str) -> Command:
-    """A command that is a line for a shell."""
+    """Return a command that is a line for a shell."""
     return Command((text,), shell=True)
 
 

@@ -235,7 +235,7 @@ def test_a_document_keeps_its_quotes_and_loses_its_escapes() -> None:
 
 
 def only(text: str) -> Instruction:
-    """The instruction after a FROM."""
+    """Return the instruction after a FROM."""
     (made,) = parse("FROM a\n" + text).stages[0].instructions
     return made
 

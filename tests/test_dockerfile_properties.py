@@ -36,7 +36,7 @@ FILES = st.builds(lambda head, lines: head + "FROM a AS b\n" + "".join(lines), H
 
 
 def read_or_refused(text: str | bytes) -> Dockerfile | None:
-    """The Dockerfile, or None; an error says a place that is there."""
+    """Return the Dockerfile, or None after an error with a position in the text."""
     refused = None
     try:
         return parse(text)
@@ -50,7 +50,7 @@ def read_or_refused(text: str | bytes) -> Dockerfile | None:
 
 
 def look_at(dockerfile: Dockerfile, lookup: dict[str, str]) -> None:
-    """Everything that can be asked of what was read."""
+    """Read every attribute and property of what was parsed."""
     assert parse(str(dockerfile)) == dockerfile
     for stage in dockerfile.stages:
         for instruction in (stage.start, *stage.instructions):

@@ -38,7 +38,7 @@ GOOD = {
 
 
 def laid_out(root: Path, changes: dict[str, str | None], release: str = "6.12.0") -> Report:
-    """What the doctor says of a host with these files; None takes one away."""
+    """Return the doctor's report on a host with these files; None removes one."""
     for path, text in (GOOD | changes).items():
         if text is not None:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def laid_out(root: Path, changes: dict[str, str | None], release: str = "6.12.0"
 
 
 def on_this_host(*prefix: str) -> dict[str, Finding]:
-    """What the doctor says in a process started by way of `prefix`."""
+    """Return the doctor's report in a process started through `prefix`."""
     argv = [*prefix, sys.executable, "-c", "from containerkit.diagnose.doctor import doctor; print(doctor().to_json())"]
     done = subprocess.run(argv, env={**os.environ, "PYTHONPATH": str(REPO)}, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
@@ -141,7 +141,7 @@ def test_kernels(tmp_path: Path, release: str, floor: bool, missing: list[str]) 
     calls = [finding for finding in report if finding.name.startswith("call ")]
     assert [finding.name.removeprefix("call ") for finding in calls if not finding.ok] == missing
     assert all("by version" in finding.found for finding in calls)
-    assert {report["call mount_setattr"].ok, report["call statmount"].ok} <= {True, None}  # the floor is below them
+    assert {report["call mount_setattr"].ok, report["call statmount"].ok} <= {True, None}  # calls below the floor
 
 
 def test_every_fault_has_a_remedy_in_a_whole_sentence(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_an_empty_host_is_no_error(tmp_path: Path) -> None:
 
 
 def test_calls_of_this_kernel_are_there() -> None:
-    """Held against the kernel itself where Python can ask it."""
+    """The probe agrees with the kernel where Python can ask it."""
     os.close(os.pidfd_open(os.getpid()))
     there, _ = _has("pidfd_open", (5, 3), Host("/", os.uname().release, os.geteuid()))
     assert there
@@ -192,7 +192,7 @@ needs_unshare = pytest.mark.skipif(not shutil.which("unshare"), reason="needs un
 
 @needs_unshare
 def test_user_namespaces_switched_off() -> None:
-    """The limit is one of each user namespace: setting it in a new one leaves the host's alone."""
+    """Each user namespace has a limit of its own: setting it in a new one leaves the host's alone."""
     limit = Path("/proc/sys/user/max_user_namespaces")
     before = limit.read_text()
     if subprocess.run(["unshare", "-r", "true"], capture_output=True).returncode:
@@ -207,7 +207,7 @@ def test_user_namespaces_switched_off() -> None:
 @needs_unshare
 @needs_root
 def test_in_a_chroot(tmp_path: Path) -> None:
-    """A chroot that its mount table does not show: the try does."""
+    """A chroot that the mount table does not show, but the trial does."""
     script = f'mount --rbind / {tmp_path} && exec chroot {tmp_path} "$@"'
     said = on_this_host("unshare", "-m", "sh", "-c", script, "sh")
     assert said["userns: tried"].ok is False

@@ -44,7 +44,7 @@ def test_all_seeds_hold(module: ModuleType) -> None:
 
 @FUZZERS
 def test_changed_seeds_hold(module: ModuleType) -> None:
-    """Without libFuzzer and always the same: a fuzzer that is broken is found before a minute is given to it."""
+    """A deterministic run without libFuzzer: a broken fuzzer is found before a minute is spent on it."""
     chance = random.Random(4)
 
     def raw(data: bytes) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 
 from fuzz.growth import CASES, Case, growth
 
-QUADRATIC = 10  # four times would be linear, sixteen times quadratic
+QUADRATIC = 10  # linear would be 4, quadratic 16
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -28,7 +28,7 @@ def kinds(found: Found) -> list[str]:
 
 
 def outer(body: str, *unshare: str) -> str:
-    """Run Python in namespaces of its own, so that what it leaves behind goes with them.  Returns what it printed."""
+    """Run Python in namespaces of its own, which take its leaks with them.  Return its output."""
     code = "import os, subprocess, sys\nfrom containerkit.diagnose.leaks import leaks\n" + body
     argv = ["unshare", *unshare, sys.executable, "-c", code]
     done = subprocess.run(argv, env={**os.environ, "PYTHONPATH": str(REPO)}, capture_output=True, text=True, timeout=30)
@@ -38,7 +38,7 @@ def outer(body: str, *unshare: str) -> str:
 
 @contextlib.contextmanager
 def sleeper(*argv: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A cat(1) that lives until the block ends.  It has answered once, so it is past its exec."""
+    """Yield a cat(1) that lives until the block ends.  It has answered once, so it is past its exec."""
     with subprocess.Popen([*argv, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin
         assert process.stdout
@@ -106,7 +106,7 @@ def test_a_child_of_before_is_no_leak() -> None:
 
 
 def orphan(*argv: str) -> int:
-    """Start a process whose parent dies at once.  Returns its pid."""
+    """Start a process whose parent dies at once.  Return its pid."""
     script = '"$@" sh -c "echo \\$\\$; exec sleep 60 >/dev/null" & :'
     said = subprocess.run(["sh", "-c", script, "sh", *argv], stdout=subprocess.PIPE, text=True, check=True)
     while Path(f"/proc/{int(said.stdout)}/comm").read_text() != "sleep\n":
@@ -132,7 +132,7 @@ def test_an_orphan_in_a_session_and_a_namespace_of_its_own() -> None:
 
 
 def test_processes_of_others_are_not_ours() -> None:
-    """A process under one that was there before and is not below this one; here this test plays the stranger."""
+    """A process below one that existed before and is not below this one: this test plays the foreign process."""
     code = """
 import sys
 from containerkit.diagnose.leaks import leaks
@@ -234,7 +234,7 @@ print([leak.kind for leak in found])
 
 
 def hierarchies() -> list[str]:
-    """Where this process may make a cgroup, one place a hierarchy: beside the first, for each mount of cgroup file systems."""
+    """Return the cgroups in which this process may make one, one for each hierarchy, beside the first, for each mount of cgroupfs."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = [line.split()[4] for line in lines if line.split(" - ")[1].split()[0] in ("cgroup", "cgroup2")]
     return [point for point in points if os.access(point, os.W_OK) and os.geteuid() == 0]
@@ -359,7 +359,7 @@ def test_an_error_in_the_block_is_passed_on_with_its_leaks_found() -> None:
 
 
 def test_processes_that_vanish_while_being_read() -> None:
-    """A churn of short processes of this process's own: no error, and nothing listed once they are gone."""
+    """Short processes of this process come and go: no error, and no leak once they are gone."""
     stop = threading.Event()
 
     def churn() -> None:
@@ -415,7 +415,7 @@ def test_rootdir(rootdir): assert (rootdir / "bin/sh").exists() or os.path.islin
 
 
 def test_the_tests_own_fixtures(tmp_path: Path) -> None:
-    """tests/conftest.py: a kernel test that leaves something behind fails, and the markers and fixtures do what they say."""
+    """tests/conftest.py: a kernel test that leaves an object behind fails, and the markers and fixtures work as documented."""
     with tempfile.TemporaryDirectory(prefix="ck-fixtures-") as name:
         top = Path(name)
         top.chmod(0o755)
@@ -434,7 +434,7 @@ def test_the_tests_own_fixtures(tmp_path: Path) -> None:
     assert outcome["test_fails"] == "FAILED"
     if os.geteuid() == 0:
         assert outcome["test_root"] == "PASSED"
-    if "test_as_user" in outcome:  # else skipped, with a reason, for want of the user
+    if "test_as_user" in outcome:  # without the user it is skipped, with a reason
         assert outcome["test_as_user"] == outcome["test_ordinary[1]"] == "PASSED"
         assert outcome["test_as_user_that_fails"] == outcome["test_ordinary[2]"] == "FAILED"
         assert "said why" in done.stdout

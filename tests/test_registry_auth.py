@@ -82,7 +82,7 @@ def wants(header: str) -> Reply:
 
 
 class Service:
-    """A registry with a token service beside it, in one server."""
+    """A registry and its token service in one server."""
 
     def __init__(self, **token: Any) -> None:
         self.token, self.count, self.script = token, 0, Script("")
@@ -113,7 +113,7 @@ def test_basic() -> None:
         with client(script) as registry:
             registry.ping()
             registry.ping()
-            assert len(script.requests) == 3  # asked once, shown from then on
+            assert len(script.requests) == 3  # fetched once, then used again
         for auth in (Login("me", "wrong"), Login()):
             with client(script, auth) as registry, pytest.raises(Unauthorized):
                 registry.ping()
@@ -149,7 +149,7 @@ def test_a_token_that_has_expired_is_not_shown(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(module, "time", type("Clock", (), {"monotonic": staticmethod(lambda: clock[0])}))
     with scripted(service) as service.script, client(service.script) as registry:
         registry.tags("app")
-        clock[0] += 49  # without a word about it a token lives for a minute, and is not used in its last seconds
+        clock[0] += 49  # a token without a lifetime lives for a minute, and is not used in its last seconds
         registry.tags("app")
         assert service.count == 1
         clock[0] += 2
@@ -220,7 +220,7 @@ def test_a_redirect_of_the_token_service_gets_no_password(auth: Login, status: i
         with scripted(answer) as script, client(script, auth) as registry:
             if auth is ME:
                 registry.ping()
-            else:  # the form is the password
+            else:  # the form holds the password
                 with pytest.raises(ProtocolError, match=str(status)):
                     registry.ping()
     assert other.asked() == (["GET /elsewhere"] if auth is ME else [])
@@ -243,7 +243,7 @@ def test_a_token_service_may_redirect_to_its_own_origin(auth: Login) -> None:
 
 
 def test_a_token_service_that_accepts_only_forms() -> None:
-    """Where it takes no GET, name and password go in a form, as OAuth2 has it."""
+    """A token service that refuses GET gets name and password in a form, as OAuth2 has it."""
 
     def answer(request: Request) -> Reply:
         if request.place == "/token":

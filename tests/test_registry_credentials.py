@@ -32,7 +32,7 @@ esac
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of its own, and no settings."""
+    """Use an empty home directory and no settings."""
     for name in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -180,7 +180,7 @@ def test_helpers_come_before_stored_passwords(home: Path, monkeypatch: pytest.Mo
     assert Keyring().find("a.com") == Login("me", "from helper")
     assert Keyring().find("b.com") == Login(identity_token="idt")
     assert Keyring().find("docker.io") == Login("hub", "h")
-    assert Keyring().find("c.com") == Login("written", "down")  # the helper says that it has none
+    assert Keyring().find("c.com") == Login("written", "down")  # the helper reports that it has none
     write(home / ".docker/config.json", auths={}, credHelpers={"a.com": "test"})
     assert Keyring().find("a.com").username == "me"
     assert not Keyring().find("b.com")
@@ -272,7 +272,7 @@ def test_a_malformed_file_is_not_overwritten(home: Path) -> None:
 
 
 def test_a_name_with_a_colon_is_refused_before_it_is_sent(home: Path) -> None:
-    """Nobody could tell where it ends and the password begins."""
+    """With a colon in the name, the end of the name and the beginning of the password are ambiguous."""
     with scripted(lambda request: Reply(200)) as script:
         with pytest.raises(CredentialsError, match="colon"):
             login(script.host, "me:you", "secret", plain_http=True)

@@ -60,7 +60,7 @@ def fetched(registry: Registry) -> bytes:
 
 
 def one_by_one(*replies: Reply) -> Callable[[Request], Reply]:
-    """One reply for each request; the last for all that follow."""
+    """Give one reply for each request, and the last one for all that follow."""
     left: Iterator[Reply] = iter(replies)
     lock = threading.Lock()
 
@@ -147,7 +147,7 @@ def test_an_absent_host_is_reported_at_once(plain_http: bool | None) -> None:
 
 
 def ranged(request: Request, **more: Any) -> Reply:
-    """A blob, or the part of it that is asked for."""
+    """Serve a blob, or the requested part of it."""
     if "range" not in request.headers:
         return Reply(body=DATA, **more)
     start = int(request.headers["range"].removeprefix("bytes=").removesuffix("-"))
@@ -169,7 +169,7 @@ def test_a_registry_without_ranges_is_asked_for_all_of_it_again() -> None:
 
 
 def test_a_part_that_is_shorter_than_what_is_left_is_followed_by_another() -> None:
-    """A server may give less than was asked for, if it says so."""
+    """A server may send less than the requested range, if its header tells so."""
 
     def answer(request: Request) -> Reply:
         start = int(request.headers.get("range", "bytes=0-")[6:-1])
@@ -215,7 +215,7 @@ def test_cuts_without_progress_end() -> None:
 
 @pytest.mark.parametrize("said", ["", "bytes 0-9/1024000", "bytes 300001-1023999/1024000", "bytes 300000-1023999/7", "lines 1-2/3"])
 def test_a_part_that_was_not_requested_is_refused(said: str) -> None:
-    """The whole blob is asked for instead, also where that is cut once more."""
+    """The client requests the whole blob instead, even if that is cut once more."""
     cut = Reply(body=DATA, cut=300_000)
     replies = one_by_one(cut, Reply(206, DATA[300_000:], {"Content-Range": said}), Reply(body=DATA, cut=400_000), Reply(body=DATA))
     with scripted(replies) as script, client(script.host) as registry:
@@ -293,7 +293,7 @@ def test_what_is_no_manifest_is_refused() -> None:
 
 
 def leading(where: Callable[[], str], status: int = 307) -> Callable[[Request], Reply]:
-    """Wants a password, then leads elsewhere."""
+    """A registry that demands a password, then redirects to another host."""
 
     def answer(request: Request) -> Reply:
         if "authorization" not in request.headers:
@@ -348,7 +348,7 @@ def test_a_redirect_target_that_demands_a_password_gets_none() -> None:
     ],
 )
 def test_errors_do_not_show_passwords_or_signatures(reply: Reply) -> None:
-    """The query of a signed URL is as good as a password, for as long as it lasts."""
+    """The query of a signed URL is as good as a password until it expires."""
     answer = lambda request: reply if request.query else Reply(307, headers={"Location": "/there?Signature=hidden"})  # noqa: E731
     with scripted(answer) as script, Registry(script.host, retries=Retries(1, first=0.01), timeouts=SHORT) as registry:
         with pytest.raises((ck.RegistryError, Missing)) as caught:
@@ -416,7 +416,7 @@ def test_tokens_are_not_fetched_over_plain_http_for_a_registry_with_tls(authorit
 def test_certificates_count(authority: tuple[Path, ssl.SSLContext]) -> None:
     ca, context = authority
     with scripted(lambda request: Reply(), context=context) as script:
-        for options in ({}, {"plain_http": None}):  # nor does this machine itself fall back to http
+        for options in ({}, {"plain_http": None}):  # a registry on this machine does not fall back to http either
             with client(script.host, **{"plain_http": False} | options) as registry, pytest.raises(Untrusted):
                 registry.ping()
         assert script.requests == []
@@ -428,7 +428,7 @@ def test_certificates_count(authority: tuple[Path, ssl.SSLContext]) -> None:
 
 
 def test_a_certificate_that_cannot_be_read_is_said_at_once(tmp_path: Path) -> None:
-    """And nobody is talked to without TLS instead."""
+    """The client does not fall back to a connection without TLS."""
     broken = tmp_path / "broken.pem"
     broken.write_text("no certificate")
     for place in (tmp_path / "none.pem", broken):
@@ -460,7 +460,7 @@ def test_plain_http_only_when_said(host: str) -> None:
 
 @pytest.mark.parametrize("port", [0, 65536, 99999])
 def test_a_port_that_cannot_be_is_refused(port: int) -> None:
-    """The C library would take 99999 for 34463, and no port is port 80."""
+    """The C library would read 99999 as 34463, and no port as port 80."""
     with pytest.raises(InvalidReference, match="port"):
         Registry(f"127.0.0.1:{port}")
     with pytest.raises(InvalidReference, match="port"):
@@ -532,7 +532,7 @@ def test_an_endless_answer_is_cut_off(reply: Reply, kind: type[Exception]) -> No
 
 @pytest.mark.parametrize("status", [200, 404])
 def test_trailers_end(status: int) -> None:
-    """Headers after the body, which nobody reads, at full speed and for ever."""
+    """Headers after the body, which the client does not read, at full speed and without end."""
     trailers = b"X-A: b\r\n" * 10_000
 
     class Endless(BaseHTTPRequestHandler):
@@ -580,14 +580,14 @@ def test_a_proxy_is_asked(no_proxies: pytest.MonkeyPatch) -> None:
         no_proxies.setenv("NO_PROXY", "")
         with client(script.host) as registry:
             assert fetched(registry) == DATA
-        assert script.requests.pop().path.startswith("/v2/")  # this machine is reached without
+        assert script.requests.pop().path.startswith("/v2/")  # this machine is reached without the proxy
         no_proxies.setenv("HTTP_PROXY", "socks5://127.0.0.1:1")
         with client("registry.invalid") as registry, pytest.raises(ProtocolError, match="socks5"):
             fetched(registry)
 
 
 class Relay(BaseHTTPRequestHandler):
-    """A proxy that connects everybody to one place."""
+    """A proxy that connects every client to one address."""
 
     place: tuple[str, int]
     asked: ClassVar[list[str]] = []
@@ -653,7 +653,7 @@ def test_the_registry_finishes_a_blob_that_a_mirror_began() -> None:
 
 
 def test_an_empty_mirror_does_not_answer_for_the_registry() -> None:
-    """Mirrors keep what was asked for before, and seldom what points at it."""
+    """Mirrors keep manifests that were requested before, and seldom their referrers."""
     digest = Digest.of(b"x")
     referrer = {"mediaType": OCI_MANIFEST, "size": 1, "digest": str(digest), "artifactType": "a/b"}
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [referrer]}

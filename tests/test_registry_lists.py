@@ -110,7 +110,7 @@ def pointing(kind: str, subject: Descriptor = SUBJECT) -> Manifest:
 
 
 class Old:
-    """A registry that knows nothing of referrers, or does."""
+    """A registry with or without the referrers API."""
 
     def __init__(self, knows: bool = False) -> None:
         self.kept: dict[str, tuple[str, bytes]] = {}

@@ -107,7 +107,7 @@ def test_a_wrong_password_is_wrong_in_every_way(fake: Fake, registry: Registry, 
 
 @pytest.mark.parametrize("kept", ["HEAD", "GET", ""])
 def test_answers_without_optional_headers(fake: Fake, registry: Registry, image: Image, kept: str) -> None:
-    """No digest, and no media type, unless the method is `kept`."""
+    """Answer without digest and media type, unless the method is `kept`."""
     name = there(fake, registry, image)
 
     def before(request: Request) -> Reply | None:
@@ -131,7 +131,7 @@ def fetched(registry: Registry) -> bytes:
 
 @pytest.mark.parametrize("status", [*REFUSALS, 416])
 def test_a_range_that_is_refused(fake: Fake, registry: Registry, status: int) -> None:
-    """All of it comes again, once, and what had come already is passed over."""
+    """The whole blob is sent again, once, and the client skips the bytes that it has."""
     cuts = iter([300_000, 500_000])
 
     def before(request: Request) -> Reply | None:
@@ -173,7 +173,7 @@ def test_parts_that_are_shorter_than_what_was_asked_for(fake: Fake, registry: Re
 @pytest.mark.parametrize("method", ["POST", "PATCH", "PUT"])
 @pytest.mark.parametrize("relative", [False, True])
 def test_an_upload_that_is_led_elsewhere(fake: Fake, image: Image, status: int, chunk: int | None, method: str, relative: bool) -> None:
-    """With its body, and to another registry without a password."""
+    """The upload follows with its body, and without a password to another registry."""
     other = Fake()
     basic = Reply(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
     layer = image.manifest.layers[1]
@@ -223,7 +223,7 @@ def test_a_put_does_not_follow_see_other(fake: Fake, registry: Registry, image: 
     ids=lambda reply: str(reply.status),
 )
 def test_a_mount_that_is_refused(fake: Fake, registry: Registry, reply: Reply) -> None:
-    """202 without a place is none either."""
+    """202 without a Location is not a mount either."""
     blobs = MemoryBlobs()
     blob = blobs.add(b"data")
     fake.before = lambda request: reply if "mount" in request.query else None
@@ -273,7 +273,7 @@ def test_parts_are_refused(fake: Fake, registry: Registry, image: Image, status:
 
 
 def test_both_ways_are_refused(fake: Fake, registry: Registry, image: Image) -> None:
-    """The error is the first one's, and nothing is left there."""
+    """The error is that of the first way, and the registry keeps no upload."""
     fake.before = lambda request: Reply(413 if request.method == "PUT" else 405) if request.method in ("PUT", "PATCH") else None
     with pytest.raises(Refused, match="413"):
         registry.push_blob("app", image.manifest.layers[1], image.blobs)
@@ -296,7 +296,7 @@ def test_a_malformed_least_size_is_ignored(fake: Fake, registry: Registry, said:
 
 
 def test_a_least_size_larger_than_any_part(fake: Fake, registry: Registry) -> None:
-    """What does not go in parts goes in one piece."""
+    """A blob that the registry refuses in parts goes in one piece."""
     fake.least = 1 << 40
     blobs = MemoryBlobs()
     for chunk in (None, 100):
@@ -324,7 +324,7 @@ def test_a_part_without_a_location_for_the_next(fake: Fake, registry: Registry) 
 
 @pytest.mark.parametrize("arrived", [0, 30, 100])
 def test_a_part_out_of_place_goes_on_where_the_registry_is(fake: Fake, registry: Registry, arrived: int) -> None:
-    """416: it is asked how much it has; where that is less than it said before, all begins anew."""
+    """After a 416 the registry is asked how much it has; if it has less than before, the upload begins again."""
     refused = iter([True])
 
     def before(request: Request) -> Reply | None:
@@ -362,7 +362,7 @@ def test_an_upload_whose_state_is_not_told_begins_anew(fake: Fake, registry: Reg
 
 
 def test_retries_do_not_nest(fake: Fake, registry: Registry) -> None:
-    """A part that fails is sent again as often as anything; the upload around it is not begun again for that."""
+    """A failed part is sent again as often as any request, without beginning the upload again."""
     fake.before = refusing("PATCH", status=503)
     blobs = MemoryBlobs()
     with pytest.raises(ServerError):

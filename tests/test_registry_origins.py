@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def fakes() -> Iterator[list[Fake]]:
-    """Two registries."""
+    """Yield two registries."""
     with ExitStack() as stack:
         found = [Fake(), Fake()]
         for each in found:
@@ -55,12 +55,12 @@ def app(name: str) -> Image:
 
 
 def told(fake: Fake) -> str:
-    """All that a registry was asked."""
+    """Return the requests that a registry got."""
     return "\n".join(f"{each.method} {each.path} {each.headers} {each.body!r}" for each in fake.script.requests)
 
 
 def test_a_push_names_no_other_repository(fakes: list[Fake], known: Registries, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither those of images that share nothing, nor those that share a layer and never were there."""
+    """A push names neither repositories of unrelated images, nor those with a shared layer at another registry."""
     host = fakes[0].script.host
     for number in range(30):
         store.put(image_of(Sample(tar_of({"x": b"%d" % number}))), f"{host}/secret{number}/app:1", f"other.example/secret{number}:1")
@@ -96,7 +96,7 @@ def test_a_pulled_blob_is_mounted_from_its_repository(fakes: list[Fake], known: 
     image = pull(f"{host}/library/one:1", store, registries=known)
     assert {*map(store.origins.of, [image.id, *(each.digest for each in image.layers)])} == {(Reference(host, "library/one"),)}
     fakes[0].script.requests.clear()
-    push(image.with_config(cmd=["new"]), f"{host}/mine:1", registries=known)  # its layers are still in the store
+    push(image.with_config(cmd=["new"]), f"{host}/mine:1", registries=known)  # the layers are still in the store
     assert [each.query["from"] for each in fakes[0].script.requests if "mount" in each.query] == [["library/one"]] * 2
     assert len([each for each in fakes[0].script.requests if each.method == "PUT" and "/blobs/" in each.path]) == 1, "its config"
 
@@ -175,7 +175,7 @@ for number in itertools.count():
 
 
 def test_a_store_is_found_again_as_it_was_opened(store: Store, tmp_path: Path) -> None:
-    """Through its images, also in another process."""
+    """An image finds its store again, also in another process."""
     strict = Store(store.directory, skip=["devices"], limits=Limits(entries=2))
     image = strict.put(app("one"), "one:1")
     for found in (Store.of(image.source), Store.of(pickle.loads(pickle.dumps(image.source)))):

@@ -129,7 +129,7 @@ def image() -> Image:
 
 @pytest.fixture(autouse=True)
 def no_threads() -> Iterator[None]:
-    """No thread of ours outlives a call, but those that live on to make the processes of an event loop."""
+    """No thread of ours outlives a call, except those that make the processes of an event loop."""
     before = {*threading.enumerate()}
     yield
     assert [each.name for each in threading.enumerate() if each.name.startswith("containerkit") and each not in before] == []
@@ -140,7 +140,7 @@ def name(registry: Registry, rest: str = "app:1") -> str:
 
 
 def untouched(store: Store) -> bool:
-    """Whether nothing was named, and nothing is on the way."""
+    """Whether no name was set, and no staged file is left."""
     return not store.images() and not list((store.directory / "staging").iterdir())
 
 
@@ -237,7 +237,7 @@ def test_a_registry_that_takes_no_large_body_gets_parts(fake: Fake, registry: Re
 
 
 def test_a_part_that_was_lost_on_the_way_is_sent_again(fake: Fake, registry: Registry) -> None:
-    """What arrived of it is not."""
+    """The bytes that arrived are not kept."""
     blobs, data = MemoryBlobs(), os.urandom(100_000)
     failures = iter([7000, 0])
 
@@ -286,7 +286,7 @@ def test_a_blob_that_is_damaged_here_does_not_get_there(fake: Fake, registry: Re
     with pytest.raises(Mismatch):
         registry.push_blob("app", layer, wrong, chunk=1000)
     assert fake.blobs == {}
-    assert fake.uploads in ({}, {"0": b""})  # the registry is told to forget what it has
+    assert fake.uploads in ({}, {"0": b""})  # the client tells the registry to drop the upload
 
 
 def test_a_missing_blob_is_reported_before_anything_is_sent(fake: Fake, registry: Registry, image: Image) -> None:
@@ -297,7 +297,7 @@ def test_a_missing_blob_is_reported_before_anything_is_sent(fake: Fake, registry
         push(lacking, name(registry), registries=registry)
     assert {each.split()[0] for each in fake.script.asked()} == {"HEAD"}
     push(other, name(registry, "app:arm"), registries=registry)
-    push(lacking, name(registry), registries=registry)  # now the registry has what we have not
+    push(lacking, name(registry), registries=registry)  # now the registry has the blob that we lack
     assert fake.manifests["app", "1"][1] == index.data
     with pytest.raises(Mismatch):
         push(image, name(registry, f"app@{other.digest}"), registries=registry)
@@ -427,7 +427,7 @@ def test_a_pull_that_fails_leaves_the_store_as_it_was(
 
 
 def stuck(fake: Fake, image: Image) -> None:
-    """The second layer never comes."""
+    """The second layer never arrives."""
     fake.before = lambda request: Reply(before=60) if image.manifest.layers[1].digest in request.path else None
 
 
@@ -534,7 +534,7 @@ def test_copying(fake: Fake, registry: Registry, image: Image) -> None:
         assert copy(name(registry), name(second, "one:1"), registries=known, platform="linux/arm64").digest == arm.digest
         fake.script.requests.clear()
         copy(name(registry), name(registry, "same:1"), registries=known)
-    assert not any(each.method == "GET" and "blobs" in each.path for each in fake.script.requests)  # mounted, all of them
+    assert not any(each.method == "GET" and "blobs" in each.path for each in fake.script.requests)  # every blob is mounted
 
 
 def test_a_copy_of_a_changing_blob_fails(fake: Fake, registry: Registry, image: Image) -> None:

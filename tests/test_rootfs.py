@@ -122,7 +122,7 @@ def test_missing_library_is_named_with_the_file_that_needs_it(tmp_path: Path) ->
 @needs_root
 @pytest.mark.parametrize("tags", ["--enable-new-dtags", "--disable-new-dtags"])
 def test_origin_in_runpath_and_rpath(tmp_path: Path, tags: str) -> None:
-    """RUNPATH is for the file that has it only; RPATH counts for the libraries of its libraries too."""
+    """RUNPATH counts for its own file only; RPATH counts for the libraries of its libraries too."""
     (tmp_path / "lib").mkdir()
     deep = compile(tmp_path, "lib/libdeep.so", "int deep(void){return 7;}", "-shared", "-fPIC", "-Wl,-soname,libdeep.so")
     near = ["-Wl,-rpath,$ORIGIN"] if tags == "--enable-new-dtags" else []
@@ -145,14 +145,14 @@ def test_runpath_does_not_reach_the_next_library(tmp_path: Path) -> None:
     compile(tmp_path, "lib/libnear.so", "int deep(void); int near(void){return deep();}", *flags)
     flags = ["-Llib", "-lnear", "-Wl,-rpath,$ORIGIN/lib", "-Wl,--enable-new-dtags", "-Wl,-rpath-link,lib"]
     program = compile(tmp_path, "user", "int near(void); int main(void){return near();}", *flags)
-    assert subprocess.run([program], capture_output=True).returncode == 127  # ld.so does not find it either
+    assert subprocess.run([program], capture_output=True).returncode == 127  # ld.so does not find the library either
     with pytest.raises(PlanError, match=r"libdeep\.so"):
         rootfs.from_programs([str(program)])
 
 
 @needs_cc
 def test_library_of_another_machine_is_passed_over(tmp_path: Path) -> None:
-    """Like ld.so, a file in the first directory that cannot be loaded is no reason to stop looking."""
+    """As in ld.so, a file in the first directory that cannot be loaded does not stop the search."""
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     library = compile(tmp_path, "two/libx.so", "int x(void){return 3;}", "-shared", "-fPIC", "-Wl,-soname,libx.so")
@@ -178,7 +178,7 @@ def test_ld_so_conf_includes(tmp_path: Path) -> None:
 
 @needs_root
 def test_libraries_agree_with_the_loader() -> None:
-    """ld.so in the new root, told to list and not to run, finds every library of each program."""
+    """ld.so in the new root, asked to list and not to run, finds every library of each program."""
     programs = ["sh", "ls", "mount", "ps"]
     root = rootfs.from_programs(programs)
     for name in programs:
@@ -325,7 +325,7 @@ def test_failure_while_writing_leaves_nothing(cache: Path, tmp_path: Path, monke
 
 
 def test_killed_maker_leaves_no_half_root(cache: Path) -> None:
-    """SIGKILL in the middle of copying; the next maker makes a whole one and sweeps."""
+    """SIGKILL in the middle of copying; the next process makes a complete root and sweeps."""
     code = f"""
 import os, pathlib, signal
 from containerkit import rootfs; from containerkit.rootfs import tree as _tree

@@ -63,7 +63,7 @@ def test_is_skipped(): pass
 
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
-    """The report of a real run of pytest with one test passed and one skipped."""
+    """Return the report of a real run of pytest with one test passed and one skipped."""
     (tmp_path / "test_sample.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=junit.xml", "test_sample.py"]
     subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)

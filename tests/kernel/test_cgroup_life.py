@@ -40,7 +40,7 @@ def state(pid: int) -> str:
 
 @contextlib.contextmanager
 def only_effective(uid: int) -> Iterator[None]:
-    """Without root's rights for as long as the `with` lasts."""
+    """Drop root's rights for as long as the `with` lasts."""
     os.seteuid(uid)
     try:
         yield
@@ -324,7 +324,7 @@ def test_numbers_exist_only_where_a_controller_counts() -> None:
         with pytest.raises(ck.Unavailable, match=r"no\.such"):
             group.read("memory.no.such")
     with ck.Cgroup("blind") as group:
-        if not os.path.exists(f"{group.path}/memory.peak"):  # on v2 others may have it counted for all
+        if not os.path.exists(f"{group.path}/memory.peak"):  # on v2 another group may have the controller enabled for all
             with pytest.raises(ck.Unavailable, match="controllers="):
                 group.read("memory.peak")
 
@@ -346,7 +346,7 @@ print("done", flush=True)
 
 
 def left(owners: set[int]) -> set[str]:
-    """The groups that bear the mark of one of these processes."""
+    """Return the groups that bear the mark of one of these processes."""
     entries = {entry for h in cgroup.system().hierarchies for entry in os.listdir(h.mount) if entry.startswith("containerkit.")}
     return {entry for entry in entries if int(entry.split(".")[1].rpartition("-")[2]) in owners}
 
@@ -362,7 +362,7 @@ def test_a_thousand_groups_and_sigkill_in_between_leave_nothing_after_the_next_s
                 made += line.strip().isdecimal()
             time.sleep(dice.random() / 500)
             factory.kill()
-        assert left({*owners} - {factory.pid}) == set()  # each swept what the one before had left
+        assert left({*owners} - {factory.pid}) == set()  # each process swept the groups that the one before had left
     assert len(left(owners)) > 9
     inside = [pid for h in cgroup.system().hierarchies for e in left(owners) for pid in processes(f"{h.mount}/{e}")]
     assert any(inside)

@@ -22,11 +22,11 @@ ENV = {"PATH": os.environ["PATH"]}
 SPIN = "while :; do :; done"
 EAT = ["dd", "if=/dev/zero", "of=/dev/null", "bs=100M", "count=1"]
 RATE = 4 << 20  # bytes a second
-SLOW = 10 if os.environ.get("CK_GUEST") else 1  # an emulated processor
+SLOW = 10 if os.environ.get("CK_GUEST") else 1  # an emulated processor is slower
 
 
 def controlled(*controllers: str) -> None:
-    """Skips where this machine has no such controller."""
+    """Skip if this machine has no such controller."""
     for controller in controllers:
         try:
             cgroup.system().controlled_by(controller)
@@ -35,7 +35,7 @@ def controlled(*controllers: str) -> None:
 
 
 def only_v1(controller: str) -> None:
-    """Skips where the controller is not one of cgroup v1."""
+    """Skip if the controller is not one of cgroup v1."""
     controlled(controller)
     if cgroup.system().controlled_by(controller).version != 1:
         pytest.skip(f"needs a v1 {controller} controller")
@@ -69,7 +69,7 @@ for n in range(6):
 
 
 def test_a_burst_lets_a_spike_through() -> None:
-    """68 ms of work on a quota of 40 ms in 200: with 40 ms saved up it is not held up, without it waits for the next period."""
+    """68 ms of work on a quota of 40 ms in 200: with 40 ms saved up the program is not throttled, without it waits for the next period."""
     used = []
     for burst in (0, 40_000):
         with ck.Cgroup("burst", cpu_max=(40_000, 200_000), cpu_max_burst=burst) as group:
@@ -107,12 +107,12 @@ def test_pinning_is_seen_in_the_status_of_the_process() -> None:
 
 
 def of_v1(group: ck.Cgroup, *names: str) -> list[str]:
-    """Files of a group as v1 has them."""
+    """Read v1's own files of a group."""
     return [(Path(path) / name).read_text().strip() for name in names for path in group.paths if (Path(path) / name).exists()]
 
 
 def test_period_and_quota_change_below_a_quota_in_the_order_that_it_allows() -> None:
-    """Half a core above; 50% of 100 ms becomes 30% of 10 ms: with the period first it is 500% for a moment, which v1 refuses."""
+    """50% of 100 ms becomes 30% of 10 ms below half a core: with the period first the quota is 500% for a moment, which v1 refuses."""
     only_v1("cpu")
     with ck.Cgroup(cpu_max=0.5) as pod, pod.child(cpu_max=(50_000, 100_000)) as group:
         for quota, period in ((3000, 10_000), (300_000, 1_000_000), (1000, 100_000), (5000, 10_000)):
@@ -121,7 +121,7 @@ def test_period_and_quota_change_below_a_quota_in_the_order_that_it_allows() -> 
 
 
 def test_a_quota_between_those_above_and_those_below_changes_too() -> None:
-    """Neither order does: the period first is over the half above, the quota first is under the quarter below."""
+    """Both orders are refused: the period first exceeds the half core above, the quota first is under the quarter below."""
     only_v1("cpu")
     with ck.Cgroup(cpu_max=0.5) as pod, pod.child(cpu_max=(50_000, 100_000)) as group, group.child(cpu_max=0.25):
         group.set(cpu_max=(3000, 10_000))
@@ -185,7 +185,7 @@ def test_an_oom_below_the_program_is_its_oom_when_it_fails_of_it() -> None:
     assert ck.run(["sh", "-c", f"{' '.join(EAT)}; exit 3"], group, env=ENV).stopped_by == "oom"
     survived = ck.run(["sh", "-c", f"{' '.join(EAT)}; exit 0"], group, env=ENV)
     assert (survived.exit_code, survived.stopped_by) == (0, None)
-    assert not group.exists  # run() made it, and removed it
+    assert not group.exists  # run() made the group, and removed it
 
 
 def test_a_program_that_kills_itself_was_not_stopped_by_the_group() -> None:
@@ -216,7 +216,7 @@ def test_swap_is_counted_alone_in_both_versions() -> None:
             group.set(memory_swap_max="16M")
         except ck.Unavailable as missing:
             pytest.skip(str(missing).replace("\n", ";"))
-        for memory in (32, 128, 16):  # down, up past the old sum, down again
+        for memory in (32, 128, 16):  # down, then up beyond the old sum, then down again
             group.set(memory_max=memory << 20)
             assert group.read("memory.max") == str(memory << 20)
             assert int(group.read(file)) == (memory + 16 if old else 16) << 20
@@ -254,7 +254,11 @@ def test_a_program_that_cannot_live_with_pids_max_was_stopped_by_it() -> None:
 
 @dataclass(frozen=True)
 class Disk:
-    """:ivar number: "major:minor"  :ivar file: for direct input and output that lands there"""
+    """A file on a disk.
+
+    :ivar number: "major:minor"
+    :ivar file: for direct input and output that reaches the disk
+    """
 
     number: str
     file: Path
@@ -262,7 +266,7 @@ class Disk:
 
 @pytest.fixture
 def disk_file(tmp_path: Path) -> Iterator[Disk]:
-    """A file on a disk; a loop device where the directory is in memory."""
+    """Yield a file on a disk; on a loop device if the directory is in memory."""
     file = tmp_path / "data"
     file.write_bytes(bytes(16 << 20))
     os.sync()
@@ -292,8 +296,10 @@ for at in range(blocks):
 
 @pytest.mark.parametrize("way", ["preadv", "pwritev"])
 def test_io_max_in_bytes_holds_to_within_a_tenth(disk_file: Disk, way: str) -> None:
-    """A machine that is busy makes a disk slower, never faster: the limit is an upper bound of the whole, and the fastest second
-    comes near it.  The program reads the clock after each block, so that what starting it takes is not counted."""
+    """A busy machine makes a disk slower, never faster: the limit is an upper bound of the whole, and the fastest second comes near it.
+
+    The program reads the clock after each block, so that the time to start it does not count.
+    """
     controlled("io")
     second, blocks = RATE // BLOCK, 3 * RATE // BLOCK
     with ck.Cgroup("slow", io_max={disk_file.number: {"rbps": RATE, "wbps": RATE}}) as group:
@@ -344,7 +350,7 @@ def test_every_device_may_be_allowed() -> None:
 
 
 def ours() -> list[str]:
-    """The directories of this process's groups."""
+    """Return the directories of this process's groups."""
     return [entry for h in cgroup.system().hierarchies for entry in os.listdir(h.mount) if f"-{os.getpid()}." in entry]
 
 

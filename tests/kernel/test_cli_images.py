@@ -34,7 +34,7 @@ PROGRAMS = ["sh", "cat", "id", "env", "sleep", "touch", "rm", "ls", "stat"]
 
 @pytest.fixture
 def store() -> Iterator[Store]:
-    """A store with the image `box`: the machine's own programs, two users, a config."""
+    """Yield a store with the image `box`: the machine's own programs, two users, a config."""
     with tempfile.TemporaryDirectory(prefix="ck-cli-") as path:
         root = rootfs.from_programs(PROGRAMS, Path(path, "root"))
         for name, text in (("passwd", PASSWD), ("group", GROUP)):
@@ -54,7 +54,7 @@ def containerkit(store: Store, *words: str, **options: object) -> subprocess.Com
 
 
 def variant(store: Store, **config: object) -> None:
-    """Another config for the same layers, as the image `other`."""
+    """Name the same layers with another config as the image `other`."""
     store.put(store.get("box").with_config(**config), "other")
 
 
@@ -97,7 +97,7 @@ def test_user_directory_entrypoint_for_an_ordinary_user(store: Store) -> None:
 
 @pytest.mark.root
 def test_supplementary_groups_and_owners(store: Store) -> None:
-    """Root has all ids inside, so that the files are whose they are."""
+    """Root has all ids inside, so that every file keeps its owner."""
     assert "50(extra)" in containerkit(store, "run", "-u", "web", "box", "id").stdout
     root = Path(store.directory.parent, "owned")
     root.mkdir()
@@ -160,7 +160,7 @@ def test_changes_are_discarded_or_kept(store: Store, tmp_path: Path) -> None:
     ("named", "number"), [("SIGUSR1", signal.SIGUSR1), ("SIGRTMIN+3", signal.SIGRTMIN + 3), ("rtmax-14", signal.SIGRTMAX - 14)]
 )
 def test_a_container_is_stopped_with_the_image_s_signal(store: Store, named: str, number: int) -> None:
-    """Systemd's is a real-time one."""
+    """systemd's stop signal is a real-time one."""
     script = f"trap 'echo asked; exit 9' {number}; echo ready; while :; do sleep 0.05; done"
     variant(store, stop_signal=named, cmd=["sh", "-c", script])
     argv = [*COMMAND, "--store", str(store.directory), "run", "other"]
@@ -334,7 +334,7 @@ def test_the_steps_of_a_build_on_a_terminal(store: Store) -> None:
 
 
 def _round(store: Store) -> None:
-    """Tag, save, load, export, diff, remove, all by the real command."""
+    """Tag, save, load, export, diff and remove by the real command."""
     away = store.directory.parent / "away"
     root = store.directory.parent
     for line in (

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C co
 
 
 def needed(name: str, seen: set[str]) -> Iterator[str]:
-    """A distribution and what it requires without any extra."""
+    """Yield a distribution and its requirements without extras."""
     if name not in seen:
         seen.add(name)
         yield name
@@ -31,7 +31,7 @@ def needed(name: str, seen: set[str]) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a new environment that has the wheel of these sources and its dependencies alone."""
+    """Return the interpreter of a new environment with only the wheel of these sources and its dependencies."""
     directory = tmp_path_factory.mktemp("install")
     for name in SOURCES:
         if (REPO / name).is_dir():
@@ -56,7 +56,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def said(python: Path, *argv: str) -> str:
-    """What a program of that environment writes; nothing of ours is in reach."""
+    """Return the output of a program in that environment; none of our own files is in reach."""
     done = subprocess.run(
         [python, "-I", *argv], capture_output=True, text=True, cwd="/", env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}, timeout=60
     )

@@ -30,7 +30,7 @@ def test_another_user_opens_its_streams_if_ours_are_pipes(user: list[str]) -> No
 
 
 def test_another_user_opens_its_streams_if_ours_are_files(tmp_path: Path) -> None:
-    """Which stay as they are."""
+    """The owners of our own streams do not change."""
     with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
         before = os.fstat(out.fileno())
         assert run("-u", "33", "--", "sh", "-c", OPENS, capture_output=False, stdout=out, stderr=err).returncode == 0
@@ -96,7 +96,7 @@ def test_a_reader_that_leaves_ends_the_program() -> None:
     script = f"{{ {words} -- yes; echo $? >&2; }} | head -n 1"
     done = subprocess.run(script, shell=True, capture_output=True, check=False, timeout=60)
     assert done.stdout == b"y\n"
-    assert done.stderr.split()[-1] in (b"141", b"1")  # of SIGPIPE; or of yes, where nobody reads what it said about it
+    assert done.stderr.split()[-1] in (b"141", b"1")  # exit code of SIGPIPE; or of yes, if its message has no reader either
 
 
 def test_the_timeout_counts_while_the_output_is_not_read() -> None:
@@ -118,12 +118,12 @@ def test_memory_stays_bounded_while_the_output_is_not_read() -> None:
 
 
 def test_a_process_left_by_the_program_is_not_waited_for() -> None:
-    """Where the pid namespace is ours, others may have the program's pipes when it has ended."""
+    """In a pid namespace of ours, other processes may still hold the program's pipes when it has ended."""
     begin = time.monotonic()
     done = run("--share", "pid", "--", "sh", "-c", "echo before; sleep 3 & exit 5")
     assert (done.stdout, done.returncode) == (b"before\n", 5)
     assert time.monotonic() - begin < 60
-    time.sleep(3)  # it ends by itself
+    time.sleep(3)  # the process ends by itself
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ RUN touch /srv/of-web && /setuid -u > /srv/effective
 
 
 class Home:
-    """A place for an ordinary user's stores, with the image `base` in a file."""
+    """A directory for an ordinary user's stores, with the image `base` in a file."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.archive, self.context = path, path / "base.tar", path / "context"
@@ -53,7 +53,7 @@ class Home:
         (self.context / "Dockerfile").write_text(DOCKERFILE)
 
     def base(self) -> Path:
-        """Made when it is wanted: most tests need no image."""
+        """The image's archive, made at first use: most tests need no image."""
         root = rootfs.from_programs(PROGRAMS, self.path / "root")
         (root / "etc").mkdir(exist_ok=True)
         (root / "etc/passwd").write_text(PASSWD)
@@ -61,7 +61,7 @@ class Home:
         return self.archive
 
     def outside(self, *words: str | Path, code: int = 0, typed: str = "", **options: object) -> str:
-        """Runs containerkit; returns both of its outputs."""
+        """Run containerkit and return both of its outputs."""
         argv = [*COMMAND, *map(str, words)]
         options = {"env": self.environment, "input": typed, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} | options
         done: subprocess.CompletedProcess[str] = subprocess.run(argv, text=True, timeout=100, check=False, **options)  # type: ignore[call-overload]
@@ -69,11 +69,11 @@ class Home:
         return done.stdout
 
     def inside(self, *words: str | Path, code: int = 0, **options: object) -> str:
-        """Runs containerkit inside."""
+        """Run containerkit inside of unshare."""
         return self.outside("unshare", *COMMAND, *words, code=code, **options)
 
     def python(self, source: str, *words: str | Path) -> str:
-        """Runs Python inside."""
+        """Run Python inside of unshare."""
         return self.outside("unshare", sys.executable, "-c", source, *words)
 
 
@@ -82,7 +82,7 @@ def home() -> Iterator[Home]:
     with tempfile.TemporaryDirectory(prefix="ck-home-", ignore_cleanup_errors=True) as path:
         found = Home(Path(path).resolve())
         yield found
-        scratch.remove(found.path)  # with what belongs to the other ids
+        scratch.remove(found.path)  # with the files of the other ids
         assert not found.path.exists()
 
 
@@ -149,7 +149,7 @@ def test_a_terminal_and_its_keys_are_the_programs(home: Home) -> None:
     if pid == 0:
         os.execve(sys.executable, [*COMMAND, "unshare", "sh", "-c", script], home.environment)
     said = b""
-    with open(terminal, "r+b", buffering=0) as ours, contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+    with open(terminal, "r+b", buffering=0) as ours, contextlib.suppress(OSError):  # EIO: no process has the other end any more
         while data := ours.read(1000):
             pressed, said = b"ready" in said, said + data
             if b"ready" in said and not pressed:

@@ -62,7 +62,7 @@ def test_both_ways(tmp_path: Path, image: Image, auth: Literal["basic", "token"]
         assert push(image, f"{server.host}/app:1", registries=registry).digest == image.digest
         if server.ca:
             (tmp_path / "registry" / "ca.crt").write_bytes(server.ca.read_bytes())
-            for extra in ("ca.key", "server.key", "server.pem"):  # skopeo takes the directory for one of certificates
+            for extra in ("ca.key", "server.key", "server.pem"):  # skopeo reads the directory for certificates
                 (tmp_path / "registry" / extra).rename(tmp_path / extra)
         skopeo(f"docker://{server.host}/app:1", f"oci:{tmp_path}/theirs:app", server=server, sides=("src",))
         assert Image.open(tmp_path / "theirs") == image
@@ -93,7 +93,7 @@ def test_one_login_for_both(tmp_path: Path, image: Image, monkeypatch: pytest.Mo
         with pytest.raises(Unauthorized):
             login(server.host, USER, "wrong")
         login(server.host, USER, PASSWORD)
-        push(image, f"{server.host}/app:1")  # our own settings: this machine may be talked to without TLS
+        push(image, f"{server.host}/app:1")  # our own settings allow plain HTTP to this machine
         argv = [tool("skopeo"), "inspect", "--tls-verify=false", "--raw", f"docker://{server.host}/app:1"]
         assert subprocess.run(argv, capture_output=True, check=True).stdout == image.data
         subprocess.run(
@@ -150,7 +150,7 @@ def test_uploads(server: Server, registry: Registry, chunk: int | None) -> None:
 
 
 def test_a_blob_is_taken_up_in_the_middle(registry: Registry) -> None:
-    """The registry's own ranges: the connection is lost after the first bytes."""
+    """The real registry supports ranges: the connection is lost after the first bytes."""
     data, blobs = bytes(range(256)) * 40_000, MemoryBlobs()
     descriptor = blobs.add(data)
     registry.push_blob("app", descriptor, blobs)
@@ -166,7 +166,7 @@ def test_a_blob_is_taken_up_in_the_middle(registry: Registry) -> None:
 def test_deleting(server: Server, registry: Registry, image: Image) -> None:
     push(image, f"{server.host}/app:1", registries=registry)
     with pytest.raises(Refused):
-        registry.delete("app:1")  # this registry lets no tag go
+        registry.delete("app:1")  # this registry refuses to delete a tag
     registry.delete(f"app@{image.digest}")
     with pytest.raises(NotFound):
         registry.manifest("app:1")
@@ -179,7 +179,7 @@ def test_deleting(server: Server, registry: Registry, image: Image) -> None:
 
 
 def test_referrers(server: Server, registry: Registry, image: Image) -> None:
-    """This registry knows nothing of them, so they are listed with a tag."""
+    """The real registry lacks the referrers API, so referrers are listed under a tag."""
     push(image, f"{server.host}/app:1", registries=registry)
     blobs = MemoryBlobs()
     empty = blobs.add(b"{}", "application/vnd.oci.empty.v1+json")
@@ -203,7 +203,9 @@ def test_copies(tmp_path: Path, server: Server, registry: Registry, image: Image
     index = Index.of([image, image_of(Sample(base("arm"), arch="arm64"))], docker=True)
     push(index, f"{server.host}/app:1", registries=registry)
     with serving(tmp_path / "second") as other:
-        copied: Any = copy(f"{server.host}/app:1", f"{other.host}/deep/er/app:2")  # without a word about plain http: both are here
+        copied: Any = copy(
+            f"{server.host}/app:1", f"{other.host}/deep/er/app:2"
+        )  # without an option for plain HTTP: both are on this machine
         assert (copied.digest, copied.media_type) == (index.digest, DOCKER_LIST)
         raw = skopeo(f"docker://{other.host}/deep/er/app:2", "--raw", command="inspect", sides=("",))
         assert raw == index.data
@@ -212,7 +214,7 @@ def test_copies(tmp_path: Path, server: Server, registry: Registry, image: Image
 
 
 def test_a_mirror(tmp_path: Path, server: Server, image: Image) -> None:
-    """A registry that is not reached at all, through one that is."""
+    """A registry that cannot be reached, through a mirror that can."""
     with Registry(server.host, **server.options) as real:
         push(image, f"{server.host}/hub/app:1", registries=real)
     with Registry("registry.invalid", mirrors=[f"http://{server.host}/hub"]) as registry:
