@@ -86,7 +86,7 @@ def _declared(library: Any) -> Any:
 
 def _by_cffi(program: Program) -> None:
     lib, ffi = extension().lib, extension().ffi
-    child = lib.ck_load(program.image, len(program.image), -1)
+    child = lib.ck_load(program.code, len(program.code), -1)
     lib.ck_start(child, _flags(program), -1)
     while lib.ck_await_release(child, 200):
         pass
@@ -99,7 +99,7 @@ def _by_cffi(program: Program) -> None:
 
 
 def _by_ctypes(lib: Any, program: Program) -> None:
-    child = lib.ck_load(program.image, len(program.image), -1)
+    child = lib.ck_load(program.code, len(program.code), -1)
     lib.ck_start(child, _flags(program), -1)
     while lib.ck_await_release(child, 200):
         pass

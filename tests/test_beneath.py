@@ -46,9 +46,8 @@ METHODS = {
 }
 #: Functions that use a path, by module, and why nothing that a program writes is on it.
 OURS = {
-    "layers/places.py": ("a link of a layer is read, and only a step of the child goes there", "_lead"),
+    "layers/places.py": ("a link of a layer is read, and only a step of the child goes there", "_is_plain", "_lead"),
     "linux/beneath.py": ("the directory that all else is beneath", "__init__"),
-    "builder/cache.py": ("records of builds in the store", "write"),
     "builder/caches.py": ("programs write below `files` in a cache, which is renamed as a whole", "_made"),
     "builder/copying.py": ("a directory just made for a heredoc or an archive", "_archive", "_heredoc"),
     "builder/fetching.py": ("a file just fetched", "_save", "_stamp"),
@@ -59,16 +58,17 @@ OURS = {
     "image/unpack/adopt.py": ("the upper directory itself, and descriptors", "_inside", "_notes", "normalize"),
     "image/unpack/attributes.py": ("a descriptor, or its path in /proc/self/fd", "_xattrs"),
     "image/unpack/implied.py": ("descriptors, layers of the store themselves, and a file of ours beside one", "_copied", "_copy", "_hide", "_unchanged", "_walk"),
+    "image/unpack/unpack.py": ("a directory that the caller has just opened", "_born"),
     "image/unpack/root.py": ("the directory that all else is in", "__init__"),
     "store/unpacked.py": ("places of the store around the trees; a comparison reads", "_attributes", "_below", "_describe", "_differs", "adopt", "unpack"),
     "image/tar_from_tree.py": ("the directory itself, and descriptors", "_run", "attributes", "overlay"),
     "image/tar_from_two_trees.py": ("the two directories themselves", "write_difference"),
     "layers/layerfs.py": (
-        "the state directory around the upper directory, which is renamed as a whole", "_check_attributes", "_make_state", "_memory",
-        "_mounted_anywhere", "_move", "free_if_abandoned", "is_taken", "mark", "mounted",
+        "the state directory around the upper directory, which is renamed as a whole", "_check_attributes", "_make_state",
+        "_mark", "_mode", "_mounted_anywhere", "_move", "free_if_abandoned", "is_taken", "mounted",
     ),
-    "layers/merged.py": ("layers below, which nobody changes; reading a file goes by descriptors", "entry", "find", "is_opaque", "names", "read"),
-    "state/scratch.py": ("the scratch directory itself; what is in it goes by descriptors", "__init__", "_abandoned", "_empty", "_remove_at", "_remove_scratch", "listed", "sweep"),
+    "layers/merged.py": ("layers below, which nobody changes; reading a file goes by descriptors", "entry_paths", "find", "is_opaque", "names", "read"),
+    "state/scratch.py": ("the scratch directory itself; what is in it goes by descriptors", "_empty", "_make", "_named", "_opened", "_remove_at", "_remove_scratch"),
 }  # fmt: skip
 
 
