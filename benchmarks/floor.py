@@ -1,9 +1,9 @@
 """From a plan to a C program that makes the same calls: the floor of the plan's cost.
 
 The program has the plan's clone flags, the plan's arguments and the plan's order, written out as straight code, and the same
-handshakes between its two actors.  What it lacks is what a library adds: loading an image, a trace, a `Process`.  A descriptor that
-spawn() would open for the child, as that of /proc, it inherits open; what the plan's own steps open, it opens anew in each run, and
-so the socket of the handshakes, the descriptor of the caller and, for a plan that is run, the null device and two pipes.
+handshakes between its two processes.  It lacks the additions of a library: loading a program, a trace, a `Process`.  A descriptor that
+spawn() would open for the child is inherited; the descriptors of the plan's own steps are opened anew in each
+run, and so are the socket of the handshakes, the caller's descriptor and, for a plan that is run, the null device and two pipes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .ground import FLAGS, HERE, Ground, compile_c
 from .measure import Contender
 
 MADE = {SYNC: "sync_theirs", CALLER: "caller", **{Fd(name): f"streams[{n}]" for n, name in enumerate(NAMES)}}
-"""What floor.c opens anew in each run."""
+"""The descriptors that floor.c opens anew in each run."""
 
 
 class Source:
@@ -180,7 +180,7 @@ class Source:
         return name
 
     def _word(self, at: str, word: HeaderAddress | Fd | Slot | Bytes, parent: bool) -> None:
-        """What goes into memory: an address or the number of the child's once, and what a step of the parent's opened each time."""
+        """The values in memory: an address or a child's number once, and the result of each parent step every time."""
         if isinstance(word, Slot):
             self.each.append(f"*(int *){at} = (int){self._slot(word.name)};")
         elif isinstance(word, Fd):

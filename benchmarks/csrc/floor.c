@@ -72,7 +72,7 @@ static void open_streams(void)
 	pipes[1] = pipe_to(&streams[2]);
 }
 
-/* What the program writes is read until both its ends are closed. */
+/* Read the program's output until both ends are closed. */
 static void read_streams(void)
 {
 	static char data[65536];

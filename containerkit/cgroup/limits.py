@@ -193,7 +193,7 @@ def _meant(name: str) -> str:
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raises PlanError for a name that is no limit's.  Looks at nothing on this machine, as `parse` does for some values."""
+    """Check the names of limits, without reading this machine as `parse` does.  :raises PlanError: an unknown name"""
     for name in names:
         if name not in WORDS:
             raise PlanError(f"no limit is called {name!r}{_meant(name)}")

@@ -30,9 +30,9 @@ def words_of(options: argparse.Namespace) -> tuple[bool, list[str]]:
 
 
 def image_spec(options: argparse.Namespace, image: Image) -> ContainerSpec:
-    """What the command line says, and for the rest what the image does.
+    """Return the spec: the options of the command line, and the image's values for the rest.
 
-    :raises PlanError: there is no program, or an option says what cannot be
+    :raises PlanError: there is no program, or an option cannot be met
     """
     name, *words = options.words
     return ContainerSpec.from_image(
