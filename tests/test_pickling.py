@@ -84,6 +84,7 @@ MADE: dict[Any, Callable[[], Any]] = {
     Dockerfile: lambda: dockerfile.parse(DOCKERFILE),
     Stage: lambda: dockerfile.parse(DOCKERFILE).stages[0],
     Hierarchy: lambda: _interned(2, frozenset({"pids"}), "/sys/fs/cgroup", "/", "/"),
+    ck.Seccomp: ck.Seccomp.default,
     mounts.Root: lambda: mounts.Root("/srv"),
     mounts.Bind: lambda: mounts.Bind("/srv"),
     Fd: lambda: Fd("net"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import containerkit as ck
-from containerkit.state.scratch import Scratch, remove, sweep
+from containerkit.state.scratch import Scratch, listed, remove, sweep
 
 
 def test_a_scratch_directory_is_gone_when_closed(tmp_path: Path) -> None:
@@ -23,7 +23,9 @@ def test_a_scratch_directory_is_gone_when_closed(tmp_path: Path) -> None:
 
 def test_one_that_was_let_go_is_swept(tmp_path: Path) -> None:
     scratch = Scratch("test", tmp_path)
+    assert listed(tmp_path) == [(scratch.path, False)]
     scratch.let_go()
+    assert listed(tmp_path) == [(scratch.path, True)]
     assert sweep(tmp_path) == [scratch.path]
     assert not scratch.path.exists()
 

@@ -89,8 +89,11 @@ def calls(log: str, others: set[str]) -> dict[str, list[str]]:
         text = text.strip()
         if pid in others or text.startswith(("+++", "---")):
             continue
+        resumed = re.match(r"<\.\.\. \w+ resumed>", text)
+        if resumed and pid not in found:
+            continue  # a process of the run before is on its way out
         mine = found.setdefault(pid, [])
-        if resumed := re.match(r"<\.\.\. \w+ resumed>", text):
+        if resumed:
             mine[-1] += text[resumed.end() :]
         else:
             mine.append(text.removesuffix("<unfinished ...>"))
