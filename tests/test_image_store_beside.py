@@ -151,7 +151,7 @@ def test_a_layer_that_goes_and_comes_back_while_it_is_looked_at(store: Store, mo
         finally:
             back()
 
-    monkeypatch.setattr(fsck, "difference", compared)
+    monkeypatch.setattr(fsck, "first_difference", compared)
     assert store.fsck() == ()
 
 
