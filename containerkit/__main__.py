@@ -7,7 +7,7 @@ import sys
 
 __all__ = ["command"]
 
-OBJECTS = 20_000  # made before Python looks for cycles among them; 700 unless set, which is twenty times before a verb begins
+OBJECTS = 100_000  # made before Python looks for cycles among them; 700 unless set, which is twenty times before a verb begins
 
 
 def command() -> int:

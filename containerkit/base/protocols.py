@@ -37,9 +37,11 @@ else:
                 cls.__protocol_attrs__ = {name for name in members if not name.startswith("_") or name == "__call__"}
 
     def runtime_checkable(kind):
+        """Mark a protocol for checkers, which let `isinstance` ask for such alone."""
         return kind
 
     def overload(function):
+        """Mark one of several signatures for checkers.  The last definition of the name is the one that runs."""
         return function
 
 

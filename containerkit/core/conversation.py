@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     OverLimit = Literal["drain", "kill"]
 
-__all__ = ["OUTPUT_LIMIT", "Collected", "Conversation", "OverLimit", "TooMuchOutput", "checked_limit"]
+__all__ = ["OUTPUT_LIMIT", "Collected", "Conversation", "TooMuchOutput", "checked_limit"]
 
 #: How many bytes of one stream are kept unless the caller says otherwise.
 OUTPUT_LIMIT = 64 << 20

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 else:
     __getattr__ = late.names("containerkit.store", {"collect": "Collected", "fsck": "Problem", "session": "Session"})
 
-__all__ = ["Collected", "Problem", "Session", "Store", "StoreUsage", "Stored", "default_directory"]
+__all__ = ["Store", "StoreUsage", "Stored", "default_directory"]
 
 StrPath = str | os.PathLike[str]
 FORM = 2
