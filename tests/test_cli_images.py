@@ -641,16 +641,8 @@ def test_df_shows_cached_roots_and_prune_removes_unused_ones(both: Said, store: 
     assert [path.name for path in root.parent.iterdir()] == [".lock"]
 
 
-<<<<<<< ours
 def test_df_tells_scratch_of_living_processes_from_abandoned_ones(both: Said, store: Store) -> None:
-    """The lease and the scratch directory of a killed program."""
-||||||| base
-def test_scratch_of_the_living_and_the_dead(both: Said, store: Store) -> None:
-    """A killed program's lease, and its scratch directory."""
-=======
-def test_scratch_of_the_living_and_the_dead(both: Said, store: Store) -> None:
     """A program's lease, and its scratch directory, before and after it is killed."""
->>>>>>> theirs
     script = """
 import sys
 from containerkit.store.store import Store
