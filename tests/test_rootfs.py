@@ -338,7 +338,7 @@ def one_more(*a):
 _tree._copy = one_more
 rootfs.from_programs(["sh", "ls"])
 """
-    repo = Path(rootfs.__file__).parent.parent
+    repo = Path(__file__).resolve().parent.parent
     killed = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(repo)})
     assert killed.returncode == -9
     assert [path.name[:9] for path in cache.iterdir() if path.is_dir()] == [".staging-"]
@@ -403,6 +403,6 @@ def test_static_program_that_is_not_busybox(tmp_path: Path) -> None:
 
 def test_busybox_needs_no_library() -> None:
     code = "import sys; sys.modules['elftools'] = None; from containerkit import rootfs; print(rootfs.from_programs(['true']))"
-    repo = Path(rootfs.__file__).parent.parent
+    repo = Path(__file__).resolve().parent.parent
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(repo)}, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -37,12 +37,22 @@ def outside_of(ranges: Sequence[Range], inside: int) -> int:
 
 
 def own(kind: str) -> tuple[Range, ...]:
-    """The ids that there are for this process, "uid" or "gid": all, unless it is in a user namespace.  :see: user_namespaces(7)"""
+    """The ids that there are for this process, "uid" or "gid": all, unless it is in a user namespace.
+
+    :raises Unavailable: what is mounted at /proc is no procfs
+    :see: user_namespaces(7)
+    """
     text = text_of(f"/proc/self/{kind}_map")
     if text is None:  # a kernel without user namespaces
         return (ALL,)
-    found = [tuple(map(int, line.split())) for line in text.splitlines()]
-    return tuple((inside, outside, count) for inside, outside, count in found)
+    try:
+        found = [tuple(map(int, line.split())) for line in text.splitlines()]
+        return tuple((inside, outside, count) for inside, outside, count in found)
+    except ValueError:
+        from . import procfs
+
+        with procfs.proven():  # the kernel writes three numbers in each line, so this is another file system's file
+            raise
 
 
 def is_machine_root() -> bool:

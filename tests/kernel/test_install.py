@@ -14,7 +14,7 @@ import pytest
 
 from containerkit.base import extras
 
-REPO = Path(extras.__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[2]
 SOURCES = ("containerkit", "csrc", "tools", "setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in")
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 

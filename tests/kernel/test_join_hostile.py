@@ -22,7 +22,7 @@ from support import again, compiled, until
 
 import containerkit as ck
 from containerkit import mounts, ns
-from containerkit.core import inherited
+from containerkit.core import inherited, remembered
 from containerkit.core.spawn_timeout import SpawnTimeout
 from containerkit.core.step import Part, Side
 from containerkit.linux import procfs
@@ -361,6 +361,7 @@ def test_a_plan_says_what_it_leaves_behind(monkeypatch: pytest.MonkeyPatch) -> N
     [step] = [step for step in ck.plan(ns.User(), run=["x"]).child_steps if step.call.name == "keyctl"]
     assert "kernel.keys.maxkeys" in step.hint_for(122)
     monkeypatch.setattr(inherited, "keyctl_refusal", lambda: frozenset({1}))
+    remembered.forget()
     [step] = [step for step in ck.plan(ns.User(), run=["x"]).child_steps if step.call.name == "keyctl"]
     assert step.tolerates == {1}
     assert "every use of keyctl(2) is refused" in step.why

@@ -181,7 +181,7 @@ def test_missing_subordinate_ids_have_a_remedy(home: Home, monkeypatch: pytest.M
 
 @pytest.mark.root
 def test_root_has_all_ids_already() -> None:
-    with pytest.raises(PlanError, match="run 'id' itself"):
+    with pytest.raises(PlanError, match="run 'id' directly"):
         planned(["id"])
 
 
