@@ -103,9 +103,12 @@ class Processes:
         return chain
 
     def orphans(self, before: frozenset[Process]) -> list[Stat]:
-        """List new processes that have a parent to which the kernel gives orphans of this process."""
+        """List new processes that have a parent to which the kernel gives orphans of this process.
+
+        An orphan that has ended is not listed: only its new parent can collect it, and that parent may be slow.
+        """
         adopters = {stat.pid for stat in self.ancestors()} | {1}
-        young = [stat for stat in self.all.values() if stat.parent in adopters and stat.key not in before]
+        young = [stat for stat in self.all.values() if stat.parent in adopters and stat.key not in before and stat.state != "Z"]
         return [stat for stat in young if stat.pid != self.me and stat not in self.ancestors()]
 
 
