@@ -80,10 +80,10 @@ FIRST_USE = {
     "plan": HERE, "Plan": HERE, "run": HERE, "Result": HERE,
     "Capabilities": HERE | {"parts"}, "Credentials": HERE | {"parts"}, "NoNewPrivileges": HERE | {"parts"}, "Rlimits": HERE | {"parts"},
     "Seccomp": HERE | {"parts"}, "Namespace": HERE | {"parts"}, "ns": HERE | {"parts", "state"}, "mounts": HERE | {"parts", "layers"},
-    "LayerFS": HERE | {"layers", "state"}, "Cgroup": HERE | {"cgroup", "state"}, "rootfs": {"rootfs", "linux"},
+    "LayerFS": HERE | {"layers", "state"}, "Cgroup": HERE | {"cgroup", "state"}, "rootfs": {"rootfs", "linux", "state"},
     "sandbox": HERE | {"container", "parts", "layers", "state"}, "exec": HERE | {"container", "parts", "cgroup", "state"},
     "Digest": {"image"}, "Reference": {"image"}, "ImageConfig": {"image"}, "Image": {"image"}, "Index": {"image"}, "Layer": {"image"},
-    "Store": {"store", "image", "state", "linux"}, "doctor": {"diagnose", "linux", "core"}, "leaks": {"diagnose", "linux"},
+    "Store": {"store", "image", "state", "linux"}, "doctor": {"diagnose", "linux", "core"}, "leaks": {"diagnose", "linux", "state"},
 }  # fmt: skip
 
 

@@ -216,7 +216,7 @@ def opened(path: str, *, make: bool = False) -> Iterator[int]:
 def sweep_if_any() -> None:
     """Removes what killed processes left.  What cannot be removed stops nobody."""
     with contextlib.suppress(OSError):
-        if {*os.listdir(directory())} - ({_own.record.name} if _own else set()):
+        if any(not is_owned(name, here) for here, name in journals() if _own is None or name != _own.record.name):
             from .sweeping import sweep
 
             sweep()

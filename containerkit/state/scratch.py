@@ -8,17 +8,17 @@ same directory for temporary files, finds it where it lies.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import stat
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..base.pickling import OneProcess
 from ..errors import LayerError
-from ..linux.syscalls import RESOLVE
+from ..linux import native
 from . import owner, temporary
 from .journal import maybe, sweep_if_any
 from .owner import Record, trusted
@@ -28,8 +28,6 @@ __all__ = ["Scratch", "is_abandoned", "listed", "remove", "sweep", "sweep_one"]
 
 PREFIX = "containerkit-"
 LOCK = "lock"
-OPENAT2 = 437  # on every architecture
-_libc = ctypes.CDLL(None, use_errno=True)
 DEEP = 100  # directories
 GRACE = 60.0  # seconds in which a directory of version 0.1 without a lock may still be in the making
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -234,11 +232,14 @@ def _open(parent: int, name: str) -> int:
 
     :raises OSError: EXDEV where something is mounted there: what is in it belongs to others, as the kept changes of an overlay do
     """
+    from ..linux.syscalls import RESOLVE
+
     flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    how = (ctypes.c_uint64 * 3)(os.O_PATH | flags, 0, int(RESOLVE.BENEATH | RESOLVE.NO_XDEV | RESOLVE.NO_SYMLINKS))
-    handle: int = _libc.syscall(ctypes.c_long(OPENAT2), ctypes.c_int(parent), os.fsencode(name), how, ctypes.c_size_t(24))
-    if handle < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), name)
+    how = struct.pack("QQQ", os.O_PATH | flags, 0, RESOLVE.BENEATH | RESOLVE.NO_XDEV | RESOLVE.NO_SYMLINKS)
+    try:
+        handle = native.call("openat2", parent, os.fsencode(name) + b"\0", how, len(how))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, name) from None
     try:
         mode = stat.S_IMODE(os.fstat(handle).st_mode)
         if mode & 0o700 != 0o700:
