@@ -15,15 +15,21 @@ import contextlib
 import pathlib
 from collections.abc import Callable, Hashable, Mapping
 from operator import attrgetter
-from typing import Any, Generic, TypeVar
 
 from ..base.frozen import fields
+from ..base.protocols import Generic
 from ..linux import facts, kernel
 
-__all__ = ["Inexact", "Memory", "by_value", "exact", "forget", "value_of"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
 
-T = TypeVar("T")
-C = TypeVar("C", bound=type)
+    T = TypeVar("T")
+    C = TypeVar("C", bound=type)
+else:
+    T = object
+
+__all__ = ["Inexact", "Memory", "by_value", "exact", "forget", "value_of"]
 
 
 class Inexact(Exception):

@@ -28,11 +28,15 @@ import threading
 import weakref
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, NamedTuple
 
+from ..base.frozen import frozen
 from ..base.pickling import OneProcess
 from ..errors import LayerError
 from .locks import hold, is_held
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Identity", "Record", "boot", "is_owned", "lines", "trusted"]
 
@@ -42,7 +46,8 @@ EXITING = 0x4  # PF_EXITING in linux/sched.h
 MOST = 1 << 24  # bytes of a record that are read
 
 
-class Identity(NamedTuple):
+@frozen
+class Identity:
     """A process and the moment it began, for numbers come again.
 
     :ivar boot: the kernel's name for the time since this machine was started

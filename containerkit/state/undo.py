@@ -12,13 +12,16 @@ import os
 import stat
 import struct
 from collections.abc import Callable
-from typing import Any
 
 from ..errors import PlanError
 from ..linux import native
 from ..linux.syscalls import AT_FDCWD, MNT, Bytes, Call, Tool
 from .journal import Entry, Line, maybe
 from .owner import Identity, boot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Undo", "check", "undo"]
 
