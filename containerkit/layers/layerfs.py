@@ -43,7 +43,6 @@ from ..state.private import check_private, private
 from ..state.scratch import Scratch
 from . import merged
 from . import places as _places
-from .changes import Change, DiskUsage, changes, usage
 from .lowers import Lower, Lowers
 from .shown import changes_tree, shown
 
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..image import Layer
+    from .changes import Change, DiskUsage
 
 __all__ = ["LayerFS"]
 
@@ -395,6 +395,8 @@ class LayerFS(OneProcess):
 
     def changes(self) -> Iterator[Change]:
         """What differs from the lower layers: paths added, modified and deleted, in order of their names."""
+        from .changes import changes
+
         return changes(self.upper, self.lowers)
 
     def read(self, path: str) -> bytes | None:
@@ -406,6 +408,8 @@ class LayerFS(OneProcess):
 
     def usage(self) -> DiskUsage:
         """What the changes take: bytes on disk and entries."""
+        from .changes import usage
+
         return usage(self.upper)
 
     def diff(self, blobs: Any = None, **options: Any) -> Layer:
