@@ -23,6 +23,7 @@ import pytest
 import containerkit as ck
 from containerkit.base import late
 from containerkit.cli import GROUPS, MACHINE, RUN, STORED
+from containerkit.state import journal
 
 REPO = Path(__file__).resolve().parent.parent
 PACKAGE = REPO / "containerkit"
@@ -231,6 +232,16 @@ def test_an_empty_store_is_listed_without_what_changes_one(tmp_path: Path) -> No
     assert rooms(found) <= IMAGES
     assert not found & ({*SLOW, "typing"} - {"hashlib", "json"})
     assert not {m for m in found if m.startswith(("containerkit.image.tar", "containerkit.image.compression"))}
+
+
+def test_journals_of_living_owners_alone_load_no_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "containerkit.journals"
+    monkeypatch.setattr(journal, "directory", lambda: str(place))
+    entry = journal.Journal().about_to("tree", str(tmp_path / "tree"))
+    ask = f"from containerkit.state import journal\njournal.directory = lambda: {str(place)!r}\njournal.sweep_if_any()"
+    assert "containerkit.state.sweeping" not in loaded(ask)
+    entry._journal.record.let_go()  # type: ignore[union-attr]
+    assert "containerkit.state.sweeping" in loaded(ask)
 
 
 @pytest.mark.root

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -146,6 +147,13 @@ def test_a_line_that_was_cut_short_says_nothing(tmp_path: Path) -> None:
 
 
 # Processes ------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+)
+def test_a_line_is_what_json_makes_of_it(value: object) -> None:
+    assert owner._json(value) == json.dumps(value)
 
 
 def test_a_process_is_told_from_another_that_has_its_number() -> None:
