@@ -141,12 +141,12 @@ def _filter() -> dict[str, object]:
 
 SCRIPT = """
 import sys, time
-import containerkit as ck
+from containerkit import DEVNULL, PIPE, plan, sandbox
 root, program = sys.argv[1:]
 begin = time.perf_counter_ns()
-plan = ck.plan(ck.sandbox(root), run=[program], die_with_parent=True)
+made = plan(sandbox(root), run=[program], die_with_parent=True)
 planned = time.perf_counter_ns()
-plan.program((ck.DEVNULL, ck.PIPE, ck.PIPE))
+made.program((DEVNULL, PIPE, PIPE))
 print((planned - begin) / 1000, (time.perf_counter_ns() - begin) / 1000)
 """
 
@@ -162,6 +162,6 @@ def _first(ground: Ground, budget: Budget) -> Table:
         planned, compiled = map(float, done.stdout.split())
         taken.append((planned, compiled))
     rows = {FIRST: Sample(tuple(each[0] for each in taken)), FIRST_IMAGE: Sample(tuple(each[1] for each in taken))}
-    table = Table("running-first", "The first sandbox of a process, after the import", rows)
+    table = Table("running-first", "The first sandbox of a process, after the import of what makes it", rows)
     table.targets.append(Target(f"{FIRST}, ms", rows[FIRST].median / 1000, 6.0))
     return table

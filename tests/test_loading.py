@@ -23,6 +23,7 @@ import pytest
 import containerkit as ck
 from containerkit.base import late
 from containerkit.cli import GROUPS, MACHINE, RUN, STORED
+from containerkit.state import journal
 
 REPO = Path(__file__).resolve().parent.parent
 PACKAGE = REPO / "containerkit"
@@ -80,10 +81,10 @@ FIRST_USE = {
     "plan": HERE, "Plan": HERE, "run": HERE, "Result": HERE,
     "Capabilities": HERE | {"parts"}, "Credentials": HERE | {"parts"}, "NoNewPrivileges": HERE | {"parts"}, "Rlimits": HERE | {"parts"},
     "Seccomp": HERE | {"parts"}, "Namespace": HERE | {"parts"}, "ns": HERE | {"parts", "state"}, "mounts": HERE | {"parts", "layers"},
-    "LayerFS": HERE | {"layers", "state"}, "Cgroup": HERE | {"cgroup", "state"}, "rootfs": {"rootfs", "linux"},
+    "LayerFS": HERE | {"layers", "state"}, "Cgroup": HERE | {"cgroup", "state"}, "rootfs": {"rootfs", "linux", "state"},
     "sandbox": HERE | {"container", "parts", "layers", "state"}, "exec": HERE | {"container", "parts", "cgroup", "state"},
     "Digest": {"image"}, "Reference": {"image"}, "ImageConfig": {"image"}, "Image": {"image"}, "Index": {"image"}, "Layer": {"image"},
-    "Store": {"store", "image", "state", "linux"}, "doctor": {"diagnose", "linux", "core"}, "leaks": {"diagnose", "linux"},
+    "Store": {"store", "image", "state", "linux"}, "doctor": {"diagnose", "linux", "core"}, "leaks": {"diagnose", "linux", "state"},
 }  # fmt: skip
 
 
@@ -229,8 +230,18 @@ def test_a_verb_does_not_load_another(pair: tuple[str, str]) -> None:
 def test_an_empty_store_is_listed_without_what_changes_one(tmp_path: Path) -> None:
     found = command(f"--store {tmp_path}/store images")
     assert rooms(found) <= IMAGES
-    assert not found & (SLOW - {"hashlib", "json"})
+    assert not found & ({*SLOW, "typing"} - {"hashlib", "json"})
     assert not {m for m in found if m.startswith(("containerkit.image.tar", "containerkit.image.compression"))}
+
+
+def test_journals_of_living_owners_alone_load_no_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "containerkit.journals"
+    monkeypatch.setattr(journal, "directory", lambda: str(place))
+    entry = journal.Journal().about_to("tree", str(tmp_path / "tree"))
+    ask = f"from containerkit.state import journal\njournal.directory = lambda: {str(place)!r}\njournal.sweep_if_any()"
+    assert "containerkit.state.sweeping" not in loaded(ask)
+    entry._journal.record.let_go()  # type: ignore[union-attr]
+    assert "containerkit.state.sweeping" in loaded(ask)
 
 
 @pytest.mark.root
@@ -239,4 +250,4 @@ def test_a_program_is_run_with_what_runs_it() -> None:
     found = loaded(f"from containerkit.cli import main\nassert main(['run', '--rootfs', {root!r}, '--', 'true']) == 0")
     assert rooms(found) <= CONTAINER
     assert "containerkit._spawn" in found
-    assert not found & (SLOW - {"containerkit._spawn", "_cffi_backend", "cffi"})
+    assert not found & ({*SLOW, "typing", "pathlib", "urllib.parse", "locale"} - {"containerkit._spawn", "_cffi_backend", "cffi"})

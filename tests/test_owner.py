@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import containerkit as ck
+from containerkit.base.frozen import replace
 from containerkit.state import journal, locks, owner
 from containerkit.state.owner import Identity, Record
 from containerkit.state.scratch import Scratch
@@ -147,13 +149,20 @@ def test_a_line_that_was_cut_short_says_nothing(tmp_path: Path) -> None:
 # Processes ------------------------------------------------------------------------------------------------------
 
 
+@given(
+    st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+)
+def test_a_line_is_what_json_makes_of_it(value: object) -> None:
+    assert owner._json(value) == json.dumps(value)
+
+
 def test_a_process_is_told_from_another_that_has_its_number() -> None:
     own = Identity.of()
     assert own
     assert own.alive
     assert Identity.parse(str(own)) == own
-    assert not own._replace(started=own.started + 1).alive, "the number came again"
-    assert not own._replace(boot="another").alive
+    assert not replace(own, started=own.started + 1).alive, "the number came again"
+    assert not replace(own, boot="another").alive
     with process(lambda: None) as pid:
         other = Identity.of(pid)
         assert other
@@ -178,7 +187,7 @@ def test_it_is_not_handed_to_nobody(tmp_path: Path) -> None:
     record, own = made(tmp_path / "record"), Identity.of()
     assert own
     (tmp_path / "alive").touch(0o600)
-    for nobody in (own._replace(started=1), str(tmp_path / "alive"), str(tmp_path / "missing")):
+    for nobody in (replace(own, started=1), str(tmp_path / "alive"), str(tmp_path / "missing")):
         with pytest.raises(ck.LayerError, match="nobody to hand"):
             record.hand_to(nobody)
         assert owner.is_owned(record.name)
@@ -193,7 +202,7 @@ def test_it_is_taken_over_by_the_one_it_was_handed_to(tmp_path: Path) -> None:
     assert owner.is_owned(record.name)
     assert Record.take(record.name) is None
     with pytest.raises(ck.LayerError, match="was not handed"):
-        Record.receive(record.name, own._replace(started=1))
+        Record.receive(record.name, replace(own, started=1))
     again = Record.receive(record.name, own)
     assert list(again.lines()) == [["text"]]
     again.remove()

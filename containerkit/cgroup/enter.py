@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from ..base.frozen import frozen
 from ..core.step import Phase, Step
@@ -14,6 +13,7 @@ from ..linux import kernel, syscalls
 from ..linux.syscalls import CLONE, Call, Fd
 from .hierarchy import Hierarchy
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .cgroup import Cgroup
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-from typing import TYPE_CHECKING
 
 from ..rootfs import tree
 from ..state import scratch
 from . import human, space, table
 from .parser import Parser, store_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..store.store import Store
 

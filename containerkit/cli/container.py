@@ -8,7 +8,6 @@ import errno
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
 from ..base import late
 from ..core.errors import StepError
@@ -22,8 +21,10 @@ from .relay import relay
 from .run_options import add_options
 from .stopping import StoppingBySignal
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
     from ..container.spec import ContainerSpec
     from ..image import Image

@@ -23,6 +23,8 @@ __all__ = ["SKIPPABLE", "STORE", "DeferredParser", "Parser", "store_of"]
 
 STORE = "CONTAINERKIT_STORE"
 SKIPPABLE = ("devices", "xattrs")  # as in image/_attributes.py, which `--help` does not import
+# argparse looks for a translation of each of its words.  There is none, and to look takes as long as forty options, and loads `locale`.
+vars(argparse)["_"] = str
 SAID = {"true": True, "false": False, "1": True, "0": False, "t": True, "f": False}
 
 
@@ -69,9 +71,8 @@ class Parser(argparse.ArgumentParser):
         """
         add = (into or self).add_argument
         made = add(*names, action="store_true", dest=dest, default=default, help=help)
-        for word, value in SAID.items():
-            spelt = [f"{name}={word}" for name in names]
-            add(*spelt, action="store_const", const=value, dest=made.dest, default=default, help=argparse.SUPPRESS)
+        spelt = [f"{name}={word}" for name in names for word in SAID]
+        add(*spelt, action=_Said, dest=made.dest, default=default, nargs=0, help=argparse.SUPPRESS)
 
     def takes_format(self) -> None:
         """``--format``: json, or a template."""
@@ -91,6 +92,13 @@ class Parser(argparse.ArgumentParser):
             help="how much an image of a stranger may ask for; ratio=none lifts the limit called ratio",
         )  # fmt: skip
         self.set_defaults(failed=failed)
+
+
+class _Said(argparse.Action):
+    """What a flag was said to be, as in ``--name=false``."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, SAID[(option_string or "").rpartition("=")[2]])
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:

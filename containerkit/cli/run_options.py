@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import functools
-from typing import Any
 
 from .parser import Parser
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["add_options"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
 
 from ..container.from_image import environment
 from ..container.namespaces import HOST, NEW, Namespaces
@@ -14,7 +13,10 @@ from ..container.spec import ContainerSpec
 from ..errors import PlanError
 from ..parts import mounts
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..image import Image
 
 __all__ = ["image_spec", "root_spec", "words_of"]

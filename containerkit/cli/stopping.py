@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 from types import FrameType, TracebackType
-from typing import Self
 
 from ..container.stopping import Stopping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ["StoppingBySignal"]
 

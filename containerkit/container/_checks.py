@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from ..base import checks
 from ..base.frozen import FrozenDict, fields
@@ -17,8 +16,12 @@ from ..errors import PlanError, WrongType
 from ..linux import syscalls
 from .errors import refused
 
-Check = Callable[[Any], Any]
-Checks = Mapping[str, Check]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Check = Callable[[Any], Any]
+    Checks = Mapping[str, Check]
 
 
 def settle(value: Any, table: Checks) -> None:

@@ -8,7 +8,6 @@ might be isolation that somebody asked for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 from ..errors import PlanError
 from ..parts import mounts
@@ -19,7 +18,10 @@ from .errors import SpecError
 from .namespaces import Namespaces
 from .profile import Profile
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .spec import ContainerSpec
 
 VERSION = 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from ..base import checks as types
 from ..base.frozen import FrozenDict, fields, replace
@@ -18,6 +17,10 @@ from .errors import SpecError
 from .namespaces import Namespaces
 from .profile import Profile
 from .signals import signal_number
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MOUNTED = (mounts.Bind, mounts.Tmpfs, mounts.Dev, mounts.Sysfs, mounts.Proc, mounts.Mqueue, mounts.Devpts)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from ..errors import PlanError
 from ..layers import merged
@@ -16,6 +15,7 @@ from ..parts.credentials import Credentials
 from .errors import refused
 from .namespaces import HOST
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from ..core.plan import Plan, plan
 from ..core.step import Part
@@ -15,6 +14,7 @@ from ._identity import account_of, credentials_of, user_of
 from .errors import SpecError
 from .namespaces import HOST, NEW
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..cgroup import Cgroup
     from ..layers.lowers import Lower

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from ..core.standard_steps import DEFAULT_PATH
 from ..errors import PlanError
@@ -16,7 +15,10 @@ from . import _checks as checks
 from .errors import SpecError, refused
 from .spec import ContainerSpec
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..image.config import ImageConfig
 
 __all__ = ["environment", "spec_of_image"]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, NoReturn
 
 from ..cgroup.hierarchy import system
 from ..core import standard_steps
@@ -31,7 +30,10 @@ from ..parts.namespace import KINDS, Namespace
 from ..parts.privileges import NoNewPrivileges
 from ..parts.seccomp import Seccomp
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Literal, NoReturn
+
     from typing_extensions import Unpack
 
     from ..core.coroutines import AsyncProcess

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..base.frozen import frozen
 from ..errors import PlanError
 from . import _checks as checks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["HOST", "NEW", "Namespaces"]
 

@@ -12,7 +12,6 @@ filter of `Seccomp.default`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
 
 from ..base.frozen import frozen, replace
 from ..core.step import Part
@@ -22,9 +21,13 @@ from ..parts.privileges import NoNewPrivileges
 from ..parts.seccomp import Seccomp
 from . import _checks as checks
 
-__all__ = ["Profile"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
-Filter = Seccomp | Literal["default"] | None
+    Filter = Seccomp | Literal["default"] | None
+
+__all__ = ["Profile"]
 
 
 @frozen(repr=False)

@@ -12,6 +12,7 @@ from ..core.step import Part
 from ..layers.layerfs import LayerFS
 from ..layers.lowers import Lower
 from ..parts import mounts
+from ._planning import plan_of
 from .namespaces import HOST, NEW, Namespaces
 from .profile import Profile
 from .spec import ContainerSpec
@@ -48,7 +49,7 @@ def _value(root: Lower | LayerFS, more: tuple[Part, ...], *words: object) -> Has
 
 def _sandbox(root: Lower | LayerFS, *more: Part, hostname: str, network: bool, tmp: int | str) -> Plan:
     layers = root if isinstance(root, LayerFS) else LayerFS(root, readonly=True)
-    return _spec(hostname, network, tmp, layers.readonly).plan(layers, more=more)
+    return plan_of(_spec(hostname, network, tmp, layers.readonly), layers, None, more=more, files=(), die_with_parent=False)
 
 
 @lru_cache(maxsize=32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 from ..errors import PlanError
@@ -14,10 +15,8 @@ def signal_number(text: str) -> int:
 
     :raises PlanError: there is no such signal
     """
-    import re
-
     name = text.upper().removeprefix("SIG")
-    if realtime := re.fullmatch(r"RTMIN\+(\d{1,2})|RTMAX-(\d{1,2})", name, re.ASCII):
+    if name.startswith("RTM") and (realtime := re.fullmatch(r"RTMIN\+(\d{1,2})|RTMAX-(\d{1,2})", name, re.ASCII)):
         up, down = (int(words or 0) for words in realtime.groups())
         number = signal.SIGRTMIN + up if name.startswith("RTMIN") else signal.SIGRTMAX - down
         if signal.SIGRTMIN <= number <= signal.SIGRTMAX:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from signal import SIGTERM
-from typing import TYPE_CHECKING, Any, Literal
 
 from ..base.frozen import field, fields, frozen, replace
 from ..parts import mounts
@@ -26,7 +25,10 @@ from .errors import SpecError
 from .namespaces import HOST, NEW, Namespaces
 from .profile import Profile
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Literal
+
     from ..cgroup import Cgroup
     from ..core.plan import Plan
     from ..core.step import Part
@@ -37,12 +39,12 @@ if TYPE_CHECKING:
     from ..parts.files import File
 
     Root = LayerFS | mounts.Root | Lower
+    Ids = Literal["own", "single", "subids", "host"]
 
 __all__ = ["ContainerSpec"]
 
 Mounted = mounts.Bind | mounts.Tmpfs | mounts.Dev | mounts.Sysfs | mounts.Proc | mounts.Mqueue | mounts.Devpts
 NAMESPACES, PROFILE, RLIMITS, MOUNTS = Namespaces(), Profile(), Rlimits(), (mounts.Dev(), mounts.Sysfs())
-Ids = Literal["own", "single", "subids", "host"]
 
 
 @frozen(repr=False, kw_only=True)

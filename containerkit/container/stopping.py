@@ -10,8 +10,8 @@ No signal handler is set here: a program that runs containers has its own.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..core.process import Process
 

@@ -16,7 +16,6 @@ from array import array
 from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import groupby
-from typing import Any, NamedTuple
 
 from ..base.frozen import field, frozen
 from ..errors import PlanError
@@ -25,6 +24,10 @@ from ..linux.procfs import PROC
 from ..linux.syscalls import Arg, Bytes, Call, Deferred, Fd, HeaderAddress, Labelled, OutputBuffer, Slot, Strings
 from .step import Joined, Side, Step
 from .timeline import Timeline
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SLOTS = 512  # CK_SLOTS of csrc/spawn.h
 
@@ -42,7 +45,8 @@ class Prepared:
     __slots__ = ("_alive", "call", "closes", "holes", "number", "values")
 
     def __init__(self, call: Call) -> None:
-        self.call, self.number, self._alive = call, number(call.name), list[Any]()
+        self.call, self.number = call, number(call.name)
+        self._alive: list[Any] = []
         self.holes = [(place, arg) for place, arg in enumerate(call.args) if _is_open(arg)]
         values = [0 if _is_open(arg) else self._known(arg) for arg in call.args]
         self.values = [*values, *NOTHING[len(values) :]]
@@ -66,7 +70,8 @@ def _is_open(arg: Arg) -> bool:
     return not (arg is None or isinstance(arg, int | Labelled))
 
 
-class Turn(NamedTuple):
+@frozen
+class Turn:
     """The parent's turn, when the child has said so.
 
     :ivar places: of its steps, among all

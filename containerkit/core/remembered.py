@@ -12,18 +12,24 @@ What has no exact value is not kept: a part of the user's own, a subclass, whate
 from __future__ import annotations
 
 import contextlib
-import pathlib
+import sys
 from collections.abc import Callable, Hashable, Mapping
 from operator import attrgetter
-from typing import Any, Generic, TypeVar
 
 from ..base.frozen import fields
+from ..base.protocols import Generic
 from ..linux import facts, kernel
 
-__all__ = ["Inexact", "Memory", "by_value", "exact", "forget", "value_of"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
 
-T = TypeVar("T")
-C = TypeVar("C", bound=type)
+    T = TypeVar("T")
+    C = TypeVar("C", bound=type)
+else:
+    T = object
+
+__all__ = ["Inexact", "Memory", "by_value", "exact", "forget", "value_of"]
 
 
 class Inexact(Exception):
@@ -34,7 +40,6 @@ class Inexact(Exception):
 
 _values: dict[type, Callable[[Any], Hashable]] = {}
 _PLAIN = frozenset({int, bool, str, bytes, type(None)})
-_PATHS = frozenset({pathlib.PosixPath, pathlib.PurePosixPath})
 
 
 def exact(value: object) -> Hashable:
@@ -53,12 +58,18 @@ def exact(value: object) -> Hashable:
         return kind, frozenset(map(exact, value))  # type: ignore[call-overload]
     if kind is float:
         return kind, value.hex()  # type: ignore[attr-defined]
-    if kind in _PATHS:
-        return kind, str(value)
     found = _values.get(kind)
-    if found is None:
-        raise Inexact
-    return found(value)
+    if found is not None:
+        return found(value)
+    if _is_path(kind):
+        return kind, str(value)
+    raise Inexact
+
+
+def _is_path(kind: type) -> bool:
+    """Whether values of a class are paths.  There are none before somebody has loaded `pathlib`, which takes long."""
+    pathlib = sys.modules.get("pathlib")
+    return pathlib is not None and kind in (pathlib.PosixPath, pathlib.PurePosixPath)
 
 
 def by_value(kind: C) -> C:

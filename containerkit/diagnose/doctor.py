@@ -16,13 +16,13 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..base.frozen import frozen
 from ..core.errors import StepError
 from ..errors import ContainerKitError
 from ..linux.ids import has_own_ids, own_range
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import psutil
 

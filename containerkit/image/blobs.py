@@ -21,9 +21,6 @@ import weakref
 from collections.abc import Iterator, Mapping
 
 from ..base.protocols import Protocol, runtime_checkable
-from ..state.files import Unfinished
-from ..state.locks import is_held
-from ..state.scratch import Scratch
 from .descriptor import Descriptor
 from .digest import CHUNK, Digest, Readable, Verifier
 from .documents import LIMIT
@@ -173,6 +170,8 @@ class TemporaryBlobs(FileBlobs):
         return self
 
     def __init__(self) -> None:
+        from ..state.scratch import Scratch
+
         scratch = Scratch("blobs")
         super().__init__(scratch.path)
         weakref.finalize(self, scratch.close)  # in a forked child it does nothing
@@ -182,6 +181,7 @@ class BlobWriter:
     """A blob that is being written to a file.  Its digest is computed meanwhile."""
 
     def __init__(self, parent: str, algorithm: str) -> None:
+        from ..state.files import Unfinished
 
         self._parent, self._hasher, self.size = parent, Digest.of(b"", algorithm).hasher(), 0
         self._unfinished = Unfinished(parent, PART)
@@ -220,6 +220,8 @@ class BlobWriter:
 
 def is_abandoned(path: StrPath) -> bool:
     """Return whether an unfinished blob has no writer.  Version 0.1 locked one a moment after it was begun."""
+    from ..state.locks import is_held
+
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         if time.time() - os.fstat(fd).st_mtime < GRACE or is_held(fd):

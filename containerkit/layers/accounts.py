@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from ..base import late
 from ..base.frozen import frozen
 from ..errors import PlanError
 
@@ -29,8 +30,8 @@ __all__ = ["Account", "account"]
 PASSWD, GROUP = "/etc/passwd", "/etc/group"
 LARGEST = 2**32 - 2  # (u32)-1 is no id
 ROOT = "root"
-DIGITS = re.compile(r"\+?0*[0-9]{1,10}", re.ASCII)  # at most ten digits, because int() of a very long line is slow
-SPELT_AS_NUMBER = re.compile(r"[-+]?[0-9]+", re.ASCII)
+DIGITS = late.pattern(r"\+?0*[0-9]{1,10}", re.ASCII)  # at most ten digits, because int() of a very long line is slow
+SPELT_AS_NUMBER = late.pattern(r"[-+]?[0-9]+", re.ASCII)
 Read = Callable[[str], bytes | None]
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from ..base.frozen import frozen
 from ..linux.beneath import Beneath
@@ -18,6 +17,7 @@ from .merged import entry, is_opaque, is_whiteout, names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Literal
 
 __all__ = ["Change", "DiskUsage", "changes", "usage"]
@@ -50,18 +50,20 @@ class DiskUsage:
     entries: int
 
 
-def changes(upper: Path, lowers: Sequence[Path]) -> Iterator[Change]:
+def changes(upper: str | Path, lowers: Sequence[str | Path]) -> Iterator[Change]:
     """Compare an upper directory with the layers below it, and yield the changes.
 
     A program may still write to the directory: a link that it puts in place of a directory is not followed.
 
     :param lowers: the lowest first
     """
+    from pathlib import Path
+
     with Beneath(upper) as top:
         yield from _walk(top, b"", [Path(p) for p in reversed(lowers)], opaque=False)
 
 
-def usage(directory: Path) -> DiskUsage:
+def usage(directory: str | Path) -> DiskUsage:
     """Count the files in a directory, and their bytes."""
     size, count, seen = 0, 0, set()
     with Beneath(directory) as top:

@@ -20,7 +20,6 @@ import fcntl
 import os
 import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from pathlib import Path
 from types import TracebackType
 
 from ..base import checks
@@ -44,15 +43,16 @@ from ..state.private import check_private, private
 from ..state.scratch import Scratch
 from . import merged
 from . import places as _places
-from .changes import Change, DiskUsage, changes, usage
 from .lowers import Lower, Lowers
 from .shown import changes_tree, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
     from ..image import Layer
+    from .changes import Change, DiskUsage
 
 __all__ = ["LayerFS"]
 
@@ -85,24 +85,24 @@ class _State:
         owner, so that one left by a killed owner is told from a living one's
     """
 
-    directory: Path
+    directory: str
 
     @property
-    def upper(self) -> Path:
-        return self.directory / "upper"
+    def upper(self) -> str:
+        return f"{self.directory}/upper"
 
     @property
-    def work(self) -> Path:
-        return self.directory / "work"
+    def work(self) -> str:
+        return f"{self.directory}/work"
 
     @property
-    def in_use(self) -> Path:
-        return self.directory / IN_USE
+    def in_use(self) -> str:
+        return f"{self.directory}/{IN_USE}"
 
     @property
     def mark(self) -> str:
         """The source of an overlay whose upper directory is named by a relative path: what tells in a table of mounts whose it is."""
-        return ask(_mark, str(self.upper))
+        return ask(_mark, self.upper)
 
     def is_taken(self, by: Identity | None = None) -> bool:
         try:
@@ -125,8 +125,8 @@ def _value(root: LayerFS) -> Hashable:
     """Everything that the steps of a LayerFS depend on, beside the host.  Images are unpacked for that, as for its steps."""
     if root._state is None and not root.readonly:
         raise Inexact
-    directory = str(root._state.directory) if root._state else ""
-    return tuple(map(str, root.lowers)), root.readonly, directory, root.xattrs, bool(root._devices)
+    directory = root._state.directory if root._state else ""
+    return root._lowers.paths, root.readonly, directory, root.xattrs, bool(root._devices)
 
 
 @by(_value)
@@ -172,31 +172,31 @@ class LayerFS(OneProcess):
     @property
     def lowers(self) -> tuple[Path, ...]:
         """The directories below, the lowest first.  :raises ImageError: an image cannot be unpacked"""
-        return self._lowers.paths
+        return tuple(map(_as_path, self._lowers.paths))
 
     def __enter__(self) -> LayerFS:
         if self._state:
             raise LayerError("this LayerFS was entered already")
         if not self.readonly:
-            self.lowers  # noqa: B018  # what cannot be unpacked fails before a directory is made
+            self._lowers.paths  # noqa: B018  # what cannot be unpacked fails before a directory is made
             self._state = self._make_state()
         return self
 
     def _make_state(self) -> _State:
         if self._directory is None:
             self._scratch = Scratch("layer", self._parent)
-            state = _State(self._scratch.path)
+            state = _State(self._scratch.place)
         else:
-            state = _State(private(Path(self._directory).resolve()))
+            state = _State(str(private(_as_path(os.path.realpath(self._directory)))))
         for path in (state.upper, state.work):
-            path.mkdir(exist_ok=True)
+            os.makedirs(path, exist_ok=True)
         sweep_if_any()
         state.free_if_abandoned()
-        os.chmod(state.upper, os.stat(self.lowers[-1]).st_mode & 0o7777)
+        os.chmod(state.upper, os.stat(self._lowers.paths[-1]).st_mode & 0o7777)
         self._check_attributes(state.upper)
         return state
 
-    def _check_attributes(self, upper: Path) -> None:
+    def _check_attributes(self, upper: str) -> None:
         """Without attributes the mount works, and later a program that replaces a directory gets EIO."""
         if self.xattrs != "user":
             return
@@ -229,7 +229,7 @@ class LayerFS(OneProcess):
         """The directory that takes the changes.  :raises LayerError: there is none, or not yet"""
         if not self._state:
             raise LayerError("a read-only LayerFS has no changes" if self.readonly else "enter it first: with LayerFS(...) as root:")
-        return self._state.upper
+        return _as_path(self._state.upper)
 
     # --- as a part -----------------------------------------------------------------------------------------------
 
@@ -248,7 +248,7 @@ class LayerFS(OneProcess):
             )
         if self._state:
             yield self._take(self._state)
-        layers = [*self.lowers, *([self._state.upper] if self._state else [])]
+        layers = [*self._lowers.paths, *([self._state.upper] if self._state else [])]
         on_top = self.readonly and kernel.has("fsopen") and _places.are_missing(places, layers)
         yield from mounting.either(self._root_steps(on_top=on_top), self._shown(on_top=on_top))
         if on_top or not self.readonly:
@@ -259,7 +259,7 @@ class LayerFS(OneProcess):
 
     def _take(self, state: _State) -> Step:
         """Only one child at a time has it mounted.  The link goes when the process is closed."""
-        path, owner = str(state.in_use), Bytes(ask(_owner, "self").encode() + b"\0", "{this process}")
+        path, owner = state.in_use, Bytes(ask(_owner, "self").encode() + b"\0", "{this process}")
         taken, mark = (
             Call("symlinkat", (owner, syscalls.AT_FDCWD, os.fsencode(path)), "symlink(2)"),
             Call("unlinkat", (syscalls.AT_FDCWD, os.fsencode(path), 0), "unlink(2)"),
@@ -274,7 +274,7 @@ class LayerFS(OneProcess):
         return ATTR(0) if self._devices else ATTR.NODEV
 
     def _options(self, on_top: bool = False) -> list[tuple[str, str | None]]:
-        upper = [("upperdir", str(self._state.upper)), ("workdir", str(self._state.work))] if self._state else []
+        upper = [("upperdir", self._state.upper), ("workdir", self._state.work)] if self._state else []
         return [*upper, *(PLACES if on_top else []), *self._attribute_options]
 
     @property
@@ -286,12 +286,12 @@ class LayerFS(OneProcess):
 
         :param on_top: with a memory on top, in which places can be made
         """
-        if self.readonly and len(self.lowers) == 1 and not on_top:
+        if self.readonly and len(self._lowers.paths) == 1 and not on_top:
             yield from self._single(place or "/")
         elif self._fits_new_api():
             yield from self._new_api(place or "/", on_top)
         else:
-            yield from self._classic(place or str(self.lowers[-1]), on_top)
+            yield from self._classic(place or self._lowers.paths[-1], on_top)
 
     def _memory(self) -> Iterator[Step]:
         """Attached, for nothing else can be an upper directory; it goes as soon as the overlay has its own view of it."""
@@ -299,7 +299,7 @@ class LayerFS(OneProcess):
         why, options = "a memory for the places that the layers lack", [("source", "tmpfs"), ("size", "4m")]
         yield from mounting.detached("tmpfs", options, why, attr=attr, phase=Phase.ROOTFS, save=here)
         yield mounting.step(Phase.ROOTFS, syscalls.move_mount(here, syscalls.AT_FDCWD, "/"), "where nobody is led to")
-        mode = ask(_mode, str(self.lowers[-1]))
+        mode = ask(_mode, self._lowers.paths[-1])
         for name in ("upper", "work"):
             yield mounting.step(Phase.ROOTFS, syscalls.mkdirat(here, name, 0o700), f"its {name} directory")
         yield mounting.step(Phase.ROOTFS, syscalls.fchmodat(here, "upper", mode), "the permissions of the topmost layer")
@@ -319,13 +319,13 @@ class LayerFS(OneProcess):
 
     def _single(self, place: str) -> Iterator[Step]:
         """An overlay wants two layers; one alone, read-only, is the directory itself."""
-        yield mounting.clone_tree(str(self.lowers[0]), "the only layer", recursive=True, phase=Phase.ROOTFS, save=ROOT)
+        yield mounting.clone_tree(self._lowers.paths[0], "the only layer", recursive=True, phase=Phase.ROOTFS, save=ROOT)
         yield from mounting.set_attributes(ROOT, ATTR.RDONLY | self._attributes, True, phase=Phase.ROOTFS)
         yield mounting.root_at(place)
 
     def _paths(self) -> list[str]:
         """The topmost first, as the kernel wants them."""
-        return [str(p) for p in reversed(self.lowers)]
+        return [*reversed(self._lowers.paths)]
 
     def _fits_new_api(self) -> bool:
         values = [*self._paths(), *(v or "" for _, v in self._options())]  # a memory on top has short paths
@@ -351,14 +351,14 @@ class LayerFS(OneProcess):
 
     def _shown(self, *, on_top: bool) -> Iterator[Step]:
         """The same root, in which the files have the ids that they have on disk: the parent translates the mounts they are on."""
-        if self.readonly and len(self.lowers) == 1 and not on_top:
-            yield from mounting.shown_root(str(self.lowers[0]), "the only layer", ATTR.RDONLY | self._attributes)
+        if self.readonly and len(self._lowers.paths) == 1 and not on_top:
+            yield from mounting.shown_root(self._lowers.paths[0], "the only layer", ATTR.RDONLY | self._attributes)
         else:
             yield from self._translated(on_top)
 
     def _translated(self, on_top: bool) -> Iterator[Step]:
         """The parent translates the mounts; the overlay is made by the child, as root inside."""
-        trees, lowers = shown([str(path) for path in reversed(self.lowers)])
+        trees, lowers = shown([*reversed(self._lowers.paths)])
         changes = [changes_tree(str(self._state.directory))] if self._state else []
         for tree in trees:
             yield from self._translatable(tree.make("what holds the layers"))
@@ -395,6 +395,8 @@ class LayerFS(OneProcess):
 
     def changes(self) -> Iterator[Change]:
         """What differs from the lower layers: paths added, modified and deleted, in order of their names."""
+        from .changes import changes
+
         return changes(self.upper, self.lowers)
 
     def read(self, path: str) -> bytes | None:
@@ -402,10 +404,12 @@ class LayerFS(OneProcess):
 
         :raises LayerError: it is something else, or more than 16 MiB
         """
-        return merged.read(path, [*self.lowers, *([self._state.upper] if self._state else [])])
+        return merged.read(path, [*self._lowers.paths, *([self._state.upper] if self._state else [])])
 
     def usage(self) -> DiskUsage:
         """What the changes take: bytes on disk and entries."""
+        from .changes import usage
+
         return usage(self.upper)
 
     def diff(self, blobs: Any = None, **options: Any) -> Layer:
@@ -435,8 +439,8 @@ class LayerFS(OneProcess):
             raise LayerError("still mounted: close the process first, so that the layer does not change any more")
         scratch = None if directory else Scratch("frozen", self._parent or (upper.parent.parent if self._scratch else None))
         if directory:
-            check_private(Path(directory).resolve().parent)
-        frozen = Path(directory).resolve() if directory else scratch.path / "layer"  # type: ignore[union-attr]
+            check_private(_as_path(os.path.realpath(directory)).parent)
+        frozen = _as_path(os.path.realpath(directory)) if directory else scratch.path / "layer"  # type: ignore[union-attr]
         _move(upper, frozen)
         following = LayerFS(*self._lowers.sources, frozen, scratch=self._parent, xattrs=self.xattrs, devices=self._devices)
         following._owned, self._owned = [*self._owned, *([scratch] if scratch else [])], []
@@ -456,7 +460,7 @@ class LayerFS(OneProcess):
         actor = ParentExecutor()
         try:
             actor.perform([step.with_(side=Side.PARENT) for step in self._host_steps(target)])
-            yield Path(target)
+            yield _as_path(target)
         finally:
             run_undo(actor.undo)
             if place:
@@ -473,8 +477,15 @@ class LayerFS(OneProcess):
         yield last.with_(undo=syscalls.umount2(target, MNT.DETACH | MNT.UMOUNT_NOFOLLOW))
 
     def __repr__(self) -> str:
-        state = "read-only" if self.readonly else str(self._state.upper) if self._state else "not entered"
+        state = "read-only" if self.readonly else self._state.upper if self._state else "not entered"
         return f"<LayerFS of {self._lowers}, {state}>"
+
+
+def _as_path(path: str) -> Path:
+    """For callers: `pathlib` takes as long to load as a whole plan takes to make."""
+    from pathlib import Path
+
+    return Path(path)
 
 
 def _mode(path: str) -> int:
@@ -504,12 +515,13 @@ def _flat(lowers: Iterable[Lower | LayerFS]) -> Iterator[Lower]:
         yield from lower._lowers.sources if isinstance(lower, LayerFS) else [lower]
 
 
-def _mounted_anywhere(upper: Path, mark: str) -> bool:
+def _mounted_anywhere(upper: str, mark: str) -> bool:
     """Whether a process that the caller may look at has an overlay with these changes.  :see: proc_pid_mountinfo(5)"""
-    wanted = rf"upperdir={re.escape(str(upper))}(,|$)| - overlay {re.escape(mark)} "
+    wanted = rf"upperdir={re.escape(upper)}(,|$)| - overlay {re.escape(mark)} "
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            table = Path(f"/proc/{name}/mountinfo").read_text(errors="surrogateescape")
+            with open(f"/proc/{name}/mountinfo", errors="surrogateescape") as file:
+                table = file.read()
             shown = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), table)
             if re.search(wanted, shown, re.MULTILINE):
                 return True

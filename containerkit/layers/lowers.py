@@ -11,13 +11,16 @@ import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import lru_cache
-from pathlib import Path
 
 from ..base import checks
 from ..base.protocols import Protocol, runtime_checkable
 from ..errors import PlanError, WrongType
 from ..linux import syscalls
 from ..linux.facts import ask
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Layered", "Lower", "Lowers"]
 
@@ -50,14 +53,14 @@ class Lowers:
     def __init__(self, sources: Iterable[Lower], xattrs: str) -> None:
         self.sources = tuple(map(_source, sources))
         self._xattrs, self._lock = xattrs, threading.Lock()
-        self._paths: tuple[Path, ...] | None = None
+        self._paths: tuple[str, ...] | None = None
         self._held = ExitStack()
         weakref.finalize(self, _let_go, os.getpid(), self._held)
         if not any(_is_layered(source) for source in self.sources):
             self._paths = _checked(self.sources)  # type: ignore[arg-type]
 
     @property
-    def paths(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[str, ...]:
         """The directories, the lowest first.  :raises ImageError: an image cannot be unpacked"""
         with self._lock:
             if self._paths is None:
@@ -66,7 +69,7 @@ class Lowers:
                     self._held.push(held.pop_all())
             return self._paths
 
-    def _of(self, source: Path | Layered, held: ExitStack) -> Sequence[Path]:
+    def _of(self, source: str | Layered, held: ExitStack) -> Sequence[str | Path]:
         return held.enter_context(source.hold(xattrs=self._xattrs)) if _is_layered(source) else [source]  # type: ignore[union-attr,list-item]
 
     def close(self) -> None:
@@ -90,14 +93,14 @@ def _has_layers(kind: type) -> bool:
     return issubclass(kind, Layered)
 
 
-def _source(lower: Lower) -> Path | Layered:
+def _source(lower: Lower) -> str | Layered:
     if _is_layered(lower) and not isinstance(lower, type):
         return lower  # type: ignore[return-value]
     if not checks.is_path(lower):
         hint = ": give layers one by one, as *layers" if isinstance(lower, list | tuple) else ""
         raise WrongType(f"a layer is a directory's path, an Image or a LayerFS, not {checks.said(lower)}{hint}")
     path = os.fsdecode(syscalls.text(checks.path(lower, "a layer")))
-    return Path(os.path.normpath(path if path.startswith("/") else os.path.join(ask(os.getcwd), path)))
+    return os.path.normpath(path if path.startswith("/") else os.path.join(ask(os.getcwd), path))
 
 
 def _let_go(pid: int, held: ExitStack) -> None:
@@ -106,12 +109,13 @@ def _let_go(pid: int, held: ExitStack) -> None:
         held.close()
 
 
-def _checked(paths: Sequence[Path]) -> tuple[Path, ...]:
+def _checked(found: Iterable[str | Path]) -> tuple[str, ...]:
+    paths = tuple(os.fspath(path) for path in found)
     if not 0 < len(paths) <= MOST:
         raise PlanError(f"an overlay has 1 to {MOST} layers, not {len(paths)}")
     for path in paths:
-        if not ask(Path.is_dir, path):
+        if not ask(os.path.isdir, path):
             raise PlanError(f"a layer is a directory, and {path} is not")
         if paths.count(path) > 1:
             raise PlanError(f"{path} is named twice: a layer is in an overlay once")
-    return tuple(paths)
+    return paths

@@ -21,6 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
+    StrPath = str | Path
+
 __all__ = ["entry", "entry_paths", "find", "is_opaque", "is_whiteout", "names", "read"]
 
 OPAQUE = ("user.overlay.opaque", "trusted.overlay.opaque")
@@ -48,7 +50,7 @@ def is_opaque(directory: str | Path | bytes | int) -> bool:
     return False
 
 
-def entry(below: Sequence[Path], name: str) -> list[Path]:
+def entry(below: Sequence[StrPath], name: str) -> list[Path]:
     """Return the files that show under a name in directories laid over each other.
 
     :param below: the directories, the topmost first
@@ -59,7 +61,7 @@ def entry(below: Sequence[Path], name: str) -> list[Path]:
     return [Path(path) for path in entry_paths(below, name)]
 
 
-def entry_paths(below: Sequence[str | Path], name: str) -> list[str]:
+def entry_paths(below: Sequence[StrPath], name: str) -> list[str]:
     """The same as text, for who asks often."""
     found: list[str] = []
     for layer in below:
@@ -76,12 +78,12 @@ def entry_paths(below: Sequence[str | Path], name: str) -> list[str]:
     return found
 
 
-def names(below: Sequence[Path]) -> set[str]:
+def names(below: Sequence[StrPath]) -> set[str]:
     """Return the names that show in directories laid over each other."""
     return {name for layer in below for name in os.listdir(layer) if entry(below, name)}
 
 
-def find(path: str, layers: Sequence[Path]) -> tuple[Path, str] | None:
+def find(path: str, layers: Sequence[StrPath]) -> tuple[StrPath, str] | None:
     """Find the file that a program inside sees at a path, links followed.
 
     :param layers: the lowest first
@@ -112,7 +114,7 @@ def find(path: str, layers: Sequence[Path]) -> tuple[Path, str] | None:
     return layer, str(top.relative_to(layer))
 
 
-def read(path: str, layers: Sequence[Path]) -> bytes | None:
+def read(path: str, layers: Sequence[StrPath]) -> bytes | None:
     """Return the bytes of the file that shows at a path; None when no file is there.
 
     Once the file is found no link is followed any more, so a program that changes a layer meanwhile cannot lead out of it.

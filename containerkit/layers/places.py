@@ -43,7 +43,7 @@ class Led:
     through: tuple[str, ...] = ()
 
 
-def lead(path: str, layers: Sequence[Path]) -> Led:
+def lead(path: str, layers: Sequence[str | Path]) -> Led:
     """Follows links as a program inside would, and goes on by name where nothing is there.
 
     :param layers: the lowest first
@@ -72,7 +72,7 @@ def _is_plain(path: str, layer: str) -> bool:
     return status is not None and not stat.S_ISLNK(status.st_mode) and not is_whiteout(status)
 
 
-def _lead(path: str, layers: Sequence[Path]) -> Led:
+def _lead(path: str, layers: Sequence[str | Path]) -> Led:
     left = _words(path)
     way: list[tuple[str, list[str]]] = [("", [str(layer) for layer in reversed(layers)])]
     links, through = 0, []
@@ -102,12 +102,12 @@ def _words(path: str) -> list[str]:
     return [word for word in reversed(path.split("/")) if word not in ("", ".")]
 
 
-def are_missing(places: Iterable[Place], layers: Sequence[Path]) -> bool:
+def are_missing(places: Iterable[Place], layers: Sequence[str | Path]) -> bool:
     """Whether a read-only root of these layers has no place for something."""
     return any(not ask(lead, place.path, tuple(layers)).exists for place in places)
 
 
-def behind_links(places: Iterable[Place], layers: Sequence[Path]) -> Iterator[Step]:
+def behind_links(places: Iterable[Place], layers: Sequence[str | Path]) -> Iterator[Step]:
     """Makes what links of the layers lead to where nothing is yet, each before what is mounted there."""
     for place in places:
         if is_kernels(place.path):

@@ -99,4 +99,4 @@ def _is_below(path: str, point: str) -> bool:
 def _mount_points() -> set[str]:
     """:see: proc_pid_mountinfo(5)"""
     shown = (line.split(" ", 5)[4] for line in (text_of("/proc/self/mountinfo") or "").split("\n") if line)
-    return {re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point) for point in shown}
+    return {re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point) if "\\" in point else point for point in shown}

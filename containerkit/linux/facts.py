@@ -19,7 +19,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import TypeVar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 __all__ = ["LONGEST", "UNKNOWN", "Answers", "ask", "hold", "look", "read", "recorded", "text_of"]
 
@@ -30,7 +35,6 @@ SETTLED = 2_000_000_000  # nanoseconds: two changes within a tick of the clock s
 
 Question = tuple[Hashable, ...]
 Answers = dict[Question, object]
-T = TypeVar("T")
 
 
 class _Unknown:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
 from functools import cache
 
@@ -33,8 +32,9 @@ _missing: frozenset[str] = frozenset()
 @cache
 def version() -> tuple[int, int]:
     """The running kernel's version: (major, minor)."""
-    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    major, _, rest = os.uname().release.partition(".")
+    minor = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    return (int(major), int(minor)) if major.isdecimal() and minor else (0, 0)
 
 
 def has(name: str) -> bool:

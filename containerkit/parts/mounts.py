@@ -21,7 +21,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path as FilePath
 
 from ..base import checks
 from ..base.frozen import frozen
@@ -87,7 +86,7 @@ class Root:
     def root_steps(self, places: Sequence[Place]) -> Iterable[Step]:
         """The steps, and those that make places where links in the directory lead to, unless it is read-only."""
         yield from self._attached()
-        yield from () if self.readonly else _places.behind_links(places, [FilePath(mounting.outside(self.path))])
+        yield from () if self.readonly else _places.behind_links(places, [mounting.outside(self.path)])
         first, *rest = mounting.enter_root()
         yield from (first.with_(claims="root"), *rest)
 

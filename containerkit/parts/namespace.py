@@ -13,7 +13,6 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Literal, TypeVar
 
 from ..base import checks
 from ..base.frozen import frozen
@@ -25,6 +24,12 @@ from ..errors import PlanError, Unavailable
 from ..linux import native, procfs, syscalls
 from ..linux.ids import has_own_ids
 from ..linux.syscalls import CLONE, MNT, MS, Call, Fd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal, TypeVar
+
+    T = TypeVar("T")
 
 __all__ = ["KINDS", "Namespace"]
 
@@ -45,8 +50,6 @@ REFUSED = {
     "time": "setns(2) refuses it to processes with threads",
 }
 REMEDY = "spawn a plan with this namespace in it"
-
-T = TypeVar("T")
 
 
 def _flag(kind: str) -> CLONE:

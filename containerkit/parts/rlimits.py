@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
-from typing import Literal
 
 from ..base.frozen import frozen
 from ..core.remembered import by_value
@@ -17,9 +16,14 @@ from ..errors import PlanError
 from ..linux import syscalls
 from ..linux.syscalls import Labelled
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Limit = int | Literal["unlimited"]
+
 __all__ = ["Rlimits"]
 
-Limit = int | Literal["unlimited"]
 
 UNLIMITED = 0xFFFFFFFFFFFFFFFF
 ORDER = 10  # inside DROP: first, because raising a limit needs a capability

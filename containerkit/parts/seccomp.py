@@ -11,7 +11,6 @@ import os
 import struct
 from collections.abc import Hashable, Iterable
 from functools import cache, lru_cache
-from typing import Any
 
 from ..base import checks
 from ..base.frozen import field, frozen, replace
@@ -24,6 +23,10 @@ from ..linux.syscalls import Bytes, Deferred
 from .seccomp_bpf import Rule as Condition
 from .seccomp_bpf import Where, compile_filter
 from .seccomp_policy import ALLOWED, GRANTED, KNOWN, why_denied
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Rule", "Seccomp", "Where"]
 

@@ -19,13 +19,17 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Any, NamedTuple
 
+from ..base.frozen import frozen
 from ..errors import LayerError
 from ..linux.ids import is_machine_root, machine_uid
 from ..linux.kept import keeps
 from . import owner
 from .owner import Identity, Record, is_owned, trusted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "Entry", "Journal", "Line", "about_to", "directory", "entries", "journals", "left", "living", "marked", "maybe", "own", "sweep_if_any",
@@ -37,7 +41,8 @@ HEAD, MADE, DONE = "process", "made", "done"
 MOST = 1 << 18  # bytes of a journal before it is begun again
 
 
-class Line(NamedTuple):
+@frozen
+class Line:
     """An entry as it is read: what kind of thing, which, and what became known of it later."""
 
     number: int
@@ -216,7 +221,7 @@ def opened(path: str, *, make: bool = False) -> Iterator[int]:
 def sweep_if_any() -> None:
     """Removes what killed processes left.  What cannot be removed stops nobody."""
     with contextlib.suppress(OSError):
-        if {*os.listdir(directory())} - ({_own.record.name} if _own else set()):
+        if any(not is_owned(name, here) for here, name in journals() if _own is None or name != _own.record.name):
             from .sweeping import sweep
 
             sweep()

@@ -28,11 +28,15 @@ import threading
 import weakref
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, NamedTuple
 
+from ..base.frozen import frozen
 from ..base.pickling import OneProcess
 from ..errors import LayerError
 from .locks import hold, is_held
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Identity", "Record", "boot", "is_owned", "lines", "trusted"]
 
@@ -42,7 +46,8 @@ EXITING = 0x4  # PF_EXITING in linux/sched.h
 MOST = 1 << 24  # bytes of a record that are read
 
 
-class Identity(NamedTuple):
+@frozen
+class Identity:
     """A process and the moment it began, for numbers come again.
 
     :ivar boot: the kernel's name for the time since this machine was started
@@ -172,9 +177,7 @@ class Record(OneProcess):
 
     def write(self, *line: object) -> int:
         """One more line.  When this returns, the next sweep sees it.  Returns its bytes.  :raises OSError: the disk is full"""
-        import json
-
-        data = json.dumps(line).encode() + b"\n"
+        data = _json(line).encode() + b"\n"
         if os.write(self.fd, data) < len(data):
             os.write(self.fd, b"\n")  # what comes next is no part of it
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.name)
@@ -237,6 +240,22 @@ def lines(fd: int) -> Iterator[list[Any]]:
             line = json.loads(text)
             if isinstance(line, list) and line:
                 yield line
+
+
+def _json(value: object) -> str:
+    """The text that `json.dumps` gives.  It is asked itself for what needs a second look: to load it takes longer than most lines."""
+    match value:
+        case None:
+            return "null"
+        case str() if value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
+            return f'"{value}"'
+        case int() if type(value) is int:
+            return str(value)
+        case tuple() | list():
+            return f"[{', '.join(map(_json, value))}]"
+    import json
+
+    return json.dumps(value)
 
 
 def trusted(fd: int) -> bool:

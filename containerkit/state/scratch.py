@@ -8,28 +8,31 @@ same directory for temporary files, finds it where it lies.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import stat
+import struct
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from ..base.pickling import OneProcess
 from ..errors import LayerError
-from ..linux.syscalls import RESOLVE
+from ..linux import native
 from . import owner, temporary
 from .journal import maybe, sweep_if_any
 from .owner import Record, trusted
 from .subids import remove_with_subids
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    StrPath = str | os.PathLike[str]
+
 __all__ = ["Scratch", "is_abandoned", "listed", "remove", "sweep", "sweep_one"]
 
 PREFIX = "containerkit-"
 LOCK = "lock"
-OPENAT2 = 437  # on every architecture
-_libc = ctypes.CDLL(None, use_errno=True)
 DEEP = 100  # directories
 GRACE = 60.0  # seconds in which a directory of version 0.1 without a lock may still be in the making
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -38,7 +41,7 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class Scratch(OneProcess):
     """A temporary directory that has an owner.
 
-    :ivar path: the directory
+    :ivar place: the directory
     :ivar record: who owns it
     """
 
@@ -50,21 +53,26 @@ class Scratch(OneProcess):
         :param parent: where; the directory for temporary files unless given.  It is swept first
         :param prefix: of its name, and of those that are swept
         """
-        base = Path(parent or temporary.directory()).resolve()
+        base = os.path.realpath(parent or temporary.directory())
         sweep_if_any()
         sweep(base, prefix)
         made = None
         while made is None:
-            made = self._make(base / f"{prefix}{kind}-{os.urandom(4).hex()}")
+            made = self._make(f"{base}/{prefix}{kind}-{os.urandom(4).hex()}")
         self.record = made
 
-    def _make(self, path: Path) -> Record | None:
+    @property
+    def path(self) -> Path:
+        """The directory, for whoever goes on from there."""
+        return _as_path(self.place)
+
+    def _make(self, path: str) -> Record | None:
         """None where the name is taken, or a sweeper was there between the directory and its lock."""
-        self.path, self._entry, made = path, maybe("tree", str(path)), None
+        self.place, self._entry, made = path, maybe("tree", path), None
         try:
             os.mkdir(path, 0o700)
             with contextlib.suppress(FileNotFoundError):
-                made = Record.make(str(path / LOCK))
+                made = Record.make(f"{path}/{LOCK}")
         except FileExistsError:
             return None
         finally:
@@ -78,14 +86,14 @@ class Scratch(OneProcess):
         """Removes the directory.  :raises LayerError: something in it cannot be removed"""
         if self.record.fd >= 0:
             try:
-                _remove_scratch(self.path)
+                _remove_scratch(self.place)
             finally:
                 self.let_go()
 
     def let_go(self) -> None:
         """Gives up the lock and leaves the directory to the next sweep."""
         self.record.let_go()
-        if not os.path.lexists(self.path):
+        if not os.path.lexists(self.place):
             self._entry.done()
 
     def __del__(self) -> None:
@@ -96,15 +104,21 @@ class Scratch(OneProcess):
 
 def sweep(base: str | os.PathLike[str] | None = None, prefix: str = PREFIX) -> list[Path]:
     """Removes the scratch directories of owners that ended without closing them.  Returns their paths."""
-    return [path for path in _named(base, prefix) if sweep_one(path, young=GRACE)]
+    return [_as_path(place) for place in _named(base, prefix) if sweep_one(place, young=GRACE)]
 
 
 def listed(base: str | os.PathLike[str] | None = None) -> list[tuple[Path, bool]]:
     """This user's scratch directories, and whether the owner of each has ended, so that `sweep` removes it."""
-    return [(path, is_abandoned(path)) for path in sorted(_named(base, PREFIX))]
+    return [(_as_path(place), is_abandoned(place)) for place in sorted(_named(base, PREFIX))]
 
 
-def _named(base: str | os.PathLike[str] | None, prefix: str) -> Iterator[Path]:
+def _as_path(place: str) -> Path:
+    from pathlib import Path
+
+    return Path(place)
+
+
+def _named(base: StrPath | None, prefix: str) -> Iterator[str]:
     with os.scandir(base or temporary.directory()) as entries:
         for entry in entries:
             with contextlib.suppress(FileNotFoundError):
@@ -113,10 +127,10 @@ def _named(base: str | os.PathLike[str] | None, prefix: str) -> Iterator[Path]:
                     and entry.is_dir(follow_symlinks=False)
                     and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
                 ):
-                    yield Path(entry.path)
+                    yield entry.path
 
 
-def sweep_one(path: Path, *, young: float = 0.0) -> bool:
+def sweep_one(path: StrPath, *, young: float = 0.0) -> bool:
     """Removes one scratch directory, unless its owner lives.  Returns whether it was removed here.
 
     :param young: seconds in which a directory without a lock may still be in the making: 0 where its owner is known to be dead
@@ -134,15 +148,15 @@ def sweep_one(path: Path, *, young: float = 0.0) -> bool:
     return False
 
 
-def is_abandoned(path: Path) -> bool:
+def is_abandoned(path: StrPath) -> bool:
     """Whether the owner of a scratch directory has ended.  Takes nothing."""
     with contextlib.suppress(OSError), _opened(path) as fd:
-        return _never_locked(fd, GRACE) or (os.path.lexists(path / LOCK) and not owner.is_owned(LOCK, fd))
+        return _never_locked(fd, GRACE) or (os.path.lexists(os.path.join(path, LOCK)) and not owner.is_owned(LOCK, fd))
     return False
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int]:
+def _opened(path: StrPath) -> Iterator[int]:
     """:raises OSError: it is no directory, or not this user's alone"""
     fd = os.open(path, DIRECTORY)
     try:
@@ -158,16 +172,16 @@ def _never_locked(fd: int, young: float) -> bool:
     return set(os.listdir(fd)) <= {"locking"} and time.time() - os.fstat(fd).st_mtime >= young
 
 
-def _remove_scratch(path: Path) -> None:
+def _remove_scratch(path: StrPath) -> None:
     """The lock goes last: what is left by a removal that was cut short is still known as scratch."""
     with contextlib.suppress(FileNotFoundError):  # another sweeper was faster
         for name in os.listdir(path):
-            if name != "lock":
-                remove(path / name)
+            if name != LOCK:
+                remove(os.path.join(path, name))
     remove(path)
 
 
-def remove(path: Path) -> None:
+def remove(path: StrPath) -> None:
     """Removes a tree, also one whose directories deny it.  What is gone already is no failure.
 
     Whoever may still write in there can rename a directory and put a link in its place.  So nothing is reached by a path:
@@ -184,19 +198,20 @@ def remove(path: Path) -> None:
             raise LayerError(error.errno, f"cannot remove {path}: {error.strerror}", error.filename) from error
 
 
-def _remove_at(path: Path) -> None:
-    parent = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def _remove_at(path: StrPath) -> None:
+    above, name = os.path.split(os.fspath(path).rstrip("/"))
+    parent = os.open(above or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if not stat.S_ISDIR(os.stat(path.name, dir_fd=parent, follow_symlinks=False).st_mode):
-            os.unlink(path.name, dir_fd=parent)
+        if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+            os.unlink(name, dir_fd=parent)
             return
-        top = _open(parent, path.name)
+        top = _open(parent, name)
         try:
             while _empty(top, top, 0):
                 pass
         finally:
             os.close(top)
-        os.rmdir(path.name, dir_fd=parent)
+        os.rmdir(name, dir_fd=parent)
     finally:
         os.close(parent)
 
@@ -234,11 +249,14 @@ def _open(parent: int, name: str) -> int:
 
     :raises OSError: EXDEV where something is mounted there: what is in it belongs to others, as the kept changes of an overlay do
     """
+    from ..linux.syscalls import RESOLVE
+
     flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    how = (ctypes.c_uint64 * 3)(os.O_PATH | flags, 0, int(RESOLVE.BENEATH | RESOLVE.NO_XDEV | RESOLVE.NO_SYMLINKS))
-    handle: int = _libc.syscall(ctypes.c_long(OPENAT2), ctypes.c_int(parent), os.fsencode(name), how, ctypes.c_size_t(24))
-    if handle < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), name)
+    how = struct.pack("QQQ", os.O_PATH | flags, 0, RESOLVE.BENEATH | RESOLVE.NO_XDEV | RESOLVE.NO_SYMLINKS)
+    try:
+        handle = native.call("openat2", parent, os.fsencode(name) + b"\0", how, len(how))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, name) from None
     try:
         mode = stat.S_IMODE(os.fstat(handle).st_mode)
         if mode & 0o700 != 0o700:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from ..linux.ids import subordinate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    StrPath = str | os.PathLike[str]
 
 __all__ = ["remove_with_subids"]
 
@@ -20,7 +23,7 @@ shutil.rmtree(sys.argv[1])
 """
 
 
-def remove_with_subids(path: Path) -> bool:
+def remove_with_subids(path: StrPath) -> bool:
     """Removes a tree as root of a new user namespace, in which those ids are mapped.  False where that cannot be done.
 
     :see: newuidmap(1), user_namespaces(7)

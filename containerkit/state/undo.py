@@ -8,17 +8,20 @@ may come much later, undoes only what the dead owner made.  What ends with a des
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import stat
 import struct
 from collections.abc import Callable
-from typing import Any
 
 from ..errors import PlanError
+from ..linux import native
 from ..linux.syscalls import AT_FDCWD, MNT, Bytes, Call, Tool
 from .journal import Entry, Line, maybe
 from .owner import Identity, boot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Undo", "check", "undo"]
 
@@ -28,7 +31,6 @@ BTIME = 0x800  # STATX_BTIME
 UNLINK, RMDIR, UMOUNT = "unlink", "rmdir", "umount"
 GONE = (2, 20, 39)  # ENOENT, ENOTDIR, ENOTEMPTY: nothing of the owner's is there, or more than that
 NOT_MOUNTED = (2, 22)  # ENOENT, EINVAL
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def check(call: Call | Tool) -> None:
@@ -154,8 +156,10 @@ def _seen(directory: int, name: str) -> list[Any]:
 
 def _birth(directory: int, name: str) -> int:
     """When something was made, for the numbers of inodes come again; 0 where the file system does not say.  :see: statx(2)"""
-    found = ctypes.create_string_buffer(256)
-    if _libc.statx(directory, os.fsencode(name), SYMLINK_NOFOLLOW, BTIME, found) != 0:
+    found = bytearray(256)
+    try:
+        native.call("statx", directory, os.fsencode(name) + b"\0", SYMLINK_NOFOLLOW, BTIME, found)
+    except OSError:
         return 0
     (mask,), (seconds, nanoseconds) = struct.unpack_from("I", found), struct.unpack_from("qI", found, 80)
     return int(seconds * 10**9 + nanoseconds) if mask & BTIME else 0
@@ -218,9 +222,11 @@ def _unmount(path: str, flags: int, before: list[Any] | None, known: dict[str, A
         return not _is_inhabited(space.split(" ")[1])
     seen = _mount(path)
     if seen not in (None, before) and known.get(AS) in (None, seen):
-        failed = _libc.umount2(os.fsencode(path), int(flags | MNT.UMOUNT_NOFOLLOW)) != 0
-        if failed and (number := ctypes.get_errno()) not in NOT_MOUNTED:
-            raise OSError(number, os.strerror(number), path)
+        try:
+            native.call("umount2", os.fsencode(path) + b"\0", int(flags | MNT.UMOUNT_NOFOLLOW))
+        except OSError as error:
+            if error.errno not in NOT_MOUNTED:
+                raise OSError(error.errno, error.strerror, path) from None
     return True
 
 

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..base.frozen import frozen
 from ..image import media
@@ -23,6 +22,7 @@ from ..image.image import chain_ids
 from ..image.manifest import Manifest
 from ..state.locks import locked
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..state.leases import Lease
     from .store import Store

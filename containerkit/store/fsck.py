@@ -10,7 +10,6 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from ..base.frozen import frozen
 from ..image.blobs import PART, FileBlobs, is_abandoned
@@ -24,6 +23,7 @@ from ..state.locks import locked
 from .collect import chains_of
 from .unpacked import first_difference
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from ..base.frozen import replace
 from ..image.blobs import Blobs, FileBlobs
@@ -21,6 +20,7 @@ from ..state.leases import Lease
 from ..state.locks import locked
 from .names import Names, give
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..image.layer import Layer
     from ..image.tar_from_tree import TarOptions

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 from ...base.frozen import frozen, replace
 from .. import media
@@ -14,6 +13,7 @@ from ..errors import Missing
 from ..layer import Layer
 from .blob_union import BlobUnion
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..image import Image
 

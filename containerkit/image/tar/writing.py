@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from ..digest import CHUNK, Readable
 from ..errors import InvalidLayer
 from . import pax
 from .holes import pieces
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .tar import Entry
 
