@@ -1,4 +1,4 @@
-"""What a user waits for before anything happens: Python itself, the package, and the verbs, typed into a shell.
+"""Measure how long a user waits before anything happens: Python itself, the package, and the verbs, typed into a shell.
 
 The package is installed as a user installs it: a copy with its .pyc files in a virtual environment without anything else.
 Every run is a new process, so that nothing is warm but the page cache.
@@ -30,7 +30,7 @@ from .table import Table, Target
 
 MS = 1e6  # nanoseconds
 PYTHON, CACHED, THEIRS = "python -c pass", "containerkit build, all cached", "buildah bud, all cached"
-#: What may be waited for, as a multiple of what Python itself takes.
+#: The longest wait that is allowed, as a multiple of the time that Python itself takes.
 LIMITS = {"import containerkit": 3, "containerkit run --rootfs DIR -- true": 6, "containerkit images, an empty store": 6}
 
 
@@ -79,9 +79,9 @@ NOTES = (
 
 
 def install(directory: Path) -> Installed:
-    """What ``pip install containerkit`` leaves behind, without what the network would be asked for.
+    """Install the files that ``pip install containerkit`` installs, without the network.
 
-    :raises Unavailable: the command is not installed here, whose script is taken
+    :raises Unavailable: the command is not installed here, so its script cannot be copied
     """
     script = Path(sysconfig.get_path("scripts"), "containerkit")
     if not script.exists():
@@ -98,7 +98,7 @@ def install(directory: Path) -> Installed:
 
 
 def _command(*argv: str) -> Callable[[], object]:
-    """As a shell starts it.  The tests' own settings, which keep Python from writing or finding .pyc files, do not count."""
+    """Return the environment of a shell, without the tests' settings, which keep Python from writing or finding .pyc files."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
     def run() -> None:

@@ -1,6 +1,6 @@
 """The ordinary call: a plan of which every part is made anew, against the same plan made once, a C program, and crun.
 
-What is measured is `ck.run`: it makes the plan, collects what the program writes, and waits.  The C program opens the same streams.
+The benchmark measures `ck.run`, which makes the plan, collects the program's output, and waits.  The C program opens the same streams.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _crun(ground: Ground, program: str) -> Callable[[], object]:
 
 
 def _config(ground: Ground) -> dict[str, object]:
-    """What `ck.sandbox` is, as an OCI runtime is told it."""
+    """Describe `ck.sandbox` as the config.json of an OCI runtime."""
     uids, gids = ns.User().maps
     safe = ("nosuid", "nodev", "noexec")
     found = [peers.mount(*words) for words in (
@@ -131,7 +131,7 @@ def _config(ground: Ground) -> dict[str, object]:
 
 
 def _filter() -> dict[str, object]:
-    """The calls that the sandbox's filter allows whatever their arguments are."""
+    """The calls that the sandbox's filter allows with any arguments."""
     default = ck.Seccomp.default()
     names = sorted({rule.name for rule in default.rules if default.allows(rule.name)})
     return {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}]}

@@ -84,7 +84,7 @@ def _default(field: Field) -> Any:
 
 
 def _writers(kind: type, fields: Mapping[str, Field], given: tuple[Field, ...]) -> list[Callable[..., Any]]:
-    """Writes each argument into its field; the last writer also does all that comes after the fields."""
+    """Write each argument into its field; the last writer also does the work that comes after the fields."""
     writers: list[Callable[..., Any]] = [_writer(kind, field) for field in given]
     rest = [field for field in fields.values() if not field.init and field.optional]
     checks = hasattr(kind, "__post_init__")

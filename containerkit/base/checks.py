@@ -1,4 +1,4 @@
-"""What a public call takes, asked before anything is touched.
+"""Checks of a public call's arguments, made before anything is touched.
 
 One rule: an argument of a wrong type is a `WrongType`, which is a `PlanError` and a TypeError; a value that cannot be is a
 `PlanError`.  Either says what is wanted and, where one can guess, what was meant.
@@ -72,7 +72,7 @@ def argv(value: Any) -> list[Any]:
 
 
 def environment(value: Any) -> dict[str, str]:
-    """Variables by name.  :raises WrongType, PlanError: they are none"""
+    """Check variables by name.  :raises WrongType, PlanError: they are none"""
     if value is not None and not isinstance(value, Mapping):
         hint = ""
         if isinstance(value, list | tuple) and all(isinstance(item, str) and "=" in item for item in value):
@@ -138,7 +138,7 @@ def flag(value: Any, name: str) -> bool:
 
 
 def how_run(timeout: Any, input: Any, check: Any) -> None:
-    """What `run` and `Plan.run` take beside a plan.  :raises WrongType, PlanError: they cannot be"""
+    """Check the arguments that `run` and `Plan.run` take beside a plan.  :raises WrongType, PlanError: one cannot be"""
     seconds(timeout), data(input), flag(check, "check")
 
 

@@ -92,7 +92,7 @@ def _methods(fields: dict[str, Field], repr: bool, eq: bool, order: bool, change
 
 
 def _body(kind: type) -> dict[str, Any]:
-    """What the class statement says; without the None that Python puts where a class has __eq__ and no __hash__."""
+    """Return the attributes of the class statement, without the __hash__ of None that Python adds to a class that defines only __eq__."""
     body = dict(kind.__dict__)
     if "__eq__" in body and body.get("__hash__") is None:
         body.pop("__hash__", None)
@@ -165,7 +165,7 @@ class FrozenDict(Mapping[K, V]):
         return dict(other) | self._items
 
     def __hash__(self) -> int:
-        """Of what is in it, where all of that has a hash.  :raises TypeError: something has none"""
+        """Return the hash of the items.  :raises TypeError: an item has none"""
         return hash(frozenset(self._items.items()))
 
     def __repr__(self) -> str:

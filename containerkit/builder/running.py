@@ -46,22 +46,22 @@ __all__ = ["Job", "Running", "run", "spec_of"]
 
 HOSTNAME = "build"
 ONE_ID = "an ordinary user builds with one id; `containerkit unshare containerkit build ...` has more"
-#: What programs say that wanted another: chown(1), apt(8), su(1).
+#: Messages of programs that wanted to become another user: chown(1), apt(8), su(1).
 REFUSED = late.pattern(rb"ch(own|grp)|set(e|res|fs)?[ug]id|setgroups|initgroups", re.IGNORECASE)
 
 
 @frozen
 class Job:
-    """What is to be run, and in what.
+    """A program of a build, and the root and settings it runs with.
 
     :param argv: the program and its arguments
-    :param environment: all of it
-    :param directory: where it works; made where it is missing
-    :param account: who it is
+    :param environment: the whole environment
+    :param directory: the working directory; made where it is missing
+    :param account: the user and groups it runs as
     :param network: "none", "host", or "default", which is the host's
-    :param files: that are there for it alone
-    :param binds: what else is mounted
-    :param places: where `binds` mount something
+    :param files: files that only this program sees
+    :param binds: further mounts
+    :param places: the mount targets of `binds`
     """
 
     argv: Sequence[str]
@@ -75,7 +75,7 @@ class Job:
 
 
 def run(workshop: Workspace, layers: Sequence[Layer], job: Job, reporter: Reporter, running: Running) -> Layer | None:
-    """Runs a program to its end.
+    """Run a program to its end.
 
     :return: the layer of what it changed; None where it changed nothing
     :raises Exited: it did not exit with 0;  :raises BuildError: it could not be started
@@ -115,7 +115,7 @@ def _run(made: Plan, reporter: Reporter, running: Running) -> tuple[int, bytes]:
 
 
 def spec_of(workshop: Workspace, job: Job) -> ContainerSpec:
-    """What runs, as a spec; without what the build has as secrets, which are files of the plan.
+    """Return the spec of the program.  The build's secrets are not in it: they are files of the plan.
 
     :raises BuildError: another network than there is
     """

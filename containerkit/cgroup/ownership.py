@@ -1,7 +1,7 @@
 """Groups that are gone when their owner is, even when it was killed.
 
 The journal of a process that makes groups says in which directories they are, and what their names begin with: its mark.  So
-whoever finds the process dead can tell its groups from those of the living.  See `containerkit.state.journal`.
+the process that finds it dead can tell its groups from those of living ones.  See `containerkit.state.journal`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Ownership:
             self._count += 1
 
     def record_homes(self, homes: set[str]) -> None:
-        """Writes down where its groups are, before they are made."""
+        """Write down where this process's groups are, before they are made."""
         with self._guard:
             for home in sorted(homes - self._homes.keys()):
                 self._homes[home] = journal.about_to("groups", home, self.mark)
@@ -51,7 +51,7 @@ class Ownership:
                     self._homes.popitem()[1].done()
 
     def forked(self) -> None:
-        """In a child of os.fork(): the groups are the parent's."""
+        """Forget the groups in a child of os.fork(): they are the parent's."""
         self._count, self._guard = 0, threading.Lock()
         self._homes.clear()
 

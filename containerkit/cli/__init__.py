@@ -81,7 +81,7 @@ MACHINE = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line; returns its exit code: the program's own for `run`, 125 for an error of ours, 2 for bad usage."""
+    """Run a command line; return its exit code: the program's own for `run`, 125 for an error of ours, 2 for bad usage."""
     streams.repair()
     chosen = argparse.Namespace()
     return streams.finish(lambda: _main(argv, chosen), lambda: _failed(chosen), complain)

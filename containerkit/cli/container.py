@@ -78,7 +78,7 @@ def chosen(options: argparse.Namespace) -> Image:
     store = store_of(options)
     image = _found(store, options)
     if options.skip:
-        store.layers(image)  # whoever holds the image afterwards asks its store as it was made, which leaves nothing out
+        store.layers(image)  # later users of the image ask its store as it was made, which leaves nothing out
     return image
 
 
@@ -136,7 +136,7 @@ class NotStarted(ContainerKitError):
 
 
 def start(made: Plan, stdin: Stream = None, output: Stream = None, size: tuple[int, int] | None = None) -> Process:
-    """Spawns it.  :raises NotStarted: all was made, but the program cannot be executed"""
+    """Spawn the program.  :raises NotStarted: all was made, but the program cannot be executed"""
     try:
         return made.spawn(stdin=stdin, stdout=output, stderr=output, size=size)
     except StepError as error:
@@ -151,7 +151,7 @@ def shell_code(code: int) -> int:
 
 
 def _spawn(made: Plan, spec: ContainerSpec) -> Process:
-    """With pipes of its own, or a terminal: none of our descriptors is for the inside."""
+    """Return streams that are pipes or a terminal: no descriptor of ours may reach the inside."""
     if spec.terminal:
         from . import terminal
 
@@ -160,7 +160,7 @@ def _spawn(made: Plan, spec: ContainerSpec) -> Process:
 
 
 def _finish(process: Process, end: float | None) -> int:
-    """Its exit code; 124 where time was up, as with timeout(1)."""
+    """Return the program's exit code; 124 where time was up, as timeout(1) does."""
     try:
         if process.terminal is not None:
             from . import terminal

@@ -94,7 +94,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
-    """Writes help.  argparse asks one about every option, also where no help is wanted, and each would load `shutil` for the width."""
+    """Write help without `shutil`: argparse makes a formatter for every option, also without --help, and each would ask for the width."""
     return argparse.HelpFormatter(prog, width=_columns() - 2)
 
 

@@ -22,7 +22,7 @@ Checks = Mapping[str, Check]
 
 
 def settle(value: Any, table: Checks) -> None:
-    """Puts every field of a frozen value through its check.  :raises SpecError: a field is refused; the error names it"""
+    """Put every field of a frozen value through its check.  :raises SpecError: a field is refused; the error names it"""
     for name, check in table.items():
         try:
             object.__setattr__(value, name, check(getattr(value, name)))
@@ -92,7 +92,7 @@ paths_outside = tuple_of(path_outside, "paths")
 
 
 def environment(value: Any) -> FrozenDict[str, str]:
-    """Variables by name."""
+    """Check variables by name."""
     return FrozenDict({word(name): word(text) for name, text in checks.environment(value).items()})
 
 
@@ -112,7 +112,7 @@ def optional(check: Check) -> Check:
 
 
 def one_of(*values: Any, kinds: tuple[type, ...] = ()) -> Check:
-    """One of some values, or an object of one of some types."""
+    """Check that a value is one of some values, or an object of one of some types."""
 
     def check(value: Any) -> Any:
         if isinstance(value, kinds) or any(value is each or (isinstance(value, str) and value == each) for each in values):
@@ -126,7 +126,7 @@ def one_of(*values: Any, kinds: tuple[type, ...] = ()) -> Check:
 
 
 def data(value: Any) -> Any:
-    """What JSON can say, and what cannot change: mappings, lists, text, numbers."""
+    """Return a copy that JSON can express and that cannot change: mappings, lists, text, numbers."""
     if isinstance(value, Mapping):
         return FrozenDict({text(name): data(item) for name, item in value.items()})
     if isinstance(value, list | tuple):

@@ -1,8 +1,8 @@
 """A spec as a JSON document, and back.
 
-Text is a string.  Words of the kernel's that are not UTF-8 are ``{"base64": "..."}``, for JSON has no other way to say bytes.  A mount
+Text is a string.  Bytes of the kernel's that are not UTF-8 are ``{"base64": "..."}``, for JSON has no other form for bytes.  A mount
 says with "type" which it is.  The document has a version; one that is not known is refused, as is a field that is not known: it
-might be isolation that somebody asked for.
+might be isolation that the caller asked for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each field of a `ContainerSpec` takes, and what the spec keeps of it."""
+"""The values that each field of a `ContainerSpec` takes, and the form in which the spec keeps them."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..parts.files import File
     from .spec import ContainerSpec
 
-#: What the kernel shows is mounted before what the caller wants to see.
+#: The kernel's filesystems are mounted before the caller's mounts, which may cover them.
 BASE = (mounts.Dev, mounts.Sysfs, mounts.Proc)
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a container's spec.
+"""Errors in a container's spec.
 
     PlanError
     └── SpecError                  a field cannot be what it is said to be; knows which

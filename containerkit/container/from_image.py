@@ -1,4 +1,4 @@
-"""What an image says about running it, as a spec.
+"""Make a spec from an image's config.
 
     spec = ContainerSpec.from_image(image.config, ["ls", "/"], env={"LANG": "C"}, user="web")
 
@@ -23,9 +23,9 @@ __all__ = ["environment", "spec_of_image"]
 
 
 def environment(term: str | None = None) -> dict[str, str]:
-    """What every program finds in its environment, as docker has it.
+    """Return the variables that every program finds in its environment, as docker sets them.
 
-    :param term: TERM, the kind of the terminal
+    :param term: the value of TERM, the kind of the terminal
     """
     return {"PATH": DEFAULT_PATH} | ({"TERM": term} if term is not None else {})
 

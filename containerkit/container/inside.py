@@ -3,7 +3,7 @@
     ck.exec(process, ["ps", "-e"])                  what `docker exec` does
     ck.plan(ck.Inside(process), run=["sh"])         the same as a part
 
-Namespaces alone are not a container: whoever only joins them has every capability there, no system call filter, and no limit.
+Namespaces alone are not a container: a program that only joins them has every capability there, no system call filter, and no limit.
 So `Inside` takes all that the running program has, and more only by name.
 """
 
@@ -46,15 +46,15 @@ ROOT_IDS = (0, 0)
 
 
 class Inside:
-    """As a part: the place of a running process, and its walls.
+    """A part that puts a program where a running process is, with the same privileges.
 
     The place: all its namespaces that are not ours, its cgroup in every hierarchy, its root and its working directory.
     The walls: its user, groups and capabilities, no-new-privileges, its system call filter; and of a `Process` what else its
     plan does before the program, such as resource limits.  A program that a user 0 runs gets no capability which that
     process does not have itself any more.
 
-    All this is looked up when the part is made, so the process has to live then, and until the plan is spawned.  What no
-    process can see of another one is not taken: Landlock rules, and of a process that is no `Process` its resource limits.
+    All this is looked up when the part is made, so the process has to live then, and until the plan is spawned.  Settings that no
+    process can see of another one are not taken: Landlock rules, and of a process that is no `Process` its resource limits.
 
     :param process: a `Process`, an `AsyncProcess`, a process id, or a pid `Namespace`, which stands for its process 1
     :param capabilities: others than its own
@@ -149,7 +149,7 @@ class Inside:
     # --- who it is -----------------------------------------------------------------------------------------------
 
     def _wanted(self) -> Credentials:
-        """Its user and groups, by their numbers inside."""
+        """Return the process's user and groups, by their numbers inside."""
         if self._credentials:
             return self._credentials
         uid, gid = _inside(self._uids, self._status.uid, "user", self.pid), _inside(self._gids, self._status.gid, "group", self.pid)
@@ -157,7 +157,7 @@ class Inside:
         return Credentials(uid, gid, tuple(groups) if self._may_set_groups else ())
 
     def _first_ids(self) -> tuple[int, int]:
-        """Who joins the user namespace: its root, who may do the rest; or where it has none, the user of the process itself."""
+        """The user who joins the user namespace: its root, who may do the rest; or the process's own user where it has no root."""
         wanted = self._wanted()
         rooted = any(first == 0 for first, _, _ in self._uids) and any(first == 0 for first, _, _ in self._gids)
         return ROOT_IDS if rooted else (wanted.uid, wanted.gid)
@@ -189,7 +189,7 @@ class Inside:
     # --- ending --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Lets go of its namespaces and directories.  Plans that have this part cannot be spawned any more."""
+        """Close the descriptors of the namespaces and directories.  Plans that have this part cannot be spawned any more."""
         while self._opened:
             self._opened.pop().close()
 
@@ -214,7 +214,7 @@ def exec(
     cwd: str | os.PathLike[str] | None = None,
     **terms: Unpack[Terms],
 ) -> Result:
-    """Runs a program where another one runs, behind the same walls, and waits for it: what `docker exec` does.
+    """Run a program where another one runs, behind the same walls, and wait for it: `docker exec` does the same.
 
     For more than the process has, give `run` an `Inside` that names it.
 
@@ -272,7 +272,7 @@ def _first(namespace: Namespace) -> int:
 
 
 def _repeated(process: Process, *, filters: bool) -> list[Step]:
-    """What the plan of a process does last, but for what is taken from the process as it is now.  :param filters: those too"""
+    """Return the last steps of a process's plan, without those that are read from the running process.  :param filters: its filters too"""
     steps = [step for step in process.trace.steps if step.phase is Phase.DROP and step.side is Side.CHILD and SYNC not in step.call.args]
     return [step for step in steps if not _set_again(step) and (filters or step.call.name != "seccomp")]
 

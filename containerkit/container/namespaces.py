@@ -22,7 +22,7 @@ def _choice(value: Any) -> str:
 
 @frozen
 class Namespaces:
-    """For each kind: "new"; "host", which is the caller's own; or the path of one to join, as ``/proc/12/ns/net``.
+    """The choice for each kind: "new"; "host", which is the caller's own; or the path of one to join, as ``/proc/12/ns/net``.
 
     The mount namespace is always new, for the root is mounted in it.
 

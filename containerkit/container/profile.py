@@ -1,4 +1,4 @@
-"""What a container is kept from: the one default, and the two others that this package uses.
+"""Profiles of what a container must not do: the default, and the two others that this package uses.
 
     Profile()                            as container engines commonly have it
     Profile().dropping("CAP_NET_RAW")    the same with one capability less
@@ -53,7 +53,7 @@ class Profile:
 
     @classmethod
     def bare(cls) -> Profile:
-        """Without a single capability: root inside is an ordinary user, and no program makes it more."""
+        """Return the profile without a single capability: root inside is an ordinary user, and no program makes it more."""
         return cls(capabilities=frozenset(), no_new_privileges=True)
 
     @classmethod
@@ -62,11 +62,11 @@ class Profile:
         return cls(masked=(), readonly=(), capabilities=None, seccomp=None)
 
     def adding(self, *names: str) -> Profile:
-        """With these capabilities too.  :raises PlanError: an unknown name"""
+        """Return a profile that keeps these capabilities too.  :raises PlanError: an unknown name"""
         return self._with(Capabilities(self._capabilities).adding(*names).names)
 
     def dropping(self, *names: str) -> Profile:
-        """Without these capabilities.  :raises PlanError: an unknown name"""
+        """Return a profile without these capabilities.  :raises PlanError: an unknown name"""
         return self._with(Capabilities(self._capabilities).dropping(*names).names)
 
     @property

@@ -23,8 +23,8 @@ def sandbox(root: Lower | LayerFS, *more: Part, hostname: str = "sandbox", netwo
     """A part that leaves a program nothing but its own processes, a root it cannot change, and some memory in /tmp.
 
     It is root in a user namespace, without a single capability, behind a system call filter, without a network; outside it is the
-    caller, or nobody where root calls.  It is process 1, so that what it used is what is reported.  What this does not limit is how much it
-    uses: put a `Cgroup` beside it, and give `run` a timeout.
+    caller, or nobody where root calls.  It is process 1, so that its reported usage is complete.  The sandbox does not limit how much the
+    program uses: put a `Cgroup` beside it, and give `run` a timeout.
 
     :param root: a directory or an `Image`, which stay as they are; or an entered `LayerFS`, which takes the changes
     :param more: further parts

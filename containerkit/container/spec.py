@@ -47,7 +47,7 @@ Ids = Literal["own", "single", "subids", "host"]
 
 @frozen(repr=False, kw_only=True)
 class ContainerSpec:
-    """What runs in a container, and in what.
+    """The description of a container: its program, its root and its isolation.
 
     :param argv: the program and its arguments; with none, the plan is a part of another one
     :param env: the environment, but for what `set_home` adds
@@ -128,7 +128,7 @@ class ContainerSpec:
         cls, config: ImageConfig, argv: Sequence[str] = (), *, image: str = "", entrypoint: str | None = None,
         hostname: str = "container", env: Mapping[str, str] | None = None, term: str | None = None, **others: Any,
     ) -> ContainerSpec:  # fmt: skip
-        """What the image says, and instead of it what the caller says, as docker has it.
+        """Make a spec from an image's config, where the caller's arguments replace the image's, as docker does.
 
         The working directory and the places of volumes are made where the root lacks them, and /etc/hosts and its like are the
         container's own.
@@ -180,13 +180,13 @@ class ContainerSpec:
     # --- as a document -------------------------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values that JSON can say.  All fields are in it, so that a later default changes nothing."""
+        """Return the spec as plain values for JSON.  All fields are in it, so that a later default changes nothing."""
         from ._document import write
 
         return write(self)
 
     def dump(self) -> bytes:
-        """As a JSON document."""
+        """Return the spec as a JSON document."""
         import json
 
         return json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False, indent=1).encode()

@@ -41,7 +41,7 @@ class Stopping:
         return process
 
     def stop(self) -> None:
-        """Asks the program to end."""
+        """Ask the program to end."""
         self._asked = True
         if self._process is None:
             return

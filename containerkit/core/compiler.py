@@ -3,7 +3,7 @@
 A program is bytes.  It can be made once and run many times, by several threads at once: what differs between two runs
 (descriptor numbers, the signal mask) is filled in when it is loaded.
 
-All but its last steps are the same whatever is run in the same parts: they are the `Body`, which is compiled once.  The
+All but its last steps are the same for every program in the same parts: they are the `Body`, which is compiled once.  The
 steps that execute the file, with its arguments and its environment, are put after them for each plan.
 
     header | the body's memory | the body's steps | the last steps | traces | the last steps' memory | addresses
@@ -89,7 +89,7 @@ class Program:
     :ivar execs: which of the child's steps try to become the program
     :ivar forks: the helper clones the caller's child proper
     :ivar trusts_proc: a path in it begins with /proc, which must be a procfs
-    :ivar changes_ids: the child may become somebody else while it shares the caller's memory
+    :ivar changes_ids: the child may become another user while it shares the caller's memory
     :ivar calls: place among all steps -> the parent's call there
     :ivar turns: when the parent has to act after the clone
     :ivar talks_of_proc: the parent names the child by its number in /proc then
@@ -125,7 +125,7 @@ WORD = (1 << 64) - 1
 
 @cache
 def _sizes() -> tuple[int, int, int]:
-    """Of the header, of a step and of a trace entry."""
+    """Return the sizes of the header, of a step and of a trace entry."""
     header, step, trace = (int(extension().ffi.sizeof(f"struct ck_{name}")) for name in ("program", "step", "trace"))
     assert step == STEP.size
     return header, step, trace
@@ -133,7 +133,7 @@ def _sizes() -> tuple[int, int, int]:
 
 @cache
 def _field(name: str) -> int:
-    """Where a field is in the header."""
+    """Return a field's offset in the header."""
     return int(extension().ffi.offsetof("struct ck_program", name))
 
 
@@ -193,7 +193,7 @@ class _Writer:
         return index
 
     def _append(self, data: bytes) -> int:
-        """Where the data is in the program."""
+        """Return the offset of the data in the program."""
         self.memory += bytes(-len(self.memory) % 8)
         at = self.at + len(self.memory)
         self.memory += data
@@ -210,7 +210,7 @@ class _Writer:
         self.relocs.append(at)
 
     def _memory(self, arg: bytes | Bytes | Deferred | OutputBuffer | Strings) -> int:
-        """Where the memory is that an argument stands for."""
+        """Return the offset of the memory that an argument stands for."""
         match arg:
             case bytes():
                 return self._string(arg)
@@ -271,7 +271,7 @@ class Body:
         self._look_over(timeline)
 
     def _look_over(self, timeline: Timeline) -> None:
-        """What is asked of all steps is asked once."""
+        """Ask each question that concerns all steps once."""
         names = [s.call.name for s in self.child]
         self.execs = tuple(i for i, name in enumerate(names) if name == "execve")
         self.forks = "clone3" in names

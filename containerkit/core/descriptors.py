@@ -56,7 +56,7 @@ def helper() -> bytes:
 def memfd(name: str, data: bytes | int, seals: int) -> int:
     """An anonymous file with `data` in it, sealed; executable where the kernel lets one say so.
 
-    :param data: its bytes, or how many there will be, for whoever maps it to write
+    :param data: its bytes, or their number, where a caller writes them later through a mapping
     :see: memfd_create(2)
     """
     try:
@@ -188,19 +188,19 @@ class ChildDescriptors:
         return fd
 
     def release_sync(self) -> None:
-        """Closes our copy of the child's end, so that its end is the end: of file, for us."""
+        """Close our copy of the child's socket end, so that the child's exit reads as end-of-file."""
         if self.theirs >= 0:
             theirs, self.theirs = self.theirs, -1  # first, for Ctrl-C may come in between
             _sync_ends.discard(theirs)
             os.close(theirs)
 
     def hang_up(self) -> None:
-        """Closes our end: a child that waits for its turn gives up."""
+        """Close our socket end, so that a child that waits for its turn gives up."""
         if self.ours:
             self.ours.close()
 
     def close(self) -> None:
-        """Closes all that was made for this spawn."""
+        """Close every descriptor that was made for this spawn."""
         self.release_sync()
         self.hang_up()
         while self.made:

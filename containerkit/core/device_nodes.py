@@ -1,4 +1,4 @@
-"""Device nodes of our own: a memory with a node of each device that everybody expects, which nobody can change.
+"""Device nodes of our own: a filesystem in memory with the usual device nodes, which no program can change.
 
 Mode, owner and times of a device node belong to its inode.  A program that is the host's root could change those of the
 host's own /dev/null through any mount or descriptor of it.  The filesystem of these nodes is read-only, which a device does
@@ -21,7 +21,7 @@ from .step import Phase, Step
 
 __all__ = ["DEVICES", "MEMORY", "Shared", "made", "open_null", "shared"]
 
-#: The devices that everybody expects, with their major and minor numbers.
+#: The usual devices, with their major and minor numbers.
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 #: Where the plan keeps the descriptor of the memory with the nodes.
 MEMORY = Slot("devices")
@@ -31,7 +31,7 @@ EPERM = 1
 
 
 def made() -> Iterator[Step]:
-    """Makes the memory, in the parent -> %devices, a mount that is attached nowhere."""
+    """Make the filesystem in memory, in the parent -> %devices, a mount that is attached nowhere."""
     options: list[tuple[Call, str, Slot | None]] = [
         (syscalls.fsopen("tmpfs"), "a memory for device nodes", FS),
         (syscalls.fsconfig(FS, "SET_STRING", "mode", "755"), "mode is 755", None),
@@ -90,7 +90,7 @@ class Shared:
 
 
 def _is(fd: int, inode: tuple[int, int]) -> bool:
-    """Who closes every descriptor, as a daemon does, closes this one too, and its number may be another file's by now."""
+    """A daemon that closes every descriptor closes this one too, and its number may be another file's by now."""
     try:
         status = os.fstat(fd)
     except OSError:

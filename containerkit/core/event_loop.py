@@ -53,7 +53,7 @@ async def until_ready(fd: int, *, writes: bool = False) -> None:
 
 
 async def piece(reader: IO[bytes]) -> bytes:
-    """The next bytes of a pipe; b"" at its end.  What somebody read ahead comes first."""
+    """Return the next bytes of a pipe; b"" at its end.  Bytes that a buffer has read ahead come first."""
     if reader.closed:
         return b""
     os.set_blocking(reader.fileno(), False)

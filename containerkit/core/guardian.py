@@ -166,7 +166,7 @@ def _steps(stays: bool) -> Iterable[Step]:
 
 
 def _spawn(program: Program, given: dict[str, int]) -> None:
-    """Runs the few steps.  The child sends no signal at its end, so no wait(2) of the caller's meets it."""
+    """Run the guardian's few steps.  The child sends no signal at its end, so no wait(2) of the caller's meets it."""
     lib, ffi = extension().lib, extension().ffi
     above = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(INPUTS) + 1) for fd in given.values()]
     child = lib.ck_load(program.code, len(program.code), -1)

@@ -1,4 +1,4 @@
-"""What a child would inherit of the caller's although no namespace holds it back: its session keyring and its groups.
+"""The session keyring and the groups of the caller, which a child would inherit although it is in new namespaces.
 
 Both reach beyond a namespace.  A key of the caller's can be read, or used by a network file system, wherever the keyring is
 the program's session keyring.  A file that one of the caller's supplementary groups may read is read through a bind as well.

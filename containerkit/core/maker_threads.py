@@ -25,7 +25,7 @@ _ENDING = ThreadPoolExecutor(THREADS, "containerkit cleans up")
 
 
 def _renew() -> None:
-    """In a child of os.fork() the threads are not there."""
+    """Forget the threads in a child of os.fork(), which has none of them."""
     global _MAKING, _ENDING
     _MAKING, _ENDING = ThreadPoolExecutor(THREADS, "containerkit spawns"), ThreadPoolExecutor(THREADS, "containerkit cleans up")
 
@@ -51,13 +51,13 @@ class Making(Generic[T]):
                 self.made = self._make()
 
     def end(self) -> None:
-        """Waits for who is making it, then ends it."""
+        """Wait for the thread that makes the process, then end the process."""
         with self._lock:
             self._closed = True
             self._close(getattr(self, "made", None))
 
     async def start(self) -> None:
-        """Makes it.  When this is cancelled, what was made meanwhile is gone on return."""
+        """Make the object.  When this task is cancelled, an object that was made meanwhile is gone on return."""
         try:
             await _in_thread(_MAKING, self._begin)
         except GeneratorExit:
@@ -78,12 +78,12 @@ class Making(Generic[T]):
 
 
 async def clean_up(function: Callable[[], T]) -> T:
-    """What a function returns that blocks, and that has to be called, also when the task is cancelled."""
+    """Return the result of a function that blocks, and that has to be called, also when the task is cancelled."""
     return await _in_thread(_ENDING, function, sure=True)
 
 
 async def _in_thread(pool: ThreadPoolExecutor, function: Callable[[], T], *, sure: bool = False) -> T:
-    """What a function returns that blocks.
+    """Return the result of a function that blocks.
 
     :param sure: it is called, and ends, also when the task is cancelled; cancelling a second time only stops the waiting
     """

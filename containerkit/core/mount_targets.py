@@ -1,6 +1,6 @@
-"""Where mounts go: what lies below a mount of the plan's is found from that mount, never by walking there again.
+"""Mount targets: a target below a mount of the plan's is found from that mount, never by walking there again.
 
-A root that somebody else made may lead a path astray: `/proc` a link to `d/x/..` leads to `/d` until proc is mounted there,
+A root that a stranger made may lead a path astray: `/proc` a link to `d/x/..` leads to `/d` until proc is mounted there,
 and nowhere afterwards, so that what is to be hidden in `/proc` is not found.  So the plan keeps a descriptor of each mount
 that others go below, and finds them from there.
 
@@ -35,9 +35,9 @@ def is_kernels(target: str) -> bool:
 
 
 def order_of(target: str) -> int:
-    """When something is mounted: after what is mounted above it, and the kernel's own after all others.
+    """Return a mount's position in the order: after the mounts above it, and the kernel's filesystems after all others.
 
-    The number before it is left to what makes its place.
+    The position before it is left to the step that makes its target.
     """
     return 2 * (target.count("/") + 1) + (KERNELS_ORDER if is_kernels(target) else 0)
 
@@ -48,7 +48,7 @@ def magic_of(fstype: str) -> int:
 
 
 def needed_places(steps: Iterable[Step]) -> tuple[Place, ...]:
-    """What has to be in the root.  What has to be in a mount of the plan's is not, for it is made there."""
+    """Return the targets that the root must have.  Targets inside a mount of the plan's are left out: they are made there."""
     steps = list(steps)
     mounted = {step.mounted for step in steps if step.mounted}
     return tuple(step.place for step in steps if step.place and _above(step.place.path, mounted, itself=False) is None)
@@ -117,7 +117,7 @@ def _from_mount(step: Step, path: str, base: str) -> Step:
 
 
 def _kept(step: Step, base: str | None) -> Iterator[Step]:
-    """Keeps hold of the mount that `step` attached: what is found below it is found from here."""
+    """Keep a descriptor of the mount that `step` attached: the targets below the mount are found from it."""
     more = {"part": step.part, "only_with": step.only_with, "order": step.order}
     why = f"what is in /{step.mounted} is found from here"
     if step.call.name != "mount":

@@ -1,9 +1,9 @@
-"""Steps every mounting part is made of: a filesystem, a bind, a place inside the root.
+"""Steps that every mounting part uses: make a filesystem, make a bind, make a target inside the root.
 
-A target is a path inside the new root, resolved there by openat2 with RESOLVE_IN_ROOT: whatever links an image holds,
-a mount cannot land outside.  Nothing that is /proc, /sys or /dev, or in them, is found through a link: the plan fails
+A target is a path inside the new root, resolved there by openat2 with RESOLVE_IN_ROOT: no link of an image
+can lead a mount outside.  Nothing that is /proc, /sys or /dev, or in them, is found through a link: the plan fails
 instead.  The new mount calls work on descriptors, so nothing is resolved twice.  Where a sandbox hides them, mount(2) does
-the same at /proc/self/fd/61, which is the target just found.  What lies below a mount is found from it: see `targets`.
+the same at /proc/self/fd/61, which is the target just found.  A target below a mount is found from that mount: see `mount_targets`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NEEDS = frozenset({"new mnt namespace"})
 MOUNT, TARGET, FS = Slot("mount"), Slot("target"), Slot("fs")
 IDS = Slot("ids")
-"""In the parent: the child's user namespace, where the plan has a range of ids of its own."""
+"""The parent's name for the child's user namespace, where the plan has a range of ids of its own."""
 OPEN, MAP, TAKE, SHOW, SHOW_ONE, BECOME = 10, 20, 30, 40, 50, 60
 """Inside IDENTITY.  The child, which still is who the caller is, opens what it will show; the parent maps its ids, takes hold of its user
 namespace, and shows what was opened with these ids; then the child becomes somebody else.  So one handshake does for all."""
@@ -137,7 +137,7 @@ def placed(target: str, steps: Iterable[Step]) -> Iterator[Step]:
 
 
 def find(target: str, *, directory: bool = True, at: Slot = ROOT, kernels: bool | None = None, **more: Any) -> Step:
-    """Finds `target` inside the root -> %target.
+    """Find `target` inside the root -> %target.
 
     :param kernels: no link may lead there; so it is in /proc, /sys and /dev unless said
     """
@@ -154,7 +154,7 @@ def find(target: str, *, directory: bool = True, at: Slot = ROOT, kernels: bool 
 
 
 def make_directory(target: str, mode: int = 0o755, *, kernels: bool | None = None, **more: Any) -> Iterator[Step]:
-    """Makes `target` and what is missing on the way to it, inside a root of its own; what is there stays as it is.
+    """Make `target` and what is missing on the way to it, inside a root of its own; what is there stays as it is.
 
     Without one nothing is made: it would be made on the host.
     """
@@ -162,7 +162,7 @@ def make_directory(target: str, mode: int = 0o755, *, kernels: bool | None = Non
 
 
 def make_file(target: str, **more: Any) -> Iterator[Step]:
-    """Makes an empty file to mount on, inside a root of its own, unless something is there."""
+    """Make an empty file to mount on, inside a root of its own, unless something is there."""
     yield from _placed_first(Place(target, directory=False), _make_file(target, **more))
 
 
@@ -199,7 +199,7 @@ def _make_file(target: str, **more: Any) -> Iterator[Step]:
 
 
 def make_place(place: Place, **more: Any) -> Iterator[Step]:
-    """Makes a place that a link in the root leads to, before what is mounted there."""
+    """Make the missing path that a link in the root leads to, before something is mounted there."""
     yield from (_make_directory if place.directory else _make_file)(place.path, **more)
 
 
@@ -234,7 +234,7 @@ def bind(
     source: str, target: str, why: str, *, attr: int, recursive: bool, directory: bool, userns: syscalls.Fd | bool | None = None,
     hosts: bool = True, **more: Any,
 ) -> Iterator[Step]:  # fmt: skip
-    """What is at `source` on the host, also at `target` inside the root.
+    """Show the host's `source` at `target` inside the root too.
 
     :param userns: whose ids it shows; True: those of the plan's own range, where it has one
     :param hosts: False where the source is the child's own work
@@ -262,7 +262,7 @@ def bind(
 
 
 def change(target: str, attr: int, *, directory: bool = True, **more: Any) -> Iterator[Step]:
-    """Adds attributes to the mount at `target`.  :see: mount(2), "Changing the mount flags of an existing mount" """
+    """Add attributes to the mount at `target`.  :see: mount(2), "Changing the mount flags of an existing mount" """
     yield from _at_target(target, directory, more)
     call = syscalls.mount(None, CLASSIC_TARGET, None, MS.REMOUNT | MS.BIND | classic_flags(attr))
     why = f"/{target} becomes {'|'.join(k for k, v in OPTIONS.items() if attr & v)}{UNDONE}"
@@ -331,7 +331,7 @@ def shown_root(source: str, why: str, attr: int) -> Iterator[Step]:
 
 
 def _opened_before(source: str, target: str, why: str, attr: int, recursive: bool, *, shown: bool) -> Iterator[Step]:
-    """The child opens it while it is who the caller is: to somebody else the way there may be closed."""
+    """The child opens the source while it still is the caller: another user may not reach it."""
     mount, order = Slot(f"{source} for /{target}"), SHOW_ONE if shown else OPEN
     more: dict[str, Any] = {"phase": Phase.IDENTITY, "order": order}
     yield from (
@@ -348,7 +348,7 @@ def _opened_before(source: str, target: str, why: str, attr: int, recursive: boo
 
 
 def _shown_alone(source: str, why: str, attr: int, recursive: bool) -> Iterator[Step]:
-    """With a handshake of its own: one number does for any number of binds."""
+    """Make a handshake for the binds: one descriptor serves any number of them."""
     yield from shown(source, why, MOUNT, attr=attr, recursive=recursive, fd=BIND_FD, order=SHOW_ONE)
     yield step(Phase.IDENTITY, syscalls.close(BIND_FD), "the number is free again", order=SHOW_ONE)
 
@@ -375,7 +375,7 @@ def clone_tree(source: str, why: str, *, recursive: bool, phase: Phase, save: Sl
 
 
 def attach(target: str, *, directory: bool = True, mount: Slot = MOUNT, kernels: bool | None = None, **more: Any) -> Iterator[Step]:
-    """Attaches a mount at `target` inside the root.  :see: move_mount(2)"""
+    """Attach a mount at `target` inside the root.  :see: move_mount(2)"""
     yield find(target, directory=directory, kernels=kernels, **more)
     yield step(Phase.MOUNTS, syscalls.move_mount(mount, TARGET), f"attach it at /{target}", mounted=target, **more)
     for slot in (TARGET, mount):
@@ -400,7 +400,7 @@ def classic_data(options: Iterable[tuple[str, str | None]]) -> str:
 
 
 def root_at(path: str = "/") -> Step:
-    """Attaches the detached %root: a root has to be somewhere before it can be the root.
+    """Attach the detached %root: pivot_root(2) takes only an attached mount.
 
     On "/" it covers the old root, but nobody is led there: absolute paths still begin below it.  No directory of the
     host's is covered, and none has to be reachable for the child, who may be somebody else by now.
@@ -409,18 +409,18 @@ def root_at(path: str = "/") -> Step:
 
 
 def cover_root(mount: Slot, **more: Any) -> Step:
-    """Attaches a detached mount where no path leads, on the host's root, for as long as something needs it attached."""
+    """Attach a detached mount where no path leads, on the host's root, for as long as something needs it attached."""
     return step(Phase.ROOTFS, syscalls.move_mount(mount, AT_FDCWD, "/"), "attached for a moment, where no path leads", **more)
 
 
 def uncover_root(**more: Any) -> Step:
-    """Takes the mount away that `cover_root` attached last: before the pivot, whose umount would meet it instead of the old root."""
+    """Unmount what `cover_root` attached last, before the pivot: its umount would meet that mount instead of the old root."""
     call = syscalls.umount2("/..", MNT.DETACH)
     return step(Phase.ROOTFS, call, "attached nowhere again: a path that ends in .. leads to what covers the root", **more)
 
 
 def enter_root() -> Iterator[Step]:
-    """Makes %root the root directory and lets the old one go, with everything that was mounted in it.
+    """Make %root the root directory and let the old one go, with everything that was mounted in it.
 
     With both arguments ".", the new root covers the old one, and umount takes away what lies below: no directory is
     needed to put the old root in.  :see: pivot_root(2)

@@ -48,7 +48,7 @@ class ParentExecutor:
     def make_all(
         self, steps: Sequence[Step], places: Iterable[int], calls: Mapping[int, Prepared], left: Callable[[], float | None]
     ) -> int:  # fmt: skip
-        """Makes some of a plan's steps, one after the other: the place of the first that failed, or -1.
+        """Make some of a plan's steps, one after the other; return the index of the first that failed, or -1.
 
         :param calls: place -> the call there, where that was compiled
         :param left: how many seconds a tool has at most
@@ -68,7 +68,7 @@ class ParentExecutor:
         return -1
 
     def make(self, step: Step, place: int, seconds: float | None = None) -> int:
-        """Makes one step of the parent's: a result, or a negated error number.
+        """Make one step of the parent's; return its result, or a negated error number.
 
         :param seconds: what a tool has at most
         :raises subprocess.TimeoutExpired: the tool took longer, and was killed
@@ -104,7 +104,7 @@ class ParentExecutor:
             for place, arg in call.holes:
                 values[place] = (self.slots[arg.name] if type(arg) is Slot else self.value(arg, alive)) & WORD
         if call.closes is not None:
-            del self.slots[call.closes]  # first: whatever interrupts us, nobody closes it twice
+            del self.slots[call.closes]  # first: an interrupt from here on must not lead to a second close
         self.lib.ck_call(trace, call.number, *values)
         return trace.result, trace.begin, trace.end
 
@@ -121,7 +121,7 @@ class ParentExecutor:
         return -1 if done.returncode else 0, begin, self.lib.ck_clock()
 
     def _written(self, step: Step) -> Undo:
-        """What the step has to undo, on disk before it is made."""
+        """Write down what the step has to undo, before the step is made."""
         from ..state.undo import Undo
 
         assert step.undo
@@ -174,7 +174,7 @@ class ParentExecutor:
         return bytes(data)
 
     def perform(self, steps: Sequence[Step], keep: str = "") -> int:
-        """Makes steps one after the other.  :raises StepError: one failed; what was opened is closed, nothing is undone
+        """Make steps one after the other.  :raises StepError: one failed; what was opened is closed, nothing is undone
 
         :param keep: the slot whose descriptor stays open
         :return: that descriptor
@@ -189,6 +189,6 @@ class ParentExecutor:
             self.close_slots()
 
     def close_slots(self) -> None:
-        """Closes what the parent's steps opened and left open."""
+        """Close what the parent's steps opened and left open."""
         while self.slots:
             os.close(self.slots.popitem()[1])

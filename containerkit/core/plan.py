@@ -59,14 +59,14 @@ def plan(
     hide_executable: bool | None = None,
     keep_keyring: bool = False,
 ) -> Plan:
-    """Folds parts into a plan.  Their order does not matter, except among those of one phase.
+    """Fold parts into a plan.  Their order does not matter, except among those of one phase.
 
     :param parts: anything with ``steps()``; a plan is one too
     :param run: the program and its arguments; a name without a slash is looked up in ``env["PATH"]``, inside
     :param env: the whole environment; empty unless given
     :param cwd: the working directory, inside; ``/`` in a root of its own, otherwise the caller's
     :param die_with_parent: kill the program when the thread that spawned it ends, also one that took its death signal back:
-        a guardian process does it.  What shares the caller's pid namespace and user can kill the guardian, as it can the caller
+        a guardian process does it.  A process of the caller's user in its pid namespace can kill the guardian, as it can the caller
     :param new_session: lead a session of its own, so that no terminal of the caller's is within reach
     :param share_memory: False makes the child an image of its own before anything else happens; slower
     :param hide_executable: execute the program from another image than the caller's, so that no link to /proc/self/exe in
@@ -126,7 +126,7 @@ class Plan:
         self._timeline: Timeline | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Its parts and options; the steps are made again from them where it arrives."""
+        """Pickle the plan's parts and options; the other process makes the steps from them again."""
         return Plan, (self.parts, self.options)
 
     @property
@@ -193,7 +193,7 @@ class Plan:
         self, *, stdin: Stream = None, stdout: Stream = None, stderr: Stream = None, fds: Mapping[int, Stream] | None = None,
         timeout: float | None = None, size: tuple[int, int] | None = None,
     ) -> Process:  # fmt: skip
-        """Makes the process.  On return it runs its program.
+        """Make the process.  On return it runs its program.
 
         :param stdin, stdout, stderr: as in `subprocess`: None to inherit, PIPE, DEVNULL, STDOUT, a file or a descriptor;
             or PTY, for all three
@@ -274,7 +274,7 @@ class Plan:
         return await arun_plan(self, **terms)
 
     def aspawn(self, **streams: Unpack[Streams]) -> Spawning:
-        """What `spawn` does, for coroutines: ``async with plan.aspawn(...) as process``, or ``await plan.aspawn(...)``.
+        """Spawn the program as `spawn` does, for coroutines: ``async with plan.aspawn(...) as process``, or ``await plan.aspawn(...)``.
 
         The parameters are those of `spawn`; the process is an `AsyncProcess`.
         """
@@ -284,12 +284,12 @@ class Plan:
 
     @property
     def child_steps(self) -> tuple[Step, ...]:
-        """What strace(1) sees of the child."""
+        """Return the calls of the child as strace(1) sees them."""
         return tuple(s for s in self.timeline.steps if s.side is Side.CHILD)
 
 
 class Way:
-    """What a plan does before the program's own steps, and those compiled.  Nothing in it is the program's."""
+    """The steps of a plan before the program's own, and their compiled form.  Nothing in it depends on the program."""
 
     def __init__(self, timeline: Timeline) -> None:
         self.timeline = timeline

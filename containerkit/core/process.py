@@ -32,11 +32,11 @@ HELD_SECONDS, HELD_PAUSE = 1.0, 0.005
 
 @frozen
 class Usage:
-    """What a process and the children it waited for used.
+    """The resources that a process and the children it waited for used.
 
     :ivar user_seconds: CPU seconds in programs
     :ivar system_seconds: CPU seconds in the kernel on their behalf
-    :ivar memory_peak: largest resident memory of one of them, in bytes.  None where nobody knows: the kernel counts the
+    :ivar memory_peak: largest resident memory of one of them, in bytes.  None where it is unknown: the kernel counts the
         caller's own peak for a child that shared its memory, so a smaller one stays hidden.  A `Cgroup` or
         ``share_memory=False`` makes it known.
     """
@@ -92,7 +92,7 @@ class Process(OneProcess):
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Waits until the program has ended.
+        """Wait until the program has ended.
 
         :param timeout: seconds, or None to wait for ever
         :raises subprocess.TimeoutExpired: it still runs
@@ -110,9 +110,9 @@ class Process(OneProcess):
         return self.returncode
 
     def _given_up(self) -> bool:
-        """It has ended, and yet cannot be collected: a process in its container traces it, and so holds its status back.
+        """Record an end whose status cannot be collected: a process in the container traces the program, and so holds the status back.
 
-        What we killed is not waited for longer than a second, and nobody knows then what it used.  :see: ptrace(2), waitid(2)
+        We wait at most a second for a program that we killed; after that its usage is unknown.  :see: ptrace(2), waitid(2)
         """
         self._held_since = self._held_since or time.monotonic()
         if not self._killed or time.monotonic() - self._held_since < HELD_SECONDS:
@@ -144,7 +144,7 @@ class Process(OneProcess):
         return self.wait()
 
     def _reap(self) -> None:
-        """Collects the process, if it has ended, with what it used; the pidfd stays open until close()."""
+        """Collect the process, if it has ended, with its resource usage; the pidfd stays open until close()."""
         ffi, lib = extension().ffi, extension().lib
         info, used, trace = ffi.new("char[128]"), ffi.new("char[144]"), ffi.new("struct ck_trace *")
         address = [int(ffi.cast("uintptr_t", memory)) for memory in (info, used)]
@@ -166,22 +166,22 @@ class Process(OneProcess):
     # --- acting --------------------------------------------------------------------------------------------------
 
     def signal(self, number: int) -> None:
-        """Sends a signal; nothing happens when the process has ended.  :see: pidfd_send_signal(2)"""
+        """Send a signal; nothing happens when the process has ended.  :see: pidfd_send_signal(2)"""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, number)
 
     def kill(self) -> None:
-        """Ends it with SIGKILL, and with it, where it is pid 1, everything in its pid namespace."""
+        """Kill the process with SIGKILL, and everything in its pid namespace where it is pid 1."""
         self._killed = True
         self.signal(signal.SIGKILL)
 
     def terminate(self) -> None:
-        """Asks it to end with SIGTERM.  A pid 1 without a handler ignores that: use ``ns.Pid(init=True)`` or kill()."""
+        """Ask the process to end, with SIGTERM.  A pid 1 without a handler ignores that: use ``ns.Pid(init=True)`` or kill()."""
         self.signal(signal.SIGTERM)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Tells the program how large its pseudo-terminal is, in characters."""
+        """Tell the program how large its pseudo-terminal is, in characters."""
         if self.terminal is None:
             raise Unavailable("a terminal", remedy="spawn with stdin=PTY, stdout=PTY, stderr=PTY")
         set_size(self.terminal, rows, columns)
@@ -189,7 +189,7 @@ class Process(OneProcess):
     def communicate(
         self, input: bytes | None = None, timeout: float | None = None, *, output_limit: int | None = OUTPUT_LIMIT
     ) -> tuple[bytes, bytes]:
-        """Writes `input`, reads both outputs to their ends, waits.  Neither side can block the other.
+        """Write `input`, read both outputs to their ends, and wait.  Neither side can block the other.
 
         :param timeout: seconds; then subprocess.TimeoutExpired is raised with what was read so far
         :param output_limit: bytes that are kept of each stream; what comes after is read and dropped, and `truncated` is
@@ -211,11 +211,11 @@ class Process(OneProcess):
     # --- ending --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Kills what still runs, waits for it, closes our descriptors and undoes the parent's steps, last first."""
+        """Kill and collect a program that still runs, close our descriptors and undo the parent's steps, last first."""
         if self.pidfd < 0:
             return
         if self.returncode is None:
-            with contextlib.suppress(ChildProcessError):  # somebody else collected it: it has ended
+            with contextlib.suppress(ChildProcessError):  # other code collected it: it has ended
                 self.kill()
                 self.wait()
         self._close_descriptors()
@@ -249,7 +249,7 @@ class Process(OneProcess):
 
 
 def run_undo(undo: list[Callable[[], None]]) -> None:
-    """Runs the ways back, last first.  One that fails does not stop the others; the first failure is raised."""
+    """Run the undo functions, last first.  One that fails does not stop the others; the first failure is raised."""
     failures: list[Exception] = []
     while undo:
         try:
@@ -289,7 +289,7 @@ def _is_collected(pidfd: int) -> bool:
 
 
 def end_child(pidfd: int, seconds: float = HELD_SECONDS) -> None:
-    """Waits for a child that was killed and collects it; one that somebody traces is left for later."""
+    """Wait for a killed child and collect it; leave a child that a debugger traces for later."""
     end = time.monotonic() + seconds
     readable(pidfd, None)
     while not _is_collected(pidfd):

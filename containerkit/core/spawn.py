@@ -42,7 +42,7 @@ def spawn(
     program: Program, streams: tuple[Stream, Stream, Stream], passed: Mapping[int, Stream], *, size: tuple[int, int] | None = None,
     timeout: float | None = None,
 ) -> Process:  # fmt: skip
-    """Runs a program.
+    """Run a program.
 
     :param size: of the terminal, rows and columns
     :param timeout: seconds from this call to the program's first instruction, or None to wait for ever
@@ -131,7 +131,7 @@ class _Spawn:
         flags, *cgroup = self.steps[at].call.args
         assert isinstance(flags, int)
         if self.deadline is not None:
-            flags &= ~CLONE.VFORK  # it would hold this thread, whatever holds the child
+            flags &= ~CLONE.VFORK  # it would block this thread for as long as the child is blocked
         for written in self.parent.written:
             written.cloning()
         pid = self.lib.ck_start(self.child, int(flags) & ~ADDED_BY_CK_START, self.parent.value(cgroup[0], []) if cgroup else -1)
@@ -195,7 +195,7 @@ class _Spawn:
         return late.subprocess.TimeoutExpired(self.program.timeline.what, self.timeout or 0.0)
 
     def _await(self, fd: int) -> None:
-        """Waits until there is something to read, as long as the caller's time allows."""
+        """Wait until there is something to read, as long as the caller's time allows."""
         left = self._left()
         if left is not None and not readable(fd, left):
             raise self._expired()
@@ -253,7 +253,7 @@ class _Spawn:
             self._is(forked)
 
     def _fail_in_child(self, index: int, trace: list[Raw]) -> None:
-        """Of several tries to find the program, the one that got furthest has the most to say."""
+        """Report the try to find the program that got furthest: it says the most."""
         tries, detail = [i for i in self.program.execs if trace[i][1]], ""
         if index in tries:
             index = next((i for i in tries if -trace[i][0] not in (ENOENT, ENOTDIR)), index)
@@ -277,7 +277,7 @@ class _Spawn:
         raise StepError(step, errno, trace=self.trace(), detail=detail)
 
     def _abort(self) -> None:
-        """Ends the child, waits until it has left our memory, undoes what the parent did.
+        """End the child, wait until it has left our memory, and undo the parent's steps.
 
         Ctrl-C may have come at any moment: what the kernel wrote into `child` counts, not what we made of it.
         """
@@ -319,17 +319,17 @@ class _Spawn:
     # --- the trace -----------------------------------------------------------------------------------------------
 
     def _child_trace(self) -> bytes:
-        """A copy of the entries.  Taken apart only when somebody reads it: for most spawns that is nobody."""
+        """A copy of the entries.  They are decoded only when the trace is read, which most callers never do."""
         at, size = self.program.traces, ENTRY.size * len(self.program.child_steps)
         return self.ffi.buffer(self.child.program, at + size)[at:]  # type: ignore[no-any-return]
 
     def trace(self) -> Trace:
-        """What was made so far."""
+        """The steps that were made so far."""
         return Trace(self.steps, self.parent.trace, self._child_trace() if self.child else b"")
 
 
 def _child_of_ours(pid: int) -> int:
-    """A pidfd of a child.  Raises ChildProcessError for anybody else, whom no failure later on may then kill."""
+    """Return a pidfd of a child.  Raise ChildProcessError for any other process, so that no later failure can kill it."""
     pidfd = os.pidfd_open(pid)
     try:
         os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)

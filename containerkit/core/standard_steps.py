@@ -1,4 +1,4 @@
-"""The steps that every plan has, whoever its parts are: descriptors, session, working directory, exec.
+"""The steps that every plan has, independent of its parts: descriptors, session, working directory, exec.
 
 Also the two places where the child becomes an image of its own, and the handshakes between the two actors.
 """
@@ -32,7 +32,7 @@ GUARDIAN, OWN = Fd("guardian"), Fd("own")
 
 @frozen(slots=False)
 class Options:
-    """What belongs to the program rather than to a part.  Documented at `containerkit.core.plan`."""
+    """The arguments that belong to the program rather than to a part.  Documented at `containerkit.core.plan`."""
 
     run: tuple[bytes, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
@@ -131,7 +131,7 @@ def working_directory(options: Options) -> list[Step]:
 def exposed(nobody: bool = False) -> bool:
     """Whether who executes /proc/self/exe as this process could go on to overwrite the file.
 
-    :param nobody: the program has ids that own nothing here, so it may write what everybody may
+    :param nobody: the program has ids that own nothing here, so it may write only files that every user may write
 
     Until its exec a child that shares our memory *is* our program there, so a root whose program, or whose program's
     interpreter, is a link to /proc/self/exe would run the host's own file (CVE-2019-5736).
@@ -155,8 +155,8 @@ def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: boo
 
     :param last: the parts' own steps of the phase
     :param apart: the child is the helper's image already
-    :param foreign: the program comes out of a root of its own, which somebody else may have made
-    :param nobody: it has ids that are nobody's outside
+    :param foreign: the program comes out of a root of its own, which a stranger may have made
+    :param nobody: it has ids that no user of the host has
     """
     reset = [Step.child(Phase.EXEC, _default_action(n), why=f"{n.name}, which Python ignores, acts as usual again")
              for n in (signal.SIGPIPE, signal.SIGXFSZ)]  # fmt: skip

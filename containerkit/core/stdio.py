@@ -1,4 +1,4 @@
-"""Where a program's standard streams lead: files, pipes, nothing, or a pseudo-terminal."""
+"""The standard streams of a program: files, pipes, /dev/null, or a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Streams:
     opened: list[int] = field(default_factory=list)
 
     def close_child_ends(self) -> None:
-        """Ours stay open; the child has its own by now."""
+        """Close the descriptors that the child has copies of by now; ours stay open."""
         while self.opened:
             os.close(self.opened.pop())
 
@@ -64,7 +64,7 @@ class Streams:
 
 
 def check(streams: tuple[Stream, Stream, Stream], size: tuple[int, int] | None = None) -> None:
-    """Raises PlanError for what cannot be a stream: STDOUT anywhere but for stderr, half a terminal, a size of none."""
+    """Raise PlanError for a value that cannot be a stream: STDOUT anywhere but for stderr, half a terminal, a size of none."""
     for name, stream in zip(NAMES, streams, strict=True):
         checks.stream(stream, name)
     if size is not None:
@@ -85,10 +85,10 @@ def open_streams(
     streams: tuple[Stream, Stream, Stream], owner: tuple[int, int] | None = None, *, own_terminal: bool = False,
     size: tuple[int, int] | None = None,
 ) -> Streams:  # fmt: skip
-    """Opens what has to be opened.  All descriptors are close-on-exec.
+    """Open the files and pipes of the streams.  All descriptors are close-on-exec.
 
     :param owner: the user and the group whose the pipes and the terminal are, so that a program may open /dev/stdout; the
-        caller unless given.  What the caller opened itself stays as it is
+        caller unless given.  Files that the caller opened stay as they are
     :param own_terminal: the child opens the terminal itself; until then its streams lead nowhere
     :param size: rows and columns of a terminal that is opened here
     """
@@ -128,7 +128,7 @@ def _pipe(made: Streams, number: int) -> tuple[int, IO[bytes]]:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     theirs, ours = (reader, writer) if number == 0 else (writer, reader)
     made.opened.append(theirs)
-    # A pipe has no name: only /proc/PID/fd leads to it, and only those who may trace the process.  So this mode gives nothing
+    # A pipe has no name: only /proc/PID/fd leads to it, and only processes that may trace it can open that.  So this mode gives nothing
     # to anybody else, and opens /dev/stdout to a program that becomes another user, also where the next line may not say which.
     os.fchmod(theirs, 0o666)
     _give(theirs, made.owner)

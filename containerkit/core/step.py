@@ -18,21 +18,21 @@ Hint = str | Mapping[int, str]
 
 
 class Side(Enum):
-    """Who makes the call."""
+    """The process that makes the call."""
 
     PARENT = "parent"
     CHILD = "child"
 
 
 class Phase(IntEnum):
-    """When a step happens.  Inside a phase the caller's order holds."""
+    """The phases of a plan, in their order.  Inside a phase the caller's order holds."""
 
     PREPARE = 0
     """The parent makes what the child will need.  First, because a failure here has touched nothing yet."""
     CLONE = 1
     """The process and its new namespaces come to be, in one call, so that it never runs outside them."""
     IDENTITY = 2
-    """Who the child is: joined namespaces and id maps.  Before any mount, which needs the capabilities they give."""
+    """The child's identity: joined namespaces and id maps.  Before any mount, which needs the capabilities they give."""
     ROOTFS = 3
     """The new root is mounted.  Before the mounts that go into it."""
     MOUNTS = 4
@@ -69,9 +69,9 @@ class Step:
     differs a little, copies a small dictionary.
 
     :ivar call: what is called, with its arguments
-    :ivar why: the reason, as one would say it to a reader of the plan
+    :ivar why: the reason, as a sentence for readers of the plan
     :ivar hint: what a failure usually means here: one text, or one for each error number
-    :ivar part: who asked for it
+    :ivar part: the part that asked for it
     :ivar save: keeps the result under this name for later steps
     :ivar at_least: a smaller result is a failure
     :ivar at_most: a greater result ends this process's part of the plan in silence
@@ -126,7 +126,7 @@ class Step:
         return self.call.man
 
     def hint_for(self, errno: int) -> str:
-        """What the error `errno` usually means at this step, or ""."""
+        """Return what the error `errno` usually means at this step, or ""."""
         return self.hint if isinstance(self.hint, str) else self.hint.get(errno, "")
 
     def with_(self, **changes: Any) -> Step:

@@ -33,7 +33,7 @@ def has_own_devpts(settled: Sequence[Step]) -> bool:
 
 
 def steps(settled: Sequence[Step], size: tuple[int, int] | None) -> Iterator[Step]:
-    """Opens the terminal, makes it the program's, and hands our end to the caller.
+    """Open the terminal, make it the program's, and hand our end to the caller.
 
     :param settled: the steps of the plan's parts
     :param size: rows and columns, from the first byte on
@@ -90,7 +90,7 @@ def _hand_over() -> Iterator[Step]:
 
 
 def _owner(settled: Sequence[Step]) -> Iterator[Step]:
-    """Who opened it owns it; the program may become another user later."""
+    """The opener owns the terminal; the program may become another user later."""
     uid = stream_owners.inside([step for step in settled if step.phase is Phase.DROP], "uid")
     if uid is not None:
         call = Call("fchown", (0, uid, Labelled(0xFFFFFFFF, "-1")), "chown(2)")

@@ -1,6 +1,6 @@
 """Folding: from parts, in any order, to one timeline with two actors.
 
-What a caller writes is a bag of parts.  What the kernel needs is an order.  `fold` makes the second from the first:
+A caller writes a bag of parts; the kernel needs an order.  `fold` makes the order from the bag:
 it checks that nothing is claimed twice and nothing is missing, sorts by phase, turns all clone contributions into one
 call, decides where the child must be an image of its own, numbers the file descriptors, and puts a handshake at every
 change of side.
@@ -74,7 +74,7 @@ class Timeline:
 
     @property
     def changes_ids(self) -> bool:
-        """Whether the child becomes somebody else; where it shares the caller's memory, the kernel then lets nobody trace either."""
+        """Whether the child changes its ids; where it shares the caller's memory, the kernel then forbids tracing either of them."""
         return any(s.side is Side.CHILD and s.call.name in ("setresuid", "setresgid") for s in self.steps)
 
 
@@ -171,7 +171,7 @@ def _named(part: Part, steps: Iterable[Step]) -> list[Step]:
 
 
 def _meant(part: object) -> str:
-    """What somebody may have wanted who gave this as a part."""
+    """Return a guess at what the caller meant by giving this value as a part."""
     if isinstance(part, type):
         return ", did you forget the ()?"
     if callable(part):
@@ -321,7 +321,7 @@ class _Fold:
         return flags & ~CLONE.INTO_CGROUP
 
     def _fork(self, joins: Sequence[Step]) -> list[Step]:
-        """In an image of its own, the namespaces are made (and a joined pid namespace entered) by one more clone."""
+        """A child that is an image of its own makes the namespaces (and enters a joined pid namespace) by one more clone."""
         flags = self._made_flags()
         if not self.apart or not (flags or any(s.joins == CLONE.NEWPID for s in joins) or not self.options.share_memory):
             return []
@@ -359,7 +359,7 @@ def _fixed(steps: Sequence[Step]) -> set[int]:
 
 
 def _all_wanted(steps: Iterable[Step]) -> Iterator[Fd]:
-    """What the child's steps use of the caller's: descriptors, and results that steps of the parent's before them saved."""
+    """Return what the child's steps use of the caller's: descriptors, and results that earlier steps of the parent saved."""
     saved: set[str] = set()
     for step in steps:
         if step.side is Side.CHILD:
@@ -369,7 +369,7 @@ def _all_wanted(steps: Iterable[Step]) -> Iterator[Fd]:
 
 
 def _wanted(step: Step, saved: Container[str]) -> Sequence[Fd]:
-    """What one of the child's steps uses of the caller's.  :param saved: names of results of the parent's steps before it"""
+    """Return what one of the child's steps uses of the caller's.  :param saved: names of results of the parent's steps before it"""
     found: list[Fd] = []
     for arg in step.call.args:
         kind = type(arg)
@@ -450,7 +450,7 @@ def _closed_after_use(steps: Sequence[Step], saved: set[str], options: Options) 
 
 
 def _key(arg: object, saved: Container[str]) -> tuple[str, str]:
-    """What a descriptor is told by: its name, among the caller's or among the child's own.  Its source may be closed by now."""
+    """Return a descriptor's key: its name, among the caller's or among the child's own.  Its source may be closed by now."""
     is_callers = isinstance(arg, Fd) or (isinstance(arg, Slot) and arg.name in saved)
     return "caller's" if is_callers else "own", str(getattr(arg, "name", arg))
 

@@ -1,6 +1,6 @@
-"""What each step of a plan returned, and how long it took.
+"""The trace: the result and the duration of each step of a plan.
 
-The error report and the benchmark of single system calls are the same data: this.
+The error report and the benchmark of single system calls both read it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Trace(Sequence[Entry]):
     """The entries of one spawn, in the order of the plan.  `steps` are all of the plan's, made or not; `child` is an array
     of struct ck_trace.
 
-    Ticks become microseconds when somebody looks.
+    Ticks become microseconds when the trace is read.
     """
 
     def __init__(self, steps: Sequence[Step], parent: Mapping[int, Raw], child: bytes) -> None:
@@ -72,7 +72,7 @@ class Trace(Sequence[Entry]):
         return tuple(_entry(step, entry, start, self._now, rate) for step, entry in made)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """As it is read: the ticks of this process's clock mean nothing in another one."""
+        """Pickle the entries in microseconds: the ticks of this process's clock mean nothing in another one."""
         return _read_again, (self.steps, self.entries)
 
     def __eq__(self, other: object) -> bool:
@@ -158,7 +158,7 @@ _first_pair = cache(_pair)
 
 
 def _nanoseconds_per_tick() -> float:
-    """What a tick is worth, by the longest time this process has watched both clocks: 10 ms at the least."""
+    """Return the length of a tick, by the longest time this process has watched both clocks: 10 ms at the least."""
     first, now = _first_pair(), _pair()
     if now[1] - first[1] < 10_000_000:
         time.sleep(0.01)

@@ -21,7 +21,7 @@ Made = tuple[Descriptor, Digest]
 
 
 class _Sink(Protocol):
-    """Where the bytes of a new blob go."""
+    """The file that takes the bytes of a new blob."""
 
     def write(self, data: bytes, /) -> object: ...
 
@@ -109,7 +109,7 @@ class _Memory:
 
 
 def _write_to(sink: _Sink) -> Feed:
-    return sink.write  # type: ignore[return-value]  # a bytearray is bytes to whoever only reads it
+    return sink.write  # type: ignore[return-value]  # a bytearray is bytes to a function that only reads it
 
 
 @contextlib.contextmanager
@@ -122,7 +122,7 @@ def _writer(blobs: Store) -> Iterator[_Sink]:
 
 
 def _copy(stream: Readable, sink: Callable[[Block], object]) -> None:
-    """In blocks of one size, whatever the stream gives: the compressed bytes depend on it."""
+    """Yield blocks of one size, independent of the stream's reads: the compressed bytes depend on the block size."""
     block = bytearray()
     while data := stream.read(CHUNK):
         block += data

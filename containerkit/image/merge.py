@@ -25,7 +25,7 @@ __all__ = ["Stack", "write"]
 
 
 class Content(NamedTuple):
-    """Where something comes from.
+    """The origin of a name in the merged tree.
 
     :ivar place: of its layer, and of its entry in it
     """
@@ -96,7 +96,7 @@ class Stack:
 
 
 def _over(root: Directory, upper: Directory) -> None:
-    """Lays one tree over another, as overlayfs shows them."""
+    """Copy one tree over another, as overlayfs shows them."""
     waiting = [(root, upper)]
     while waiting:
         below, above = waiting.pop()

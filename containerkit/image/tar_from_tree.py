@@ -59,7 +59,7 @@ class TarOptions:
 
 
 def write_tree(directory: StrPath, sink: Sink, form: TarOptions | None = None) -> int:
-    """Writes all that is in a directory, and the directory itself as ``./``.  Sockets, which no tar can hold, are left out.
+    """Write everything in a directory, and the directory itself as ``./``.  Sockets, which no tar can hold, are left out.
 
     :return: bytes of the tar
     :raises InvalidLayer: a name that means a deletion, or a file that changes while it is read
@@ -68,7 +68,7 @@ def write_tree(directory: StrPath, sink: Sink, form: TarOptions | None = None) -
 
 
 def write_upper(upper: StrPath, sink: Sink, form: TarOptions | None = None) -> int:
-    """Writes what overlayfs recorded in an upper directory.
+    """Write what overlayfs recorded in an upper directory.
 
     :return: bytes of the tar
     :raises Unsupported: part of it is in the layers below: mounted with metacopy or redirect_dir
@@ -85,7 +85,7 @@ def _run(kind: type[_Tree], directory: StrPath, sink: Sink, form: TarOptions | N
 
 
 def listing(fd: int) -> list[tuple[bytes, os.stat_result]]:
-    """What is in a directory, by name.  Sockets are not."""
+    """Return the content of a directory, by name, without sockets."""
     with os.scandir(fd) as entries:
         names = sorted(os.fsencode(entry.name) for entry in entries)
     found = [(name, os.lstat(name, dir_fd=fd)) for name in names]

@@ -20,7 +20,7 @@ __all__ = ["write_difference"]
 
 
 def write_difference(old: StrPath, new: StrPath, sink: Sink, form: TarOptions | None = None) -> int:
-    """Writes what turns `old` into `new`.  Files are compared byte by byte.
+    """Write the layer that turns `old` into `new`.  Files are compared byte by byte.
 
     :return: bytes of the tar
     """
@@ -100,7 +100,7 @@ class _Difference(Upper):
 
 
 def _names(fd: int, path: bytes) -> Iterator[tuple[bytes, frozenset[bytes]]]:
-    """For each file with several names, all of them."""
+    """Return all names of each file that has several."""
     groups: dict[tuple[int, int], set[bytes]] = {}
     _gather(fd, path, groups)
     for names in groups.values():

@@ -77,7 +77,7 @@ PROBE = "user.containerkit.probe"
 
 @frozen
 class _State:
-    """Where one LayerFS keeps its changes.
+    """The directories in which one LayerFS keeps its changes.
 
     :ivar upper: takes the changes
     :ivar work: where the kernel prepares a change before it shows; on the same filesystem, and empty in between
@@ -197,7 +197,7 @@ class LayerFS(OneProcess):
         return state
 
     def _check_attributes(self, upper: Path) -> None:
-        """Without attributes the mount works, and later a program that replaces a directory gets EIO."""
+        """The mount works without attributes too, but a program that replaces a directory later gets EIO."""
         if self.xattrs != "user":
             return
         try:
@@ -215,7 +215,7 @@ class LayerFS(OneProcess):
         self.close()
 
     def close(self) -> None:
-        """Removes the temporary directories; a kept one stays.  :raises LayerError: a child still has it mounted"""
+        """Remove the temporary directories; a kept one stays.  :raises LayerError: a child still has it mounted"""
         if self._state and self._state.is_taken(by=Identity.of()):
             raise LayerError(f"{self!r} is still mounted by a process that was not closed")
         self._state = None
@@ -234,7 +234,7 @@ class LayerFS(OneProcess):
     # --- as a part -----------------------------------------------------------------------------------------------
 
     def steps(self) -> Iterable[Step]:
-        """As a part it is the root; this is one for a plan that needs no places in it."""
+        """Return the steps that mount the overlay as the root, for a plan without further mounts in it."""
         return self.root_steps(())
 
     def root_steps(self, places: Sequence[Place]) -> Iterable[Step]:
@@ -394,7 +394,7 @@ class LayerFS(OneProcess):
     # --- what changed --------------------------------------------------------------------------------------------
 
     def changes(self) -> Iterator[Change]:
-        """What differs from the lower layers: paths added, modified and deleted, in order of their names."""
+        """Yield the differences to the lower layers: paths added, modified and deleted, in order of their names."""
         return changes(self.upper, self.lowers)
 
     def read(self, path: str) -> bytes | None:
@@ -405,7 +405,7 @@ class LayerFS(OneProcess):
         return merged.read(path, [*self.lowers, *([self._state.upper] if self._state else [])])
 
     def usage(self) -> DiskUsage:
-        """What the changes take: bytes on disk and entries."""
+        """Return the size of the changes: bytes on disk and entries."""
         return usage(self.upper)
 
     def diff(self, blobs: Any = None, **options: Any) -> Layer:
@@ -422,7 +422,7 @@ class LayerFS(OneProcess):
         return layer
 
     def commit(self, directory: str | os.PathLike[str] | None = None) -> LayerFS:
-        """Freezes the changes as one more read-only layer.  This LayerFS is at its end; go on with the one returned.
+        """Freeze the changes as one more read-only layer.  This LayerFS cannot be used any more; use the returned one.
 
         :param directory: where the layer is to stay; a temporary directory, gone with the returned LayerFS, unless given.  It has
             to be below one of mode 700, or of one like it: a program may have left a set-user-ID file, which others could run
@@ -517,7 +517,7 @@ def _mounted_anywhere(upper: Path, mark: str) -> bool:
 
 
 def _move(upper: Path, frozen: Path) -> None:
-    """Renames where that is possible; a copy would have to keep what only the kernel may write."""
+    """Rename where that is possible: a copy would have to keep attributes that only the kernel may write."""
     try:
         os.rename(upper, frozen)
     except OSError as error:

@@ -1,6 +1,6 @@
-"""What lies below in a `LayerFS`: directories, and what has layers of its own, as an image has.
+"""The lower layers of a `LayerFS`: directories, and objects that have layers of their own, as an image has.
 
-The second kind says where its layers are only when it is asked, and keeps them there for as long as it is held.
+An object of the second kind says where its layers are when it is asked, and keeps them there for as long as it is held.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST = 500  # layers of one overlay
 
 @runtime_checkable
 class Layered(Protocol):
-    """What has layers and can say where they are, as an `Image` does."""
+    """An object that has layers and can say where they are, as an `Image` does."""
 
     def hold(self, *, xattrs: str | None = None) -> AbstractContextManager[Sequence[Path]]:
         """The directories, the lowest first, which stay as they are for as long as the ``with`` lasts.
@@ -70,7 +70,7 @@ class Lowers:
         return held.enter_context(source.hold(xattrs=self._xattrs)) if _is_layered(source) else [source]  # type: ignore[union-attr,list-item]
 
     def close(self) -> None:
-        """Lets go of what is held.  The next look at `paths` holds it again."""
+        """Close the held directories.  The next look at `paths` opens them again."""
         with self._lock:
             self._held.close()
             if any(_is_layered(source) for source in self.sources):

@@ -78,7 +78,7 @@ class Beneath:
                 waiting += [path + b"/" + name if path else name for name in names]
 
     def close(self) -> None:
-        """Closes the directory."""
+        """Close the directory."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

@@ -1,8 +1,8 @@
-"""Who may trace this process, while a child that shares its memory becomes somebody else.
+"""Keep this process traceable while a child that shares its memory changes its ids.
 
-A change of ids makes the memory of whoever changes them non-dumpable: nobody without privilege may trace it, or read its /proc/PID/mem.
-That is right for the child, whose new user may be somebody else's too.  But the memory is the caller's as well, and is the caller's
-alone again when the child has left it.
+A change of ids makes the memory of the process that changes them non-dumpable: no process without privilege may trace it, or read
+its /proc/PID/mem.  That is right for the child, whose new user may have other processes.  But the memory is the caller's as well,
+and is the caller's alone again when the child has left it.
 :see: PR_SET_DUMPABLE(2const), ptrace(2)
 """
 

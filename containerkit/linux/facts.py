@@ -1,7 +1,7 @@
 """Questions to the host, and whether its answers still hold.
 
-What a plan's steps are depends on the parts and on the host: who the caller is, what it may do, what is in a directory.  The code that
-makes steps puts each such question through `ask`.  So whoever remembers steps can remember the questions too, and put them again:
+A plan's steps depend on the parts and on the host: the caller's ids, its capabilities, the content of a directory.  The code that
+makes steps puts each such question through `ask`.  So code that remembers steps can remember the questions too, and ask them again:
 
     with recorded() as answers:         # {(os.geteuid,): 0, ...}
         steps = make()
@@ -23,7 +23,7 @@ from typing import TypeVar
 
 __all__ = ["LONGEST", "UNKNOWN", "Answers", "ask", "hold", "look", "read", "recorded", "text_of"]
 
-#: Bytes of a file that are kept as an answer.  What rests on a longer one is not remembered.
+#: Bytes of a file that are kept as an answer.  Steps that rest on a longer file are not remembered.
 LONGEST = 1 << 16
 PIECE = 1 << 14
 SETTLED = 2_000_000_000  # nanoseconds: two changes within a tick of the clock show one time
@@ -46,7 +46,7 @@ UNKNOWN = _Unknown()
 
 
 class _Thread(threading.local):
-    """What one thread has asked: capabilities and mounts belong to a thread."""
+    """The questions of one thread: capabilities and mounts belong to a thread."""
 
     def __init__(self) -> None:
         self.look: Answers | None = None
@@ -87,7 +87,7 @@ def _record(key: Question, answer: object) -> None:
 
 @contextlib.contextmanager
 def recorded() -> Iterator[Answers]:
-    """Collects the questions that this thread asks in the block, with their answers."""
+    """Collect the questions that this thread asks in the block, with their answers."""
     answers: Answers = {}
     before = _thread.recordings
     _thread.recordings = (*before, answers)
@@ -118,7 +118,7 @@ def hold(answers: Mapping[Question, object]) -> bool:
         for question, answer in answers.items():
             if ask(*question) != answer:  # type: ignore[arg-type]
                 return False
-    except Exception:  # whoever makes the steps anew meets it again, where it can be said what for
+    except Exception:  # the code that makes the steps again meets the error again, and can say what it was needed for
         return False
     return True
 
@@ -136,7 +136,7 @@ def text_of(path: str) -> str | None:
 
 
 def _state(path: str) -> bytes | tuple[int, ...] | None:
-    """What tells a file from a later state of it: its times, once they are old enough to tell; until then, and in procfs, its bytes."""
+    """Return a value that differs for each state of a file: its times, once they are old enough; until then, and in procfs, its bytes."""
     if path.startswith("/proc/"):
         return read(path)
     try:

@@ -19,7 +19,7 @@ ALL: Range = (0, 0, 2**32 - 1)  # the map of the machine's own user namespace
 
 
 def check(name: str, ranges: Sequence[Range]) -> None:
-    """Raises PlanError for ranges that overlap, are empty, or are too many."""
+    """Raise PlanError for ranges that overlap, are empty, or are too many."""
     if len(ranges) > LIMIT:
         raise PlanError(f"the kernel takes {LIMIT} ranges of {name}s, not {len(ranges)}")
     for numbers in ranges:
@@ -51,7 +51,7 @@ def is_machine_root() -> bool:
 
 
 def machine_uid() -> int:
-    """Who this process is for the machine."""
+    """The ids of this process in the machine's own user namespace."""
     return outside_of(own("uid"), os.geteuid())
 
 
@@ -69,7 +69,7 @@ def may_map() -> bool:
 
 
 def subordinate(path: str) -> list[tuple[int, int]]:
-    """What /etc/subuid or /etc/subgid gives this user: (first, how many).  :see: subuid(5)"""
+    """Return the ranges that /etc/subuid or /etc/subgid gives this user: (first, how many).  :see: subuid(5)"""
     try:
         names = {pwd.getpwuid(os.geteuid()).pw_name, str(os.geteuid())}
     except KeyError:
@@ -90,7 +90,7 @@ def _fields(path: str) -> list[list[str]]:
 # --- the ids of containers that root makes ------------------------------------------------------------------------
 
 NAMES = ("containerkit", "root")
-"""Whose entry in /etc/subuid and /etc/subgid gives root's containers their ids; the first that has one."""
+"""Users whose entry in /etc/subuid and /etc/subgid gives root's containers their ids; the first that has one counts."""
 FREE = (0x70000000, 0x7FFE0000)
 """From where, and up to where, ids are taken when there is no entry.  Nobody else does: see https://systemd.io/UIDS-GIDS/"""
 FEWEST = 65536
@@ -125,7 +125,7 @@ def own_range(kind: str, etc: str = "/etc") -> tuple[Range, ...]:
 
 
 def _in_a_row(kind: str, ranges: Sequence[tuple[int, int]]) -> tuple[Range, ...]:
-    """Ranges outside, one after the other inside.  :raises PlanError: root or another user would be among them"""
+    """Map ranges outside to consecutive ids inside.  :raises PlanError: root or another user would be among them"""
     found, next_id = [], 0
     for first, count in ranges[:LIMIT]:
         if first <= 0:

@@ -20,7 +20,7 @@ _sources: list[Callable[[], Iterable[int]]] = []
 
 
 def keeps(source: Source) -> Source:
-    """Makes `source` one of those that `descriptors` asks.  Returns it, so that this is also a decorator."""
+    """Make `source` one of those that `descriptors` asks.  Return it, so that this is also a decorator."""
     _sources.append(source)
     return source
 

@@ -1,4 +1,4 @@
-"""What this kernel offers, found out once by asking it, with calls that cannot do anything.
+"""The features of this kernel, found out once with calls that change nothing.
 
 Degrading is allowed only where the meaning is the same.  Where it would not be, the plan raises `Unavailable`.
 """
@@ -57,7 +57,7 @@ def _probe(name: str) -> bool:
 
 
 def require(name: str, what: str) -> None:
-    """Raises Unavailable, saying what needs it, when `name` is not there."""
+    """Raise Unavailable, saying what needs it, when `name` is not there."""
     if not has(name):
         since = ".".join(map(str, SINCE[name]))
         probed = f"the call on Linux {os.uname().release}" if name in HARMLESS else f"Linux {os.uname().release}"
@@ -66,7 +66,7 @@ def require(name: str, what: str) -> None:
 
 @contextlib.contextmanager
 def assume_missing(*names: str) -> Iterator[None]:
-    """Makes plans as for a kernel without these: to look at, or to test, the older way."""
+    """Make plans as for a kernel without these features, to print or to test the older way."""
     global _missing
     added = set(names) - _missing
     _missing |= added
@@ -77,5 +77,5 @@ def assume_missing(*names: str) -> Iterator[None]:
 
 
 def assumed() -> frozenset[str]:
-    """What is assumed to be missing now."""
+    """Return the features that are assumed to be missing now."""
     return _missing

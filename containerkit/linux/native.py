@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @cache
 def extension() -> Any:
-    """The compiled extension.  Raises Unavailable where it is missing, as it may be for who only prints plans."""
+    """Return the compiled extension.  Raise Unavailable where it is missing: printing plans works without it."""
     try:
         from .. import _spawn  # type: ignore[attr-defined]
     except ImportError as error:

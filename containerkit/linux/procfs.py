@@ -1,6 +1,6 @@
 """A procfs that is proven to be one, and the files in it.
 
-A path such as /proc/self/uid_map leads wherever the mounts of its reader say.  In a mount namespace that somebody else
+A path such as /proc/self/uid_map leads wherever the mounts of its reader say.  In a mount namespace that a stranger
 made, that may be any file of root's (CVE-2019-16884, CVE-2025-52881).  So a plan writes there through a descriptor that
 the parent opened in its own mount namespace before the child joined another one, and the kernel resolves the rest below
 it without leaving that mount.
@@ -20,7 +20,7 @@ from .syscalls import RESOLVE, Call, Fd
 
 PLACE = "/proc/"
 PROC = Fd("proc")
-"""In a step: the proven procfs, opened by the parent before the clone."""
+"""The name that steps use for the proven procfs, which the parent opens before the clone."""
 
 _SUPER_MAGIC = 0x9FA0  # PROC_SUPER_MAGIC in linux/magic.h
 _CAPABILITY_VERSION = 0x20080522  # with 64 bits a set: twice effective, permitted, inheritable
@@ -71,7 +71,7 @@ def proven(*, of_this_pid_namespace: bool = False) -> Iterator[int]:
 
 
 def directory(fd: int, path: str) -> int:
-    """Opens a directory below a proven procfs; the caller closes it.  Nothing that is mounted over it counts.
+    """Open a directory below a proven procfs; the caller closes it.  Nothing that is mounted over it counts.
 
     :raises OSError: it is not there, or something is mounted on the way
     """

@@ -1,4 +1,4 @@
-"""What the kernel says about a process, read from a directory that is proven to be its own in a procfs.
+"""The kernel's account of a process, read from a directory that is proven to be its own in a procfs.
 
 with ProcDirectory(pid) as there:
     there.status().capabilities["Eff"]
@@ -75,7 +75,7 @@ class ProcDirectory:
             raise
 
     def status(self) -> Status:
-        """Who it is, and what it may do."""
+        """Return the ids and capabilities of the process."""
         fields = {name: value.split() for name, _, value in (line.partition(":") for line in self.read("status").splitlines())}
         return Status(
             int(fields["Uid"][0]), int(fields["Gid"][0]), tuple(map(int, fields["Groups"])),
@@ -89,11 +89,11 @@ class ProcDirectory:
         return tuple((first, out, count) for first, out, count in (map(int, line.split()) for line in lines))
 
     def may_set_groups(self) -> bool:
-        """Whether its user namespace lets anybody change supplementary groups."""
+        """Whether the process's user namespace lets its members change supplementary groups."""
         return self.read("setgroups").strip() == "allow"
 
     def cgroups(self) -> dict[str, str]:
-        """Its cgroup in each hierarchy: controllers, "" for v2 -> path."""
+        """Return the process's cgroup in each hierarchy: controllers, "" for v2 -> path."""
         lines = (line.split(":", 2) for line in self.read("cgroup").splitlines())
         return {controllers: path for _, controllers, path in lines}
 
@@ -106,7 +106,7 @@ class ProcDirectory:
             return -1
 
     def label(self) -> str:
-        """What a security module calls it; "" where there is none."""
+        """Return the label that a security module gives the process; "" where there is none."""
         with contextlib.suppress(OSError):
             return self.read("attr/current").strip("\0\n")
         return ""
@@ -116,7 +116,7 @@ class ProcDirectory:
         return os.path.samestat(os.stat(name, dir_fd=self._fd), os.stat(name, dir_fd=other._fd))
 
     def working_directory(self) -> str:
-        """Its working directory as a path in its root; the root where it was removed, or lies outside."""
+        """Return the working directory as a path in the process's root; the root where the directory was removed, or lies outside."""
         root, path = (os.readlink(name, dir_fd=self._fd) for name in ("root", "cwd"))
         below = path.removeprefix(root.rstrip("/"))
         return below if path.startswith(root) and below.startswith("/") and not path.endswith(DELETED) else "/"

@@ -520,7 +520,7 @@ def symlinkat(target: PathArg, at: FdArg, path: PathArg) -> Call:
 
 
 def fchmodat(at: FdArg, path: PathArg, mode: int) -> Call:
-    """Set permissions, whatever the umask is.  :see: chmod(2)"""
+    """Set permissions; the umask does not count.  :see: chmod(2)"""
     return Call("fchmodat", (at, text(path), Labelled(mode, f"{mode:#o}")), "chmod(2)")
 
 

@@ -1,7 +1,7 @@
-"""The devices that everybody expects, as mounts, without the host's own device nodes within reach.
+"""The usual devices of /dev, as mounts, without the host's own device nodes within reach.
 
-Where the caller may make nodes, they are new ones, of a filesystem that nobody can change: see `device_nodes`.  Otherwise they are
-the host's, through read-only mounts: a device can still be read and written there.
+Where the caller may make nodes, they are new ones, of a filesystem that no program inside can change: see `device_nodes`.  Otherwise
+they are the host's, through read-only mounts: a device can still be read and written there.
 :see: mknod(2), mount_setattr(2)
 """
 
@@ -37,7 +37,7 @@ def may_make() -> bool:
 
 
 def from_own() -> Iterator[Step]:
-    """Shows our own nodes, made in the parent, for in a user namespace nobody may -> %null, %zero, ..., attached nowhere yet."""
+    """Show our own nodes, made in the parent, since no user namespace allows mknod(2) -> %null, %zero, ..., attached nowhere yet."""
     if kernel.has("copies of detached mounts"):
         memory = Fd("devices", device_nodes.shared)
         for name in DEVICES:
@@ -57,7 +57,7 @@ def from_own() -> Iterator[Step]:
 
 
 def null_to_bind(**more: Any) -> Iterator[Step]:
-    """Makes /dev/null of the host's tree, in this mount namespace, a null device that can be bound and not be changed.
+    """Make /dev/null of the host's tree, in this mount namespace, a null device that can be bound and not be changed.
 
     Several parts may do so: a mount that is there already is not moved onto itself, which is ELOOP.
     """
@@ -71,7 +71,7 @@ def null_to_bind(**more: Any) -> Iterator[Step]:
 
 
 def from_hosts() -> Iterator[Step]:
-    """Shows the host's nodes read-only -> %null, %zero, ..., each a mount that is attached nowhere yet.  Needs open_tree(2).
+    """Show the host's nodes read-only -> %null, %zero, ..., each a mount that is attached nowhere yet.  Needs open_tree(2).
 
     Taken hold of before the empty /dev, which in a plan without a root of its own covers the host's.
     """
@@ -86,7 +86,7 @@ def from_hosts() -> Iterator[Step]:
 
 
 def readonly_node(path: str, **more: Any) -> Iterator[Step]:
-    """Covers a device node of the host's, in this mount namespace, with a read-only mount of itself.  Binds of it are read-only too."""
+    """Cover a device node of the host's, in this mount namespace, with a read-only mount of itself.  Binds of it are read-only too."""
     if not (kernel.has("open_tree") and kernel.has("mount_setattr")):
         yield from _covered(path, **more)
         return

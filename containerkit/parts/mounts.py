@@ -1,14 +1,14 @@
-"""Mounts, as parts: what the program finds where.
+"""Mounts, as parts: the filesystems that the program sees, and their targets.
 
     mounts.Root(dir)   a directory as /        mounts.Bind(src, dst)  something of the host's
-    mounts.Tmpfs(dst)  memory                  mounts.Proc, Sysfs, Mqueue, Devpts   what the kernel shows
-    mounts.Dev()       the devices everybody expects
-    mounts.Masked()    what a container should not see;  mounts.ReadOnly()  what it should not change
+    mounts.Tmpfs(dst)  memory                  mounts.Proc, Sysfs, Mqueue, Devpts   the kernel's own
+    mounts.Dev()       the usual devices
+    mounts.Masked()    paths that a container should not see;  mounts.ReadOnly()  paths that it should not change
 
 Every target is an absolute path inside the root.  Missing targets are made there, also where a dangling link leads to, and also
 in a read-only `LayerFS`; not in a read-only `Root`, nor on the host.
 
-No link leads to /proc, /sys or /dev or to anything in them: a root in which one is a link is refused.  What lies in a mount of
+No link leads to /proc, /sys or /dev or to anything in them: a root in which one is a link is refused.  A target in a mount of
 the plan's is found from that mount, not by its path from the root.
 
 Attributes such as read-only, nosuid and nodev hold for every program that has no CAP_SYS_ADMIN in the user namespace that owns
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MASKED", "READONLY", "Bind", "Dev", "Devpts", "Masked", "Mqueue", "Proc", "ReadOnly", "Root", "Sysfs", "Tmpfs"]
 
-#: What runtimes hide by default, so that no secret of the kernel's shows.
+#: The paths that runtimes hide by default, so that no secret of the kernel's shows.
 MASKED = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
     "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
@@ -272,8 +272,8 @@ class Devpts:
 class Dev:
     """A minimal /dev: null zero full random urandom tty, ptmx and pts, shm, fd and the standard streams.
 
-    Root makes the device nodes anew, in the parent, for a user namespace allows no mknod(2).  Who may make none shows the
-    host's read-only: the devices work, while chmod(2), chown(2) and utimes(2) on them fail with EROFS.  A program with
+    Root makes the device nodes anew, in the parent, for a user namespace allows no mknod(2).  A caller who may make none shows
+    the host's read-only: the devices work, while chmod(2), chown(2) and utimes(2) on them fail with EROFS.  A program with
     CAP_SYS_ADMIN in the user namespace of these mounts can make them writable, and change what its user may change.
 
     :param shm_size: of /dev/shm
@@ -386,9 +386,9 @@ class Masked:
         yield mounting.step(Phase.MOUNTS, done, "the null device is done with, here or in another part", order=LAST, tolerates={EBADF})
 
     def _hide(self, path: str) -> Iterator[Step]:
-        """Of two mounts one fits: a file takes no directory, a directory no file, and the kernel says ENOTDIR.
+        """Mount the directory or the file, whichever fits: the kernel refuses a directory on a file, and a file on a directory (ENOTDIR).
 
-        Only a path that is not there gets neither.
+        Only a path that does not exist gets neither mount.
         """
         absent = {"order": LATE, "tolerates": {ENOENT, EBADF}}
         other = {"order": LATE, "tolerates": {ENOENT, ENOTDIR}}

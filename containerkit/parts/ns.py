@@ -48,7 +48,7 @@ _FILE_HINTS = {
 
 
 def write_file(path: str, data: bytes, why: str, *, phase: Phase, child: bool = True, hint: object = "") -> Iterator[Step]:
-    """Opens a file of procfs below the proven descriptor, writes `data` in one call, closes it."""
+    """Open a file of procfs below the proven descriptor, write `data` in one call, and close it."""
     step, file = (Step.child, FILE) if child else (Step.parent, PARENTS_FILE)
     yield step(phase, procfs.open_file(path, O.WRONLY | O.CLOEXEC), why=why, save=file, hint=_FILE_HINTS)
     yield step(phase, syscalls.write(file, data), why=data.decode().replace("\n", "; "), at_least=len(data), hint=hint)
@@ -180,9 +180,9 @@ class User:
             yield Step.parent(Phase.IDENTITY, tool, order=mounting.MAP, why=f"map ranges of {name}s that /etc/sub{name} allows", hint=hint)
 
     def _become(self, uids: Sequence[Range], gids: Sequence[Range]) -> Iterator[Step]:
-        """After what still needs the caller's ids, such as the child's own files in /proc.
+        """Return the step that changes ids, after the steps that still need the caller's ids, as for the child's own files in /proc.
 
-        A change of ids takes from everybody without privilege the right to trace the memory.  For root that is no loss, and the
+        After a change of ids no process without privilege may trace the memory.  For root that is no loss, and the
         spawn gives it back; an ordinary caller would lose its own files in /proc meanwhile, so there the child leaves its memory first.
         """
         moved = (idmaps.outside_of(uids, self.uid), idmaps.outside_of(gids, self.gid)) != (ask(os.geteuid), ask(os.getegid))

@@ -1,6 +1,6 @@
 """Seccomp: a filter in front of the kernel.  It sees the number and the arguments of every system call, and answers.
 
-The filter is a list of what is allowed.  What it does not name, and what the kernel gains in years to come, is refused.
+The filter is a list of allowed calls.  It refuses all other calls, also those that the kernel gains in years to come.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ AF_ALG, AF_VSOCK = 38, 40
 LACKING = ("clone3", "file_getattr", "file_setattr", "lsm_get_self_attr", "lsm_list_modules")
 ANY_PERSONALITY = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)  # Linux, 32 bits, version 2.6, both; and only asking
 
-#: What a plan does after the filter is there, and a program may always do: give up, and wait for its children.
+#: Calls that a plan makes behind the filter, and that a program may always make: give up, and wait for its children.
 #: Without it a child whose exec fails could not even end.
 ALWAYS = tuple("close close_range exit exit_group munmap ppoll rt_sigaction rt_sigprocmask rt_sigreturn rt_sigtimedwait wait4".split())
 # Inside DROP: last, because it may forbid what the others need.  But without no_new_privs only CAP_SYS_ADMIN may install it.
@@ -52,7 +52,7 @@ _HINT = {
 @by_value
 @frozen
 class Rule:
-    """What happens to one system call.
+    """The filter's answer to one system call.
 
     :param name: the kernel's name of it
     :param where: conditions on its arguments, which must all hold
@@ -76,7 +76,7 @@ class Rule:
 
 
 def _value(seccomp: Seccomp) -> Hashable:
-    """Its exact value as text, made once: a filter has hundreds of rules.  Of a list, which may change, it is made each time."""
+    """Return the rules' exact value as text, made once for a tuple, since a filter has hundreds of rules; a list may change."""
     if (known := seccomp._exact) is not None:
         return known
     text = repr((exact(seccomp.rules), exact(seccomp.otherwise), exact(seccomp.early)))
@@ -112,15 +112,15 @@ class Seccomp:
             raise PlanError("a filter that allows everything is none")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Without what this process tells it by."""
+        """Pickle the fields, without the key that is valid only in this process."""
         return Seccomp, (self.rules, self.otherwise, self.early)
 
     @classmethod
     def default(cls, capabilities: Iterable[str] = ()) -> Seccomp:
-        """What ordinary programs need, as docker has it: see `why` for what is refused.
+        """Return a filter that allows the calls of ordinary programs, as docker's does: see `why` for the refused ones.
 
-        :param capabilities: what the program keeps, as ``Capabilities.default().names``: with each go the calls that need it, as
-            chroot(2) with CAP_SYS_CHROOT.  The kernel still asks for the capability
+        :param capabilities: the capabilities that the program keeps, as ``Capabilities.default().names``: with each go the calls that
+            need it, as chroot(2) with CAP_SYS_CHROOT.  The kernel still asks for the capability
         :raises PlanError: not a list of capabilities' names
         """
         granted = _granted(capabilities)
@@ -143,7 +143,7 @@ class Seccomp:
 
     @classmethod
     def log(cls) -> Seccomp:
-        """Forbids nothing: what `default` would refuse is allowed and written to the kernel's audit log."""
+        """Forbid nothing: calls that `default` would refuse are allowed and written to the kernel's audit log."""
         return replace(cls.default(), rules=tuple(r for r in cls.default().rules if r.action == "allow"), otherwise="log")
 
     @classmethod
@@ -165,7 +165,7 @@ class Seccomp:
         return replace(self, rules=(*added, *(r for r in self.rules if r.name not in replaced)))
 
     def denying(self, names: Iterable[str]) -> Seccomp:
-        """Not these: they get `otherwise`.  :raises PlanError: an unknown name, or one that no process can do without"""
+        """Return a filter that answers these calls with `otherwise`.  :raises PlanError: a name is unknown, or every process needs it"""
         gone = {rule.name for rule in _rules(names)}
         if vital := gone & set(ALWAYS):
             raise PlanError(f"no process can do without {', '.join(sorted(vital))}")
@@ -177,7 +177,7 @@ class Seccomp:
         return why_denied(Rule(name).name)
 
     def allows(self, name: str) -> bool:
-        """Whether a call is allowed whatever its arguments are."""
+        """Whether a call is allowed with any arguments."""
         rules = [r for r in self.rules if r.name == name]
         actions = [r.action for r in rules] + ([] if any(not r.where for r in rules) else [self.otherwise])
         return set(actions) <= {"allow", "log"}
@@ -189,7 +189,7 @@ class Seccomp:
         if missing := [name for name in wanted if not self.allows(name)]:
             raise PlanError(f"under this filter no program could start, or end: it lacks {', '.join(missing)}")
         call, why = syscalls.seccomp(Deferred(self._program, str(self))), "only system calls that the filter lets through"
-        # Before Linux 5.16 a kill with a core dump took along everybody who shared the memory: the caller.
+        # Before Linux 5.16 a kill with a core dump killed every process that shared the memory: the caller too.
         yield Step.child(Phase.DROP, call, why=why, order=EARLY if self.early else ORDER, hint=_HINT, helper="join" if kills else "")
 
     def __str__(self) -> str:
@@ -247,7 +247,7 @@ def _rules(names: Iterable[str], *where: Where) -> tuple[Rule, ...]:
 
 
 def _architecture() -> int:
-    """This machine, as the kernel's audit names it.  Raises Unavailable for one the library does not know."""
+    """Return the kernel's audit name of this machine.  :raises Unavailable: the library does not know the machine"""
     machine = os.uname().machine
     if machine not in ARCHITECTURES:
         raise Unavailable("a seccomp filter", probed=f"uname on {machine}", remedy="x86-64 or aarch64")

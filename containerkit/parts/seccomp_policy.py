@@ -91,7 +91,7 @@ DENIED = _table({
         uselib ustat vserver""",
 })  # fmt: skip
 
-#: What the kernel asks this capability for anyway: who has it may make the call.
+#: Calls for which the kernel asks for this capability anyway: a program that has it may make the call.
 GRANTED = {f"CAP_{name}": tuple(calls.split()) for name, calls in {
     "BPF": "bpf",
     "DAC_READ_SEARCH": "open_by_handle_at",

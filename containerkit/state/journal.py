@@ -1,14 +1,14 @@
-"""What a process owns that a SIGKILL would leave behind, written down before it is made.
+"""Journals: a process writes down what a SIGKILL would leave behind, before it makes it.
 
     entry = about_to("tree", "/tmp/containerkit-layer-x")     the line is on disk before the directory is
     ...
-    entry.done()                                              it is gone
+    entry.done()                                              it is removed
 
 A journal is a record (see `owner`) in a directory that only this user enters: below /run for root, below XDG_RUNTIME_DIR for
 others, and where that is not set, among the temporary files.  A process that needs one has one until it ends.  `sweep` reads those
 of dead processes.
 
-Its lines: what is about to be, ["tree", 0, "/tmp/..."], with a number; what more became known of it, ["made", 0, "child", ...]; and
+Its lines: a thing about to be made, ["tree", 0, "/tmp/..."], with a number; later facts about it, ["made", 0, "child", ...]; and
 ["done", 0].
 """
 
@@ -55,12 +55,12 @@ class Entry:
         self._journal, self.number = journal, number
 
     def add(self, what: str, value: object) -> None:
-        """Writes down what became known of it."""
+        """Write down what became known of the entry's object."""
         if self._journal:
             self._journal.write(self.number, MADE, self.number, what, value)
 
     def done(self) -> None:
-        """It is gone.  A second time does nothing."""
+        """Write down that the thing is removed.  A second call does nothing."""
         journal, self._journal = self._journal, None
         if journal:
             journal.done(self.number)
@@ -77,7 +77,7 @@ class Journal:
         self._open: dict[int, list[tuple[object, ...]]] = {}  # the lines of what is not done
 
     def about_to(self, verb: str, *words: object) -> Entry:
-        """Writes down what is about to be made."""
+        """Write down what is about to be made."""
         with owner.guard:
             number, self._number = self._number, self._number + 1
             self._open[number] = []
@@ -108,7 +108,7 @@ class Journal:
                 self.end_if_idle()
 
     def end_if_idle(self) -> None:
-        """Removes it where it has no entry that is not done."""
+        """Remove the journal where all of its entries are done."""
         with owner.guard:
             if not self._open:
                 self.record.remove()
@@ -121,7 +121,7 @@ class Journal:
         old.remove()
 
     def hand_to(self, named: Identity | str | os.PathLike[str]) -> None:
-        """Gives all that it speaks of to another owner: see `owner.Record.hand_to`.  What this process makes next has a new journal."""
+        """Give all that the journal lists to another owner: see `owner.Record.hand_to`.  Later entries start a new journal."""
         with owner.guard:
             self.record.hand_to(named)
 
@@ -136,7 +136,7 @@ _place: tuple[object, ...] = ()
 
 
 def own() -> Journal:
-    """This process's journal.  :raises LayerError: no directory for it is this user's"""
+    """Return this process's journal.  :raises LayerError: no directory for it is this user's"""
     global _own, _place
     with owner.guard:
         place = (os.geteuid(), os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"))
@@ -149,7 +149,7 @@ def own() -> Journal:
 
 @atexit.register
 def _end() -> None:
-    """What is not done is left to the next start of anything."""
+    """Entries that are not done are left to the next start of any process."""
     if _own:
         _own.end_if_idle()
 
@@ -160,7 +160,7 @@ def _descriptors() -> list[int]:
 
 
 def about_to(verb: str, *words: object) -> Entry:
-    """Writes down, in the journal of this process, what is about to be made.  :raises LayerError: there is no place for it"""
+    """Write down, in the journal of this process, what is about to be made.  :raises LayerError: there is no place for it"""
     with owner.guard:
         return own().about_to(verb, *words)
 
@@ -177,7 +177,7 @@ def maybe(verb: str, *words: object) -> Entry:
 
 
 def directory() -> str:
-    """Where this user's journals are."""
+    """Return the directory of this user's journals."""
     runtime = "/run" if is_machine_root() else os.environ.get("XDG_RUNTIME_DIR")
     if runtime:
         return f"{runtime}/containerkit/journals"
@@ -214,7 +214,7 @@ def opened(path: str, *, make: bool = False) -> Iterator[int]:
 
 
 def sweep_if_any() -> None:
-    """Removes what killed processes left.  What cannot be removed stops nobody."""
+    """Remove the leftovers of killed processes.  A failure to remove one does not stop the rest."""
     with contextlib.suppress(OSError):
         if {*os.listdir(directory())} - ({_own.record.name} if _own else set()):
             from .sweeping import sweep
@@ -239,7 +239,7 @@ def journals() -> Iterator[tuple[int, str]]:
 
 
 def living() -> Iterator[Line]:
-    """What the journals of this user's living processes speak of."""
+    """Return the entries in the journals of this user's living processes."""
     for here, name in journals():
         if is_owned(name, here):
             yield from entries(_read(name, here))
@@ -254,7 +254,7 @@ def left() -> Iterator[str]:
 
 
 def _read(name: str, here: int) -> list[list[Any]]:
-    """The lines of a journal of somebody else's; none where it is gone."""
+    """Return the lines of another process's journal; none where it is gone."""
     with contextlib.suppress(OSError):
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=here)
         try:

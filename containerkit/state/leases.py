@@ -1,8 +1,8 @@
-"""Which processes are at work in a store, and what each needs meanwhile.
+"""Leases: which processes are at work in a store, and which blobs each of them needs.
 
-A lease is a scratch directory below ``staging`` (see `scratch`).  What its owner prepares lies in it until it is renamed to its
-place; what its owner relies on is pinned there, an empty file a digest, so that nobody collects it.  Taking a lease removes those
-of dead owners first.
+A lease is a scratch directory below ``staging`` (see `scratch`).  The files that its owner prepares lie in it until they are
+renamed into the store; the digests that its owner relies on are pinned there as empty files, so that no process collects
+them.  Taking a lease removes those of dead owners first.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Lease:
         (self.path / PINS).mkdir()
 
     def pin(self, digest: str) -> None:
-        """Keeps a blob or a layer from being collected for as long as the lease lasts, whether it is there yet or not."""
+        """Keep a blob or a layer from being collected for as long as the lease lasts, whether it is there yet or not."""
         os.close(os.open(self.path / PINS / digest.replace(":", "-"), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
 
     def place(self) -> Path:
@@ -44,7 +44,7 @@ class Lease:
         return self.path / f"{next(self._count)}"
 
     def close(self) -> None:
-        """Removes what is left, and the pins."""
+        """Remove the lease's files, and with them the pins."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             try:
@@ -80,7 +80,7 @@ class Leases:
         return found
 
     def sweep(self) -> list[Path]:
-        """Removes the leases of owners that ended.  Returns their paths."""
+        """Remove the leases of owners that ended.  Return their paths."""
         return [path for path in self.dead() if self._remove(path)]
 
     def dead(self) -> list[Path]:

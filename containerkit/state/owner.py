@@ -1,8 +1,8 @@
-"""Who owns what is on disk: a record names its owner, and the first process that finds the owner dead becomes the next one.
+"""Owners of files on disk: a record names its owner, and the first process that finds the owner dead becomes the next one.
 
     record = Record.make(directory, "name")     this process owns it from here on
     record.write("text")                        what it is about
-    record.hand_to("/path/to/another/lock")     now whoever holds that lock does: a container's monitor, say
+    record.hand_to("/path/to/another/lock")     now the holder of that lock does, as a container's monitor
     Record.take(directory, "name")              of a dead owner: mine now; None where the owner lives
 
 A record is a file.  Its owner is the process that holds the file's lock, which the kernel drops with that process.  Where nobody
@@ -69,7 +69,7 @@ class Identity(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Identity | None:
-        """What `str` made of one, or version 0.1, which left the boot out; None for any other text."""
+        """Return the identity in a text of `str`, or of version 0.1, which left the boot out; None for any other text."""
         with contextlib.suppress(ValueError):
             *before, pid, started = text.split(" ")
             if len(before) < 2:
@@ -145,10 +145,10 @@ class Record(OneProcess):
 
     @classmethod
     def receive(cls, name: str, named: Identity | str, directory: int | None = None) -> Record:
-        """What another process has handed to this one by name, to go on with.
+        """Take over a record that another process has handed to this one by name.
 
-        :param named: as it was handed: the identity of this process, or the path of a lock that it holds
-        :raises LayerError: it was handed to somebody else, or is not there
+        :param named: the name that it was handed to: the identity of this process, or the path of a lock that it holds
+        :raises LayerError: it was handed to another owner, or does not exist
         """
         try:
             fd = os.open(name, HERE, dir_fd=directory)
@@ -185,10 +185,10 @@ class Record(OneProcess):
         return (line for line in lines(self.fd) if line[0] != OWNER)
 
     def hand_to(self, named: Identity | str | os.PathLike[str]) -> None:
-        """Gives it to a living process, or to whoever holds a lock.  This process no longer owns it.
+        """Give the record to a living process, or to the holder of a lock.  This process no longer owns it.
 
         :param named: a process; or the path of a file whose lock another process holds for as long as it lives
-        :raises LayerError: nobody is there: this process still owns the record
+        :raises LayerError: the new owner does not live: this process still owns the record
         """
         named = named if isinstance(named, Identity) else os.path.abspath(named)
         if not _lives(_as_line(named)):
@@ -197,14 +197,14 @@ class Record(OneProcess):
         self.let_go()
 
     def let_go(self) -> None:
-        """Leaves it to the next sweep, unless another process holds it too or is named in it."""
+        """Leave the record to the next sweep, unless another process holds it too or is named in it."""
         fds, self.fd, self.directory = self.descriptors, -1, None
         for fd in fds:
             if _key(fd) == self._keys[fd]:
                 os.close(fd)
 
     def remove(self) -> None:
-        """Removes the file, and with it the record."""
+        """Remove the file, and with it the record."""
         if self.owned:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.name, dir_fd=self.directory)
@@ -264,7 +264,7 @@ def _is(fd: int, name: str, directory: int | None) -> bool:
 
 
 def _is_dead(fd: int, plain: bool) -> bool:
-    """In this order: the owner that names the next one holds the lock while it writes."""
+    """Return whether the record's owner is dead.  Ask the lock first: an owner that names the next one holds the lock while it writes."""
     return trusted(fd) and not is_held(fd) and (plain or not _named_owner_lives(fd))
 
 
@@ -302,7 +302,7 @@ guard = threading.RLock()
 
 
 def _forked() -> None:
-    """In a child of os.fork(): what the parent owns must not outlive it in us."""
+    """Close the parent's locks in a child of os.fork(): they must not outlive the parent in us."""
     global guard
     guard = threading.RLock()
     for record in [*_held]:

@@ -1,7 +1,7 @@
-"""Directories that nobody else enters: what programs of containers write is kept in one, for it may be a set-user-ID file.
+"""Directories that no other user enters: files that programs of containers write are kept in one, for they may be set-user-ID.
 
-A container's root makes a file that is root's and runs as root for whoever executes it.  Inside that is the container's affair; on the
-host nobody else must get there (CVE-2021-41091).
+A container's root can make a file that runs as root for every user who executes it.  Inside that is the container's affair; on the
+host no other user must reach the file (CVE-2021-41091).
 """
 
 from __future__ import annotations

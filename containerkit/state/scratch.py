@@ -75,7 +75,7 @@ class Scratch(OneProcess):
         return made
 
     def close(self) -> None:
-        """Removes the directory.  :raises LayerError: something in it cannot be removed"""
+        """Remove the directory.  :raises LayerError: something in it cannot be removed"""
         if self.record.fd >= 0:
             try:
                 _remove_scratch(self.path)
@@ -83,7 +83,7 @@ class Scratch(OneProcess):
                 self.let_go()
 
     def let_go(self) -> None:
-        """Gives up the lock and leaves the directory to the next sweep."""
+        """Give up the lock and leave the directory to the next sweep."""
         self.record.let_go()
         if not os.path.lexists(self.path):
             self._entry.done()
@@ -95,12 +95,12 @@ class Scratch(OneProcess):
 
 
 def sweep(base: str | os.PathLike[str] | None = None, prefix: str = PREFIX) -> list[Path]:
-    """Removes the scratch directories of owners that ended without closing them.  Returns their paths."""
+    """Remove the scratch directories of owners that ended without closing them.  Return their paths."""
     return [path for path in _named(base, prefix) if sweep_one(path, young=GRACE)]
 
 
 def listed(base: str | os.PathLike[str] | None = None) -> list[tuple[Path, bool]]:
-    """This user's scratch directories, and whether the owner of each has ended, so that `sweep` removes it."""
+    """Return this user's scratch directories, and whether the owner of each has ended, so that `sweep` removes it."""
     return [(path, is_abandoned(path)) for path in sorted(_named(base, PREFIX))]
 
 
@@ -117,7 +117,7 @@ def _named(base: str | os.PathLike[str] | None, prefix: str) -> Iterator[Path]:
 
 
 def sweep_one(path: Path, *, young: float = 0.0) -> bool:
-    """Removes one scratch directory, unless its owner lives.  Returns whether it was removed here.
+    """Remove one scratch directory, unless its owner lives.  Return whether it was removed here.
 
     :param young: seconds in which a directory without a lock may still be in the making: 0 where its owner is known to be dead
     """
@@ -168,12 +168,12 @@ def _remove_scratch(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Removes a tree, also one whose directories deny it.  What is gone already is no failure.
+    """Remove a tree, also one whose directories deny it.  A file that is gone already is no failure.
 
-    Whoever may still write in there can rename a directory and put a link in its place.  So nothing is reached by a path:
+    A process that may still write in there can rename a directory and put a link in its place.  So nothing is reached by a path:
     each directory is opened without following links, below one that is open already.
 
-    :raises LayerError: something is still mounted there, or belongs to somebody else
+    :raises LayerError: something is still mounted there, or belongs to another user
     """
     try:
         _remove_at(path)
@@ -202,7 +202,7 @@ def _remove_at(path: Path) -> None:
 
 
 def _empty(directory: int, top: int, depth: int) -> bool:
-    """Removes what is in an open directory.  Returns whether something was put into the topmost one, to be done next.
+    """Remove the content of an open directory.  Return whether something was put into the topmost one, to be done next.
 
     A tree may be deeper than we may have files open: from a certain depth on its directories are moved up.
     """
@@ -230,7 +230,7 @@ def _remove_directory(parent: int, name: str, top: int, depth: int) -> bool:
 
 
 def _open(parent: int, name: str) -> int:
-    """Opens a directory for reading and changing, even one that denies its owner: overlayfs makes such ones.
+    """Open a directory for reading and changing, even one that denies its owner: overlayfs makes such ones.
 
     :raises OSError: EXDEV where something is mounted there: what is in it belongs to others, as the kept changes of an overlay do
     """

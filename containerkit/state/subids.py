@@ -21,7 +21,7 @@ shutil.rmtree(sys.argv[1])
 
 
 def remove_with_subids(path: Path) -> bool:
-    """Removes a tree as root of a new user namespace, in which those ids are mapped.  False where that cannot be done.
+    """Remove a tree as root of a new user namespace, in which those ids are mapped.  Return False where that cannot be done.
 
     :see: newuidmap(1), user_namespaces(7)
     """

@@ -1,8 +1,8 @@
-"""What the steps of a plan have to undo, written down before it is made, so that a SIGKILL of their process is no end of it.
+"""Write down what the steps of a plan have to undo, before they are made, so that the undo happens even after a SIGKILL.
 
-A step's undo is a `Call`.  Three kinds of calls undo what outlives a process: those that remove a name, those that remove a
-directory, and umount2.  They are written down as a path, with what was there before and what is there afterwards: the sweep, which
-may come much later, undoes only what the dead owner made.  What ends with a descriptor or a process needs no line.
+A step's undo is a `Call`.  Three kinds of calls undo effects that outlive a process: those that remove a name, those that remove a
+directory, and umount2.  They are written down as a path, with the file that was there before and the one that is there afterwards: the
+sweep, which may come much later, undoes only what the dead owner made.  Effects that end with a descriptor or a process need no line.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _kind(call: Call | Tool) -> tuple[str, Any, Any, int] | None:
 
 
 class Undo:
-    """What one step has to undo.
+    """The undo of one step.
 
     :param made: the step's call  :param call: its undo
     :param value: gives an argument of a call as a number
@@ -92,12 +92,12 @@ class Undo:
         self._entry.add(CHILD, str(Identity.of(pid) or "ended"))
 
     def done(self) -> None:
-        """It is undone, or was never made."""
+        """Write down that the call is undone, or was never made."""
         self._entry.done()
 
 
 def _leads_to(made: Call | Tool) -> str | None:
-    """Where the symbolic link that a call makes leads to; None for other calls."""
+    """Return the path that a call's new symbolic link leads to; None for other calls."""
     match made.name, made.args:
         case "symlinkat", (bytes() | Bytes() as target, *_):
             return os.fsdecode(_text(target))
@@ -118,7 +118,7 @@ def _path(where: Any, name: bytes | Bytes, value: Callable[[Any], int], pid: int
 
 
 def _space() -> str:
-    """In which boot and which mount namespace."""
+    """Return the boot and the mount namespace of this process."""
     return f"{boot()} {os.readlink('/proc/self/ns/mnt')}"
 
 
@@ -126,7 +126,7 @@ def _space() -> str:
 
 
 def look(kind: str, path: str, *, link: bool = False) -> Any:
-    """What is at a path, told from another thing that may be there later; None where there is nothing.
+    """Return the identity of the file at a path, which differs from that of a later file there; None where there is none.
 
     :param link: only where a link leads to is asked
     """
@@ -140,7 +140,7 @@ def look(kind: str, path: str, *, link: bool = False) -> Any:
 
 
 def _leads_there(path: str, directory: int | None) -> str | None:
-    """Where a symbolic link leads to; None where there is none."""
+    """Return the path that a symbolic link leads to; None where there is no link."""
     try:
         return os.readlink(path, dir_fd=directory)
     except OSError:
@@ -153,7 +153,7 @@ def _seen(directory: int, name: str) -> list[Any]:
 
 
 def _birth(directory: int, name: str) -> int:
-    """When something was made, for the numbers of inodes come again; 0 where the file system does not say.  :see: statx(2)"""
+    """Return when a file was made, since inode numbers are reused; 0 where the file system does not say.  :see: statx(2)"""
     found = ctypes.create_string_buffer(256)
     if _libc.statx(directory, os.fsencode(name), SYMLINK_NOFOLLOW, BTIME, found) != 0:
         return 0
@@ -185,7 +185,7 @@ def _parent(path: str) -> Any:
 
 
 def undo(line: Line) -> bool:
-    """Undoes what a dead owner had made.  False where it is to be tried again later.
+    """Undo what a dead owner had made.  Return False where it is to be tried again later.
 
     :raises OSError: the kernel refuses
     """

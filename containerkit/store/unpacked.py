@@ -34,7 +34,7 @@ TREE, LABEL = "diff", "layer.json"
 
 @frozen
 class Needs:
-    """What an unpacked layer needs of those below it."""
+    """The files and directories that an unpacked layer needs of those below it."""
 
     implied: list[bytes]
     hiding: list[bytes]
@@ -86,7 +86,7 @@ class UnpackedLayers:
         return self.root / "layers" / chain.algorithm / chain.hex
 
     def make(self, layer: Layer, chain: Digest, lease: Lease) -> Path:
-        """Unpacks a layer, unless it is there.  Whoever else wants it meanwhile waits, and finds it.
+        """Unpack a layer, unless it is there.  Another process that wants the layer meanwhile waits, and finds it.
 
         :raises ImageError: it cannot be unpacked; nothing is there
         """
@@ -99,13 +99,13 @@ class UnpackedLayers:
         return place / TREE
 
     def arriving(self, layer: Layer, chain: Digest, lease: Lease) -> Arriving:
-        """Begins to unpack a layer whose bytes are still to come.  Nobody waits for it: who else wants it meanwhile makes its own."""
+        """Begin to unpack a layer whose bytes are still to come.  Other processes do not wait for it: each makes its own."""
         from .arriving import Arriving
 
         return Arriving(self, layer, chain, lease.place())
 
     def publish(self, chain: Digest, new: Path) -> Path:
-        """Gives what was unpacked its name, unless somebody else was faster."""
+        """Give the unpacked layer its name, unless another process was faster."""
         place = self.place(chain)
         with locked(self.root / "locks" / chain.hex[:2]):
             if not place.is_dir():
@@ -118,7 +118,7 @@ class UnpackedLayers:
         rename(new, place)
 
     def unpack(self, layer: Layer, chain: Digest, place: Path) -> None:
-        """Unpacks a layer anywhere, with its label."""
+        """Unpack a layer into any directory, with its label."""
         from urllib.parse import quote_from_bytes
 
         place.mkdir(mode=0o700)
@@ -136,7 +136,7 @@ class UnpackedLayers:
         self._describe(place, layer, chain, entries=done.entries, skipped=skipped, **needs)
 
     def adopt(self, layer: Layer, chain: Digest, upper: Path, lease: Lease) -> Path:
-        """Makes an upper directory the unpacked layer that was written from it.  It moves.
+        """Move an upper directory into the store, as the unpacked layer that was written from it.
 
         :param upper: on the store's file system, and as the layer would be unpacked: see `_adopt.normalize`
         """
@@ -157,7 +157,7 @@ class UnpackedLayers:
         (place / LABEL).write_bytes(dump(about | more))
 
     def inherit_attributes(self, chains: Sequence[Digest]) -> None:
-        """Gives each layer what it needs of those below it: see `_implied`.
+        """Give each layer the directories and files that it needs of those below it: see `_implied`.
 
         Nothing is written down about it: it is done whenever the layers are wanted, and mostly finds that it was done.
 
@@ -173,7 +173,7 @@ class UnpackedLayers:
             needs.inherit_attributes(path, paths[:number])
 
     def needs(self, chain: Digest) -> Needs:
-        """What a layer needs of those below it.  :raises ImageError: it is not known"""
+        """Return what a layer needs of those below it.  :raises ImageError: the needs are not known"""
         from urllib.parse import unquote_to_bytes
 
         fields = Fields(self.label(chain), LABEL)
@@ -181,7 +181,7 @@ class UnpackedLayers:
         return Needs(implied, hiding, [_borrowed(value, where) for value, where in fields.objects("borrowed", [])])
 
     def again(self, chain: Digest, place: Path, below: Sequence[Digest]) -> bool:
-        """Unpacks a layer once more, to be compared.  False where that needs something that is not here any more.
+        """Unpack a layer once more, to be compared.  Return False where that needs something that is not here any more.
 
         :param below: the chains below it
         """
@@ -197,7 +197,7 @@ class UnpackedLayers:
         return True
 
     def label(self, chain: Digest) -> dict[str, object]:
-        """What was written down when the layer was unpacked.
+        """Return the description that was written when the layer was unpacked.
 
         :raises ImageError: nothing, or about another layer
         """
@@ -210,11 +210,11 @@ class UnpackedLayers:
         return found
 
     def __iter__(self) -> Iterator[Digest]:
-        """The chains that are there.  What has another name is passed over: see `strangers`."""
+        """Return the chain ids of all unpacked layers.  Files with other names are passed over: see `strangers`."""
         return (chain for path in self._all() if (chain := _chain(path)))
 
     def strangers(self) -> Iterator[Path]:
-        """What is among the layers and is none."""
+        """Return the files among the layers that are no layers."""
         return (path for path in self._all() if not _chain(path))
 
     def _all(self) -> list[Path]:
@@ -244,9 +244,9 @@ def _counted(tree: Path) -> tuple[int, list[str]]:
 
 
 def first_difference(one: Path, other: Path) -> str:
-    """Where two trees differ first, and in what; "" when they are the same.
+    """Return where two trees differ first, and how; "" when they are the same.
 
-    Looks at names, kinds, modes, owners, times of files, attributes and content.
+    Compare names, kinds, modes, owners, times of files, attributes and content.
     """
     if what := _differs(one, other):
         return f"/ differs in {what}"

@@ -1,6 +1,6 @@
-"""Writing what is compressed: blocks of a fixed size, several at once, so the result does not depend on how many processors there were.
+"""Compress in blocks of a fixed size, several at once, so that the result does not depend on the number of processors.
 
-No stream of ours is denser than `DENSEST`, for who reads it may take a denser one for a bomb: half a percent of it is not compressed.
+No stream of ours is denser than `DENSEST`, for a reader may take a denser one for a bomb: half a percent of it is not compressed.
 
 :see: rfc1952, rfc8878
 """
@@ -150,7 +150,7 @@ class _Zstd(_Plain):
         return packed
 
     def _looked(self, count: int) -> bytes:
-        """What has to follow `count` more bytes."""
+        """Return the blocks that have to follow `count` more bytes."""
         self._next = self._came + PERIOD
         more = bytes(self._coder.flush(self._library.COMPRESSOBJ_FLUSH_BLOCK))
         if (self._went + count + len(more)) * DENSEST >= self._came:

@@ -1,4 +1,4 @@
-"""What a layer's bytes become: none, gzip, zstd.
+"""The compression of a layer: none, gzip, zstd.
 
     with Decompressed(stream, "gzip") as tar: tar.read(CHUNK)     # the magic must say the same
     Compressor(write, "gzip")                                     # .feed(block) ... .close()

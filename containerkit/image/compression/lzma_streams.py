@@ -24,7 +24,7 @@ _Decoder = lzma.LZMADecompressor | bz2.BZ2Decompressor
 
 
 def pieces(stream: Readable, limits: Limits, kind: str) -> Iterator[bytes]:
-    """What one or more streams become; zeros may follow them.
+    """Yield the decompressed bytes of one or more streams; zeros may follow them.
 
     :param kind: "xz", which the older lzma counts as, or "bzip2"
     :raises InvalidLayer: it is damaged, cut short or followed by something else

@@ -36,7 +36,7 @@ class Pipe:
     # --- who writes ----------------------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> bool:
-        """Puts a piece in, which is not to be changed any more.  Waits for room.  False when nobody reads any more."""
+        """Put a piece in, which must not change afterwards.  Wait for room.  Return False when the reader has stopped."""
         with self._changed:
             while len(self._pieces) >= self._depth and not self._stopped:
                 self._changed.wait()
@@ -55,7 +55,7 @@ class Pipe:
     # --- who reads -----------------------------------------------------------------------------------------------
 
     def read(self, size: int = -1, /) -> bytes:
-        """What comes next, at most `size` bytes; b"" at the end.  Raises what the writer ended with, again and again."""
+        """Return the next bytes, at most `size`; b"" at the end.  Raise the error that the writer ended with, at each call."""
         if size < 0:
             return b"".join(iter(lambda: self.read(CHUNK), b""))
         if not self._rest and size:
@@ -119,11 +119,11 @@ class ReadAhead(_Closing):
             self._pipe.end(error)
 
     def read(self, size: int = -1, /) -> bytes:
-        """What comes next, at most `size` bytes.  Raises what reading the stream raised, where it was raised."""
+        """Return the next bytes, at most `size`.  Raise the error that reading the stream raised, at the same position."""
         return self._pipe.read(size)
 
     def close(self) -> None:
-        """Ends the thread.  The stream is the caller's again."""
+        """End the thread.  The stream is the caller's again."""
         self._pipe.stop()
         self._thread.join()
 
@@ -156,6 +156,6 @@ class Verified(_Closing):
         return data
 
     def close(self) -> None:
-        """Ends the thread.  The stream is the caller's again."""
+        """End the thread.  The stream is the caller's again."""
         self._pipe.end()
         self._thread.join()

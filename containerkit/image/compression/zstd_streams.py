@@ -109,7 +109,7 @@ class _Frame:
 
 
 def pieces(stream: Readable, limits: Limits) -> Iterator[bytes]:
-    """What a zstd stream of one or more frames becomes, 1 MiB at most each.
+    """Yield the decompressed bytes of a zstd stream of one or more frames, in pieces of 1 MiB at most.
 
     :raises InvalidLayer: it is not zstd, is cut short, or its checksum is wrong
     :raises Unsupported: it needs a dictionary

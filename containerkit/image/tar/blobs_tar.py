@@ -58,6 +58,6 @@ def appearing(path: StrPath) -> Iterator[BinaryIO]:
 
 
 def _umask() -> int:
-    """What open(2) takes from the mode of a new file."""
+    """Return the umask: the bits that open(2) takes from the mode of a new file."""
     with open("/proc/thread-self/status") as status:
         return next((int(line.split()[1], 8) for line in status if line.startswith("Umask:")), 0o022)

@@ -96,7 +96,7 @@ def time(value: int) -> bytes:
 
 
 def xattrs(pax: Mapping[bytes, bytes], limits: Limits) -> dict[bytes, bytes]:
-    """The extended attributes of an entry.  What star and GNU tar write goes before what libarchive writes beside it."""
+    """Return the extended attributes of an entry.  The form of star and GNU tar has precedence over that of libarchive."""
     from urllib.parse import unquote_to_bytes
 
     found = {}

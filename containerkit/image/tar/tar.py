@@ -7,7 +7,7 @@
     writer = Writer(sink)                   # writer.add(entry, data); writer.close()
 
 It reads what GNU tar, bsdtar, star and Go write: ustar, PAX, GNU long names, base-256 numbers, sparse files of all four kinds.
-What readers disagree about is refused: the tar that was scanned must be the tar that is unpacked.
+An archive that readers understand differently is refused: the tar that was scanned must be the tar that is unpacked.
 :see: tar(5);  https://www.gnu.org/software/tar/manual/html_node/Standard.html
 """
 
@@ -144,7 +144,7 @@ class Reader:
             self._left -= count
 
     def drain(self) -> None:
-        """Read and forget what follows the last entry, so that whoever counts and hashes below has seen all of it."""
+        """Read and drop the bytes after the last entry, so that the streams that count and hash have seen all of the tar."""
         self._at = len(self._buffer)
         while self._fill():
             pass
@@ -189,7 +189,7 @@ class Reader:
         return self._begin(_checked(entry, self.limits))
 
     def _begin(self, entry: Entry) -> Entry:
-        """What follows is the body of this entry."""
+        """Begin the body of this entry."""
         if entry.sparse is not None:
             check(entry.sparse, entry.size, entry.stored)
         if not self._left and entry.stored:

@@ -93,7 +93,7 @@ class Tarball:
 
     @contextlib.contextmanager
     def closed_on_error(self) -> Iterator[Tarball]:
-        """Closes it when the `with` fails; else it stays open."""
+        """Close the tarball when the `with` block fails; leave it open otherwise."""
         try:
             yield self
         except BaseException:
@@ -186,7 +186,7 @@ def _normal(name: str) -> str:
 
 
 def _target(kind: str, name: bytes, linkname: bytes) -> str:
-    """What a link leads to: a symbolic one counts from its own directory, a hard one from the top."""
+    """Return the path that a link leads to: a symbolic link counts from its own directory, a hard link from the top."""
     link = os.fsdecode(linkname)
     if kind == "symlink":
         return posixpath.join(posixpath.dirname(os.fsdecode(name)), link)

@@ -58,7 +58,7 @@ class Writer:
         self.size += self._at
 
     def _sparse(self, entry: Entry, data: bytes | Readable | int) -> None:
-        """With a map before the pieces, in the newest of GNU tar's forms, which Go, bsdtar and Python read as well."""
+        """Write the map before the pieces, in the newest of GNU tar's forms, which Go, bsdtar and Python read as well."""
         found = entry.sparse or ()
         if not found or sum(found[-1]) < entry.size:
             found = (*found, (entry.size, 0))  # the hole at the end: GNU tar wants to see it

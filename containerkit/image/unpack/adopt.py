@@ -13,7 +13,7 @@ __all__ = ["normalize"]
 
 
 def normalize(upper: str | os.PathLike[str], form: TarOptions, keeps: str) -> bool:
-    """Cuts times to those that the layer says, removes what no layer has (sockets, overlayfs's own notes, whiteouts of nothing).
+    """Cut times to those that the layer says, and remove what no layer has (sockets, overlayfs's own notes, whiteouts of nothing).
 
     :param form: that the layer was written in
     :param keeps: the attribute that says "opaque" where it is to be used
@@ -46,7 +46,7 @@ def _inside(fd: int, form: TarOptions, keeps: str, *, hidden: bool) -> bool:
 
 
 def _notes(target: int | str, keeps: str) -> bool:
-    """Removes the attributes of overlayfs itself, but the one that says "opaque"."""
+    """Remove the attributes of overlayfs itself, but the one that says "opaque"."""
     follow = isinstance(target, int)
     for name in os.listxattr(target, follow_symlinks=follow):
         if name in OPAQUE and (name != keeps or os.getxattr(target, name, follow_symlinks=follow) != b"y"):

@@ -46,10 +46,10 @@ class Skipped:
 class Attributes:
     """Puts attributes on files.
 
-    :param ids: whose the files become
-    :param skip: what may be left out where it is refused
-    :param born: the owner that everything has when it is made, where that is known: it need not be given to who has it
-    :ivar skipped: what was
+    :param ids: the owners on disk of the ids in the layer
+    :param skip: attributes that may be left out where the kernel refuses them
+    :param born: the owner of every new file, where that is known: a file that is to have that owner needs no chown(2)
+    :ivar skipped: the attributes that were left out
     """
 
     def __init__(self, ids: Ids, skip: Collection[str], born: tuple[int, int] | None = None) -> None:
@@ -81,14 +81,14 @@ class Attributes:
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=at, follow_symlinks=False)
 
     def owner(self, uid: int, gid: int) -> tuple[int, int] | None:
-        """Who the ids in the layer are here; None where what is made has that owner already, or keeps the one it has."""
+        """Return the owner that the ids in the layer are mapped to; None where a new file has that owner already, or keeps its own."""
         if uid != self._uid or gid != self._gid:  # one after the other, entries have the same
             owner = self.ids.outside(uid, gid) if self.ids.chown else self._born
             self._uid, self._gid, self._owner = uid, gid, None if owner == self._born else owner
         return self._owner
 
     def own(self, fd: int, uid: int, gid: int, name: bytes = b"") -> None:
-        """Gives an open file to who the ids in the layer are here."""
+        """Give an open file the owner that the ids in the layer are mapped to."""
         if owner := self.owner(uid, gid):
             try:
                 os.fchown(fd, *owner)

@@ -1,7 +1,7 @@
 """The two forms of a layer on disk: one directory of an overlay, with deletions written down; or a plain tree, with them done.
 
-What an entry means is decided before (see `meaning`).  In both forms a directory that the layer goes through takes the place of
-whatever else an older layer has there, as overlayfs shows it.
+The meaning of an entry is decided before (see `meaning`).  In both forms a directory that the layer goes through replaces a file
+of any other kind that an older layer has there, as overlayfs shows it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["DiskFormat", "Overlay", "Plain"]
 
 
 class DiskFormat:
-    """What both have in common.
+    """The base of both forms.
 
     :ivar implied: directories that the layer goes through and does not describe; not those that it deleted before
     """
@@ -32,7 +32,7 @@ class DiskFormat:
         self.enter: Callable[[bytes, int], int] | None = None  # before something changes in the directory `fd`
 
     def way(self, path: bytes, *, fresh: bool) -> None:
-        """Makes a directory that the layer goes through.  :param fresh: it takes the place of something of the layer"""
+        """Make a directory that the layer goes through.  :param fresh: it takes the place of something of the layer"""
         raise NotImplementedError
 
     def made(self, decision: Decision) -> None:
@@ -40,15 +40,15 @@ class DiskFormat:
         self.implied.discard(decision.path)
 
     def delete(self, path: bytes) -> None:
-        """Deletes what older layers have there."""
+        """Delete the file or tree that older layers have at a path."""
         raise NotImplementedError
 
     def clear(self, path: bytes, node: Directory, *, itself: bool) -> None:
-        """Deletes what older layers have in a directory.  :param itself: and what they say about it"""
+        """Delete everything that older layers have in a directory.  :param itself: and the directory's own attributes"""
         raise NotImplementedError
 
     def borrow(self, decision: Decision) -> None:
-        """Makes a hard link to a file of an older layer.  :raises InvalidLayer: there is none"""
+        """Make a hard link to a file of an older layer.  :raises InvalidLayer: there is none"""
         raise NotImplementedError
 
     def finish(self, ending: Ending) -> None:
@@ -73,7 +73,7 @@ class Overlay(DiskFormat):
     """One directory of an overlay.
 
     :param xattrs: "user" or "trusted": which attribute says "opaque"
-    :param borrows: hard links may lead to files of layers below: somebody makes them when those are known (see `implied`)
+    :param borrows: hard links may lead to files of layers below; `implied` makes them when those layers are known
     """
 
     def __init__(self, root: Root, attributes: Attributes, xattrs: str, *, borrows: bool) -> None:
@@ -151,7 +151,7 @@ class Plain(DiskFormat):
             self.root.remove(self.inside(parent), name)
 
     def clear(self, path: bytes, node: Directory, *, itself: bool) -> None:
-        """What this layer says about directories comes at the end."""
+        """Set the attributes of directories at the end."""
         with owned(self.root.find(path)) as fd:
             if self.enter:
                 self.enter(path, fd)
@@ -178,7 +178,7 @@ class Plain(DiskFormat):
 
 
 def link(root: Root, there: int, source: bytes, at: int, name: bytes) -> None:
-    """Gives a file another name, in place of what has it."""
+    """Give a file another name, in place of the file that has that name."""
     try:
         os.link(source, name, src_dir_fd=there, dst_dir_fd=at, follow_symlinks=False)
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""What a layer of an overlay needs of the layers below it, once those are known: as if it had been unpacked onto them.
+"""Complete a layer of an overlay once the layers below it are known, as if it had been unpacked onto them.
 
 Directories that it goes through and does not describe lie over those of the layers below, and what shows is their owner, mode,
 attributes and time: they get those of the directory that they hide.  A hard link to a file of a layer below becomes a copy of it.
@@ -62,7 +62,7 @@ def inherit_attributes(
 
 
 def _borrow(tree: Path, wanted: Borrowed, below: Sequence[Path]) -> None:
-    """Makes the names of a file of a layer below.  Somebody else may be about the same."""
+    """Make the names of a file of a layer below.  Another process may make the same ones now."""
     with ExitStack() as held:
         if not wanted.names:
             _source(held, wanted, below)
@@ -112,7 +112,7 @@ def _source(held: ExitStack, wanted: Borrowed, below: Sequence[Path]) -> tuple[i
 
 
 def _copied(source: int, last: bytes, scratch: Path, at: int, name: bytes) -> None:
-    """It appears whole: under its name when nothing is missing."""
+    """Make the file under its name only when it is complete."""
     import secrets
 
     new = os.fsencode(scratch / f".{secrets.token_hex(8)}")
@@ -127,14 +127,14 @@ def _copied(source: int, last: bytes, scratch: Path, at: int, name: bytes) -> No
 
 @contextlib.contextmanager
 def _unchanged(directory: int) -> Iterator[None]:
-    """Whatever is made in a directory, its time stays."""
+    """Keep a directory's times while names are made in it."""
     before = os.fstat(directory)
     yield
     os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def _forget(tree: Path, path: bytes, below: Sequence[Path]) -> None:
-    """Takes whiteouts away where no layer below has the directory."""
+    """Take whiteouts away where no layer below has the directory."""
     parts = [part for part in path.split(b"/") if part]
     with ExitStack() as held:
         for layer in reversed(below):
@@ -152,7 +152,7 @@ def _forget(tree: Path, path: bytes, below: Sequence[Path]) -> None:
 
 
 def _hide(tree: Path, below: Sequence[Path]) -> None:
-    """Hides all that the layers below show, one by one: overlayfs does not look whether the top of a layer is opaque."""
+    """Hide each name that the layers below show: overlayfs does not look whether the top of a layer is opaque."""
     attribute = next(name for name in OPAQUE if name in os.listxattr(tree))
     with owned(os.open(tree, DIRECTORY)) as fd, _unchanged(fd):
         for name in sorted(names([*reversed(below)])):
@@ -185,7 +185,7 @@ def _walk(held: ExitStack, layer: Path, parts: Sequence[bytes]) -> tuple[int | N
 
 
 def _copy(source: int, target: int) -> None:
-    """Owner first, as it takes the mode's upper bits away.  What is the same already is not touched."""
+    """Owner first, as it takes the mode's upper bits away.  An attribute that is right already is not touched."""
     there, here = os.fstat(source), os.fstat(target)
     mode = stat.S_IMODE(there.st_mode)
     if (there.st_uid, there.st_gid) != (here.st_uid, here.st_gid):

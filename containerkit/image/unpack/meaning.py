@@ -1,12 +1,12 @@
-"""What the entries of one layer mean together: the one decision that unpacking, squashing and looking into a layer share.
+"""The meaning of the entries of one layer together: the one decision that unpacking, squashing and looking into a layer share.
 
     meaning = Meaning(limits)
     for entry in reader:
         decision = meaning.decide(entry)        # what to do, and where: its paths go through no link
-    ending = meaning.finish()                   # what only the whole layer says
+    ending = meaning.finish()                   # the facts that only the whole layer tells
 
 The entries count in their order, as tar(1) takes them.  A link of the layer itself is followed; one of a layer below never is,
-because a layer of an overlay is unpacked before anybody knows what lies below it.  A whiteout hides what the layers below have,
+because a layer of an overlay is unpacked before the layers below it are known.  A whiteout hides what the layers below have,
 and nothing of its own layer, wherever it stands.  A hard link may lead to a file of a layer below that is not hidden yet.
 :see: https://github.com/opencontainers/image-spec/blob/main/layer.md
 """
@@ -32,11 +32,11 @@ OF_OVERLAYFS = (b"user.overlay.", b"trusted.overlay.")
 
 
 class File:
-    """What one or more names stand for, when it is no directory.
+    """A file that is no directory, with one or more names.
 
-    :ivar link: what a symbolic link says; None for everything else
+    :ivar link: the text of a symbolic link; None for any other file
     :ivar borrowed: the path of the file of a layer below that it is; None for a file of the layer's own
-    :ivar what: the caller's
+    :ivar what: an object of the caller's
     """
 
     __slots__ = ("borrowed", "link", "what")
@@ -50,7 +50,7 @@ class Directory:
 
     :ivar opaque: it hides what the layers below have in it
     :ivar fresh: it took the place of something, so that it has its attributes from no layer below either
-    :ivar what: the caller's
+    :ivar what: an object of the caller's
     """
 
     __slots__ = ("children", "fresh", "opaque", "what")
@@ -67,17 +67,17 @@ _ABSENT = Directory()
 
 
 class Decision(NamedTuple):
-    """What to do about one entry.
+    """The actions for one entry.
 
     :ivar act: "put", "root" (describe the root), "delete" (what the layers below have at `path`), "clear" (what they have inside of
         it) or "nothing"
-    :ivar parent, name, path: where, without links
+    :ivar parent, name, path: the entry's path, with links resolved
     :ivar way: directories to make first, the topmost one first, and whether they take the place of something of the layer
     :ivar fresh: the directory at `path` has nothing of the layers below
     :ivar replaces: the layer had something else there
     :ivar source: for a hard link, the path of the file
-    :ivar borrowed: which is in a layer below
-    :ivar node: what is at `path` now
+    :ivar borrowed: whether `source` is in a layer below
+    :ivar node: the file or directory that is at `path` now
     """
 
     act: str
@@ -106,9 +106,9 @@ class Borrowed(NamedTuple):
 
 @record
 class Ending:
-    """What only the whole layer says.
+    """The facts that only the whole layer tells.
 
-    :ivar phantoms: whiteouts in what hides everything below anyway: overlayfs would list them
+    :ivar phantoms: whiteouts in directories that hide everything below anyway: overlayfs would list them
     :ivar hiding: directories with whiteouts that count
     :ivar borrowed: hard links to files of layers below
     :ivar way: directories that are needed for them
@@ -137,9 +137,9 @@ class Meaning:
         self._last, self._known = b"", _Place(b"", self.root, ())  # entries come directory by directory
 
     def decide(self, entry: Entry, what: object = None) -> Decision:
-        """What the next entry means.
+        """Decide what the next entry means.
 
-        :param what: is kept with what it makes
+        :param what: an object that is kept with the entry's file
         :raises Escape: its name climbs, or goes round in a circle;  :raises InvalidLayer: it makes no sense where it stands
         """
         parent, name = split(entry.name, self._limits)
@@ -233,7 +233,7 @@ class Meaning:
 
     @staticmethod
     def _below(way: _Way, name: bytes, entry: Entry) -> Directory:
-        """What a layer below may have there.  :raises InvalidLayer: this layer hides it"""
+        """Return the node for a file that a layer below may have at a path.  :raises InvalidLayer: this layer hides it"""
         if way.hidden or name in way.nodes[-1].children:
             raise InvalidLayer(f"{entry.name[:200]!r}: a hard link to {entry.linkname[:200]!r}, which is not there")
         return _ABSENT
@@ -264,7 +264,7 @@ class Meaning:
     # --- the end -------------------------------------------------------------------------------------------------
 
     def find(self, path: bytes) -> Node | None:
-        """What the layer has at a path, links on the way followed.  :raises Escape, InvalidLayer: as `decide` does"""
+        """Return the layer's node at a path, with links on the way followed.  :raises Escape, InvalidLayer: as `decide` does"""
         parent, name = split(path, self._limits)
         way = _Way(self.root, self._limits)
         for _ in way.follow(path, parent.split(b"/") if parent else []):
@@ -348,7 +348,7 @@ class _Way:
             self._limits.check("depth", len(self._names), f"the way to {self.path[:200]!r}", "directories")
 
     def follow(self, said: bytes, parts: list[bytes]) -> Iterator[tuple[bytes, bool]]:
-        """Gives each name that is not there, and whether a link said it; the caller enters something, or gives up.
+        """Give each name that is not there, and whether a link said it; the caller enters something, or gives up.
 
         :raises InvalidLayer: it goes through a file;  :raises Escape: links lead in a circle
         """

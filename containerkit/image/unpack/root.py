@@ -88,7 +88,7 @@ class Root:
         return fd
 
     def remove(self, directory: int, name: bytes) -> None:
-        """Take away whatever has that name, and all that is in it.  Links are removed, never followed."""
+        """Remove the file or the whole tree that has that name.  Links are removed, never followed."""
         status = os.lstat(name, dir_fd=directory)
         if stat.S_ISDIR(status.st_mode):
             import shutil
@@ -132,5 +132,5 @@ def _clean(parent: bytes, depth: int) -> bool:
 
 
 def explain(error: OSError) -> str:
-    """What a refusal of openat2 means for the name that was looked up."""
+    """Return the error that a refusal of openat2 means for the name that was looked up."""
     return INSIDE.get(error.errno or 0, os.strerror(error.errno or 0))

@@ -38,16 +38,16 @@ CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @frozen
 class Unpacked:
-    """What came of a layer.
+    """The result of unpacking a layer.
 
     :ivar entries: headers read
     :ivar size: bytes of the tar
     :ivar content: bytes of the files, holes included
     :ivar removed: whiteouts and opaque directories
-    :ivar skipped: what was left out, as the caller allowed
+    :ivar skipped: files and attributes that were left out, as the caller allowed
     :ivar implied: directories it goes through and does not describe; in an overlay they hide those of the layers below, so that
-        somebody has to give them the same attributes
-    :ivar borrowed: hard links to files of layers below, which somebody has to make in an overlay
+        the caller has to give them the same attributes
+    :ivar borrowed: hard links to files of layers below, which the caller has to make in an overlay
     :ivar hiding: directories with whiteouts in them, which overlayfs lists where no layer below has the directory
     """
 
@@ -65,7 +65,7 @@ def unpack(
     stream: Readable, directory: str | os.PathLike[str], *, whiteouts: Literal["overlay", "plain"] = "overlay", xattrs: str = "user",
     ids: Ids | None = None, limits: Limits | None = None, skip: Collection[str] = (), borrows: bool = False,
 ) -> Unpacked:  # fmt: skip
-    """Makes what a tar describes, and reads the tar to its very end.
+    """Make the files that a tar describes, and read the tar to its very end.
 
     :param stream: the tar, not compressed
     :param directory: is there; for an overlay it is empty
@@ -91,7 +91,7 @@ def unpack(
 
 
 def _born(directory: int) -> tuple[int, int] | None:
-    """The owner of whatever is made in a directory that is empty and the caller's; None where that is not known.
+    """Return the owner of new files in an empty directory of the caller's; None where that is not known.
 
     The group may come from the directory above, which is also the caller's: it gets another one only at the end.
     """
