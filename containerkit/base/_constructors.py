@@ -46,7 +46,7 @@ _CODES: tuple[CodeType, ...] = tuple(function.__code__ for function in _written(
 
 
 def _code(count: int) -> tuple[CodeType, list[str]]:
-    """A constructor for so many fields, and the names of what it writes them with.  One for more than nine is compiled here."""
+    """Return a constructor for so many fields, and the names of what it writes them with.  One for more than nine is compiled here."""
     if count < len(_CODES):
         return _CODES[count], list(LETTERS)
     writers = [f"w{i}" for i in range(count)]

@@ -59,7 +59,7 @@ class Field:
         return self.default is not MISSING or self.default_factory is not MISSING
 
     def value(self) -> Any:
-        """The field's value where none is given."""
+        """Return the field's value where none is given."""
         return self.default if self.default_factory is MISSING else self.default_factory()
 
 
@@ -73,7 +73,7 @@ def _repr(self: Any) -> str:
 
 
 def replace_fields(self: Any, /, **changes: Any) -> Any:
-    """Another object of the same class, with some fields changed.  :raises ValueError: a field that the constructor does not take"""
+    """Return another object of the same class, with some fields changed.  :raises ValueError: a field that the constructor does not take"""
     for name, field in self.__fields__.items():
         if field.init:
             changes.setdefault(name, getattr(self, name))

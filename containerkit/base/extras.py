@@ -36,7 +36,7 @@ class Extra:
 
 
 def extras() -> tuple[Extra, ...]:
-    """Every extra but those that only collect others.  None where the package has no metadata: it was copied, not installed."""
+    """Return every extra but those that only collect others.  None where the package has no metadata: it was copied, not installed."""
     import importlib.metadata as metadata
 
     try:
@@ -77,7 +77,7 @@ def command(extra: str, *, newer: bool = False) -> str:
 
 
 def _checkout() -> Path | None:
-    """The directory with the sources, where there is one."""
+    """Return the directory with the sources, where there is one."""
     return next((place for place in (CHECKOUT, _installed_from()) if place and (place / "pyproject.toml").is_file()), None)
 
 

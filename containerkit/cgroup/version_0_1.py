@@ -25,7 +25,7 @@ def _register() -> str:
 
 
 def abandoned() -> Iterator[str]:
-    """The directories of those whose owner is dead.  As long as one is being looked at, nobody else can be its owner."""
+    """Yield the directories of those whose owner is dead.  As long as one is being looked at, nobody else can be its owner."""
     with contextlib.suppress(FileNotFoundError):
         fd = os.open(_register(), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:

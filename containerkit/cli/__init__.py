@@ -113,7 +113,7 @@ def _main(argv: Sequence[str] | None, options: argparse.Namespace) -> int:
 
 
 def _failed(options: argparse.Namespace) -> int:
-    """The exit code of an error of ours, as the verb has it."""
+    """Return the exit code of an error of ours, as the verb has it."""
     return int(getattr(options, "failed", 125))
 
 

@@ -49,7 +49,7 @@ def _declare_plan(parser: Parser) -> None:
 
 @contextlib.contextmanager
 def planned(options: argparse.Namespace) -> Iterator[tuple[Plan, ContainerSpec]]:
-    """The plan that the options ask for, and its spec; the changes' directory, and the hold on an image, live as long."""
+    """Give the plan that the options ask for, and its spec; the changes' directory, and the hold on an image, live as long."""
     from .run_spec import image_spec, root_spec, words_of
 
     layers: list[Any]
@@ -71,7 +71,7 @@ def _from_programs(names: str) -> Path:
 
 
 def chosen(options: argparse.Namespace) -> Image:
-    """The image that was asked for: from the store, or from its registry first.
+    """Return the image that was asked for: from the store, or from its registry first.
 
     :raises ImageError: there is none;  :raises RegistryError: it cannot be had
     """
@@ -146,7 +146,7 @@ def start(made: Plan, stdin: Stream = None, output: Stream = None, size: tuple[i
 
 
 def shell_code(code: int) -> int:
-    """The exit code a shell would show: 128 and the number of the signal that ended it."""
+    """Return the exit code a shell would show: 128 and the number of the signal that ended it."""
     return code if code >= 0 else 128 - code
 
 

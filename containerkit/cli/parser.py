@@ -125,7 +125,7 @@ class DeferredParser:
 
 
 def store_of(options: argparse.Namespace) -> Store:
-    """The store that was asked for, or the user's own; from here on --limit counts.  :raises ImageError: there is no such limit"""
+    """Return the store that was asked for, or the user's own; from here on --limit counts.  :raises ImageError: there is no such limit"""
     from ..store.store import Store
 
     if words := getattr(options, "limit", ()):

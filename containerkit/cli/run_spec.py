@@ -51,7 +51,7 @@ def root_spec(options: argparse.Namespace, rootfs: Iterable[str | os.PathLike[st
 
 
 def _common(options: argparse.Namespace) -> dict[str, Any]:
-    """The fields that do not depend on an image."""
+    """Return the fields that do not depend on an image."""
     said = {"user": options.user, "cwd": options.workdir or None, "stop_signal": options.stop_signal or None}
     alone = options.network == "none"
     chosen = dict.fromkeys(options.share, HOST) | {"net": NEW if alone else HOST}

@@ -31,7 +31,7 @@ def settle(value: Any, table: Checks) -> None:
 
 
 def shown(value: Any, *, secret: str = "") -> str:
-    """A value of a class with many fields, as one would write it: without those that are as they are anyway.
+    """Return a value of a class with many fields, as one would write it: without those that are as they are anyway.
 
     :param secret: a field of which only the number of items is shown
     """
@@ -47,17 +47,17 @@ def word(value: Any) -> str:
 
 
 def path(value: Any) -> str:
-    """A path, not empty."""
+    """Return a path, not empty."""
     return word(checks.path(value, "it"))
 
 
 def path_outside(value: Any) -> str:
-    """An absolute path of the host."""
+    """Return an absolute path of the host."""
     return mounting.outside(path(value))
 
 
 def path_inside(value: Any) -> str:
-    """An absolute path inside the root, without ``..``."""
+    """Return an absolute path inside the root, without ``..``."""
     mounting.inside(found := path(value))
     return found
 
@@ -71,7 +71,7 @@ def text(value: Any) -> str:
 
 
 def tuple_of(check: Check, of: str) -> Check:
-    """A list, each item checked.  :param of: what the items are, as errors call them"""
+    """Return a list, each item checked.  :param of: what the items are, as errors call them"""
     return lambda value: tuple(_each(check, checks.listed(value, "it", of)))
 
 

@@ -105,12 +105,12 @@ KINDS: dict[str, Kind] = {
 
 
 def write(spec: ContainerSpec) -> dict[str, Any]:
-    """A spec as plain values."""
+    """Return a spec as plain values."""
     return {"version": VERSION, **{name: kind.write(getattr(spec, name)) for name, kind in KINDS.items()}}
 
 
 def read(cls: type[ContainerSpec], document: Any) -> ContainerSpec:
-    """A spec from plain values.  :raises SpecError: they are none; the error names the field"""
+    """Return a spec from plain values.  :raises SpecError: they are none; the error names the field"""
     if not isinstance(document, Mapping):
         raise wrong("document", "an object", document)
     version = document.get("version")

@@ -23,7 +23,7 @@ MOUNTED = (mounts.Bind, mounts.Tmpfs, mounts.Dev, mounts.Sysfs, mounts.Proc, mou
 
 
 def unknown(name: str, known: Iterable[str]) -> SpecError:
-    """The error for a field that is not there."""
+    """Return the error for a field that is not there."""
     import difflib
 
     close = difflib.get_close_matches(name, list(known), 1)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def account_of(spec: ContainerSpec, root: LayerFS | mounts.Root) -> Account:
-    """The user that the spec asks for, as the root calls it.  :raises SpecError: the root has no such user"""
+    """Return the user that the spec asks for, as the root calls it.  :raises SpecError: the root has no such user"""
     if spec.user is None:
         return Account(groups=tuple(spec.groups))
     try:
@@ -51,7 +51,7 @@ def _path(root: mounts.Root) -> Path:
 
 
 def user_of(spec: ContainerSpec, who: Account) -> ns.User:
-    """The part for the ids that there are inside."""
+    """Return the part for the ids that there are inside."""
     if spec.uids:
         return ns.User(uids=spec.uids, gids=spec.gids)
     if has_own_ids() and spec.ids != "host":

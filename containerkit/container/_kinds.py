@@ -36,19 +36,19 @@ class Kind:
 
 
 def wrong(where: str, wanted: str, value: Any) -> SpecError:
-    """The error for a value of another kind."""
+    """Return the error for a value of another kind."""
     return SpecError(where, f"expected {wanted}, found {NAMES.get(type(value), type(value).__name__)}")
 
 
 def want(value: Any, where: str, *kinds: type) -> Any:
-    """The value, if it is of one of these types.  :raises SpecError: it is not"""
+    """Return the value, if it is of one of these types.  :raises SpecError: it is not"""
     if type(value) not in kinds:
         raise wrong(where, " or ".join(dict.fromkeys(NAMES[kind] for kind in kinds)), value)
     return value
 
 
 def plain(*kinds: type) -> Kind:
-    """A value that is in JSON what it is in Python."""
+    """Return a value that is in JSON what it is in Python."""
     return Kind(lambda value: value, lambda value, where: want(value, where, *kinds))
 
 
@@ -84,7 +84,7 @@ def or_null(kind: Kind) -> Kind:
 
 
 def list_of(kind: Kind, made: Callable[[list[Any]], Any] = tuple, order: Callable[[Any], Any] = list) -> Kind:
-    """A list of one kind of value.
+    """Return a list of one kind of value.
 
     :param made: makes of the list what the field has
     :param order: gives the items in the order in which they are written
@@ -97,7 +97,7 @@ def list_of(kind: Kind, made: Callable[[list[Any]], Any] = tuple, order: Callabl
 
 
 def object_of(cls: type, needed: str = "", /, **kinds: Kind) -> Kind:
-    """An object of a class, by the names of its fields.
+    """Return an object of a class, by the names of its fields.
 
     :param needed: those that have no default
     """
@@ -119,7 +119,7 @@ def object_of(cls: type, needed: str = "", /, **kinds: Kind) -> Kind:
 
 
 def given(value: Any, where: str, kinds: Mapping[str, Kind]) -> dict[str, Any]:
-    """The fields that are there, read."""
+    """Return the fields that are there, read."""
     if not isinstance(value, Mapping):
         raise wrong(where, "an object", value)
     before = f"{where}." if where else ""

@@ -67,7 +67,7 @@ def _root(spec: ContainerSpec, root: LayerFS | mounts.Root | Lower) -> LayerFS |
 
 
 def _group(spec: ContainerSpec, group: Cgroup | None) -> list[Part]:
-    """The group, if it has the limits of the spec: no limit that is asked for is passed over."""
+    """Return the group, if it has the limits of the spec: no limit that is asked for is passed over."""
     if not spec.limits:
         return [group] if group else []
     from ..cgroup.limits import parse

@@ -30,7 +30,7 @@ class WrongFieldType(SpecError, WrongType):
 
 
 def refused(field: str, error: Exception) -> SpecError:
-    """The error of a field that a check refused.  An error that names something in the field, as an item of a list, still does."""
+    """Return the error of a field that a check refused.  An error that names something in the field, as an item of a list, still does."""
     if isinstance(error, SpecError):
         below = error.field if error.field.startswith("[") else f".{error.field}"
         return type(error)(field + below, str(error).removeprefix(f"{error.field}: "))

@@ -157,7 +157,7 @@ class Inside:
         return Credentials(uid, gid, tuple(groups) if self._may_set_groups else ())
 
     def _first_ids(self) -> tuple[int, int]:
-        """The user who joins the user namespace: its root, who may do the rest; or the process's own user where it has no root."""
+        """Return the user who joins the user namespace: its root, who may do the rest; or the process's own user where it has no root."""
         wanted = self._wanted()
         rooted = any(first == 0 for first, _, _ in self._uids) and any(first == 0 for first, _, _ in self._gids)
         return ROOT_IDS if rooted else (wanted.uid, wanted.gid)
@@ -290,7 +290,7 @@ def _enter(door: _Opened) -> Iterator[Step]:
 
 
 def _doors(there: ProcDirectory, here: ProcDirectory) -> Iterator[str]:
-    """The files through which one joins its cgroups, where they are not ours.  :raises Unavailable: one is out of sight"""
+    """Yield the files through which one joins its cgroups, where they are not ours.  :raises Unavailable: one is out of sight"""
     theirs, ours = there.cgroups(), here.cgroups()
     for controllers, path in theirs.items():
         if path == ours.get(controllers):

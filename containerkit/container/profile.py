@@ -77,7 +77,7 @@ class Profile:
         return replace(self, capabilities=names)
 
     def parts(self, *, proc: bool = True) -> Iterator[Part]:
-        """The parts that keep a program from all that.
+        """Yield the parts that keep a program from all that.
 
         Where set-user-ID programs count, the filter is there before the capabilities go, for which it needs no permission then.
 

@@ -20,7 +20,7 @@ __all__ = ["sandbox"]
 
 
 def sandbox(root: Lower | LayerFS, *more: Part, hostname: str = "sandbox", network: bool = False, tmp: int | str = "64M") -> Plan:
-    """A part that leaves a program nothing but its own processes, a root it cannot change, and some memory in /tmp.
+    """Return a part that leaves a program nothing but its own processes, a root it cannot change, and some memory in /tmp.
 
     It is root in a user namespace, without a single capability, behind a system call filter, without a network; outside it is the
     caller, or nobody where root calls.  It is process 1, so that its reported usage is complete.  The sandbox does not limit how much the

@@ -147,7 +147,7 @@ class ContainerSpec:
         return spec_of_image(config, argv, image=image, entrypoint=entrypoint, hostname=hostname, env=env, term=term, **others)
 
     def with_(self, **changes: Any) -> ContainerSpec:
-        """The same with some fields changed.  :raises SpecError: there is no such field, or it cannot be that"""
+        """Return the same with some fields changed.  :raises SpecError: there is no such field, or it cannot be that"""
         if wrong := changes.keys() - {each.name for each in fields(self)}:
             raise _fields.unknown(min(wrong), [each.name for each in fields(self)])
         return replace(self, **changes)
@@ -161,7 +161,7 @@ class ContainerSpec:
         files: Iterable[File] = (),
         die_with_parent: bool = False,
     ) -> Plan:
-        """The plan for a root, and for a group where the spec has limits.
+        """Return the plan for a root, and for a group where the spec has limits.
 
         :param root: an entered `LayerFS` or a `mounts.Root`; for a `read_only` spec also a directory or an image
         :param group: has the limits of the spec

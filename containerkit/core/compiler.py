@@ -112,7 +112,7 @@ class Program:
 
 
 def compile_timeline(timeline: Timeline) -> Program:
-    """The program of a timeline.  Raises PlanError when it does not fit, Unavailable without the extension."""
+    """Return the program of a timeline.  Raises PlanError when it does not fit, Unavailable without the extension."""
     return Body(timeline).program(timeline)
 
 
@@ -293,7 +293,7 @@ class Body:
         self.talks_of_proc = any(PROC in timeline.steps[place].call.args for turn in self.turns for place in turn.places)
 
     def program(self, timeline: Timeline, last: Sequence[Step] = ()) -> Program:
-        """The program with these steps last.
+        """Return the program with these steps last.
 
         :param timeline: of all steps; its autopsy is compiled too
         :param last: the program's own steps

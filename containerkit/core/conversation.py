@@ -96,7 +96,7 @@ class Conversation:
         self._open[stream.fileno()] = stream
 
     def streams(self) -> Mapping[int, bool]:
-        """The descriptors that are still open, and whether each is one to write to."""
+        """Return the descriptors that are still open, and whether each is one to write to."""
         return {fd: fd == self._writer for fd in self._open}
 
     def begin(self) -> None:

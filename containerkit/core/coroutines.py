@@ -176,7 +176,7 @@ class AsyncProcess:
         return outputs["stdout"].value(), outputs["stderr"].value()
 
     def lines(self, stream: Literal["stdout", "stderr"] = "stdout", *, limit: int = LINE_LIMIT) -> AsyncIterator[bytes]:
-        """The lines of an output as they come, each with its end; of the last one the end may be missing.
+        """Return the lines of an output as they come, each with its end; of the last one the end may be missing.
 
         Who stops in the middle may go on later, with this iterator or another one, or with `communicate`.
 

@@ -38,14 +38,14 @@ os.register_at_fork(after_in_child=_forget_sync_ends)
 
 
 def fileno(stream: Stream) -> int:
-    """The descriptor behind a stream that is one."""
+    """Return the descriptor behind a stream that is one."""
     assert stream is not None
     return stream if isinstance(stream, int) else stream.fileno()
 
 
 @cache
 def helper() -> bytes:
-    """The bytes of csrc/helper.c, compiled.  Raises Unavailable where it was not."""
+    """Return the bytes of csrc/helper.c, compiled.  Raises Unavailable where it was not."""
     path = os.path.join(os.path.dirname(os.path.dirname(__file__)), "libexec", "ck-helper")
     if not os.path.isfile(path):
         raise Unavailable("the helper program", probed=path, remedy="install a wheel, or build with a C compiler")
@@ -54,7 +54,7 @@ def helper() -> bytes:
 
 
 def memfd(name: str, data: bytes | int, seals: int) -> int:
-    """An anonymous file with `data` in it, sealed; executable where the kernel lets one say so.
+    """Return an anonymous file with `data` in it, sealed; executable where the kernel lets one say so.
 
     :param data: its bytes, or their number, where a caller writes them later through a mapping
     :see: memfd_create(2)
@@ -97,7 +97,7 @@ class _Helper:
             return self._kept[0]
 
     def kept(self) -> frozenset[int]:
-        """The descriptor that stays open for as long as this process runs."""
+        """Return the descriptor that stays open for as long as this process runs."""
         with self._lock:
             return frozenset({self._kept[0]} if self._kept and is_still(*self._kept) else ())
 
@@ -118,7 +118,7 @@ PIDFD_THREAD = os.O_EXCL  # since Linux 6.9
 
 
 def calling_thread() -> int:
-    """A pidfd of the calling thread; before Linux 6.9, of its process.  :see: pidfd_open(2)"""
+    """Return a pidfd of the calling thread; before Linux 6.9, of its process.  :see: pidfd_open(2)"""
     try:
         return os.pidfd_open(threading.get_native_id(), PIDFD_THREAD)
     except OSError as error:
@@ -164,7 +164,7 @@ class ChildDescriptors:
         return self.program
 
     def proc(self) -> int:
-        """The proven procfs for steps of the parent, in which the child's number means the child."""
+        """Return the proven procfs for steps of the parent, in which the child's number means the child."""
         if self.parents_proc < 0:
             self.parents_proc = self._keep(procfs.opened(of_this_pid_namespace=True))
         return self.parents_proc

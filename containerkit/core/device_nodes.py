@@ -67,7 +67,7 @@ class Shared:
         self._lock = threading.Lock()
 
     def fileno(self) -> int:
-        """A descriptor of the memory's root.  :raises StepError: it cannot be made"""
+        """Return a descriptor of the memory's root.  :raises StepError: it cannot be made"""
         here = os.stat("/proc/thread-self/ns/mnt").st_ino
         with self._lock:
             if here not in self._kept or not _is(*self._kept[here]):
@@ -75,7 +75,7 @@ class Shared:
             return self._kept[here][0]
 
     def kept(self) -> frozenset[int]:
-        """The descriptors that stay open for as long as this process runs: one for each mount namespace."""
+        """Return the descriptors that stay open for as long as this process runs: one for each mount namespace."""
         with self._lock:
             return frozenset(fd for fd, inode in self._kept.values() if _is(fd, inode))
 

@@ -74,7 +74,7 @@ _lock = threading.Lock()
 
 
 def door() -> int:
-    """The descriptor of the socket on which a child registers.  Starts the guardian where there is none.
+    """Return the descriptor of the socket on which a child registers.  Starts the guardian where there is none.
 
     :raises OSError: no more processes or descriptors
     :raises StepError: a step on the way to the guardian failed
@@ -92,7 +92,7 @@ def door() -> int:
 
 @keeps
 def descriptors() -> set[int]:
-    """The descriptors that this module keeps open in this process."""
+    """Return the descriptors that this module keeps open in this process."""
     known = [*_retired, *([_current] if _current else [])]
     return {each.fd for each in known if each.open()}
 

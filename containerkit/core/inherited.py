@@ -32,7 +32,7 @@ _GROUPS_HINTS = {errno.EPERM: "the plan was made with CAP_SETGID, and is spawned
 
 
 def left_behind(steps: Sequence[Step], options: Options, *, apart: bool) -> list[Step]:
-    """The steps before all others of the child.
+    """Return the steps before all others of the child.
 
     :param steps: the parts' own
     :param apart: the child begins in the caller's user namespace, and makes its own later

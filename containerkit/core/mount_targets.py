@@ -43,7 +43,7 @@ def order_of(target: str) -> int:
 
 
 def magic_of(fstype: str) -> int:
-    """The number that fstatfs(2) gives for a filesystem.  :see: linux/magic.h"""
+    """Return the number that fstatfs(2) gives for a filesystem.  :see: linux/magic.h"""
     return MAGIC[fstype]
 
 
@@ -61,7 +61,7 @@ def through_mounts(steps: Sequence[Step]) -> list[Step]:
 
 
 def _above(path: str, mounted: Collection[str], *, itself: bool = True) -> str | None:
-    """The deepest of the mounts that a path is in."""
+    """Return the deepest of the mounts that a path is in."""
     candidate = path if itself else path.rpartition("/")[0]
     while candidate and candidate not in mounted:
         candidate = candidate.rpartition("/")[0]
@@ -69,7 +69,7 @@ def _above(path: str, mounted: Collection[str], *, itself: bool = True) -> str |
 
 
 def _walk(step: Step) -> str | None:
-    """The path that a step finds from %root."""
+    """Return the path that a step finds from %root."""
     if step.phase is Phase.MOUNTS and step.call.name == "openat2" and step.call.args[0] == ROOT:
         assert isinstance(step.call.args[1], bytes)
         return step.call.args[1].decode(errors="surrogateescape")
@@ -77,7 +77,7 @@ def _walk(step: Step) -> str | None:
 
 
 def _used(steps: Iterable[Step]) -> set[str]:
-    """The mounts that something else is found from."""
+    """Return the mounts that something else is found from."""
     attached: set[str] = set()
     used: set[str | None] = set()
     for step in steps:
@@ -106,7 +106,7 @@ def _slot(path: str) -> Slot:
 
 
 def _from_mount(step: Step, path: str, base: str) -> Step:
-    """The step, walking from the mount at `base` and not leaving it."""
+    """Return the step, walking from the mount at `base` and not leaving it."""
     if path == base:
         return step.with_(call=Call("dup", (_slot(base),)))
     how = step.call.args[2]
@@ -142,7 +142,7 @@ def _proven(slot: Slot, fstype: str, more: dict[str, object]) -> Iterator[Step]:
 
 
 def _closed(steps: Sequence[Step]) -> Iterator[Step]:
-    """The steps, and where each mount that was kept is needed no more, its end."""
+    """Yield the steps, and where each mount that was kept is needed no more, its end."""
     last = {step.call.args[0]: place for place, step in enumerate(steps) if step.call.name in USERS and _is_kept(step.call.args[0])}
     ends = {place: slot for slot, place in last.items()}
     for place, step in enumerate(steps):

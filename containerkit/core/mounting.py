@@ -84,7 +84,7 @@ def attributes(options: Iterable[str]) -> ATTR:
 
 
 def classic_flags(attr: int) -> MS:
-    """The same attributes as flags of mount(2)."""
+    """Return the same attributes as flags of mount(2)."""
     flags = MS(0)
     for member, flag in _CLASSIC.items():
         flags |= flag if attr & member else MS(0)
@@ -92,7 +92,7 @@ def classic_flags(attr: int) -> MS:
 
 
 def inside(target: str | os.PathLike[str]) -> str:
-    """A target as a path below the root.  Raises PlanError when it is not absolute, or climbs."""
+    """Return a target as a path below the root.  Raises PlanError when it is not absolute, or climbs."""
     return _inside(os.fsdecode(syscalls.text(target)))
 
 
@@ -104,14 +104,14 @@ def _inside(path: str) -> str:
 
 
 def target_of(path: str | os.PathLike[str]) -> str:
-    """A place of a mount, as a path below the root.  Raises PlanError also for the root itself."""
+    """Return a place of a mount, as a path below the root.  Raises PlanError also for the root itself."""
     if (found := inside(path)) == ".":
         raise PlanError("nothing can be mounted on / itself: what is / is said by mounts.Root or LayerFS")
     return found
 
 
 def outside(source: str | os.PathLike[str]) -> str:
-    """A source as an absolute path of the host.  Raises PlanError when it is relative."""
+    """Return a source as an absolute path of the host.  Raises PlanError when it is relative."""
     path = os.fsdecode(syscalls.text(source))
     if not path.startswith("/"):
         raise PlanError(f"a source is an absolute path of the host: {path!r}")
@@ -119,7 +119,7 @@ def outside(source: str | os.PathLike[str]) -> str:
 
 
 def step(phase: Phase, call: syscalls.Call, why: str, **more: Any) -> Step:
-    """A child's step that needs a mount namespace of its own: without one it would change the host."""
+    """Return a child's step that needs a mount namespace of its own: without one it would change the host."""
     return Step.child(phase, call, why=why, **{"needs": NEEDS, **more})
 
 
@@ -209,7 +209,7 @@ def make_place(place: Place, **more: Any) -> Iterator[Step]:
 def filesystem(
     fstype: str, target: str, options: Mapping[str, str | None], why: str, *, attr: int = 0, hint: Any = PRIVILEGE, **more: Any
 ) -> Iterator[Step]:
-    """A new filesystem at `target` inside the root."""
+    """Yield a new filesystem at `target` inside the root."""
     kernels = True if fstype != "tmpfs" else None
     if kernel.has("fsopen"):
         yield from detached(fstype, [("source", fstype), *options.items()], why, attr=attr, hint=hint, **more)
@@ -282,7 +282,7 @@ def set_attributes(mount: Slot, attr: int, recursive: bool, phase: Phase = Phase
 def idmapped(
     source: str, why: str, attr: int, recursive: bool, userns: syscalls.Fd, *, phase: Phase, save: Slot, theirs: Slot
 ) -> Iterator[Step]:
-    """A copy of the mount at `source` with its ids translated -> `save`; `theirs` is its name in the parent, in use once.
+    """Yield a copy of the mount at `source` with its ids translated -> `save`; `theirs` is its name in the parent, in use once.
 
     The parent makes it and hands it on: it takes power over the filesystem, which nobody in a new user namespace has.
     :see: mount_setattr(2), "ID-mapped mounts"
@@ -306,7 +306,7 @@ def can_idmap() -> bool:
 def shown(
     source: str, why: str, save: Slot, *, attr: int = 0, recursive: bool = True, below: bool = True, fd: int = SHOWN_FD, order: int = SHOW
 ) -> Iterator[Step]:
-    """A copy of the mount at `source` -> `save`, and `fd`; the parent shows its files with the ids that the plan has inside.
+    """Yield a copy of the mount at `source` -> `save`, and `fd`; the parent shows its files with the ids that the plan has inside.
 
     The child opens it, so that what the host's mounts forbid stays forbidden; that takes the ids that the caller has.  The parent maps
     it, since that takes power over the filesystem.
@@ -324,7 +324,7 @@ def shown(
 
 
 def shown_root(source: str, why: str, attr: int) -> Iterator[Step]:
-    """A directory as %root, attached."""
+    """Yield a directory as %root, attached."""
     yield from shown(source, why, ROOT, attr=attr)
     yield step(Phase.ROOTFS, syscalls.close(SHOWN_FD), "it is %root")
     yield root_at()
@@ -357,7 +357,7 @@ def detached(
     fstype: str, options: Iterable[tuple[str, str | None]], why: str, *, attr: int = 0, phase: Phase = Phase.MOUNTS, save: Slot = MOUNT,
     hint: Any = PRIVILEGE, **more: Any,
 ) -> Iterator[Step]:  # fmt: skip
-    """A new filesystem, attached nowhere yet -> `save`.  :see: fsopen(2), fsconfig(2), fsmount(2)"""
+    """Yield a new filesystem, attached nowhere yet -> `save`.  :see: fsopen(2), fsconfig(2), fsmount(2)"""
     opening = {19: f"this kernel has no {fstype}", 1: hint if isinstance(hint, str) else hint.get(1, PRIVILEGE)}
     yield step(phase, syscalls.fsopen(fstype), why, save=FS, hint=opening, **more)
     for key, value in options:
@@ -369,7 +369,7 @@ def detached(
 
 
 def clone_tree(source: str, why: str, *, recursive: bool, phase: Phase, save: Slot = MOUNT, **more: Any) -> Step:
-    """A copy of the mount at `source`, attached nowhere yet -> `save`."""
+    """Return a copy of the mount at `source`, attached nowhere yet -> `save`."""
     flag = OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC | (OPEN_TREE.AT_RECURSIVE if recursive else OPEN_TREE(0))
     return step(phase, syscalls.open_tree(AT_FDCWD, source, flag), why, **{"save": save, "hint": SOURCE_HINTS, **more})
 

@@ -138,7 +138,7 @@ class ParentExecutor:
         return undo
 
     def value(self, arg: Arg, alive: list[Any]) -> int:
-        """An argument as a number; memory it points to is kept in `alive`.  ``{pid}`` becomes the child's."""
+        """Return an argument as a number; memory it points to is kept in `alive`.  ``{pid}`` becomes the child's."""
         if type(arg) is Slot:
             return self.slots[arg.name]
         if type(arg) is Fd:

@@ -137,11 +137,11 @@ class Plan:
         return self._timeline
 
     def steps(self) -> Sequence[Step]:
-        """The steps of its parts: a plan is a part.  Its program and options stay behind."""
+        """Return the steps of its parts: a plan is a part.  Its program and options stay behind."""
         return self._arranged.steps
 
     def leaves(self) -> Iterable[tuple[Part, Sequence[Step]]]:
-        """The parts it is made of, with their steps; those of plans among them instead of the plans."""
+        """Return the parts it is made of, with their steps; those of plans among them instead of the plans."""
         parts = [*self._parts_of_plans()] if self._arranged.kept else self._arranged.parts
         return [*zip(parts, self._arranged.leaves, strict=True)]
 
@@ -165,7 +165,7 @@ class Plan:
         return f"<Plan of {len(self.timeline.steps)} steps" + (f", runs {run}>" if run else ">")
 
     def explain(self) -> str:
-        """The plan with the reason for every step, who asked for it, and where to read on."""
+        """Return the plan with the reason for every step, who asked for it, and where to read on."""
         lines = []
         for i, step in enumerate(self.timeline.steps, 1):
             asked = f"   (asked for by {step.part})" if step.part else ""
@@ -173,7 +173,7 @@ class Plan:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as plain values, for other programs."""
+        """Return the plan as plain values, for other programs."""
         return {"run": [os.fsdecode(a) for a in self.argv], "steps": [_plain(s) for s in self.timeline.steps]}
 
     def _repr_html_(self) -> str:
@@ -224,7 +224,7 @@ class Plan:
         self, streams: tuple[Stream, Stream, Stream] = (None, None, None), passed: Iterable[int] = (),
         size: tuple[int, int] | None = None,
     ) -> Program:  # fmt: skip
-        """The compiled plan, made once for each set of redirected streams."""
+        """Return the compiled plan, made once for each set of redirected streams."""
         key = (streams[0] is None, streams[1] is None, streams[2] is None, PTY in streams, size, *passed)
         program = self._programs.get(key)
         if program is None:
@@ -241,7 +241,7 @@ class Plan:
         return way.body.program(way.timeline.with_program(last), last)
 
     def _way(self, options: Options) -> Way:
-        """The way to the program, without the program: it is the same for every other in the same parts."""
+        """Return the way to the program, without the program: it is the same for every other in the same parts."""
         arranged = self._arranged
         key = options.way() if arranged.kept else None
         return _ways.get(None if key is None else (arranged, key), lambda: Way(fold(arranged.selected, options)))
@@ -253,7 +253,7 @@ class Plan:
     def with_streams(
         self, *, stdin: Stream = None, stdout: Stream = None, stderr: Stream = None, size: tuple[int, int] | None = None
     ) -> Plan:  # fmt: skip
-        """The plan as `spawn` makes it with these streams, to look at: they bring steps along, a terminal some twenty.
+        """Return the plan as `spawn` makes it with these streams, to look at: they bring steps along, a terminal some twenty.
 
         The parameters are those of `spawn`.
         """

@@ -85,7 +85,7 @@ class Process(OneProcess):
     # --- waiting -------------------------------------------------------------------------------------------------
 
     def poll(self) -> int | None:
-        """The return code, or None while it runs.  Does not wait."""
+        """Return the return code, or None while it runs.  Does not wait."""
         if self.returncode is None:
             with self._reaping:
                 self._reap()

@@ -92,7 +92,7 @@ def by(key: Callable[[Any], Hashable]) -> Callable[[C], C]:
 
 
 def value_of(part: object) -> Hashable | None:
-    """A part's exact value; None where it has none, and its steps are made each time."""
+    """Return a part's exact value; None where it has none, and its steps are made each time."""
     found = _values.get(type(part))
     try:
         return found(part) if found else None

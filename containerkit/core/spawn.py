@@ -100,7 +100,7 @@ class _Spawn:
         return Process(self.parent.pid, self.pidfd, trace, opened.ours, master, self.parent.undo, self.program.forks)
 
     def _guardian(self) -> dict[str, int]:
-        """The socket on which the child registers; it also holds the place of the child's own pidfd until there is one."""
+        """Return the socket on which the child registers; it also holds the place of the child's own pidfd until there is one."""
         if GUARDIAN.name not in self.program.timeline.asks:
             return {}
         door = guardian.door()
@@ -168,7 +168,7 @@ class _Spawn:
         return heard
 
     def _receive(self) -> bool:
-        """One byte of the child's, or False at the end of file; what it had not read of ours makes that a reset."""
+        """Return one byte of the child's, or False at the end of file; what it had not read of ours makes that a reset."""
         assert self.inputs.ours
         self._await(self.inputs.ours.fileno())
         with contextlib.suppress(ConnectionResetError):
@@ -319,12 +319,12 @@ class _Spawn:
     # --- the trace -----------------------------------------------------------------------------------------------
 
     def _child_trace(self) -> bytes:
-        """A copy of the entries.  They are decoded only when the trace is read, which most callers never do."""
+        """Return a copy of the entries.  They are decoded only when the trace is read, which most callers never do."""
         at, size = self.program.traces, ENTRY.size * len(self.program.child_steps)
         return self.ffi.buffer(self.child.program, at + size)[at:]  # type: ignore[no-any-return]
 
     def trace(self) -> Trace:
-        """The steps that were made so far."""
+        """Return the steps that were made so far."""
         return Trace(self.steps, self.parent.trace, self._child_trace() if self.child else b"")
 
 

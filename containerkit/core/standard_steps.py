@@ -49,13 +49,13 @@ class Options:
     size: tuple[int, int] | None = None
 
     def changed(self, **changes: Any) -> Options:
-        """The same, but for these."""
+        """Return the same, but for these."""
         made = object.__new__(Options)
         made.__dict__.update(self.__dict__, **changes)
         return made
 
     def way(self) -> Hashable | None:
-        """All that is not the program's own: what the steps before the program depend on.  None where it has no exact value."""
+        """Return all that is not the program's own: what the steps before the program depend on.  None where it has no exact value."""
         try:
             odd = exact((self.hide_executable, self.passed, self.size))  # the others were checked
             flags = self.die_with_parent, self.new_session, self.share_memory, self.keep_keyring, self.terminal, self.own_terminal
@@ -65,7 +65,7 @@ class Options:
 
 
 def descriptors(inputs: Mapping[int, Fd], options: Options) -> list[Step]:
-    """The file descriptors asked for, under their numbers; every other one is closed.
+    """Return the file descriptors asked for, under their numbers; every other one is closed.
 
     The plan's own outlive an exec only when that is the helper's, which goes on with the plan.
     """
@@ -102,7 +102,7 @@ def become_helper(kind: str, *, guarded: bool = True) -> list[Step]:
 
 
 def session(options: Options) -> list[Step]:
-    """A session of its own, and the pseudo-terminal as its terminal."""
+    """Return a session of its own, and the pseudo-terminal as its terminal."""
     steps = []
     if options.new_session or options.terminal:
         why = "no terminal of the caller's to type into"
@@ -114,7 +114,7 @@ def session(options: Options) -> list[Step]:
 
 
 def working_directory(options: Options) -> list[Step]:
-    """The working directory, never outside the root: a link through /proc to a descriptor is refused."""
+    """Return the working directory, never outside the root: a link through /proc to a descriptor is refused."""
     cwd = options.cwd
     if cwd is None:
         return []
@@ -151,7 +151,7 @@ def exposed(nobody: bool = False) -> bool:
 
 
 def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: bool, nobody: bool = False) -> list[Step]:
-    """The steps right before the program's own.
+    """Return the steps right before the program's own.
 
     :param last: the parts' own steps of the phase
     :param apart: the child is the helper's image already

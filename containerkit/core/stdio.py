@@ -138,7 +138,7 @@ def _pipe(made: Streams, number: int) -> tuple[int, IO[bytes]]:
 
 
 def _terminal(made: Streams) -> int:
-    """A new pseudo-terminal of the host's devpts, for a plan that mounts none of its own: see `containerkit.core.terminals`."""
+    """Return a new pseudo-terminal of the host's devpts, for a plan that mounts none of its own: see `containerkit.core.terminals`."""
     made.master, slave = os.openpty()
     made.opened.append(slave)
     _give(slave, made.owner)

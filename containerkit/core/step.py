@@ -112,12 +112,12 @@ class Step:
 
     @classmethod
     def child(cls, phase: Phase, call: Call, *, why: str, **more: Any) -> Step:
-        """A step the child makes."""
+        """Return a step the child makes."""
         return _made(cls, {"call": call, "phase": phase, "side": Side.CHILD, "why": why}, more)
 
     @classmethod
     def parent(cls, phase: Phase, call: Call | Tool, *, why: str, **more: Any) -> Step:
-        """A step the parent makes.  :raises PlanError: its undo is none that another process could do"""
+        """Return a step the parent makes.  :raises PlanError: its undo is none that another process could do"""
         return _made(cls, {"call": call, "phase": phase, "side": Side.PARENT, "why": why}, more)
 
     @property
@@ -130,7 +130,7 @@ class Step:
         return self.hint if isinstance(self.hint, str) else self.hint.get(errno, "")
 
     def with_(self, **changes: Any) -> Step:
-        """The same step, changed."""
+        """Return the same step, changed."""
         return _made(Step, self.__dict__, changes)
 
     def __str__(self) -> str:
@@ -204,7 +204,7 @@ class Composite(Protocol):
     """A part made of parts, as a plan is."""
 
     def leaves(self) -> Iterable[tuple[Part, Sequence[Step]]]:
-        """The parts that are made of no others, each with its steps; a `RootPart` without."""
+        """Return the parts that are made of no others, each with its steps; a `RootPart` without."""
 
 
 @runtime_checkable
@@ -212,7 +212,7 @@ class RootPart(Protocol):
     """A part that makes the root, and can look into it beforehand."""
 
     def root_steps(self, places: Sequence[Place]) -> Iterable[Step]:
-        """The steps of a root that has these places, or in which they can be made.
+        """Return the steps of a root that has these places, or in which they can be made.
 
         :param places: what the other parts of the plan need to be there
         """

@@ -16,7 +16,7 @@ Range = tuple[int, int, int]
 
 
 def inside(steps: Sequence[Step], kind: str) -> int | None:
-    """The "uid" or "gid" that the program has by its own count; None where no step changes it."""
+    """Return the "uid" or "gid" that the program has by its own count; None where no step changes it."""
     calls = [step.call for step in steps if step.side is Side.CHILD and step.call.name == f"setres{kind}"]
     number = calls[-1].args[1] if calls else None
     return int(number) if isinstance(number, int) else None
@@ -41,7 +41,7 @@ def _outside(steps: Sequence[Step], kind: str) -> int | None:
 
 
 def _map(steps: Sequence[Step], kind: str) -> Iterator[Range]:
-    """The map that the plan gives to its user namespace: what it writes to a file of that name, or passes to newuidmap(1)."""
+    """Yield the map that the plan gives to its user namespace: what it writes to a file of that name, or passes to newuidmap(1)."""
     for place, step in enumerate(steps):
         if isinstance(step.call, Tool):
             if step.call.name == f"new{kind}map":

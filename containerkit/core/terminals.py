@@ -90,7 +90,7 @@ def _hand_over() -> Iterator[Step]:
 
 
 def _owner(settled: Sequence[Step]) -> Iterator[Step]:
-    """The opener owns the terminal; the program may become another user later."""
+    """Yield the opener owns the terminal; the program may become another user later."""
     uid = stream_owners.inside([step for step in settled if step.phase is Phase.DROP], "uid")
     if uid is not None:
         call = Call("fchown", (0, uid, Labelled(0xFFFFFFFF, "-1")), "chown(2)")

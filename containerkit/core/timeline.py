@@ -59,7 +59,7 @@ class Timeline:
         return os.path.basename(os.fsdecode(paths[0])) if paths and isinstance(paths[0], bytes) else "the program"
 
     def with_program(self, last: Sequence[Step]) -> Timeline:
-        """The same with the program's own steps."""
+        """Return the same with the program's own steps."""
         execs = [s for s in self.steps if s.call.name == "execve"] if self.autopsy else []  # of a part of the caller's own
         autopsy = standard_steps.autopsy([*execs, *last])
         return Timeline(Joined(tuple(self.steps), tuple(last)), self.inputs, autopsy, self.owner, self.own_terminal)
@@ -79,7 +79,7 @@ class Timeline:
 
 
 def leaves(parts: Iterable[Part]) -> Iterator[tuple[Part, Sequence[Step]]]:
-    """The parts with their steps, each of which has the name of its part; those of plans instead of the plans.
+    """Yield the parts with their steps, each of which has the name of its part; those of plans instead of the plans.
 
     A root comes without steps: it is to be told first which places the others need in it.
 
@@ -136,7 +136,7 @@ class Arranged:
 
 
 def arrange(parts: Sequence[Part]) -> Arranged:
-    """The steps of all parts, of which the root gets the places that the others need.
+    """Return the steps of all parts, of which the root gets the places that the others need.
 
     :raises PlanError: something is no part, or the parts contradict each other
     """
@@ -194,7 +194,7 @@ def part_name(part: object) -> str:
 
 
 def select_steps(steps: Iterable[Step]) -> list[Step]:
-    """The steps that apply, in order.
+    """Return the steps that apply, in order.
 
     :raises PlanError: the parts contradict each other: a thing is claimed twice, or needed and missing, or asked of nobody who is there
     """
@@ -228,7 +228,7 @@ def _chosen(steps: Sequence[Step]) -> Sequence[Step]:
 
 
 def _results(steps: Iterable[Step]) -> set[str]:
-    """The results that steps of the parent's pass on in memory."""
+    """Return the results that steps of the parent's pass on in memory."""
     found: set[str] = set()
     for step in steps:
         if step.side is Side.PARENT:
@@ -259,7 +259,7 @@ def _present(steps: Iterable[Step]) -> set[str]:
 
 
 def fold(steps: Sequence[Step], options: Options) -> Timeline:
-    """The timeline of a plan's selected steps, up to the program's own.  Touches nothing and needs no privilege."""
+    """Return the timeline of a plan's selected steps, up to the program's own.  Touches nothing and needs no privilege."""
     made: list[Step] = []
     others: list[Step] = []
     for step in steps:
@@ -353,7 +353,7 @@ class _Fold:
 
 
 def _fixed(steps: Sequence[Step]) -> set[int]:
-    """The numbers of descriptors that the child's steps choose for themselves."""
+    """Return the numbers of descriptors that the child's steps choose for themselves."""
     calls = (step.call for step in steps if step.side is Side.CHILD and step.call.name == "dup3")
     return {number for call in calls if isinstance(number := call.args[1], int)}
 
@@ -384,7 +384,7 @@ def _wanted(step: Step, saved: Container[str]) -> Sequence[Fd]:
 
 
 def _named_in(memory: Bytes) -> list[Fd]:
-    """The descriptors whose numbers stand in memory, or in memory that it points to."""
+    """Return the descriptors whose numbers stand in memory, or in memory that it points to."""
     named: list[Fd] = []
     for _, word in memory.words:
         named += [word] if isinstance(word, Fd) else _named_in(word) if isinstance(word, Bytes) else []

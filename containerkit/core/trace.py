@@ -100,7 +100,7 @@ class Trace(Sequence[Entry]):
         return max((e.begin + e.microseconds for e in self.entries), default=0.0)
 
     def position(self, step: Step) -> tuple[int, int]:
-        """The step's number in the plan, from 1, and the number of steps."""
+        """Return the step's number in the plan, from 1, and the number of steps."""
         places = [i for i, s in enumerate(self.steps, 1) if s is step]
         return (places or [i for i, s in enumerate(self.steps, 1) if s == step] or [0])[0], len(self.steps)
 
@@ -120,7 +120,7 @@ class Trace(Sequence[Entry]):
         return f"<Trace of {len(self.entries)} steps, {self.microseconds:.0f} us>"
 
     def to_json(self) -> list[dict[str, object]]:
-        """The entries as plain values."""
+        """Return the entries as plain values."""
         return [{"call": str(e.step), "side": e.step.side.value, "result": e.result, "begin_us": round(e.begin, 2),
                  "us": round(e.microseconds, 2)} for e in self]  # fmt: skip
 

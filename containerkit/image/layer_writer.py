@@ -29,7 +29,7 @@ class _Sink(Protocol):
 
 
 def written(write: Callable[[Feed], object], blobs: Store, compression: str, level: int | None = None) -> Made:
-    """The descriptor and the diff_id of what `write` writes."""
+    """Return the descriptor and the diff_id of what `write` writes."""
     import hashlib
 
     hasher = hashlib.sha256()

@@ -69,7 +69,7 @@ class Stack:
             above.children[last] = file
 
     def _below(self, borrowed: Borrowed) -> File:
-        """The file that shows, in the stack or below it.  :raises InvalidLayer: none does"""
+        """Return the file that shows, in the stack or below it.  :raises InvalidLayer: none does"""
         node: Node | None = self.root
         hidden = self._bottom
         for part in borrowed.target.split(b"/"):
@@ -156,7 +156,7 @@ def _laid(layers: Sequence[Layer], limits: Limits | None, *, bottom: bool) -> St
 
 
 def _directory(node: Directory, name: bytes, *, known: bool) -> list[Entry]:
-    """The entry to write.  A directory without one gets one unless a layer below may tell what it is like."""
+    """Return the entry to write.  A directory without one gets one unless a layer below may tell what it is like."""
     if isinstance(node.what, Content):
         return [node.what.entry._replace(name=name)]
     return [Entry(name, "directory", 0o755)] if (node.fresh or not known) and name != b"." else []

@@ -52,7 +52,7 @@ class TarOptions:
     depth: int = field(default_factory=lambda: Limits.default().depth)
 
     def time(self, status: os.stat_result) -> int:
-        """A file's time as it is written down."""
+        """Return a file's time as it is written down."""
         latest = self.epoch if self.epoch is not None else int(os.environ.get("SOURCE_DATE_EPOCH") or 1 << 40)
         value = min(status.st_mtime_ns, latest * pax.SECOND)
         return value if self.nanoseconds else value // pax.SECOND * pax.SECOND

@@ -238,7 +238,7 @@ class LayerFS(OneProcess):
         return self.root_steps(())
 
     def root_steps(self, places: Sequence[Place]) -> Iterable[Step]:
-        """The steps, with those that make places where the layers lack them.
+        """Yield the steps, with those that make places where the layers lack them.
 
         A read-only root in which a place is missing gets a memory on top for the places, and is frozen when they are made.
         """
@@ -350,7 +350,7 @@ class LayerFS(OneProcess):
     # --- as a part, in a plan whose root is nobody outside ---------------------------------------------------------
 
     def _shown(self, *, on_top: bool) -> Iterator[Step]:
-        """The same root, in which the files have the ids that they have on disk: the parent translates the mounts they are on."""
+        """Yield the same root, in which the files have the ids that they have on disk: the parent translates the mounts they are on."""
         if self.readonly and len(self.lowers) == 1 and not on_top:
             yield from mounting.shown_root(str(self.lowers[0]), "the only layer", ATTR.RDONLY | self._attributes)
         else:
@@ -398,7 +398,7 @@ class LayerFS(OneProcess):
         return changes(self.upper, self.lowers)
 
     def read(self, path: str) -> bytes | None:
-        """The file that shows at a path, with its links followed inside; None where there is none.
+        """Return the file that shows at a path, with its links followed inside; None where there is none.
 
         :raises LayerError: it is something else, or more than 16 MiB
         """
@@ -409,7 +409,7 @@ class LayerFS(OneProcess):
         return usage(self.upper)
 
     def diff(self, blobs: Any = None, **options: Any) -> Layer:
-        """The changes as a layer of an image: ``image.append(root.diff())``.
+        """Return the changes as a layer of an image: ``image.append(root.diff())``.
 
         :param blobs: where the layer is kept, a `FileBlobs` or `MemoryBlobs`; in a temporary file, gone with the layer, unless given
         :param options: of `Layer.from_directory`: form, compression, level
@@ -463,7 +463,7 @@ class LayerFS(OneProcess):
                 place.close()
 
     def _host_steps(self, target: str) -> Iterator[Step]:
-        """The same mount, attached in the caller's own mount namespace."""
+        """Yield the same mount, attached in the caller's own mount namespace."""
         if self._state:
             yield self._take(self._state)
         elif not self.readonly:

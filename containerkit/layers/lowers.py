@@ -29,7 +29,7 @@ class Layered(Protocol):
     """An object that has layers and can say where they are, as an `Image` does."""
 
     def hold(self, *, xattrs: str | None = None) -> AbstractContextManager[Sequence[Path]]:
-        """The directories, the lowest first, which stay as they are for as long as the ``with`` lasts.
+        """Return the directories, the lowest first, which stay as they are for as long as the ``with`` lasts.
 
         :param xattrs: which attributes say "opaque" in them
         """

@@ -67,12 +67,12 @@ class Tree:
 
 
 def changes_tree(directory: str) -> Tree:
-    """The directory that takes changes."""
+    """Return the directory that takes changes."""
     return Tree(directory, Slot("changes"), mounting.SHOWN_FD)
 
 
 def shown(lowers: Sequence[str]) -> tuple[tuple[Tree, ...], tuple[str, ...]]:
-    """The trees for some directories, and how the child reaches each of these.
+    """Return the trees for some directories, and how the child reaches each of these.
 
     Directories on one mount are in one tree, which holds no other mount on the way to them.
 

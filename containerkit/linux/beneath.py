@@ -64,7 +64,7 @@ class Beneath:
             yield fd, name
 
     def walk(self) -> Iterator[tuple[bytes, int, list[os.DirEntry[str]]]]:
-        """Every directory, itself first: its path, a descriptor for as long as it is looked at, what is in it.
+        """Yield every directory, itself first: its path, a descriptor for as long as it is looked at, what is in it.
 
         A directory that cannot be opened is passed over, as `os.walk` does.
         """

@@ -20,7 +20,7 @@ GONE = (errno.ENOENT, errno.ENODEV)
 
 
 def tree(path: str) -> list[str]:
-    """The directories of a group and of all below it, the deepest first."""
+    """Return the directories of a group and of all below it, the deepest first."""
     try:
         if os.stat(path).st_nlink == LEAF:
             return [path]
@@ -32,7 +32,7 @@ def tree(path: str) -> list[str]:
 
 
 def processes(path: str, name: str = "cgroup.procs", *, recursive: bool = True) -> list[int]:
-    """The ids that a file lists; of groups gone meanwhile, none.  0 stands for one that our pid namespace cannot see."""
+    """Return the ids that a file lists; of groups gone meanwhile, none.  0 stands for one that our pid namespace cannot see."""
     found: list[int] = []
     for directory in tree(path) if recursive else [path]:
         try:

@@ -124,7 +124,7 @@ def hold(answers: Mapping[Question, object]) -> bool:
 
 
 def text_of(path: str) -> str | None:
-    """The text of a small file, asked; None where there is none.  For a file on disk the question is whether it is the same.
+    """Return the text of a small file, asked; None where there is none.  For a file on disk the question is whether it is the same.
 
     :raises OSError: it cannot be read
     """
@@ -150,7 +150,7 @@ def _state(path: str) -> bytes | tuple[int, ...] | None:
 
 
 def read(path: str) -> bytes | None:
-    """The bytes of a file, read without a file object, which takes three times as long; None where there is none."""
+    """Return the bytes of a file, read without a file object, which takes three times as long; None where there is none."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -32,12 +32,12 @@ def check(name: str, ranges: Sequence[Range]) -> None:
 
 
 def outside_of(ranges: Sequence[Range], inside: int) -> int:
-    """The id outside that one inside stands for."""
+    """Return the id outside that one inside stands for."""
     return next(outside + inside - first for first, outside, count in ranges if first <= inside < first + count)
 
 
 def own(kind: str) -> tuple[Range, ...]:
-    """The ids that there are for this process, "uid" or "gid": all, unless it is in a user namespace.  :see: user_namespaces(7)"""
+    """Return the ids that there are for this process, "uid" or "gid": all, unless it is in a user namespace.  :see: user_namespaces(7)"""
     text = text_of(f"/proc/self/{kind}_map")
     if text is None:  # a kernel without user namespaces
         return (ALL,)
@@ -51,7 +51,7 @@ def is_machine_root() -> bool:
 
 
 def machine_uid() -> int:
-    """The ids of this process in the machine's own user namespace."""
+    """Return the ids of this process in the machine's own user namespace."""
     return outside_of(own("uid"), os.geteuid())
 
 
@@ -78,7 +78,7 @@ def subordinate(path: str) -> list[tuple[int, int]]:
 
 
 def _given(path: str) -> list[tuple[str, int, int]]:
-    """The entries of /etc/subuid or /etc/subgid; what is none is passed over, as newuidmap(1) does."""
+    """Return the entries of /etc/subuid or /etc/subgid; what is none is passed over, as newuidmap(1) does."""
     return [(f[0], int(f[1]), int(f[2])) for f in _fields(path) if len(f) == 3 and f[1].isdecimal() and f[2].isdecimal() and int(f[2])]
 
 
@@ -102,7 +102,7 @@ def has_own_ids() -> bool:
 
 
 def own_range(kind: str, etc: str = "/etc") -> tuple[Range, ...]:
-    """The map of containers that root makes: nobody outside has these ids.
+    """Return the map of containers that root makes: nobody outside has these ids.
 
     What /etc/subuid (or subgid) gives to the first of `NAMES` that it has; else the largest part of `FREE` that neither that file
     nor /etc/passwd (or group) names.
@@ -137,7 +137,7 @@ def _in_a_row(kind: str, ranges: Sequence[tuple[int, int]]) -> tuple[Range, ...]
 
 
 def _largest_gap(taken: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The largest part of `FREE` in which nothing is taken: (first, how many)."""
+    """Return the largest part of `FREE` in which nothing is taken: (first, how many)."""
     at, (end, best) = FREE[0], (FREE[1], (FREE[0], 0))
     for first, count in sorted([*taken, (end, 0)]):
         gap = min(first, end) - at

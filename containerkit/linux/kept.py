@@ -26,5 +26,5 @@ def keeps(source: Source) -> Source:
 
 
 def descriptors() -> frozenset[int]:
-    """Every descriptor that a loaded module of the library keeps on purpose."""
+    """Return every descriptor that a loaded module of the library keeps on purpose."""
     return frozenset(fd for source in _sources for fd in source())

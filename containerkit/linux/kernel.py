@@ -32,7 +32,7 @@ _missing: frozenset[str] = frozenset()
 
 @cache
 def version() -> tuple[int, int]:
-    """The running kernel's version: (major, minor)."""
+    """Return the running kernel's version: (major, minor)."""
     found = re.match(r"(\d+)\.(\d+)", os.uname().release)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 

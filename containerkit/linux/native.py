@@ -31,7 +31,7 @@ def extension() -> Any:
 
 @cache
 def number(name: str) -> int:
-    """The number of a system call on this machine."""
+    """Return the number of a system call on this machine."""
     found = int(extension().lib.ck_number(name.encode()))
     if found < 0:
         raise Unavailable(f"the system call {name}", probed="the kernel headers the extension was built with")

@@ -28,7 +28,7 @@ REMEDY = "mount -t proc proc /proc, in the mount namespace of the caller"
 
 
 def opened(*, of_this_pid_namespace: bool = False) -> int:
-    """A descriptor of /proc, close-on-exec, which the caller closes.
+    """Return a descriptor of /proc, close-on-exec, which the caller closes.
 
     :param of_this_pid_namespace: the numbers in it must mean the processes that they mean here
     :raises Unavailable: what is mounted there is no procfs, or that of another pid namespace
@@ -84,7 +84,7 @@ def directory(fd: int, path: str) -> int:
 
 
 def open_file(path: str, flag: int) -> Call:
-    """The call that opens a file of procfs, given as ``/proc/self/...`` or, for the parent, ``/proc/{pid}/...``.
+    """Return the call that opens a file of procfs, given as ``/proc/self/...`` or, for the parent, ``/proc/{pid}/...``.
 
     ``self`` is a link that the kernel itself makes, so links are followed; magic ones, and mounts, are not.
     """

@@ -59,7 +59,7 @@ class ProcDirectory:
             self._device = os.fstat(proc).st_dev
 
     def open(self, name: str, flag: int = os.O_RDONLY) -> int:
-        """A descriptor of what a file, or a link of the kernel's, in it leads to."""
+        """Return a descriptor of what a file, or a link of the kernel's, in it leads to."""
         return os.open(name, flag | os.O_CLOEXEC, dir_fd=self._fd)
 
     def read(self, name: str) -> str:
@@ -84,7 +84,7 @@ class ProcDirectory:
         )  # fmt: skip
 
     def ids(self, kind: str) -> tuple[Range, ...]:
-        """The ids of its user namespace, "uid" or "gid": (inside, as the caller has it, count)."""
+        """Return the ids of its user namespace, "uid" or "gid": (inside, as the caller has it, count)."""
         lines = self.read(f"{kind}_map").splitlines()
         return tuple((first, out, count) for first, out, count in (map(int, line.split()) for line in lines))
 
@@ -98,7 +98,7 @@ class ProcDirectory:
         return {controllers: path for _, controllers, path in lines}
 
     def namespace(self, kind: str) -> int:
-        """A descriptor of the namespace that it is in; -1 where the kernel has no such kind."""
+        """Return a descriptor of the namespace that it is in; -1 where the kernel has no such kind."""
         try:
             return self.open(f"ns/{kind}")
         except FileNotFoundError:

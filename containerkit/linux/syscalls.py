@@ -162,7 +162,7 @@ def flags(kind: type[F], value: int) -> F:
 
 @functools.cache
 def _known(kind: type[IntFlag]) -> int:
-    """Every bit that has a name."""
+    """Return every bit that has a name."""
     return functools.reduce(operator.or_, map(int, kind.__members__.values()), 0)
 
 
@@ -170,7 +170,7 @@ _TEXT = (str, bytes, os.PathLike)
 
 
 def text(value: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> bytes:
-    """A string for the kernel.  Raises PlanError when it holds a NUL, where the kernel would stop reading."""
+    """Return a string for the kernel.  Raises PlanError when it holds a NUL, where the kernel would stop reading."""
     if not isinstance(value, _TEXT):
         raise WrongType(f"the kernel wants text here, as str, bytes or a path, not {value!r} ({type(value).__name__})")
     data = os.fsencode(value)

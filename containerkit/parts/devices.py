@@ -109,6 +109,6 @@ def _covered(path: str, **more: Any) -> Iterator[Step]:
 
 
 def _locked(path: str) -> MS:
-    """The attributes of the mount that something is on."""
+    """Return the attributes of the mount that something is on."""
     flags = os.statvfs(path).f_flag if os.path.exists(path) else 0
     return MS(sum(flag for shown, flag in _STATVFS.items() if flags & shown))

@@ -85,7 +85,7 @@ class Root:
         return self.root_steps(())
 
     def root_steps(self, places: Sequence[Place]) -> Iterable[Step]:
-        """The steps, and those that make places where links in the directory lead to, unless it is read-only."""
+        """Yield the steps, and those that make places where links in the directory lead to, unless it is read-only."""
         yield from self._attached()
         yield from () if self.readonly else _places.behind_links(places, [FilePath(mounting.outside(self.path))])
         first, *rest = mounting.enter_root()

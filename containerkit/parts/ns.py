@@ -93,7 +93,7 @@ class User:
 
     @classmethod
     def same(cls) -> User:
-        """A user namespace whose ids are those outside: all that the caller has, or its own one without privilege.
+        """Return a user namespace whose ids are those outside: all that the caller has, or its own one without privilege.
 
         Made by root, root inside is root outside for every file that it reaches, and for every process that it sees.
         """
@@ -116,7 +116,7 @@ class User:
         return ((self.uid, ask(os.geteuid), 1),), ((self.gid, ask(os.getegid), 1),)
 
     def outside(self, uid: int = 0, gid: int = 0) -> tuple[int, int]:
-        """The user and the group, for the caller, that a user and a group inside are.  :raises PlanError: they are not mapped"""
+        """Return the user and the group, for the caller, that a user and a group inside are.  :raises PlanError: they are not mapped"""
         uids, gids = self.maps
         _held("uid", uids, uid)
         _held("gid", gids, gid)
@@ -137,7 +137,7 @@ class User:
         return (tuple(self.uids), tuple(self.gids)) == ids
 
     def _own(self) -> Iterator[Step]:
-        """A range that is nobody's outside, and a descriptor of the same map for the files that are shown inside."""
+        """Yield a range that is nobody's outside, and a descriptor of the same map for the files that are shown inside."""
         if not idmaps.may_map():
             raise PlanError("root inside cannot be nobody outside without CAP_SETUID and CAP_SETGID; as the caller itself: ns.User.same()")
         uids, gids = self.maps
@@ -197,7 +197,7 @@ def _held(name: str, ranges: Sequence[Range], inside: int) -> None:
 
 
 def subids(size: int = 65536) -> User:
-    """A User with a whole range: the caller as root, and the ids that /etc/subuid and /etc/subgid give it as the rest.
+    """Return a User with a whole range: the caller as root, and the ids that /etc/subuid and /etc/subgid give it as the rest.
 
     For root of the machine this is `User()`: its range has no id of the caller's in it.
 

@@ -138,7 +138,7 @@ class Seccomp:
         return made
 
     def before_capabilities(self) -> Seccomp:
-        """The same with `early`."""
+        """Return the same with `early`."""
         return replace(self, early=True)
 
     @classmethod
@@ -173,7 +173,7 @@ class Seccomp:
 
     @staticmethod
     def why(name: str) -> str:
-        """The attack that refusing a call stops, or "" for one that `default` allows."""
+        """Return the attack that refusing a call stops, or "" for one that `default` allows."""
         return why_denied(Rule(name).name)
 
     def allows(self, name: str) -> bool:
@@ -183,7 +183,7 @@ class Seccomp:
         return set(actions) <= {"allow", "log"}
 
     def steps(self) -> Iterable[Step]:
-        """The one step.  Raises PlanError where the child could not end, or would be killed before it is the program."""
+        """Yield the one step.  Raises PlanError where the child could not end, or would be killed before it is the program."""
         kills = "kill" in (self.otherwise, *(r.action for r in self.rules))
         wanted = (*ALWAYS, *(("execve",) if kills else ()), *(AFTER_EARLY if self.early else ()))
         if missing := [name for name in wanted if not self.allows(name)]:
@@ -201,7 +201,7 @@ class Seccomp:
         return Bytes(struct.pack("H14x", len(code) // 8), str(self), ((8, Bytes(code, str(self))),))
 
     def compile(self) -> bytes:
-        """The filter for this machine: an array of struct sock_filter.
+        """Return the filter for this machine: an array of struct sock_filter.
 
         :raises Unavailable: the extension is missing, which has the system call numbers
         :raises PlanError: more instructions than the kernel takes
@@ -224,14 +224,14 @@ def _compiled(
 
 
 def _granted(capabilities: Iterable[str]) -> set[str]:
-    """The calls that go with capabilities."""
+    """Return the calls that go with capabilities."""
     if isinstance(capabilities, str) or not all(isinstance(name, str) and name.upper().startswith("CAP_") for name in capabilities):
         raise PlanError(f'capabilities are a list of names, as ["CAP_SYS_CHROOT"], not {capabilities!r}')
     return {call for name in capabilities for call in GRANTED.get(name.upper(), ())}
 
 
 def _answer(action: str) -> int:
-    """An action as the kernel has it."""
+    """Return an action as the kernel has it."""
     if action in (plain := {"allow": ALLOW, "log": LOG, "kill": KILL}):
         return plain[action]
     found = getattr(errno, action, None) if action.isupper() else None
@@ -256,7 +256,7 @@ def _architecture() -> int:
 
 @cache
 def _numbers() -> dict[str, int]:
-    """The calls that this machine has: aarch64 lacks the old ones.  Raises Unavailable without the extension."""
+    """Return the calls that this machine has: aarch64 lacks the old ones.  Raises Unavailable without the extension."""
     extension()
     found = {}
     for name in KNOWN:

@@ -59,7 +59,7 @@ Rule = tuple[tuple[Where, ...], int]
 
 
 def compile_filter(arch: int, foreign: int, table: Mapping[int, Sequence[Rule]], otherwise: int, newer: int) -> bytes:
-    """An array of struct sock_filter.
+    """Return an array of struct sock_filter.
 
     :param arch: AUDIT_ARCH of the machine
     :param foreign: the answer to calls made in the manner of another architecture
@@ -76,7 +76,7 @@ def compile_filter(arch: int, foreign: int, table: Mapping[int, Sequence[Rule]],
 
 
 def _segments(table: Mapping[int, Sequence[Rule]], otherwise: int, newer: int) -> list[tuple[int, Block]]:
-    """The first number of each run of numbers that are treated alike, and how."""
+    """Return the first number of each run of numbers that are treated alike, and how."""
     end = max(table, default=-1) + 1
     blocks = ((n, _rules(table.get(n, ()), otherwise)) for n in range(end))
     runs = [(next(run)[0], block) for block, run in groupby(blocks, key=lambda pair: pair[1])]

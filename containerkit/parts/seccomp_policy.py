@@ -115,5 +115,5 @@ KNOWN = frozenset(name for groups in (ALLOWED, SPECIAL, DENIED) for names in gro
 
 
 def why_denied(name: str) -> str:
-    """The attack that denying a call stops, or ""."""
+    """Return the attack that denying a call stops, or ""."""
     return next((about for groups in (DENIED, SPECIAL) for about, names in groups.items() if name in names), "")

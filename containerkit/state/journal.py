@@ -199,7 +199,7 @@ def _begun() -> Record:
 
 @contextlib.contextmanager
 def opened(path: str, *, make: bool = False) -> Iterator[int]:
-    """A directory of this user's alone.  :raises OSError: it is not there, or is another user's"""
+    """Give a directory of this user's alone.  :raises OSError: it is not there, or is another user's"""
     if make:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         with contextlib.suppress(FileExistsError):
@@ -232,7 +232,7 @@ def sweep_once() -> None:
 
 
 def journals() -> Iterator[tuple[int, str]]:
-    """The journals of this user: a descriptor of the directory, and the name."""
+    """Yield the journals of this user: a descriptor of the directory, and the name."""
     with contextlib.suppress(FileNotFoundError, PermissionError), opened(directory()) as here:
         for name in sorted(os.listdir(here)):
             yield here, name
@@ -246,7 +246,7 @@ def living() -> Iterator[Line]:
 
 
 def left() -> Iterator[str]:
-    """The journals of dead processes, and of this one, that have something that is not done."""
+    """Yield the journals of dead processes, and of this one, that have something that is not done."""
     for here, name in journals():
         lines = _read(name, here)
         if entries(lines) and ([HEAD, os.getpid()] in lines or not is_owned(name, here)):
@@ -265,7 +265,7 @@ def _read(name: str, here: int) -> list[list[Any]]:
 
 
 def entries(lines: Iterable[list[Any]]) -> list[Line]:
-    """The entries of a journal that are not done, in order."""
+    """Return the entries of a journal that are not done, in order."""
     found: dict[int, Line] = {}
     for verb, *words in lines:
         if verb == HEAD or not words or not isinstance(words[0], int):
@@ -282,7 +282,7 @@ def entries(lines: Iterable[list[Any]]) -> list[Line]:
 
 
 def marked(home: str, mark: str) -> list[str]:
-    """The control groups in a directory that an owner has marked as its own."""
+    """Return the control groups in a directory that an owner has marked as its own."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(home) as found:
         return sorted(entry.path for entry in found if entry.name.startswith(mark))
     return []

@@ -40,7 +40,7 @@ class Lease:
         os.close(os.open(self.path / PINS / digest.replace(":", "-"), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
 
     def place(self) -> Path:
-        """A path for something new, that nobody else uses."""
+        """Return a path for something new, that nobody else uses."""
         return self.path / f"{next(self._count)}"
 
     def close(self) -> None:
@@ -66,13 +66,13 @@ class Leases:
         self.directory, self._lock = root / "staging", root / "locks" / "staging"
 
     def take(self) -> Lease:
-        """A new lease.  Sweeps first."""
+        """Return a new lease.  Sweeps first."""
         self.sweep()
         with locked(self._lock):  # version 0.1 does not sweep between the directory and its lock
             return Lease(Scratch("lease", self.directory, prefix=""))
 
     def pinned(self) -> set[str]:
-        """The digests that leases pin.  A stale lease pins until it is swept."""
+        """Return the digests that leases pin.  A stale lease pins until it is swept."""
         found: set[str] = set()
         for lease in self._all():
             with contextlib.suppress(FileNotFoundError):
@@ -84,7 +84,7 @@ class Leases:
         return [path for path in self.dead() if self._remove(path)]
 
     def dead(self) -> list[Path]:
-        """The leases that the next sweep removes."""
+        """Return the leases that the next sweep removes."""
         with locked(self._lock):
             return [path for path in self._all() if _is_dead(path)]
 

@@ -68,7 +68,7 @@ def locked(path: str | os.PathLike[str], *, shared: bool = False) -> Iterator[in
 
 
 def try_lock(path: str | os.PathLike[str], *, shared: bool = False) -> int | None:
-    """The descriptor of a directory that nobody holds, now held by the caller; or None.
+    """Return the descriptor of a directory that nobody holds, now held by the caller; or None.
 
     :param shared: as for `locked`
     """

@@ -55,7 +55,7 @@ class Identity(NamedTuple):
 
     @classmethod
     def of(cls, pid: int | str = "self") -> Identity | None:
-        """The process of this number, as the procfs at /proc counts; None where it has ended, be it collected or not.
+        """Return the process of this number, as the procfs at /proc counts; None where it has ended, be it collected or not.
 
         A process whose first thread has ended goes on with its other threads.
         """
@@ -87,7 +87,7 @@ class Identity(NamedTuple):
 
 @cache
 def boot() -> str:
-    """The kernel's name for the time since this machine was started; "-" where it does not say."""
+    """Return the kernel's name for the time since this machine was started; "-" where it does not say."""
     try:
         return _read("/proc/sys/kernel/random/boot_id").strip()
     except OSError:
@@ -119,7 +119,7 @@ class Record(OneProcess):
 
     @classmethod
     def make(cls, name: str, directory: int | None = None) -> Record | None:
-        """A new, empty record.  None where a sweeper took the file before it was locked: try another name.
+        """Return a new, empty record.  None where a sweeper took the file before it was locked: try another name.
 
         :raises FileExistsError: there is one of that name
         """
@@ -181,7 +181,7 @@ class Record(OneProcess):
         return len(data)
 
     def lines(self) -> Iterator[list[Any]]:
-        """All lines but those that name owners."""
+        """Return all lines but those that name owners."""
         return (line for line in lines(self.fd) if line[0] != OWNER)
 
     def hand_to(self, named: Identity | str | os.PathLike[str]) -> None:
@@ -228,7 +228,7 @@ def is_owned(name: str, directory: int | None = None) -> bool:
 
 
 def lines(fd: int) -> Iterator[list[Any]]:
-    """The lines of a record.  The last one of an owner that was killed while writing it may be cut short: it says nothing."""
+    """Yield the lines of a record.  The last one of an owner that was killed while writing it may be cut short: it says nothing."""
     import json
 
     *whole, _ = os.pread(fd, MOST, 0).split(b"\n")

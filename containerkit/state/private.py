@@ -24,7 +24,7 @@ OLD = ("upper", "work")
 
 
 def private(directory: Path) -> Path:
-    """A directory of mode 700 in one that the caller named, which is made where it is missing and else stays as it is.
+    """Return a directory of mode 700 in one that the caller named, which is made where it is missing and else stays as it is.
 
     What an older version kept in `directory` itself is moved into it.
 

@@ -42,7 +42,7 @@ def remove_with_subids(path: Path) -> bool:
 
 
 def _map(own: int, given: list[tuple[int, int]]) -> list[str]:
-    """The caller as root, and the ids that it was given as the rest."""
+    """Return the caller as root, and the ids that it was given as the rest."""
     words, inside = [0, own, 1], 1
     for first, count in given:
         words += [inside, first, count]

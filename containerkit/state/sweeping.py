@@ -43,7 +43,7 @@ def _file(line: Line) -> Iterator[str]:
 
 
 def _groups(line: Line) -> Iterator[str]:
-    """All groups in one directory whose names begin with the owner's mark."""
+    """Yield all groups in one directory whose names begin with the owner's mark."""
     for path in marked(*line.words):
         cgroupfs.end(path)
         yield path

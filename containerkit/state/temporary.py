@@ -23,7 +23,7 @@ def directory() -> str:
 
 
 def made(prefix: str, parent: str | os.PathLike[str]) -> str:
-    """A new directory that is this user's alone.  :return: its path, which begins with `prefix` in `parent`"""
+    """Return a new directory that is this user's alone.  :return: its path, which begins with `prefix` in `parent`"""
     while True:
         path = os.path.join(parent, prefix + os.urandom(4).hex())
         try:

@@ -109,7 +109,7 @@ def _text(name: bytes | Bytes) -> bytes:
 
 
 def _path(where: Any, name: bytes | Bytes, value: Callable[[Any], int], pid: int) -> str:
-    """The path from the root, of what a call names in a directory."""
+    """Return the path from the root, of what a call names in a directory."""
     text = os.fsdecode(_text(name).replace(b"{pid}/", b"%d/" % pid))
     if text.startswith("/"):
         return text
@@ -162,7 +162,7 @@ def _birth(directory: int, name: str) -> int:
 
 
 def _mount(path: str) -> list[Any] | None:
-    """The line of the topmost mount at a path.  Its propagation may change meanwhile, so that is left out."""
+    """Return the line of the topmost mount at a path.  Its propagation may change meanwhile, so that is left out."""
     shown = os.path.realpath(path).replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
     found = None
     with open("/proc/self/mountinfo", errors="surrogateescape") as table:
@@ -175,7 +175,7 @@ def _mount(path: str) -> list[Any] | None:
 
 @contextlib.contextmanager
 def _parent(path: str) -> Any:
-    """The directory that a path's last name is in, held open."""
+    """Give the directory that a path's last name is in, held open."""
     parent, name = os.path.split(path.rstrip("/"))
     fd = os.open(parent or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -78,11 +78,11 @@ class UnpackedLayers:
     limits: Limits | None = None
 
     def path(self, chain: Digest) -> Path:
-        """The directory for `LayerFS`, whether it is there or not."""
+        """Return the directory for `LayerFS`, whether it is there or not."""
         return self.place(chain) / TREE
 
     def place(self, chain: Digest) -> Path:
-        """All that is kept about one layer."""
+        """Return all that is kept about one layer."""
         return self.root / "layers" / chain.algorithm / chain.hex
 
     def make(self, layer: Layer, chain: Digest, lease: Lease) -> Path:
@@ -222,7 +222,7 @@ class UnpackedLayers:
 
 
 def _chain(path: Path) -> Digest | None:
-    """The chain that an unpacked layer is called by."""
+    """Return the chain that an unpacked layer is called by."""
     try:
         return Digest(f"{path.parent.name}:{path.name}")
     except ImageError:

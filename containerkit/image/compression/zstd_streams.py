@@ -24,7 +24,7 @@ EMPTY = MAGIC.to_bytes(4, "little") + b"\x20\x00\x01\x00\x00"  # a frame without
 
 
 def library() -> Any:
-    """The module zstandard.
+    """Return the module zstandard.
 
     :raises Unavailable: it is not installed
     """
@@ -36,7 +36,7 @@ def library() -> Any:
 
 
 def empty(size: int) -> bytes:
-    """A frame without data of about so many bytes."""
+    """Return a frame without data of about so many bytes."""
     size = max(size, 0)
     return (0x184D2A50).to_bytes(4, "little") + size.to_bytes(4, "little") + bytes(size)
 
@@ -136,7 +136,7 @@ def pieces(stream: Readable, limits: Limits) -> Iterator[bytes]:
 
 
 def _header(source: _Input, limits: Limits) -> tuple[bytes, bool]:
-    """The header of a frame, and whether a checksum ends the frame."""
+    """Return the header of a frame, and whether a checksum ends the frame."""
     flags = source.take(1)
     content, single, dictionary = flags[0] >> 6, flags[0] >> 5 & 1, flags[0] & 3
     rest = source.take((0 if single else 1) + (0, 1, 2, 4)[dictionary] + (single, 2, 4, 8)[content])

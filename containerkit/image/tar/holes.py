@@ -38,7 +38,7 @@ def data(fd: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def pieces(fd: int, size: int) -> Extents | None:
-    """The stretches of a file that are not zeros, in blocks of 64 KiB; None where there are too few zeros.
+    """Return the stretches of a file that are not zeros, in blocks of 64 KiB; None where there are too few zeros.
 
     They follow from the content alone, so that the same file gives the same tar on every file system; what the file system knows
     to be a hole is not read.  The descriptor stands at its beginning afterwards.

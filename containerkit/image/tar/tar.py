@@ -94,7 +94,7 @@ class Reader:
             yield entry
 
     def next(self) -> Entry | None:
-        """The next entry; what was not read of the one before is passed over.  None at the end."""
+        """Return the next entry; what was not read of the one before is passed over.  None at the end."""
         pax: dict[bytes, bytes] = {}
         more: _pax.Records = []
         while True:
@@ -270,7 +270,7 @@ def _check_sum(header: bytes, field: bytes) -> None:
 
 
 def _with_pax(entry: Entry, pax: dict[bytes, bytes], limits: Limits) -> Entry:
-    """An entry with what its extended header says instead.  An empty value takes a record back."""
+    """Return an entry with what its extended header says instead.  An empty value takes a record back."""
     said = {key: value for key, value in pax.items() if value or key.startswith((_pax.SCHILY, _pax.LIBARCHIVE))}
     changes: dict[str, object] = {"pax": said, "xattrs": _pax.xattrs(said, limits)}
     for key, field in ((b"path", "name"), (b"linkpath", "linkname")):
@@ -286,7 +286,7 @@ def _with_pax(entry: Entry, pax: dict[bytes, bytes], limits: Limits) -> Entry:
 
 
 def _checked(entry: Entry, limits: Limits) -> Entry:
-    """An entry whose fields make sense together."""
+    """Return an entry whose fields make sense together."""
     name, kind, _, uid, gid, size, mtime, link, _, major, minor, _, _, stored = entry
     if name[-1:] == b"/":
         kind = "directory" if kind == "file" else kind  # as programs older than the type for directories wrote them

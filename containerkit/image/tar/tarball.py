@@ -101,7 +101,7 @@ class Tarball:
             raise
 
     def find(self, name: str) -> Member:
-        """The file of this name, or the one its link leads to.
+        """Return the file of this name, or the one its link leads to.
 
         :raises Missing: none, or no file;  :raises Escape: a link leads out of the tarball
         """
@@ -124,12 +124,12 @@ class Tarball:
             return False
 
     def open(self, name: str) -> Section:
-        """The bytes of a file.  :raises Missing: none"""
+        """Return the bytes of a file.  :raises Missing: none"""
         member = self.find(name)
         return Section(self._fd, member.offset, member.size, self)
 
     def read(self, name: str, *, limit: int = LIMIT) -> bytes:
-        """All bytes of a small file.
+        """Return all bytes of a small file.
 
         :raises Missing: none;  :raises LimitExceeded: larger;  :raises InvalidLayer: there twice, so that readers would disagree
         """
@@ -178,7 +178,7 @@ class _Blocks:
 
 
 def _normal(name: str) -> str:
-    """A name from the top of the tarball.  :raises Escape: one from above it"""
+    """Return a name from the top of the tarball.  :raises Escape: one from above it"""
     found = posixpath.normpath(name)
     if found.startswith(("/", "../")) or found == "..":
         raise Escape(f"{name!r} leads out of the archive")
@@ -194,7 +194,7 @@ def _target(kind: str, name: bytes, linkname: bytes) -> str:
 
 
 def _opened(path: str) -> int:
-    """A file that is one: a fifo never ends.  :raises Missing: something else, or nothing"""
+    """Return a file that is one: a fifo never ends.  :raises Missing: something else, or nothing"""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -206,7 +206,7 @@ def _opened(path: str) -> int:
 
 
 def _uncompressed(fd: int, limits: Limits) -> int:
-    """The descriptor of a plain tar with the same content."""
+    """Return the descriptor of a plain tar with the same content."""
     import tempfile
 
     if media.sniff(os.pread(fd, 6, 0)) == "none":

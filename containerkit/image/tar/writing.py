@@ -123,7 +123,7 @@ class Writer:
 
 
 def header(entry: Entry, plan: int = 0) -> bytes:
-    """The header of an entry, with the PAX header it needs before it.
+    """Return the header of an entry, with the PAX header it needs before it.
 
     :param plan: bytes of the map of a sparse file
     """

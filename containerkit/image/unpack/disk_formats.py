@@ -55,7 +55,7 @@ class DiskFormat:
         """The layer has no more entries."""
 
     def inside(self, path: bytes) -> int:
-        """A directory of the layer, in which something is about to change."""
+        """Return a directory of the layer, in which something is about to change."""
         fd = self.root.directory(path)
         return self.enter(path, fd) if self.enter else fd
 

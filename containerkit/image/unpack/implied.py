@@ -97,7 +97,7 @@ def _exists(at: int, name: bytes) -> bool:
 
 
 def _source(held: ExitStack, wanted: Borrowed, below: Sequence[Path]) -> tuple[int, bytes]:
-    """The directory that has the file which shows in the layers below, and its name.  No link on the way is followed."""
+    """Return the directory that has the file which shows in the layers below, and its name.  No link on the way is followed."""
     *parts, last = wanted.target.split(b"/")
     for layer in reversed(below):
         fd, hidden = _walk(held, layer, parts)
@@ -164,7 +164,7 @@ def _hide(tree: Path, below: Sequence[Path]) -> None:
 
 
 def _walk(held: ExitStack, layer: Path, parts: Sequence[bytes]) -> tuple[int | None, bool]:
-    """A directory of one layer, and whether the layer hides what others have there.
+    """Return a directory of one layer, and whether the layer hides what others have there.
 
     An opaque directory hides what is in another, not what that is itself.  Links are not followed: overlayfs does not.
     """

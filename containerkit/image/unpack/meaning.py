@@ -192,7 +192,7 @@ class Meaning:
             self._last, self._known = b"", _Place(b"", self.root, ())
 
     def _parent(self, path: bytes) -> _Place:
-        """The directory that holds an entry, made where it is missing."""
+        """Return the directory that holds an entry, made where it is missing."""
         if path == self._last:
             return self._known
         found = self._walk(path, path.split(b"/"))
@@ -214,7 +214,7 @@ class Meaning:
         return _Place(way.path, way.nodes[-1], tuple(made))
 
     def _source(self, entry: Entry, path: bytes) -> tuple[bytes, File, bool]:
-        """The file that a hard link is another name of, and whether it is in a layer below."""
+        """Return the file that a hard link is another name of, and whether it is in a layer below."""
         said = entry.linkname[:200]
         parent, name = split(entry.linkname, self._limits)
         way = _Way(self.root, self._limits)
@@ -312,7 +312,7 @@ class Meaning:
 
 
 def walk(root: Directory) -> Iterator[tuple[bytes, Node | None, bool]]:
-    """Every path with what is there, sorted, parents first, and whether a directory above it is opaque."""
+    """Yield every path with what is there, sorted, parents first, and whether a directory above it is opaque."""
     waiting: list[tuple[bytes, Node | None, bool]] = [(b"", root, False)]
     while waiting:
         path, node, hidden = waiting.pop()
@@ -373,7 +373,7 @@ class _Way:
                 left += self._linked(said, child.link)
 
     def _linked(self, said: bytes, link: bytes) -> list[tuple[bytes, bool]]:
-        """The way that a link says, from the directory it is in."""
+        """Return the way that a link says, from the directory it is in."""
         parts = link.split(b"/")
         self._steps += len(parts)
         if self._steps > 4 * self._limits.depth:

@@ -73,7 +73,7 @@ class Root:
         return int(fd)
 
     def directory(self, path: bytes) -> int:
-        """A directory that stays open for a while, and is not the caller's to close."""
+        """Return a directory that stays open for a while, and is not the caller's to close."""
         last, fd = self._last
         if path == last:  # entries come directory by directory
             return fd
@@ -101,12 +101,12 @@ class Root:
 
 
 def join(path: bytes, name: bytes) -> bytes:
-    """A name below a path; the root has none."""
+    """Return a name below a path; the root has none."""
     return path + b"/" + name if path else name
 
 
 def split(name: bytes, limits: Limits) -> tuple[bytes, bytes]:
-    """A name of a layer as its parent and its last part; the root itself has neither.
+    """Return a name of a layer as its parent and its last part; the root itself has neither.
 
     One ``./`` or ``/`` at the beginning is how many programs write "from the root".
 
