@@ -50,7 +50,7 @@ class Installed:
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """One table: all of them in turn."""
+    """Measure all commands in turn, in one table."""
     installed = install(ground.directory / "installed")
     base = rootfs.from_programs(["true"])
     store = ground.directory / "empty-store"
@@ -110,7 +110,7 @@ def _command(*argv: str) -> Callable[[], object]:
 
 
 def _builds(ground: Ground, budget: Budget, installed: Installed) -> dict[str, Callable[[], object]]:
-    """A build of which every step is cached; buildah's too, where it is installed."""
+    """Return builds of which every step is cached; buildah's too, where it is installed."""
     material = Material.of(ground, budget == QUICK)
     context, base, store = context_of(material), material.directory / "base.tar", str(ground.directory / "build-store")
     layer = ck.Layer.from_directory(rootfs.from_programs(["sh", "cp", "mkdir", "ls", "cat"]))

@@ -35,7 +35,7 @@ RUNS = 200
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """The sandbox, a container over an overlay, and the first plan of a process."""
+    """Measure the sandbox, a container over an overlay, and the first plan of a process."""
     return [_sandbox(ground, budget), _overlay(ground, budget), _first(ground, budget)]
 
 
@@ -131,7 +131,7 @@ def _config(ground: Ground) -> dict[str, object]:
 
 
 def _filter() -> dict[str, object]:
-    """The calls that the sandbox's filter allows with any arguments."""
+    """Return the calls that the sandbox's filter allows with any arguments."""
     default = ck.Seccomp.default()
     names = sorted({rule.name for rule in default.rules if default.allows(rule.name)})
     return {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}]}
@@ -152,7 +152,7 @@ print((planned - begin) / 1000, (time.perf_counter_ns() - begin) / 1000)
 
 
 def _first(ground: Ground, budget: Budget) -> Table:
-    """Milliseconds that no memory helps with: a fresh process makes its first plan."""
+    """Measure the first plan of a fresh process, for which nothing is remembered, in milliseconds."""
     argv = [sys.executable, "-c", SCRIPT, str(ground.root), plans.PROGRAM]
     taken: list[tuple[float, float]] = []
     for _ in range(2 if budget is QUICK else 25):

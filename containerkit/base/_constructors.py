@@ -21,7 +21,7 @@ LETTERS = "ABCDEFGHI"
 
 
 def _written(A: Any, B: Any, C: Any, D: Any, E: Any, F: Any, G: Any, H: Any, I: Any) -> tuple[Any, ...]:  # noqa: E741
-    """Each letter writes a field: it is the `__set__` of a slot, which returns None."""
+    """Return a constructor of nine fields.  Each letter is the `__set__` of a slot: it writes a field, and returns None."""
     return (
         lambda self: A(self),
         lambda self, a: A(self, a),

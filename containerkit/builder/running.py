@@ -107,7 +107,7 @@ def _hint(workshop: Workspace, output: bytes) -> str:
 
 
 def _run(made: Plan, reporter: Reporter, running: Running) -> tuple[int, bytes]:
-    """Both outputs go through one pipe, so that their lines keep their order."""
+    """Run the plan and return its exit code and its output.  One pipe takes both outputs, so that their lines keep their order."""
     with made.spawn(stdin=DEVNULL, stdout=PIPE, stderr=STDOUT) as process, running.watching(process):
         assert process.stdout
         output = reporter.listen(process.stdout.fileno())
@@ -137,7 +137,7 @@ def _plan(workshop: Workspace, job: Job, root: LayerFS) -> Plan:
 
 
 def _system(workshop: Workspace, alone: bool) -> mounts.Sysfs | mounts.Bind:
-    """A new sysfs belongs to the user namespace that owns the network."""
+    """Return the mount of /sys.  A new sysfs belongs to the user namespace that owns the network."""
     own = alone or (is_machine_root() and not _has_user_namespace(workshop))
     return mounts.Sysfs() if own else mounts.Bind("/sys", readonly=True)
 
@@ -147,7 +147,7 @@ def _has_user_namespace(workshop: Workspace) -> bool:
 
 
 def _namespaces(workshop: Workspace, alone: bool) -> dict[str, Any]:
-    """Ids that are nobody's, where root builds; for an ordinary user those that the store's files have."""
+    """Return the namespaces.  Root builds with ids that no user of the host has, an ordinary user with those of the store's files."""
     namespaces = Namespaces(user=NEW if _has_user_namespace(workshop) else HOST, net=NEW if alone else HOST)
     ids = workshop.store.trees.ids
     mapped = os.geteuid() != 0 and ids.chown

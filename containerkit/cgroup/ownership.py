@@ -29,7 +29,7 @@ class Ownership:
         self._guard = threading.Lock()
 
     def acquire(self) -> None:
-        """One group more.  :raises CgroupError: this process has no place for a journal"""
+        """Count one more group.  :raises CgroupError: this process has no place for a journal"""
         with self._guard:
             if not self._count:
                 _check_place()
@@ -43,7 +43,7 @@ class Ownership:
                 self._homes[home] = journal.about_to("groups", home, self.mark)
 
     def release(self) -> None:
-        """One group less.  With the last one, nothing of this process is left to sweep."""
+        """Count one group less.  After the last one, nothing of this process is left to sweep."""
         with self._guard:
             self._count -= 1
             if not self._count:

@@ -121,7 +121,7 @@ def _trace(options: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _running(made: Plan, options: argparse.Namespace, spec: ContainerSpec) -> Iterator[tuple[Process, float | None]]:
-    """The program, which is asked to end when we are; and when its time is up, which begins before it is made."""
+    """Spawn the program, and give it with its deadline, which counts from before the spawn.  A signal to us ends the program too."""
     end = None if options.timeout is None else time.monotonic() + options.timeout
     with StoppingBySignal(spec.stop_signal, spec.stop_timeout) as stopping, stopping.watch(_spawn(made, spec)) as process:
         yield process, end

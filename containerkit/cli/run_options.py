@@ -15,7 +15,7 @@ KINDS = ("user", "pid", "ipc", "uts", "cgroup")
 
 
 def add_options(parser: Parser) -> None:
-    """All of them, and the words that follow."""
+    """Add all options, and the words that follow them."""
     parser.usage = f"{parser.prog} [options] IMAGE [CMD...]\n       {parser.prog} [options] [--rootfs DIR] -- CMD..."
     parser.add_argument("--help", action="help", help="show this")
     parser.takes_store(failed=125)

@@ -42,7 +42,7 @@ def image_spec(options: argparse.Namespace, image: Image) -> ContainerSpec:
 
 
 def root_spec(options: argparse.Namespace, rootfs: Iterable[str | os.PathLike[str]], words: Sequence[str]) -> ContainerSpec:
-    """A program in a root of the caller's.  :raises PlanError: as for `image_spec`; something that only an image has was asked for"""
+    """Return the spec of a program in a root of the caller's.  :raises PlanError: as `image_spec`; an option needs an image"""
     if options.entrypoint is not None:
         raise PlanError("--entrypoint takes the place of an image's, and this is no image: name the program")
     env = environment(os.environ.get("TERM")) | _asked(options.env)
@@ -72,7 +72,7 @@ def _profile(options: argparse.Namespace, *, setuid: bool) -> Profile:
 
 
 def _asked(words: Iterable[str]) -> dict[str, str]:
-    """A name without a value is one of ours, where we have it."""
+    """Return the variables of --env.  A name without a value takes the value of our own variable, if there is one."""
     pairs = (word.partition("=") for word in words)
     return {name: value if given else os.environ[name] for name, given, value in pairs if given or name in os.environ}
 

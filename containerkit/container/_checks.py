@@ -107,7 +107,7 @@ def flag(value: Any) -> bool:
 
 
 def optional(check: Check) -> Check:
-    """The same, or None."""
+    """Return the check of a value that may also be None."""
     return lambda value: None if value is None else check(value)
 
 

@@ -31,7 +31,7 @@ def unknown(name: str, known: Iterable[str]) -> SpecError:
 
 
 def _mounted(value: Any) -> Any:
-    """A part of a spec is plain data: paths are text, and no open descriptor is among it."""
+    """Check a mount.  A part of a spec is plain data: its paths are text, and it holds no open descriptor."""
     if not isinstance(value, MOUNTED):
         raise WrongType(f"expected {', '.join(kind.__name__ for kind in MOUNTED)} of containerkit.mounts, not {types.said(value)}")
     part: Any = value

@@ -77,7 +77,7 @@ def _read_word(value: Any, where: str) -> str:
 
 
 def or_null(kind: Kind) -> Kind:
-    """The same, or None."""
+    """Return the kind of a value that may also be None."""
     return Kind(
         lambda value: None if value is None else kind.write(value), lambda value, where: None if value is None else kind.read(value, where)
     )
@@ -131,7 +131,7 @@ def given(value: Any, where: str, kinds: Mapping[str, Kind]) -> dict[str, Any]:
 
 
 def one_of(**kinds: tuple[type, Kind]) -> Kind:
-    """Objects that say with "type" which they are."""
+    """Return the kind of objects that name their class in "type"."""
     names = {cls: name for name, (cls, _) in kinds.items()}
 
     def read(value: Any, where: str) -> Any:

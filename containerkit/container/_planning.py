@@ -114,7 +114,7 @@ def _umask(spec: ContainerSpec) -> Iterator[Part]:
 
 
 def _places(spec: ContainerSpec, files: Iterable[File]) -> Iterator[Part]:
-    """Directories that may be missing, and files in memory."""
+    """Yield the parts for directories that may be missing, and for files in memory."""
     made = [path for path in dict.fromkeys(spec.directories) if path.strip("/")]
     wanted = [*_name_files(spec), *files]
     if made or wanted:

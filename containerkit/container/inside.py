@@ -90,7 +90,7 @@ class Inside:
         self._no_new_privileges = self._status.no_new_privileges if no_new_privileges is None else no_new_privileges
 
     def _check(self, there: ProcDirectory, here: ProcDirectory) -> None:
-        """Walls that we cannot build again."""
+        """Refuse a process with restrictions that we cannot set again."""
         if self._seccomp is None and self._repeated is None and self._status.filtered:
             remedy = "seccomp=Seccomp.default(), another filter, or seccomp='none'; or a Process of a plan instead of a number"
             raise Unavailable(f"the system call filter of process {self.pid}", probed="Seccomp in /proc/PID/status", remedy=remedy)
@@ -173,7 +173,7 @@ class Inside:
                 yield step
 
     def _same_capabilities(self) -> Iterator[Step]:
-        """An exec gives a user 0 all that the bounding set has, so there that set may hold no more than the process has now."""
+        """Yield steps that keep the process's capabilities.  An exec gives user 0 the whole bounding set, so shrink that set for it."""
         has, root = self._status.capabilities, self._wanted().uid == 0
         bounding = has["Bnd"] & has["Prm"] if root else has["Bnd"]
         permitted, inheritable = has["Prm"], has["Inh"] & (has["Prm"] if root else ~0)

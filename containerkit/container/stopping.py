@@ -53,6 +53,6 @@ class Stopping:
             self._timers.append(timer)
 
     def close(self) -> None:
-        """The program has ended: it is killed no more."""
+        """Cancel the kill: the program has ended."""
         for timer in self._timers:
             timer.cancel()

@@ -205,7 +205,7 @@ class _Writer:
         return self.interned[data]
 
     def _address(self, at: int, target: int) -> None:
-        """The word at `at` holds the address of the program's byte `target`."""
+        """Make the word at `at` hold the address of the program's byte `target`."""
         ADDRESS.pack_into(self.memory, at - self.at, target)
         self.relocs.append(at)
 
@@ -326,7 +326,7 @@ class Body:
         )  # fmt: skip
 
     def _with_helpers_arguments(self, size: int) -> bytes:
-        """The helper's argv names the program's descriptor and size; both are known only now."""
+        """Write the program's descriptor and size into the helper's argv: both are known only now."""
         values = {b"PROGRAM": self.numbers.get(Fd("program"), -1), b"SIZE": size}
         data, start = bytearray(self.data), _sizes()[0]
         for name, at in self.later.items():

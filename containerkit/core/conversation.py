@@ -91,7 +91,7 @@ class Conversation:
                 self._sinks[reader.fileno()] = sink
 
     def _add(self, stream: IO[bytes]) -> None:
-        """The other end is the program's, and another open file: it still blocks there."""
+        """Add a stream, and make our end non-blocking.  The program's end is another open file, which still blocks."""
         os.set_blocking(stream.fileno(), False)
         self._open[stream.fileno()] = stream
 

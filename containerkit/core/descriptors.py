@@ -85,7 +85,7 @@ class _Helper:
         os.register_at_fork(after_in_child=self._forget_lock)
 
     def _forget_lock(self) -> None:
-        """Another thread may have had it when the process was forked."""
+        """Make a new lock after a fork: another thread may have held the old one."""
         self._lock = threading.Lock()
 
     def fileno(self) -> int:

@@ -63,7 +63,7 @@ class Shared:
         os.register_at_fork(after_in_child=self._forget_lock)
 
     def _forget_lock(self) -> None:
-        """Another thread may have had it when the process was forked."""
+        """Make a new lock after a fork: another thread may have held the old one."""
         self._lock = threading.Lock()
 
     def fileno(self) -> int:
@@ -90,7 +90,7 @@ class Shared:
 
 
 def _is(fd: int, inode: tuple[int, int]) -> bool:
-    """A daemon that closes every descriptor closes this one too, and its number may be another file's by now."""
+    """Whether the descriptor still is ours: a daemon that closes every descriptor closes it too, and its number may be reused."""
     try:
         status = os.fstat(fd)
     except OSError:

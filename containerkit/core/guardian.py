@@ -186,7 +186,7 @@ def _spawn(program: Program, given: dict[str, int]) -> None:
 
 
 def _started(program: Program, child: Any, pid: int) -> None:
-    """Waits for the process that leaves the guardian behind.  :raises StepError: a step failed"""
+    """Wait for the process that leaves the guardian behind.  :raises StepError: a step failed"""
     if pid < 0:
         raise StepError(program.timeline.steps[0], -pid, trace=Trace(program.timeline.steps, {}, b""))
     failed = child.program.failed

@@ -124,7 +124,7 @@ def step(phase: Phase, call: syscalls.Call, why: str, **more: Any) -> Step:
 
 
 def placed(target: str, steps: Iterable[Step]) -> Iterator[Step]:
-    """Steps that mount something at `target`: after those that mount above it, and nobody else may mount there."""
+    """Yield steps that mount something at `target`: after those that mount above it, and no other part may mount there."""
     order, claims = order_of(target), f"mount at /{target}"
     for made in steps:
         stays = made.only_with not in ("root", OWN_IDS) and not made.unless  # what is left out of some plans claims nothing
@@ -222,7 +222,7 @@ def filesystem(
 
 
 def either(plain: Iterable[Step], own: Iterable[Step]) -> Iterator[Step]:
-    """Steps for a plan in which the child goes on with the caller's ids, and for one with a range of ids of its own."""
+    """Yield steps for a plan in which the child keeps the caller's ids, and for one with a range of ids of its own."""
     if not idmaps.has_own_ids():
         yield from plain
         return
@@ -272,7 +272,7 @@ def change(target: str, attr: int, *, directory: bool = True, **more: Any) -> It
 
 
 def set_attributes(mount: Slot, attr: int, recursive: bool, phase: Phase = Phase.MOUNTS, **more: Any) -> Iterator[Step]:
-    """Attributes of a mount that is attached nowhere yet."""
+    """Set attributes of a mount that is attached nowhere yet."""
     if attr:
         kernel.require("mount_setattr", "attributes for a whole tree of mounts")
         why = ", ".join(k for k, v in OPTIONS.items() if attr & v) + (", and every mount below it" if recursive else "") + UNDONE
@@ -389,7 +389,7 @@ def _at_target(target: str, directory: bool, more: Mapping[str, Any], kernels: b
 
 
 def classic_data(options: Iterable[tuple[str, str | None]]) -> str:
-    """Options as one string.  Raises PlanError when it is longer than the page that mount(2) reads."""
+    """Return the options as one string.  Raise PlanError when it is longer than the page that mount(2) reads."""
     data = ",".join(key if value is None else f"{key}={value}" for key, value in options)
     if len(os.fsencode(data)) > 4095:
         raise PlanError("these mount options are longer than mount(2) takes (4095 bytes), and fsconfig(2) is not there")

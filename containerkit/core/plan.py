@@ -101,7 +101,7 @@ def _environment(env: Mapping[str, str] | None) -> Mapping[str, str]:
 
 
 def _value(made: Plan) -> Hashable:
-    """A plan stands for the steps that its parts had when it was made."""
+    """Return a plan's exact value.  A plan stands for the steps that its parts had when it was made."""
     if not made._arranged.kept:
         raise Inexact
     return made._arranged
@@ -268,7 +268,7 @@ class Plan:
         return run_plan(self, **terms)
 
     async def arun(self, **terms: Unpack[Terms]) -> Result:
-        """The same as a coroutine.  See `containerkit.arun`."""
+        """Run the plan as a coroutine, as `run` does.  See `containerkit.arun`."""
         from .coroutines import arun_plan
 
         return await arun_plan(self, **terms)

@@ -38,7 +38,7 @@ _PATHS = frozenset({pathlib.PosixPath, pathlib.PurePosixPath})
 
 
 def exact(value: object) -> Hashable:
-    """The same for values that nothing can tell apart: 1 and True differ, and so do "a" and Path("a").
+    """Return a key that is equal only for values that nothing can tell apart: 1 and True differ, and so do "a" and Path("a").
 
     A list becomes its items as they are now.
 

@@ -49,7 +49,7 @@ class Watch(Protocol):
         ...
 
     def memory_peak(self) -> int | None:
-        """Bytes in use at most, or None where nobody counted."""
+        """Return the most bytes in use at one time, or None where no group counted them."""
         ...
 
 
@@ -179,7 +179,7 @@ class Job:
         self._stack = contextlib.ExitStack()
 
     def left(self) -> float | None:
-        """Seconds until time is up, from 0; None without a limit."""
+        """Return the seconds until time is up, 0 or more; None without a limit."""
         return None if self.end is None else max(0.0, self.end - time.monotonic())
 
     def begin(self) -> Process:
@@ -227,7 +227,7 @@ class Job:
         return result
 
     def _verdict(self, returncode: int) -> StoppedBy:
-        """Timeouts and limits on output are ours; ask the watches about other deaths."""
+        """Say what stopped the program.  Timeouts and limits on output are ours; ask the watches about other deaths."""
         if self._stopped_by:
             return self._stopped_by
         for watch in self._watches:

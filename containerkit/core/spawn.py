@@ -143,7 +143,7 @@ class _Spawn:
         self._is(pid)
 
     def _is(self, pid: int) -> None:
-        """The child is this one."""
+        """Note the child's process id, also in what is written down for the sweep."""
         self.parent.pid = pid
         for written in self.parent.written:
             written.child(pid)
@@ -151,7 +151,7 @@ class _Spawn:
     # --- two actors ----------------------------------------------------------------------------------------------
 
     def _talk(self) -> None:
-        """The parent's steps after the clone, each time the child says that it is the parent's turn."""
+        """Make the parent's steps after the clone, each time the child says that it is the parent's turn."""
         self.inputs.release_sync()
         for turn in self.program.turns:
             if not self._hear():
@@ -183,7 +183,7 @@ class _Spawn:
     # --- time ----------------------------------------------------------------------------------------------------
 
     def _left(self) -> float | None:
-        """Seconds that are left, or None.  :raises subprocess.TimeoutExpired: none are"""
+        """Return the seconds that are left, or None without a limit.  :raises subprocess.TimeoutExpired: none are left"""
         if self.deadline is None:
             return None
         left = self.deadline - time.monotonic()
@@ -230,7 +230,7 @@ class _Spawn:
         return 200 if left is None else min(200, int(left * 1000) + 1)
 
     def _verdict(self) -> None:
-        """A step failed, the child was killed on its way, or the program runs."""
+        """Raise StepError where a step failed or the child was killed on its way; return where the program runs."""
         if self.program.forks:
             self._adopt()
         head = self.child.program
@@ -241,7 +241,7 @@ class _Spawn:
             self._fail(self.program.child_steps[at], EINTR, "the child was killed from outside before this step was done")
 
     def _adopt(self) -> None:
-        """The helper cloned the caller's child proper: wait for the helper, go on with that one."""
+        """Wait for the helper, and continue with the child that it cloned for the caller."""
         forked = self.child.program.forked
         if forked > 0 and forked != self.parent.pid:
             self._await(self.pidfd)
@@ -300,7 +300,7 @@ class _Spawn:
         os.close(pidfd)
 
     def _end_forked(self) -> None:
-        """The child proper, where it was not adopted yet.  Only a child of ours can be meant."""
+        """End the child that the helper cloned, where it was not adopted yet, after a check that it is a child of ours."""
         forked = self.child.program.forked
         if forked > 0 and (forked != self.parent.pid or self.pidfd < 0):
             with contextlib.suppress(ChildProcessError, ProcessLookupError):

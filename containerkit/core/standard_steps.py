@@ -182,12 +182,12 @@ def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: boo
 
 
 def say(phase: Phase) -> Step:
-    """The child has done its part."""
+    """Return the step by which the child says that its turn is over."""
     return Step.child(phase, syscalls.write(SYNC, b"."), why="handshake: the parent's turn", at_least=1)
 
 
 def hear(phase: Phase) -> Step:
-    """The child waits for the parent's."""
+    """Return the step by which the child waits for the parent's turn to end."""
     hint = "the parent ended, or gave up, before it had done its part"
     return Step.child(phase, syscalls.read(SYNC, OutputBuffer(1, "sync")), why="handshake: wait for the parent", at_least=1, hint=hint)
 
@@ -198,7 +198,7 @@ def _default_action(number: signal.Signals) -> Call:
 
 
 def _die_with_parent() -> list[Step]:
-    """The order matters: who ends after the first call is noticed by the kernel, who ended before it by the second."""
+    """Return the steps, in this order: the kernel notices a parent that ends after the first call, the poll one that ended before it."""
     call = Call("prctl", (Labelled(1, "PR_SET_PDEATHSIG"), Labelled(9, "SIGKILL")))
     gone = Call("ppoll", (CALLER,), "poll(2)")
     return [
@@ -208,7 +208,7 @@ def _die_with_parent() -> list[Step]:
 
 
 def register(options: Options) -> list[Step]:
-    """The guardian gets two pidfds: of the thread that spawns, and of this child, which is about to become the program.
+    """Return the steps that send the guardian two pidfds: of the thread that spawns, and of this child, which will be the program.
 
     A death signal is the program's own to take back.  The guardian's SIGKILL is not.
     """

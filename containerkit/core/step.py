@@ -142,7 +142,7 @@ _SETS = ("tolerates", "needs")
 
 
 def _made(cls: type[Step], known: dict[str, Any], changes: dict[str, Any]) -> Step:
-    """A step with these attributes, and the changes.  :raises TypeError: a step has no such attribute; :raises PlanError: see `parent`"""
+    """Return a step with these attributes and the changes.  :raises TypeError: an attribute is unknown; :raises PlanError: see `parent`"""
     made = object.__new__(cls)
     attributes = made.__dict__
     attributes.update(known)
@@ -196,7 +196,7 @@ class Part(Protocol):
     """
 
     def steps(self) -> Iterable[Step]:
-        """The steps this part adds to a plan."""
+        """Return the steps that this part adds to a plan."""
 
 
 @runtime_checkable

@@ -23,7 +23,7 @@ def inside(steps: Sequence[Step], kind: str) -> int | None:
 
 
 def outside(steps: Sequence[Step]) -> tuple[int, int] | None:
-    """The same user and group as the caller has them.  None where they are the caller's own, or only the kernel knows them.
+    """Return the program's user and group by the caller's count.  None where they are the caller's own, or only the kernel knows them.
 
     :param steps: of a plan, in order
     """

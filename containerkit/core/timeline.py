@@ -218,7 +218,7 @@ def select_steps(steps: Iterable[Step]) -> list[Step]:
 
 
 def _chosen(steps: Sequence[Step]) -> Sequence[Step]:
-    """The steps whose conditions hold.  One that is kept may claim what another waits for: they are asked until nothing new comes."""
+    """Return the steps whose conditions hold.  A kept step may claim what another waits for, so repeat until no step is added."""
     sure = _present(s for s in steps if not s.only_with and not s.unless)
     while True:
         kept = [s for s in steps if (not s.only_with or s.only_with in sure) and not (s.unless and s.unless in sure)]
@@ -392,7 +392,7 @@ def _named_in(memory: Bytes) -> list[Fd]:
 
 
 def _numbered(step: Step, inputs: Mapping[int, Fd]) -> Step:
-    """The poll for the caller's end has to name its descriptor inside a buffer: now the number is known."""
+    """Fill in the numbers of descriptors that stand inside a buffer, as poll(2) wants them: they are known only now."""
     if len(step.call.args) != 1 or step.call.args[0] != CALLER:
         return step
     number = next(n for n, f in inputs.items() if f == CALLER)
@@ -417,7 +417,7 @@ _EBADF = 9
 
 
 def _closed_after_use(steps: Sequence[Step], saved: set[str], options: Options) -> list[Step]:
-    """Each descriptor of the plan's own is closed after its last use, where its part does not do that.
+    """Close each descriptor of the plan's own after its last use, where its part does not do that.
 
     Close-on-exec is too late: while the kernel looks for the program, a path such as /proc/self/fd/3/../bin/sh, which an image
     names as its program or interpreter, leads through a directory that is still open to the host (CVE-2024-21626).

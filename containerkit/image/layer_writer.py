@@ -45,7 +45,7 @@ def written(write: Callable[[Feed], object], blobs: Store, compression: str, lev
 
 
 def from_tar(stream: Readable, blobs: Store, compression: str, limits: Limits | None) -> Made:
-    """The same of a tar; one that is compressed already keeps its bytes, unless no layer may be compressed that way."""
+    """Return the descriptor and the diff_id of a tar.  A compressed tar keeps its bytes, unless layers must not be compressed that way."""
     import hashlib
 
     head = b""

@@ -58,7 +58,7 @@ class Stack:
         _over(self.root, meaning.root)
 
     def _borrow(self, borrowed: Borrowed, root: Directory) -> None:
-        """A hard link to a file of a layer below becomes one more name of that file."""
+        """Make a hard link to a file of a layer below one more name of that file."""
         file = self._below(borrowed)
         for name in borrowed.names:
             *parts, last = name.split(b"/")

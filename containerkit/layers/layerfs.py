@@ -197,7 +197,7 @@ class LayerFS(OneProcess):
         return state
 
     def _check_attributes(self, upper: Path) -> None:
-        """The mount works without attributes too, but a program that replaces a directory later gets EIO."""
+        """Refuse a filesystem without extended attributes: it would mount, but a program that replaces a directory would get EIO."""
         if self.xattrs != "user":
             return
         try:
@@ -282,7 +282,7 @@ class LayerFS(OneProcess):
         return [("userxattr", None)] if self.xattrs == "user" else []
 
     def _root_steps(self, place: str = "", *, on_top: bool = False) -> Iterator[Step]:
-        """Mounts the layers -> %root, attached at `place`; in a child that makes no difference.
+        """Mount the layers -> %root, attached at `place`; in a child that makes no difference.
 
         :param on_top: with a memory on top, in which places can be made
         """
@@ -318,13 +318,13 @@ class LayerFS(OneProcess):
             yield from mounting.change(".", ATTR.RDONLY | self._attributes, order=mounting.FROZEN)
 
     def _single(self, place: str) -> Iterator[Step]:
-        """An overlay wants two layers; one alone, read-only, is the directory itself."""
+        """Yield the steps that show a single read-only layer as it is: an overlay wants two layers."""
         yield mounting.clone_tree(str(self.lowers[0]), "the only layer", recursive=True, phase=Phase.ROOTFS, save=ROOT)
         yield from mounting.set_attributes(ROOT, ATTR.RDONLY | self._attributes, True, phase=Phase.ROOTFS)
         yield mounting.root_at(place)
 
     def _paths(self) -> list[str]:
-        """The topmost first, as the kernel wants them."""
+        """Return the layers' paths, the topmost first, as the kernel wants them."""
         return [str(p) for p in reversed(self.lowers)]
 
     def _fits_new_api(self) -> bool:
@@ -357,7 +357,7 @@ class LayerFS(OneProcess):
             yield from self._translated(on_top)
 
     def _translated(self, on_top: bool) -> Iterator[Step]:
-        """The parent translates the mounts; the overlay is made by the child, as root inside."""
+        """Yield the steps by which the parent translates the mounts, and the child makes the overlay as root inside."""
         trees, lowers = shown([str(path) for path in reversed(self.lowers)])
         changes = [changes_tree(str(self._state.directory))] if self._state else []
         for tree in trees:
@@ -445,7 +445,7 @@ class LayerFS(OneProcess):
 
     @contextlib.contextmanager
     def mounted(self, at: str | os.PathLike[str] | None = None) -> Iterator[Path]:
-        """Mounts it on the host, for as long as the `with` lasts.  Needs root.
+        """Mount the layers on the host, for as long as the `with` block lasts.  Needs root.
 
         :param at: an existing directory; a temporary one unless given
         :raises StepRefused: the caller may not mount; it is a PermissionError
@@ -491,7 +491,7 @@ def _mark(upper: str) -> str:
 
 
 def _one_string(lowers: Iterable[str], options: Iterable[tuple[str, str | None]]) -> str:
-    """Options as mount(2) takes them.  :raises PlanError: they cannot be said that way"""
+    """Return the options as mount(2) takes them.  :raises PlanError: mount(2) cannot express them"""
     escaped = ":".join(path.replace("\\", "\\\\").replace(":", "\\:") for path in lowers)
     every = [("lowerdir", escaped), *options]
     if any(value and "," in value for _, value in every):

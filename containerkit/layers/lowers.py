@@ -101,7 +101,7 @@ def _source(lower: Lower) -> Path | Layered:
 
 
 def _let_go(pid: int, held: ExitStack) -> None:
-    """A forked child that ends does not let go of what its parent holds."""
+    """Release the held layers, except in a forked child: there they are the parent's."""
     if os.getpid() == pid:
         held.close()
 

@@ -123,7 +123,7 @@ def behind_links(places: Iterable[Place], layers: Sequence[Path]) -> Iterator[St
 
 
 def _refused(place: Place, led: Led, order: int) -> Iterator[Step]:
-    """The kernel's filesystems would cover a target that a link leads to /proc, /sys or /dev, and nothing would tell."""
+    """Yield steps that refuse a target which a link leads to /proc, /sys or /dev: the kernel's filesystems would cover it in silence."""
     hint = f"/{place.path} leads to /{led.path} in this root: nothing is mounted in /proc, /sys or /dev by way of a link"
     yield mounting.find(place.path, directory=False, kernels=True, order=order).with_(hint=hint)
     yield mounting.step(Phase.MOUNTS, syscalls.close(mounting.TARGET), "%target is done with", order=order)

@@ -50,7 +50,7 @@ class Tree:
         return relative if self.stands else f"/proc/self/fd/{self.fd}/{relative}"
 
     def make(self, why: str) -> Iterator[Step]:
-        """The child copies the mount, and the parent translates it; not those below it."""
+        """Yield the steps by which the child copies the mount, without those below it, and the parent translates it."""
         return mounting.shown(self.path, why, self.slot, below=False, fd=self.fd)
 
     def attach(self) -> Iterator[Step]:
@@ -60,7 +60,7 @@ class Tree:
             yield mounting.step(Phase.ROOTFS, syscalls.fchdir(self.slot), "paths of layers begin here")
 
     def let_go(self) -> Iterator[Step]:
-        """The overlay has what it needs.  In the reverse order of `attach`."""
+        """Detach the trees, which the overlay no longer needs, in the reverse order of `attach`."""
         yield mounting.uncover_root()
         yield mounting.step(Phase.ROOTFS, syscalls.close(self.slot), f"{self.slot} is done with")
         yield mounting.step(Phase.ROOTFS, syscalls.close(self.fd), "under both names")

@@ -50,7 +50,7 @@ def end_all(path: str) -> bool:
 
 
 def _ended(pid: int) -> bool:
-    """The kernel lists a process that our pid namespace cannot see as 0, and kill(0) means our own process group."""
+    """Kill one process; return False where we cannot.  A process outside of our pid namespace is listed as 0: kill(0) would be us."""
     try:
         if pid > 0:
             os.kill(pid, signal.SIGKILL)
@@ -75,7 +75,7 @@ def end(path: str) -> None:
 
 
 def _kill_each(path: str) -> None:
-    """Stopped processes cannot fork.  A process that does not stop soon is killed too, and its children in the next round."""
+    """Stop all processes, so that none can fork, and kill each.  Children of one that did not stop in time die in the next round."""
     for name, stopped, going in STOP:
         if _put(path, name, stopped):
             time.sleep(PAUSE)

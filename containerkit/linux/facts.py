@@ -57,10 +57,10 @@ _thread = _Thread()
 
 
 def ask(question: Callable[..., T], *arguments: Hashable) -> T:
-    """The host's answer now; or, inside of one `look`, the answer that it gave before.
+    """Ask the host; inside of one `look`, return the answer that it gave before.
 
     :param question: a function that changes nothing; two with equal arguments ask the same
-    :raises Exception: what the question raised; what rests on that is not remembered
+    :raises Exception: the question raised it; steps that rest on it are not remembered
     """
     key = (question, *arguments)
     look = _thread.look
@@ -79,7 +79,7 @@ def ask(question: Callable[..., T], *arguments: Hashable) -> T:
 
 
 def _record(key: Question, answer: object) -> None:
-    """Two answers to one question are none."""
+    """Keep an answer.  A question with two different answers gets one that never holds."""
     for recording in _thread.recordings:
         same = key not in recording or (recording[key] is not UNKNOWN and recording[key] == answer)
         recording[key] = answer if same else UNKNOWN

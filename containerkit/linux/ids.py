@@ -78,7 +78,7 @@ def subordinate(path: str) -> list[tuple[int, int]]:
 
 
 def _given(path: str) -> list[tuple[str, int, int]]:
-    """Return the entries of /etc/subuid or /etc/subgid; what is none is passed over, as newuidmap(1) does."""
+    """Return the entries of /etc/subuid or /etc/subgid; a line that is none is passed over, as newuidmap(1) does."""
     return [(f[0], int(f[1]), int(f[2])) for f in _fields(path) if len(f) == 3 and f[1].isdecimal() and f[2].isdecimal() and int(f[2])]
 
 
@@ -92,7 +92,7 @@ def _fields(path: str) -> list[list[str]]:
 NAMES = ("containerkit", "root")
 """Users whose entry in /etc/subuid and /etc/subgid gives root's containers their ids; the first that has one counts."""
 FREE = (0x70000000, 0x7FFE0000)
-"""From where, and up to where, ids are taken when there is no entry.  Nobody else does: see https://systemd.io/UIDS-GIDS/"""
+"""The first and the last id to take when there is no entry.  No other program uses this range: see https://systemd.io/UIDS-GIDS/"""
 FEWEST = 65536
 
 
@@ -102,7 +102,7 @@ def has_own_ids() -> bool:
 
 
 def own_range(kind: str, etc: str = "/etc") -> tuple[Range, ...]:
-    """Return the map of containers that root makes: nobody outside has these ids.
+    """Return the map of containers that root makes: no user outside has these ids.
 
     What /etc/subuid (or subgid) gives to the first of `NAMES` that it has; else the largest part of `FREE` that neither that file
     nor /etc/passwd (or group) names.

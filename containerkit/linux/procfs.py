@@ -95,7 +95,7 @@ def open_file(path: str, flag: int) -> Call:
 
 
 def effective_capabilities() -> int:
-    """The calling thread's, as a bit mask.  :see: capabilities(7), capget(2)"""
+    """Return the calling thread's effective capabilities, as a bit mask.  :see: capabilities(7), capget(2)"""
     return ask(_effective_capabilities)
 
 

@@ -63,7 +63,7 @@ class ProcDirectory:
         return os.open(name, flag | os.O_CLOEXEC, dir_fd=self._fd)
 
     def read(self, name: str) -> str:
-        """A file in it.  :raises ProcessLookupError: the process has ended;  :raises Unavailable: something is mounted over the file"""
+        """Return the text of one file.  :raises ProcessLookupError: the process has ended;  :raises Unavailable: a mount covers the file"""
         try:
             with open(self.open(name, os.O_RDONLY | os.O_NOFOLLOW)) as file:
                 if os.fstat(file.fileno()).st_dev != self._device:

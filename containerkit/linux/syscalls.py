@@ -206,7 +206,7 @@ class Fd:
         return f"<{self.name}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A descriptor's number means nothing in another process."""
+        """Pickle the name without the descriptor, whose number means nothing in another process."""
         return Fd, (self.name, None if self.source is None else Elsewhere(f"the descriptor {self}"))
 
     def __deepcopy__(self, memo: object) -> Fd:
@@ -368,7 +368,7 @@ def _show(arg: Arg) -> str:
 
 
 def clone3(flag: int, cgroup: FdArg | None = None) -> Call:
-    """A new process.  Every part's flags are folded into one call.  :see: clone(2)"""
+    """Make a new process.  Every part's flags are folded into one call.  :see: clone(2)"""
     return Call("clone3", (flags(CLONE, flag),) if cgroup is None else (flags(CLONE, flag), cgroup), "clone(2)")
 
 
@@ -396,7 +396,7 @@ def capset(effective: int, permitted: int, inheritable: int) -> Call:
 
 
 def seccomp(filter: Deferred | Bytes) -> Call:
-    """Every system call from here on is put to `filter` first, a struct sock_fprog.  :see: seccomp(2)"""
+    """Put every later system call to `filter` first, a struct sock_fprog.  :see: seccomp(2)"""
     return Call("seccomp", (Labelled(1, "SET_MODE_FILTER"), 0, filter))
 
 
@@ -422,7 +422,7 @@ def ioctl(fd: FdArg, request: int, arg: Arg, *, shown: str) -> Call:
 
 
 def socket(family: int, kind: int, *, shown: str) -> Call:
-    """An endpoint; here only to reach the kernel's network settings.  :see: socket(2)"""
+    """Make an endpoint; here only to reach the kernel's network settings.  :see: socket(2)"""
     return Call("socket", (Labelled(family, shown), kind, 0))
 
 
@@ -551,7 +551,7 @@ def fchdir(fd: FdArg) -> Call:
 
 
 def mount(source: PathArg | None, target: PathArg, fstype: str | None, flag: int, data: str | None = None) -> Call:
-    """The classic call: make, bind, move or change a mount by path.  :see: mount(2)"""
+    """Make, bind, move or change a mount by path, with the classic call.  :see: mount(2)"""
     words = [None if w is None else text(w) for w in (source, target, fstype, data)]
     return Call("mount", (words[0], words[1], words[2], flags(MS, flag), words[3]))
 
@@ -578,12 +578,12 @@ def fsconfig(fs: FdArg, command: str, key: str | None = None, value: PathArg | N
 
 
 def fsmount(fs: FdArg, attributes: int = 0) -> Call:
-    """A mount of the created filesystem, attached nowhere yet.  :see: fsmount(2)"""
+    """Make a mount of the created filesystem, attached nowhere yet.  :see: fsmount(2)"""
     return Call("fsmount", (fs, Labelled(1, "CLOEXEC"), flags(ATTR, attributes)))
 
 
 def open_tree(at: FdArg, path: PathArg, flag: int) -> Call:
-    """A copy of a mount, attached nowhere yet.  :see: open_tree(2)"""
+    """Make a copy of a mount, attached nowhere yet.  :see: open_tree(2)"""
     return Call("open_tree", (at, text(path), flags(OPEN_TREE, flag)))
 
 

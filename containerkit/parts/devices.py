@@ -101,7 +101,7 @@ def readonly_node(path: str, **more: Any) -> Iterator[Step]:
 
 
 def _covered(path: str, **more: Any) -> Iterator[Step]:
-    """The same by mount(2), which takes all attributes at once: those that the host's mount has are kept, for they may be locked."""
+    """Cover the node by mount(2), which takes all attributes at once: those that the host's mount has are kept, for they may be locked."""
     bind = syscalls.mount(path, path, None, MS.BIND)
     yield mounting.step(Phase.MOUNTS, bind, f"the host's {path}, over itself in this mount namespace", hint=mounting.SOURCE_HINTS, **more)
     change = syscalls.mount(None, path, None, MS.REMOUNT | MS.BIND | MS.RDONLY | ask(_locked, path))

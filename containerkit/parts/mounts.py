@@ -81,7 +81,7 @@ class Root:
         mounting.outside(self.path)
 
     def steps(self) -> Iterable[Step]:
-        """The steps, for a plan that needs no places in the root."""
+        """Return the steps, for a plan that needs no mount targets in the root."""
         return self.root_steps(())
 
     def root_steps(self, places: Sequence[Place]) -> Iterable[Step]:
@@ -427,7 +427,7 @@ class ReadOnly:
             yield from self._freeze(path)
 
     def _freeze(self, path: str) -> Iterator[Step]:
-        """The path is bound over itself, read-only.  Where it is not there, every descriptor is none (EBADF)."""
+        """Bind the path over itself, read-only.  Where it does not exist, the later steps fail with EBADF, which is allowed."""
         absent = {"order": LATE + 1, "tolerates": {EBADF}}
         yield mounting.find(path, directory=False, order=LATE + 1, tolerates={ENOENT, ENOTDIR})
         flag = OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC | OPEN_TREE.AT_EMPTY_PATH | OPEN_TREE.AT_RECURSIVE

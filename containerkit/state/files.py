@@ -63,7 +63,7 @@ class Unfinished:
 
 @contextlib.contextmanager
 def appearing_file(path: str | os.PathLike[str], *, mode: int = 0o644, sync: bool = False) -> Iterator[int]:
-    """A file, open for writing, that has its name when the `with` ends well, and not before; an old one stays until then.
+    """Give a new file, open for writing, which gets its name when the `with` block ends well; an old file stays until then.
 
     :param sync: wait until the disk has it
     """

@@ -89,14 +89,14 @@ class Journal:
             return Entry(self, number)
 
     def write(self, number: int, *line: object) -> None:
-        """One more line about an entry."""
+        """Write one more line about an entry."""
         with owner.guard:
             if not self.ended and number in self._open:
                 self._open[number].append(line)
                 self._size += self.record.write(*line)
 
     def done(self, number: int) -> None:
-        """One thing less."""
+        """Write down that an entry is done."""
         with owner.guard:
             if self._open.pop(number, None) is None or self.ended:
                 return
@@ -114,7 +114,7 @@ class Journal:
                 self.record.remove()
 
     def _begin_again(self) -> None:
-        """A new file, of what is not done, takes the place of one that has become long.  In between both say so."""
+        """Replace a file that has become long by a new one with the entries that are not done.  In between both list them."""
         old, self.record, self._size = self.record, _begun(), 0
         for line in [line for lines in self._open.values() for line in lines]:
             self._size += self.record.write(*line)
@@ -166,7 +166,7 @@ def about_to(verb: str, *words: object) -> Entry:
 
 
 def maybe(verb: str, *words: object) -> Entry:
-    """The same for what a later sweep finds anyway where it lies: without a place for a journal it goes on without."""
+    """Write down, as `about_to` does, a thing that a later sweep finds anyway; without a directory for journals, write nothing."""
     try:
         return about_to(verb, *words)
     except (LayerError, OSError):
@@ -224,7 +224,7 @@ def sweep_if_any() -> None:
 
 @cache
 def sweep_once() -> None:
-    """The same at the first spawn or group of a process, or when it opens its first store."""
+    """Sweep at the first spawn or group of a process, or when it opens its first store."""
     sweep_if_any()
 
 

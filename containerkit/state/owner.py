@@ -131,7 +131,7 @@ class Record(OneProcess):
 
     @classmethod
     def take(cls, name: str, directory: int | None = None, *, plain: bool = False) -> Record | None:
-        """A record of a dead owner, owned by this process from here on.  None where the owner lives, or it is gone, or not this user's.
+        """Take over a dead owner's record.  Return None where the owner lives, or the record is gone, or not this user's.
 
         :param plain: the file is the thing itself, whose text names no owner
         """
@@ -171,7 +171,7 @@ class Record(OneProcess):
         return self.fd >= 0 and _key(self.fd) == self._keys[self.fd]
 
     def write(self, *line: object) -> int:
-        """One more line.  When this returns, the next sweep sees it.  Returns its bytes.  :raises OSError: the disk is full"""
+        """Write one more line.  On return the next sweep sees it.  Return its number of bytes.  :raises OSError: the disk is full"""
         import json
 
         data = json.dumps(line).encode() + b"\n"

@@ -159,7 +159,7 @@ def _never_locked(fd: int, young: float) -> bool:
 
 
 def _remove_scratch(path: Path) -> None:
-    """The lock goes last: what is left by a removal that was cut short is still known as scratch."""
+    """Remove the directory, its lock last: the rest of a removal that was cut short is still known as scratch."""
     with contextlib.suppress(FileNotFoundError):  # another sweeper was faster
         for name in os.listdir(path):
             if name != "lock":

@@ -19,7 +19,7 @@ __all__ = ["appearing"]
 
 @contextlib.contextmanager
 def appearing(directory: str | os.PathLike[str]) -> Iterator[str]:
-    """A directory to be filled; it gets its name, and is on the disk, when the `with` ends well.
+    """Give a directory to fill; it gets its name, and is on the disk, when the `with` block ends well.
 
     What others who were killed left of the same name is removed.
 

@@ -30,7 +30,7 @@ def _tree(line: Line) -> Iterator[str]:
 
 
 def _file(line: Line) -> Iterator[str]:
-    """An unfinished file is locked while a process writes it."""
+    """Remove an unfinished file, unless it is locked: then a process still writes it."""
     directory, name = os.path.split(line.words[0])
     with contextlib.suppress(FileNotFoundError):
         fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -71,7 +71,7 @@ def sweep(verbs: tuple[str, ...] = (*VERBS,)) -> list[str]:
 
 
 def _end(record: Record, verbs: tuple[str, ...], swept: list[str]) -> None:
-    """The last entry is undone first.  An entry that cannot be undone stays for the next sweep, and so does one of a later version."""
+    """Undo the entries, the last one first.  An entry that cannot be undone stays for the next sweep, as does one of a later version."""
     left = False
     for line in reversed(entries(record.lines())):
         try:

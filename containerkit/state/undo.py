@@ -79,16 +79,16 @@ class Undo:
         return look(self._kind, self._path, link=self._link is not None)
 
     def made(self) -> None:
-        """The step is made."""
+        """Write down that the step is made."""
         if self._kind and self._link is None:  # a link is known by where it leads to
             self._entry.add(AS, self._look())
 
     def cloning(self) -> None:
-        """A child comes to be that may outlive this process, and needs what was made."""
+        """Write down that a child is about to be cloned, which may outlive this process and needs what was made."""
         self._entry.add(CLONING, "")
 
     def child(self, pid: int) -> None:
-        """The child is there: nothing is undone before it has ended."""
+        """Write down the child's process: nothing is undone before it has ended."""
         self._entry.add(CHILD, str(Identity.of(pid) or "ended"))
 
     def done(self) -> None:
@@ -211,7 +211,7 @@ def undo(line: Line) -> bool:
 
 
 def _unmount(path: str, flags: int, before: list[Any] | None, known: dict[str, Any], space: str) -> bool:
-    """A mount ends with its mount namespace, and that one with the last process in it."""
+    """Unmount in this mount namespace.  A mount of another one ends with the last process in that one."""
     if space.split(" ")[0] != boot():
         return True
     if space != _space():

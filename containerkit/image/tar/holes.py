@@ -81,7 +81,7 @@ def _few(found: list[tuple[int, int]]) -> Extents:
 
 
 def copy(directory: int, name: bytes, new: bytes, without: tuple[str, ...] = ()) -> None:
-    """A copy of a file, link or device with all that it has: owner, mode, attributes, time, holes.
+    """Copy a file, link or device with all of its attributes: owner, mode, attributes, time, holes.
 
     :param new: where; nothing is there
     :param without: beginnings of attributes that it does not get

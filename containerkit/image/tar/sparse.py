@@ -17,7 +17,7 @@ WHAT = "the map of a sparse file"
 
 
 def map_of_header(tail: bytes, block: Callable[[], bytes], limits: Limits) -> tuple[int, Extents]:
-    """The old GNU form: four pieces in the header (`tail` is its byte 345 and after), 21 in each block that follows."""
+    """Read the map in the old GNU form: four pieces in the header (`tail` is its byte 345 and after), 21 in each block that follows."""
     pairs, more = _pairs(tail[41:137]), tail[137]
     size = _pax.number(tail[138:150], "the size of a sparse file")
     while more:
@@ -65,7 +65,7 @@ def _from_numbers(numbers: list[bytes], limits: Limits) -> Extents:
 
 
 def read_map_1_0(read: Callable[[int], bytes], limits: Limits) -> Extents:
-    """The newest form: numbers in lines at the beginning of the body, up to a whole block."""
+    """Read the map in the newest form: numbers in lines at the beginning of the body, up to a whole block."""
     data = read(BLOCK)
     count = _lines(data, 1)
     wanted = 1 + 2 * _pax.integer(count[0], WHAT) if count else 0

@@ -117,11 +117,11 @@ class Reader:
             self._extended(kind, _pax.number(fields[2], "a size"), pax, more)
 
     def read(self, size: int = -1) -> bytes:
-        """Bytes of the current entry as it is stored; b"" at its end."""
+        """Return bytes of the current entry as it is stored; b"" at its end."""
         return b"".join(self.pieces(size))
 
     def pieces(self, size: int = -1) -> Iterator[memoryview]:
-        """The same without a copy: each piece is good until the next is asked for."""
+        """Yield the same bytes without a copy: each piece is valid until the next one is read."""
         wanted = self._left if size < 0 else min(size, self._left)
         while wanted:
             if self._at == len(self._buffer):
@@ -152,7 +152,7 @@ class Reader:
     # --- headers -------------------------------------------------------------------------------------------------
 
     def _extended(self, kind: bytes, size: int, pax: dict[bytes, bytes], more: _pax.Records) -> None:
-        """A header that says something about the entry after it."""
+        """Read an extended header, which describes the entry after it."""
         if kind not in b"xgLK" or size < 0:
             raise InvalidLayer(f"an entry of the unknown type {kind!r}")
         self.limits.check("pax", size, "the extended header of one entry")
@@ -207,7 +207,7 @@ class Reader:
         return entry._replace(size=size, sparse=extents)
 
     def _pax_sparse(self, entry: Entry, more: _pax.Records) -> Entry:
-        """The three forms that GNU tar writes into PAX headers."""
+        """Read the sparse map in one of the three forms that GNU tar writes into PAX headers."""
         found = map_of_pax(entry.pax, more, self.limits)
         if not found:
             return entry
@@ -261,7 +261,7 @@ def _mode_and_ids(field: bytes) -> tuple[int, int, int]:
 
 
 def _check_sum(header: bytes, field: bytes) -> None:
-    """The sum of a header with its own field taken as spaces; some old programs took the bytes as signed."""
+    """Check the sum of a header, with its own field taken as spaces; some old programs took the bytes as signed."""
     said = _pax.number(field, "a checksum")
     # adler32 begins with a sum, exact up to 65520, and is ten times faster than sum()
     found = (adler32(header[:256]) & 0xFFFF) + (adler32(header[256:]) & 0xFFFF) - 2 - sum(field) + 8 * 0x20

@@ -52,7 +52,7 @@ class DiskFormat:
         raise NotImplementedError
 
     def finish(self, ending: Ending) -> None:
-        """The layer has no more entries."""
+        """End the layer: it has no more entries."""
 
     def inside(self, path: bytes) -> int:
         """Return a directory of the layer, in which something is about to change."""
@@ -60,7 +60,7 @@ class DiskFormat:
         return self.enter(path, fd) if self.enter else fd
 
     def _usual(self, path: bytes) -> None:
-        """The owner and the mode of a directory that nobody describes."""
+        """Set the owner and the mode of a directory that no entry describes."""
         with owned(self.root.find(path)) as fd:
             self.attributes.own(fd, 0, 0)
             os.fchmod(fd, 0o755)

@@ -32,7 +32,7 @@ OF_OVERLAYFS = ("user.overlay.", "trusted.overlay.")
 def inherit_attributes(
     tree: Path, implied: Iterable[bytes], below: Sequence[Path], borrowed: Iterable[Borrowed] = (), hiding: Iterable[bytes] = ()
 ) -> None:
-    """Takes from the layers below what a layer needs of them.  Twice is the same as once.
+    """Copy from the layers below what a layer needs of them.  A second call changes nothing.
 
     :param tree: a layer, unpacked for an overlay
     :param implied: paths of directories that it does not describe

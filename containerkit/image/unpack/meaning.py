@@ -383,6 +383,6 @@ class _Way:
         return [(part, True) for part in reversed(parts)]
 
     def _up(self) -> None:
-        """The root is above itself."""
+        """Go to the parent directory; that of the root is the root."""
         del self._names[-1:]
         del self.nodes[len(self._names) + 1 :]

@@ -49,7 +49,7 @@ class Root:
         os.close(self.fd)
 
     def forget(self) -> None:
-        """A directory or a link went away: what was looked up through it may lead elsewhere now.
+        """Forget looked-up directories after one, or a link, is removed: the paths through it may lead elsewhere now.
 
         Who holds a descriptor may go on with it until the next call of `directory`.
         """

@@ -210,7 +210,7 @@ class _Unpacker:
             link(self.root, self.root.directory(parent), source, at, name)
 
     def node(self, entry: Entry, decision: Decision, at: int, name: bytes) -> None:
-        """A device or a fifo."""
+        """Make a device or a fifo."""
         kind = {"char": stat.S_IFCHR, "block": stat.S_IFBLK, "fifo": stat.S_IFIFO}[entry.kind]
         device = 0 if entry.kind == "fifo" else os.makedev(entry.major, entry.minor)
         try:
@@ -232,7 +232,7 @@ class _Unpacker:
     # --- the end -------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """The directories, the deepest first: their times and modes would not survive what is made inside them."""
+        """Set the attributes of directories at the end, the deepest first: files made inside would change a directory's times."""
         self.ending = self.meaning.finish()
         self.form.finish(self.ending)
         for path in sorted(self.late, reverse=True):
