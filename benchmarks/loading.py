@@ -98,7 +98,7 @@ def install(directory: Path) -> Installed:
 
 
 def _command(*argv: str) -> Callable[[], object]:
-    """Return the environment of a shell, without the tests' settings, which keep Python from writing or finding .pyc files."""
+    """Return a run of a command as a shell starts it, without the tests' settings, which keep Python from using .pyc files."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
     def run() -> None:

@@ -162,7 +162,7 @@ def order_methods(fields: Mapping[str, Field]) -> dict[str, Any]:
 
 
 class AsDataclass:
-    """Return an attribute that `dataclasses` looks for in a class, made from the class's fields on demand.
+    """An attribute that `dataclasses` looks for in a class, made from the class's fields on demand.
 
     :param name: the attribute's name
     """

@@ -72,7 +72,7 @@ def argv(value: Any) -> list[Any]:
 
 
 def environment(value: Any) -> dict[str, str]:
-    """Check variables by name.  :raises WrongType, PlanError: they are none"""
+    """Return a mapping of variables by name.  :raises WrongType, PlanError: they are none"""
     if value is not None and not isinstance(value, Mapping):
         hint = ""
         if isinstance(value, list | tuple) and all(isinstance(item, str) and "=" in item for item in value):

@@ -151,7 +151,7 @@ def shell_code(code: int) -> int:
 
 
 def _spawn(made: Plan, spec: ContainerSpec) -> Process:
-    """Return streams that are pipes or a terminal: no descriptor of ours may reach the inside."""
+    """Spawn the program with pipes or a terminal of its own: no descriptor of ours may reach the inside."""
     if spec.terminal:
         from . import terminal
 
@@ -160,7 +160,7 @@ def _spawn(made: Plan, spec: ContainerSpec) -> Process:
 
 
 def _finish(process: Process, end: float | None) -> int:
-    """Return the program's exit code; 124 where time was up, as timeout(1) does."""
+    """Connect the streams until the program ends, and return its exit code; 124 where time was up, as timeout(1) does."""
     try:
         if process.terminal is not None:
             from . import terminal

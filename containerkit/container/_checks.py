@@ -92,7 +92,7 @@ paths_outside = tuple_of(path_outside, "paths")
 
 
 def environment(value: Any) -> FrozenDict[str, str]:
-    """Check variables by name."""
+    """Return a mapping of variables by name."""
     return FrozenDict({word(name): word(text) for name, text in checks.environment(value).items()})
 
 
@@ -112,7 +112,7 @@ def optional(check: Check) -> Check:
 
 
 def one_of(*values: Any, kinds: tuple[type, ...] = ()) -> Check:
-    """Check that a value is one of some values, or an object of one of some types."""
+    """Return a check that a value is one of some values, or an object of one of some types."""
 
     def check(value: Any) -> Any:
         if isinstance(value, kinds) or any(value is each or (isinstance(value, str) and value == each) for each in values):

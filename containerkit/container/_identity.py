@@ -62,7 +62,7 @@ def user_of(spec: ContainerSpec, who: Account) -> ns.User:
 
 
 def credentials_of(spec: ContainerSpec, user: ns.User | None, who: Account) -> Iterator[Part]:
-    """Return the part that makes the program one of the ids, unless it has that id anyway.
+    """Yield the part that makes the program one of the ids, unless it has that id anyway.
 
     Without the part the program is plain root.  Where there is one id only, the program has that one, whichever user the spec
     names; an ordinary caller without a user namespace cannot become another user.

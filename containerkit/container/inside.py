@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from errno import EACCES, ENODEV, EPERM
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn
 
@@ -182,7 +183,7 @@ class Inside:
         yield Step.child(Phase.DROP, clear, why="no capability passes to programs of ordinary users", order=CAPSET)
         names = ", ".join(name for number, name in enumerate(NAMES) if permitted >> number & 1)
         call = syscalls.capset(permitted, permitted, inheritable)
-        why, hint = f"keep {names or 'no capability'}, as process {self.pid}", {1: "the caller lacks one of these capabilities"}
+        why, hint = f"keep {names or 'no capability'}, as process {self.pid}", {EPERM: "the caller lacks one of these capabilities"}
         yield Step.child(Phase.DROP, call, why=why, order=CAPSET, claims="capabilities", hint=hint)
         yield from raise_ambient(has["Amb"] & permitted & inheritable, AMBIENT)
 
@@ -284,7 +285,7 @@ def _set_again(step: Step) -> bool:
 
 def _enter(door: _Opened) -> Iterator[Step]:
     fd = Fd(f"cgroup.procs {door.fileno()}", door)
-    hint = {13: "moving a process wants write access to the cgroup", 19: "the cgroup was removed meanwhile"}
+    hint = {EACCES: "moving a process wants write access to the cgroup", ENODEV: "the cgroup was removed meanwhile"}
     yield Step.child(Phase.IDENTITY, syscalls.write(fd, b"0"), why="join its cgroup", at_least=1, hint=hint, order=EARLY)
     yield Step.child(Phase.IDENTITY, syscalls.close(fd), why="and let it go", order=EARLY)
 
@@ -322,4 +323,4 @@ def _inside(ranges: Sequence[tuple[int, int, int]], outside: int, what: str, pid
     return found
 
 
-_CHROOT_HINT = {1: "taking another root needs CAP_SYS_CHROOT in the user namespace of the process"}
+_CHROOT_HINT = {EPERM: "taking another root needs CAP_SYS_CHROOT in the user namespace of the process"}

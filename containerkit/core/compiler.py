@@ -193,7 +193,7 @@ class _Writer:
         return index
 
     def _append(self, data: bytes) -> int:
-        """Return the offset of the data in the program."""
+        """Append data to the program's memory, and return its offset."""
         self.memory += bytes(-len(self.memory) % 8)
         at = self.at + len(self.memory)
         self.memory += data

@@ -12,6 +12,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
+from errno import EPERM
 
 from ..linux import kernel, syscalls
 from ..linux.kept import keeps
@@ -26,8 +27,7 @@ DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "ur
 #: Where the plan keeps the descriptor of the memory with the nodes.
 MEMORY = Slot("devices")
 FS = Slot("devices.fs")
-HINT = {1: "this caller may make no device nodes: a device cgroup or a security module denies it; mounts.Dev(hosts=True) makes none"}
-EPERM = 1
+HINT = {EPERM: "this caller may make no device nodes: a device cgroup or a security module denies it; mounts.Dev(hosts=True) makes none"}
 
 
 def made() -> Iterator[Step]:

@@ -25,7 +25,7 @@ _ENDING = ThreadPoolExecutor(THREADS, "containerkit cleans up")
 
 
 def _renew() -> None:
-    """Forget the threads in a child of os.fork(), which has none of them."""
+    """Make new thread pools in a child of os.fork(), which has none of the threads."""
     global _MAKING, _ENDING
     _MAKING, _ENDING = ThreadPoolExecutor(THREADS, "containerkit spawns"), ThreadPoolExecutor(THREADS, "containerkit cleans up")
 
@@ -51,7 +51,7 @@ class Making(Generic[T]):
                 self.made = self._make()
 
     def end(self) -> None:
-        """Wait for the thread that makes the process, then end the process."""
+        """Wait for the thread that makes the object, then end the object."""
         with self._lock:
             self._closed = True
             self._close(getattr(self, "made", None))

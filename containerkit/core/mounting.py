@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from errno import EACCES, EBUSY, EEXIST, EINVAL, ELOOP, EMFILE, ENODEV, ENOENT, ENOTDIR, EPERM, EROFS, EXDEV
 from functools import lru_cache
 
 from ..base.frozen import replace
@@ -39,26 +40,26 @@ CLASSIC_FD = 61
 CLASSIC_TARGET = f"/proc/self/fd/{CLASSIC_FD}"
 FROZEN = 1 << 16  # inside MOUNTS: after everything that may need a place in the root
 TARGET_HINTS = {
-    13: "root inside may not enter a directory on the way: it is nobody outside, unless in ns.User.same()",
-    2: "the root has no such place, and mounts.Root(readonly=True) gets none: use LayerFS(directory, readonly=True), or make it there",
-    20: "a file is mounted on a file, a directory on a directory, and this root has the other kind there",
-    18: "a link leads out of the mount that this is in",
-    40: "a link in the root leads in a circle, or through /proc/PID/fd",
+    EACCES: "root inside may not enter a directory on the way: it is nobody outside, unless in ns.User.same()",
+    ENOENT: "the root has no such place, and mounts.Root(readonly=True) gets none: use LayerFS(directory, readonly=True), or make it there",
+    ENOTDIR: "a file is mounted on a file, a directory on a directory, and this root has the other kind there",
+    EXDEV: "a link leads out of the mount that this is in",
+    ELOOP: "a link in the root leads in a circle, or through /proc/PID/fd",
 }
 PLACE_HINTS = {
-    13: "root inside may make nothing in this directory of the host's, for it is nobody outside: make the place on the host, "
+    EACCES: "root inside may make nothing in this directory of the host's, for it is nobody outside: make the place on the host, "
     "show the directory with the ids inside (Bind(idmap=True), -v SRC:DST:idmap), or ask for the caller's own: ns.User.same()",
 }
 SOURCE_HINTS = {
-    1: "the caller's mount namespace is not its own: ask for ns.User() and ns.Mount()",
-    2: "there is no such file or directory on the host",
-    13: "the caller may not reach the source",
-    22: "the source is unbindable, or a user namespace may not show what is hidden below it: bind it recursively",
+    EPERM: "the caller's mount namespace is not its own: ask for ns.User() and ns.Mount()",
+    ENOENT: "there is no such file or directory on the host",
+    EACCES: "the caller may not reach the source",
+    EINVAL: "the source is unbindable, or a user namespace may not show what is hidden below it: bind it recursively",
 }
 IDMAP_HINTS = {
-    22: "the filesystem, or one that is mounted below, cannot be idmapped, so its files cannot be those of a root who is nobody "
+    EINVAL: "the filesystem, or one that is mounted below, cannot be idmapped, so its files cannot be those of a root who is nobody "
     "outside: put them on another (ext4, xfs, btrfs, tmpfs); or ask for the caller's own ids inside: ns.User.same(), --userns=host",
-    1: "mapping ids needs CAP_SYS_ADMIN over the filesystem; without it ask for the caller's own ids inside: ns.User.same()",
+    EPERM: "mapping ids needs CAP_SYS_ADMIN over the filesystem; without it ask for the caller's own ids inside: ns.User.same()",
 }
 UNDONE = "; a program that keeps CAP_SYS_ADMIN over these mounts can undo that"
 PRIVILEGE = "mounting needs CAP_SYS_ADMIN over this mount namespace: run as root, or ask for ns.User()"
@@ -146,7 +147,7 @@ def find(target: str, *, directory: bool = True, at: Slot = ROOT, kernels: bool 
     how = RESOLVE.IN_ROOT | (RESOLVE.NO_SYMLINKS if kernels else RESOLVE.NO_MAGICLINKS)
     why = f"find /{target.lstrip('.')} inside the root" + (", where no link may lead" if kernels else "")
     hint = (
-        TARGET_HINTS | {40: f"/{target}, or a directory on the way to it, is a link in this root, and may not be one"}
+        TARGET_HINTS | {ELOOP: f"/{target}, or a directory on the way to it, is a link in this root, and may not be one"}
         if kernels
         else TARGET_HINTS
     )
@@ -181,7 +182,7 @@ def _make_directory(target: str, mode: int = 0o755, *, kernels: bool | None = No
         if depth:
             yield find("/".join(words[:depth]), kernels=kernels, **more)
         made = syscalls.mkdirat(TARGET if depth else ROOT, word, mode)
-        yield step(Phase.MOUNTS, made, why, tolerates={17, 30}, hint=PLACE_HINTS, **more)
+        yield step(Phase.MOUNTS, made, why, tolerates={EEXIST, EROFS}, hint=PLACE_HINTS, **more)
         if depth:
             yield step(Phase.MOUNTS, syscalls.close(TARGET), "%target is done with", **more)
 
@@ -193,7 +194,7 @@ def _make_file(target: str, **more: Any) -> Iterator[Step]:
         yield from _make_directory(parent, **more)
         yield find(parent, **more)
     call = syscalls.mknodat(TARGET if parent else ROOT, name, 0o100644)
-    yield step(Phase.MOUNTS, call, f"make /{target}, unless it is there", tolerates={17, 30}, hint=PLACE_HINTS, **more)
+    yield step(Phase.MOUNTS, call, f"make /{target}, unless it is there", tolerates={EEXIST, EROFS}, hint=PLACE_HINTS, **more)
     if parent:
         yield step(Phase.MOUNTS, syscalls.close(TARGET), "%target is done with", **more)
 
@@ -266,7 +267,7 @@ def change(target: str, attr: int, *, directory: bool = True, **more: Any) -> It
     yield from _at_target(target, directory, more)
     call = syscalls.mount(None, CLASSIC_TARGET, None, MS.REMOUNT | MS.BIND | classic_flags(attr))
     why = f"/{target} becomes {'|'.join(k for k, v in OPTIONS.items() if attr & v)}{UNDONE}"
-    hint = {1: "a mount from another user namespace keeps the attributes it was locked with: ask for those too"}
+    hint = {EPERM: "a mount from another user namespace keeps the attributes it was locked with: ask for those too"}
     yield step(Phase.MOUNTS, call, why, hint=hint, **more)
     yield step(Phase.MOUNTS, syscalls.close(CLASSIC_FD), "the place is done with", **more)
 
@@ -290,7 +291,7 @@ def idmapped(
     kernel.require("mount_setattr", "an idmapped mount")
     made = clone_tree(source, why, recursive=recursive, phase=Phase.PREPARE, save=theirs)
     yield made.with_(side=Side.PARENT)
-    hint = {22: "this filesystem cannot be idmapped, or it is already", 1: "mapping ids needs CAP_SYS_ADMIN over the filesystem"}
+    hint = {EINVAL: "this filesystem cannot be idmapped, or it is already", EPERM: "mapping ids needs CAP_SYS_ADMIN over the filesystem"}
     call = syscalls.mount_setattr(theirs, attr | ATTR.IDMAP, recursive=recursive, userns=userns, propagation=MS.PRIVATE)
     why = "its ids are shown as the user namespace maps them, and no mount in it reaches the host"
     yield Step.parent(Phase.PREPARE, call, why=why, hint=hint)
@@ -340,7 +341,10 @@ def _opened_before(source: str, target: str, why: str, attr: int, recursive: boo
         else (clone_tree(source, why, recursive=recursive, **more), *set_attributes(MOUNT, attr, recursive, **more))
     )
     call = Call("fcntl", (MOUNT, Labelled(F_DUPFD_CLOEXEC, "DUPFD_CLOEXEC"), HIGH), "fcntl(2)")
-    hint = {22: "the limit of open files (RLIMIT_NOFILE) is too low for this many binds", 24: "too many binds for the limit of open files"}
+    hint = {
+        EINVAL: "the limit of open files (RLIMIT_NOFILE) is too low for this many binds",
+        EMFILE: "too many binds for the limit of open files",
+    }
     yield step(Phase.IDENTITY, call, "under a number that no other step uses", save=mount, order=order, hint=hint)
     yield step(Phase.IDENTITY, syscalls.close(MOUNT), "%mount is done with", order=order)
     yield step(Phase.MOUNTS, Call("dup", (mount,)), f"what was opened for /{target}", save=MOUNT)
@@ -358,7 +362,7 @@ def detached(
     hint: Any = PRIVILEGE, **more: Any,
 ) -> Iterator[Step]:  # fmt: skip
     """Yield a new filesystem, attached nowhere yet -> `save`.  :see: fsopen(2), fsconfig(2), fsmount(2)"""
-    opening = {19: f"this kernel has no {fstype}", 1: hint if isinstance(hint, str) else hint.get(1, PRIVILEGE)}
+    opening = {ENODEV: f"this kernel has no {fstype}", EPERM: hint if isinstance(hint, str) else hint.get(EPERM, PRIVILEGE)}
     yield step(phase, syscalls.fsopen(fstype), why, save=FS, hint=opening, **more)
     for key, value in options:
         call = syscalls.fsconfig(FS, "SET_FLAG", key) if value is None else syscalls.fsconfig(FS, "SET_STRING", key, value)
@@ -426,8 +430,8 @@ def enter_root() -> Iterator[Step]:
     needed to put the old root in.  :see: pivot_root(2)
     """
     hint = {
-        22: "the new root is no mount point, or a mount on the way is shared, or / is the initial ramfs",
-        16: "the new root is on the current root's mount",
+        EINVAL: "the new root is no mount point, or a mount on the way is shared, or / is the initial ramfs",
+        EBUSY: "the new root is on the current root's mount",
     }
     yield step(Phase.PIVOT, syscalls.fchdir(ROOT), "stand in the new root")
     yield step(Phase.PIVOT, syscalls.pivot_root(".", "."), "it becomes /", hint=hint)

@@ -284,7 +284,7 @@ class Plan:
 
     @property
     def child_steps(self) -> tuple[Step, ...]:
-        """Return the calls of the child as strace(1) sees them."""
+        """The steps of the child, whose calls strace(1) sees."""
         return tuple(s for s in self.timeline.steps if s.side is Side.CHILD)
 
 

@@ -110,7 +110,7 @@ class Process(OneProcess):
         return self.returncode
 
     def _given_up(self) -> bool:
-        """Record an end whose status cannot be collected: a process in the container traces the program, and so holds the status back.
+        """Give up on an end whose status stays away: a process in the container traces the program, and so holds the status back.
 
         We wait at most a second for a program that we killed; after that its usage is unknown.  :see: ptrace(2), waitid(2)
         """

@@ -247,7 +247,7 @@ class Job:
 
 
 def _watches(parts: Iterable[Part]) -> Iterator[Watch]:
-    """Return the watch of every part that offers one, also inside plans that are parts."""
+    """Yield the watch of every part that offers one, also inside plans that are parts."""
     for part in parts:
         if isinstance(part, Plan):
             yield from _watches(part.parts)

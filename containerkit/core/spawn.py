@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from errno import EINTR, ENOENT, ENOTDIR
 
 from ..base import late
 from ..linux import dumpable, procfs, sockets
@@ -34,7 +35,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-EINTR, ENOENT, ENOTDIR = 4, 2, 20
 ADDED_BY_CK_START = int(CLONE.CLEAR_SIGHAND | CLONE.INTO_CGROUP)
 
 

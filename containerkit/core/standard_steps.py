@@ -9,6 +9,7 @@ import itertools
 import os
 import signal
 from collections.abc import Hashable, Mapping, Sequence
+from errno import E2BIG, EACCES, ELOOP, ENOENT, ENOEXEC, ENOTDIR, EPERM, EPIPE, ETOOMANYREFS
 
 from ..base.frozen import field, frozen
 from ..errors import Unavailable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-NOT_FOUND = frozenset({2, 13, 20})  # ENOENT, EACCES, ENOTDIR: execvp(3) goes on to the next directory
+NOT_FOUND = frozenset({ENOENT, EACCES, ENOTDIR})  # execvp(3) goes on to the next directory
 NONE: frozenset[int] = frozenset()
 AT_ONCE = syscalls.O.NONBLOCK | syscalls.O.CLOEXEC
 SYNC, PROGRAM, HELPER, CALLER = Fd("sync"), Fd("program"), Fd("helper"), Fd("caller")
@@ -97,7 +98,7 @@ def become_helper(kind: str, *, guarded: bool = True) -> list[Step]:
     steps = [(run, why), (own, "go on with the plan where it stopped"),
              *([(syscalls.prctl("SET_DUMPABLE", 0), guard)] if guarded else []),
              (syscalls.close(PROGRAM), "nobody else gets at the plan")]  # fmt: skip
-    hint = {13: "the memfd may not be executed here: see sysctl vm.memfd_noexec"}
+    hint = {EACCES: "the memfd may not be executed here: see sysctl vm.memfd_noexec"}
     return [Step.child(phase, call, why=w, hint=hint if call is run else "") for call, w in steps]
 
 
@@ -119,7 +120,7 @@ def working_directory(options: Options) -> list[Step]:
     if cwd is None:
         return []
     flag, how = syscalls.O.PATH | syscalls.O.DIRECTORY | syscalls.O.CLOEXEC, syscalls.RESOLVE.NO_MAGICLINKS
-    hint = {2: f"there is no directory {cwd} in the root", 40: "a link on the way leads through /proc/PID/fd or in a circle"}
+    hint = {ENOENT: f"there is no directory {cwd} in the root", ELOOP: "a link on the way leads through /proc/PID/fd or in a circle"}
     here = Slot("cwd")
     return [
         Step.child(Phase.INSIDE, syscalls.openat2(syscalls.AT_FDCWD, cwd, flag, how), why="the working directory", hint=hint, save=here),
@@ -223,8 +224,8 @@ def register(options: Options) -> list[Step]:
     message = Bytes(header, "{SCM_RIGHTS [<caller>, <own>]}", ((16, part), (32, control)))
     send = Call("sendmsg", (GUARDIAN, message, Labelled(0x4000, "NOSIGNAL")), "unix(7)")
     hint = {
-        32: "the guardian of this process was killed a moment ago: spawn again",
-        109: "too many descriptors of this user are on their way: raise the limit of open files (RLIMIT_NOFILE)",
+        EPIPE: "the guardian of this process was killed a moment ago: spawn again",
+        ETOOMANYREFS: "too many descriptors of this user are on their way: raise the limit of open files (RLIMIT_NOFILE)",
     }
     steps: list[tuple[Call, str, dict[str, Any]]] = [
         (Call("getpid", ()), "the child's own number, in its pid namespace", {"save": pid}),
@@ -263,13 +264,13 @@ def autopsy(steps: Sequence[Step]) -> tuple[Step, ...]:
     return tuple(out)
 
 
-_FILTERED = {1: "a seccomp filter, of this plan or of the caller, refuses a call that the plan still has to make"}
+_FILTERED = {EPERM: "a seccomp filter, of this plan or of the caller, refuses a call that the plan still has to make"}
 _EXEC_HINTS = {
-    1: "a seccomp filter, of this plan or of the caller, refuses execve; or a security module does",
-    2: "no such program in this root",
-    13: "the file is not executable for this user, or its mount is noexec",
-    8: "not a program: neither ELF nor a script that begins with #!",
-    7: "arguments and environment are longer than the kernel takes",
-    20: "a part of the path is not a directory",
-    40: "too many links on the way to the program",
+    EPERM: "a seccomp filter, of this plan or of the caller, refuses execve; or a security module does",
+    ENOENT: "no such program in this root",
+    EACCES: "the file is not executable for this user, or its mount is noexec",
+    ENOEXEC: "not a program: neither ELF nor a script that begins with #!",
+    E2BIG: "arguments and environment are longer than the kernel takes",
+    ENOTDIR: "a part of the path is not a directory",
+    ELOOP: "too many links on the way to the program",
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import stat
 import struct
 from collections.abc import Iterator, Sequence
+from errno import EEXIST, ENOENT, ENOSPC
 
 from ..linux import kernel, syscalls
 from ..linux.syscalls import AT_FDCWD, MS, OPEN_TREE, RESOLVE, Bytes, Call, Labelled, O, Slot
@@ -23,7 +24,6 @@ FD = 60  # under which our end is handed over: a number that the message can nam
 FIRST = -20  # inside INSIDE
 OWNER = 5  # inside DROP: while changing owners is allowed
 MASTER, TERMINAL, DEV, CONSOLE = Slot("ptmx"), Slot("terminal"), Slot("dev"), Slot("console")
-EEXIST = 17
 
 
 def has_own_devpts(settled: Sequence[Step]) -> bool:
@@ -38,7 +38,7 @@ def steps(settled: Sequence[Step], size: tuple[int, int] | None) -> Iterator[Ste
     :param settled: the steps of the plan's parts
     :param size: rows and columns, from the first byte on
     """
-    hint = {2: "the plan's devpts is not at /dev/pts", 28: "a limit on pseudo-terminals is reached: /proc/sys/kernel/pty/max"}
+    hint = {ENOENT: "the plan's devpts is not at /dev/pts", ENOSPC: "a limit on pseudo-terminals is reached: /proc/sys/kernel/pty/max"}
     flag = O.RDWR | O.NOCTTY | O.CLOEXEC
     call = syscalls.openat2(AT_FDCWD, "/dev/pts/ptmx", flag, RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS)
     yield _step(call, "a new pseudo-terminal, of the container's own", save=MASTER, hint=hint)

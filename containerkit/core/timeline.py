@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from errno import EACCES, EAGAIN, EBADF, EBUSY, EINVAL, ENOSPC, EPERM, EUSERS
 from functools import lru_cache
 from operator import attrgetter
 
@@ -359,7 +360,7 @@ def _fixed(steps: Sequence[Step]) -> set[int]:
 
 
 def _all_wanted(steps: Iterable[Step]) -> Iterator[Fd]:
-    """Return what the child's steps use of the caller's: descriptors, and results that earlier steps of the parent saved."""
+    """Yield what the child's steps use of the caller's: descriptors, and results that earlier steps of the parent saved."""
     saved: set[str] = set()
     for step in steps:
         if step.side is Side.CHILD:
@@ -413,7 +414,6 @@ def _with_root(steps: list[Step]) -> list[Step]:
 _TO_THE_END = frozenset({SYNC, PROGRAM, HELPER, CALLER, GUARDIAN, OWN})
 """Nothing lies below these: they are sockets, pidfds and memory."""
 _OPENERS = frozenset({"openat", "openat2", "open_tree", "fsmount", "dup", "fcntl"})
-_EBADF = 9
 
 
 def _closed_after_use(steps: Sequence[Step], saved: set[str], options: Options) -> list[Step]:
@@ -456,7 +456,7 @@ def _key(arg: object, saved: Container[str]) -> tuple[str, str]:
 
 
 def _let_go(step: Step, name: Fd | Slot) -> Step:
-    tolerated = {_EBADF} if step.save == name and step.tolerates else set()  # there may be none
+    tolerated = {EBADF} if step.save == name and step.tolerates else set()  # there may be none
     why = f"{name} is done with: nothing leads through it"
     return Step.child(step.phase, syscalls.close(name), why=why, part=step.part, order=step.order, tolerates=tolerated)
 
@@ -478,12 +478,12 @@ def _names(steps: Iterable[Step]) -> str:
 
 
 _CLONE_HINTS = {
-    1: "making these namespaces needs CAP_SYS_ADMIN, or a user namespace made along with them (ns.User()); "
+    EPERM: "making these namespaces needs CAP_SYS_ADMIN, or a user namespace made along with them (ns.User()); "
        "where ns.User() is asked for, user namespaces are switched off for this user: see containerkit doctor",
-    13: "the cgroup is not delegated to this user, or not together with the one it is in: begin inside a delegated one",
-    11: "no more processes for this user, or in this cgroup (RLIMIT_NPROC, pids.max, kernel.pid_max)",
-    22: "this kernel does not know one of the flags",
-    28: "a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces",
-    87: "a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces",
-    16: "the cgroup holds controllers for its children (no-internal-process rule): use a leaf",
+    EACCES: "the cgroup is not delegated to this user, or not together with the one it is in: begin inside a delegated one",
+    EAGAIN: "no more processes for this user, or in this cgroup (RLIMIT_NPROC, pids.max, kernel.pid_max)",
+    EINVAL: "this kernel does not know one of the flags",
+    ENOSPC: "a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces",
+    EUSERS: "a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces",
+    EBUSY: "the cgroup holds controllers for its children (no-internal-process rule): use a leaf",
 }  # fmt: skip

@@ -122,7 +122,7 @@ def _writer(blobs: Store) -> Iterator[_Sink]:
 
 
 def _copy(stream: Readable, sink: Callable[[Block], object]) -> None:
-    """Yield blocks of one size, independent of the stream's reads: the compressed bytes depend on the block size."""
+    """Copy in blocks of one size, independent of the stream's reads: the compressed bytes depend on the block size."""
     block = bytearray()
     while data := stream.read(CHUNK):
         block += data

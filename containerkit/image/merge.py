@@ -96,7 +96,7 @@ class Stack:
 
 
 def _over(root: Directory, upper: Directory) -> None:
-    """Copy one tree over another, as overlayfs shows them."""
+    """Merge an upper tree into a lower one, as overlayfs shows them."""
     waiting = [(root, upper)]
     while waiting:
         below, above = waiting.pop()

@@ -100,7 +100,7 @@ class _Difference(Upper):
 
 
 def _names(fd: int, path: bytes) -> Iterator[tuple[bytes, frozenset[bytes]]]:
-    """Return all names of each file that has several."""
+    """Yield each name of a file that has several names, with all of them."""
     groups: dict[tuple[int, int], set[bytes]] = {}
     _gather(fd, path, groups)
     for names in groups.values():

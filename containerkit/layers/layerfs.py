@@ -15,11 +15,11 @@ It is an overlay(7) mounted in the child's mount namespace: the host never sees 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from errno import EBUSY, EEXIST, EINVAL, ELOOP, ENODEV, ENOENT, EOPNOTSUPP, EOVERFLOW, EPERM
 from pathlib import Path
 from types import TracebackType
 
@@ -58,14 +58,14 @@ __all__ = ["LayerFS"]
 
 FSCONFIG_VALUE = 255  # bytes; fsconfig(2) takes no longer string
 HINTS = {
-    1: "mounting an overlay needs CAP_SYS_ADMIN here: run as root, or ask for ns.User(); before Linux 5.11 only root can",
-    2: "one of the layers is gone",
-    16: "the upper or work directory is in use by another overlay that is still mounted",
-    17: "a layer is named twice",
-    19: "this kernel has no overlay filesystem",
-    22: "the upper directory's filesystem cannot hold one, as an overlay or NFS cannot: set TMPDIR or directory= to a tmpfs or a disk",
-    40: "overlays are stacked too deep: two levels at most",
-    75: "the layers are too many, or stacked too deep",
+    EPERM: "mounting an overlay needs CAP_SYS_ADMIN here: run as root, or ask for ns.User(); before Linux 5.11 only root can",
+    ENOENT: "one of the layers is gone",
+    EBUSY: "the upper or work directory is in use by another overlay that is still mounted",
+    EEXIST: "a layer is named twice",
+    ENODEV: "this kernel has no overlay filesystem",
+    EINVAL: "the upper directory's filesystem cannot hold one, as an overlay or NFS cannot: set TMPDIR or directory= to a tmpfs or a disk",
+    ELOOP: "overlays are stacked too deep: two levels at most",
+    EOVERFLOW: "the layers are too many, or stacked too deep",
 }
 XATTRS = ("user", "trusted")
 IN_USE = "in-use"
@@ -205,7 +205,7 @@ class LayerFS(OneProcess):
             os.removexattr(upper, PROBE)
         except OSError as error:
             self.close()
-            if error.errno != errno.EOPNOTSUPP:
+            if error.errno != EOPNOTSUPP:
                 raise
             probed = f"setxattr on {upper}: EOPNOTSUPP"
             remedy = 'a directory on a disk as scratch= or TMPDIR; a tmpfs needs Linux 6.6; or, as root without ns.User(), xattrs="trusted"'
@@ -265,7 +265,8 @@ class LayerFS(OneProcess):
             Call("unlinkat", (syscalls.AT_FDCWD, os.fsencode(path), 0), "unlink(2)"),
         )
         hint = {
-            17: "another process has this LayerFS mounted: join its mount namespace instead, or make another LayerFS over the same layers"
+            EEXIST: "another process has this LayerFS mounted: join its mount namespace instead, "
+            "or make another LayerFS over the same layers"
         }
         return Step.parent(Phase.PREPARE, taken, why="nobody else may mount these changes meanwhile", undo=mark, hint=hint)
 

@@ -60,7 +60,7 @@ def entry(below: Sequence[Path], name: str) -> list[Path]:
 
 
 def entry_paths(below: Sequence[str | Path], name: str) -> list[str]:
-    """Return the same path as text, for callers that ask often."""
+    """Return the same paths as text, for callers that ask often."""
     found: list[str] = []
     for layer in below:
         path = os.path.join(layer, name)

@@ -44,7 +44,7 @@ class Led:
 
 
 def lead(path: str, layers: Sequence[Path]) -> Led:
-    """Follow links as a program inside would, and continue by name where nothing exists.
+    """Return where a path leads: links are followed as a program inside would, and where nothing exists the names count.
 
     :param layers: the lowest first
     """

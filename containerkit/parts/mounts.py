@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from errno import EBADF, EINVAL, ENOENT, ENOTDIR, EPERM
 from pathlib import Path as FilePath
 
 from ..base import checks
@@ -56,7 +57,6 @@ NULL_FD = 63  # the highest: where RLIMIT_NOFILE denies one of them, it is this 
 PROC_NULL = f"/proc/self/fd/{NULL_FD}"
 EARLY, LATE = -1, 1 << 15  # before every mount, and after every one, however deep
 LAST = LATE + 2  # after what is masked, by any part, and what is frozen
-ENOENT, EBADF, ENOTDIR = 2, 9, 20
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"}
 
 Path = str | os.PathLike[str]
@@ -207,7 +207,7 @@ class Proc:
 
     def steps(self) -> Iterable[Step]:
         target = mounting.inside(self.target)
-        hint = {1: "a proc for a new user namespace needs a new pid namespace, and a fully visible proc still mounted here"}
+        hint = {EPERM: "a proc for a new user namespace needs a new pid namespace, and a fully visible proc still mounted here"}
         yield from _placed(
             "proc", target, 0o555, {"hidepid": self.hidepid} if self.hidepid else {}, "the kernel's view of processes", attr=SAFE, hint=hint
         )
@@ -225,7 +225,7 @@ class Sysfs:
         mounting.target_of(self.target)
 
     def steps(self) -> Iterable[Step]:
-        target, hint = mounting.inside(self.target), {1: "a sysfs for a new user namespace needs a new network namespace too: ns.Net()"}
+        target, hint = mounting.inside(self.target), {EPERM: "a sysfs for a new user namespace needs a new network namespace too: ns.Net()"}
         attr = SAFE | (ATTR.RDONLY if self.readonly else ATTR(0))
         yield from _placed("sysfs", target, 0o555, {}, "the kernel's view of devices", attr=attr, hint=hint)
 
@@ -241,7 +241,10 @@ class Mqueue:
         mounting.target_of(self.target)
 
     def steps(self) -> Iterable[Step]:
-        target, hint = mounting.inside(self.target), {1: "message queues for a new user namespace need a new IPC namespace too: ns.Ipc()"}
+        target, hint = (
+            mounting.inside(self.target),
+            {EPERM: "message queues for a new user namespace need a new IPC namespace too: ns.Ipc()"},
+        )
         yield from _placed("mqueue", target, 0o755, {}, "message queues as files", attr=SAFE, hint=hint)
 
 
@@ -263,7 +266,7 @@ class Devpts:
     def steps(self) -> Iterable[Step]:
         target = mounting.inside(self.target)
         options = {"newinstance": None, "ptmxmode": "0666", "mode": "0620"} | ({} if self.gid is None else {"gid": str(self.gid)})
-        hint = {22: "the group is not mapped in this user namespace", 1: mounting.PRIVILEGE}
+        hint = {EINVAL: "the group is not mapped in this user namespace", EPERM: mounting.PRIVILEGE}
         yield from _placed("devpts", target, 0o755, options, "terminals of its own", attr=ATTR.NOSUID | ATTR.NOEXEC, hint=hint)
 
 
@@ -313,7 +316,7 @@ class Dev:
         for name, (major, minor) in DEVICES.items():
             call = syscalls.mknodat(mounting.TARGET, name, stat.S_IFCHR | 0o666, os.makedev(major, minor))
             yield mounting.step(
-                Phase.MOUNTS, call, f"/dev/{name}", hint={1: "mknod needs CAP_MKNOD over the host: let it bind the devices instead"}
+                Phase.MOUNTS, call, f"/dev/{name}", hint={EPERM: "mknod needs CAP_MKNOD over the host: let it bind the devices instead"}
             )
 
     def _hosts(self) -> Iterator[Step]:

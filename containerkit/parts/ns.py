@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from errno import EINVAL, ENOENT, ENOSYS, EPERM, ERANGE, EXDEV
 
 from ..base import checks
 from ..base.frozen import frozen
@@ -41,9 +42,9 @@ def _made(kind: str, flag: CLONE, why: str) -> Step:
 
 
 _FILE_HINTS = {
-    2: "the kernel has no such file, or /proc is that of a pid namespace in which the child is not",
-    18: "something is mounted over the file",
-    38: "a sandbox hides openat2(2), without which no file of procfs is proven",
+    ENOENT: "the kernel has no such file, or /proc is that of a pid namespace in which the child is not",
+    EXDEV: "something is mounted over the file",
+    ENOSYS: "a sandbox hides openat2(2), without which no file of procfs is proven",
 }
 
 
@@ -154,7 +155,7 @@ class User:
         yield from self._become(uids, gids)
 
     def _single(self) -> Iterator[Step]:
-        hint = {1: "one process maps its own id, and once only; a group only after setgroups is denied"}
+        hint = {EPERM: "one process maps its own id, and once only; a group only after setgroups is denied"}
         why = "no group can be dropped in here, so that one which is denied something cannot leave"
         yield from write_file("/proc/self/setgroups", b"deny", why, phase=Phase.IDENTITY)
         for name, inside, own in (("uid", self.uid, ask(os.geteuid)), ("gid", self.gid, ask(os.getegid))):
@@ -165,7 +166,7 @@ class User:
 
     @staticmethod
     def _direct(uids: Sequence[Range], gids: Sequence[Range]) -> Iterator[Step]:
-        hint = {1: "mapping these ids needs CAP_SETUID and CAP_SETGID outside"}
+        hint = {EPERM: "mapping these ids needs CAP_SETUID and CAP_SETGID outside"}
         for name, ranges in (("uid", uids), ("gid", gids)):
             data = b"\n".join(b"%d %d %d" % r for r in ranges)
             steps = write_file(f"/proc/{{pid}}/{name}_map", data, f"map ranges of {name}s", phase=Phase.IDENTITY, child=False, hint=hint)
@@ -180,7 +181,7 @@ class User:
             yield Step.parent(Phase.IDENTITY, tool, order=mounting.MAP, why=f"map ranges of {name}s that /etc/sub{name} allows", hint=hint)
 
     def _become(self, uids: Sequence[Range], gids: Sequence[Range]) -> Iterator[Step]:
-        """Return the step that changes ids, after the steps that still need the caller's ids, as for the child's own files in /proc.
+        """Yield the steps that change ids, after the steps that still need the caller's ids, as for the child's own files in /proc.
 
         After a change of ids no process without privilege may trace the memory.  For root that is no loss, and the
         spawn gives it back; an ordinary caller would lose its own files in /proc meanwhile, so there the child leaves its memory first.
@@ -242,7 +243,7 @@ class Mount:
         flag = MS.REC | (MS.PRIVATE if self.propagation == "private" else MS.SLAVE)
         why = "no mount from here on reaches the host" + ("" if self.propagation == "slave" else ", and none of the host's arrives")
         yield Step.child(
-            Phase.IDENTITY, syscalls.mount(None, "/", None, flag), why=why, hint={22: "/ is no mount point: the caller was chrooted"}
+            Phase.IDENTITY, syscalls.mount(None, "/", None, flag), why=why, hint={EINVAL: "/ is no mount point: the caller was chrooted"}
         )
 
 
@@ -264,7 +265,7 @@ class Pid:
     def steps(self) -> Iterable[Step]:
         yield _made("pid", CLONE.NEWPID, "a pid namespace")
         if self.proc:
-            hint = {1: "a new proc needs a fully visible one still mounted here: the caller's own /proc may be hidden in part"}
+            hint = {EPERM: "a new proc needs a fully visible one still mounted here: the caller's own /proc may be hidden in part"}
             more: dict[str, Any] = {"only_with": "new mnt namespace", "needs": frozenset()}
             attr = ATTR.NOSUID | ATTR.NODEV | ATTR.NOEXEC
             shown = mounting.filesystem("proc", "proc", {}, "show this pid namespace in /proc", attr=attr, hint=hint, **more)
@@ -293,7 +294,7 @@ class Net:
             call = syscalls.socket(sockets.AF_INET, sockets.SOCK_DGRAM | sockets.SOCK_CLOEXEC, shown="AF_INET")
             yield Step.child(Phase.INSIDE, call, why="a way to talk to the network namespace", save=endpoint)
             up = syscalls.ioctl(endpoint, 0x8914, Bytes(request, "{lo, UP}"), shown="SIOCSIFFLAGS")
-            yield Step.child(Phase.INSIDE, up, why="127.0.0.1 answers", hint={1: "this needs CAP_NET_ADMIN over the network namespace"})
+            yield Step.child(Phase.INSIDE, up, why="127.0.0.1 answers", hint={EPERM: "this needs CAP_NET_ADMIN over the network namespace"})
             yield Step.child(Phase.INSIDE, syscalls.close(endpoint), why="%socket is done with")
 
 
@@ -357,13 +358,16 @@ class Time:
         checks.seconds(self.monotonic, "monotonic"), checks.seconds(self.boottime, "boottime")
 
     def steps(self) -> Iterable[Step]:
-        hint = {1: "this needs CAP_SYS_ADMIN: run as root, or ask for ns.User()", 22: "this kernel has no time namespaces"}
+        hint = {EPERM: "this needs CAP_SYS_ADMIN: run as root, or ask for ns.User()", EINVAL: "this kernel has no time namespaces"}
         call = Call("unshare", (CLONE.NEWTIME,))
         yield Step.child(Phase.IDENTITY, call, why="a time namespace for who comes after the exec", claims="time namespace", hint=hint)
         offsets = "".join(
             f"{clock} {self._split(value)}\n" for clock, value in (("monotonic", self.monotonic), ("boottime", self.boottime))
         )
-        hint = {34: "an offset leads to before the boot, or too far ahead", 1: "setting clocks needs CAP_SYS_TIME over the namespace"}
+        hint = {
+            ERANGE: "an offset leads to before the boot, or too far ahead",
+            EPERM: "setting clocks needs CAP_SYS_TIME over the namespace",
+        }
         yield from write_file("/proc/self/timens_offsets", offsets.encode(), "clocks that only it sees", phase=Phase.IDENTITY, hint=hint)
         if not kernel.has("exec enters time namespaces"):
             yield from self._enter()

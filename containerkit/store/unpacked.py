@@ -138,7 +138,7 @@ class UnpackedLayers:
     def adopt(self, layer: Layer, chain: Digest, upper: Path, lease: Lease) -> Path:
         """Move an upper directory into the store, as the unpacked layer that was written from it.
 
-        :param upper: on the store's file system, and as the layer would be unpacked: see `_adopt.normalize`
+        :param upper: on the store's file system, and as the layer would be unpacked: see `adopt.normalize`
         """
         new = lease.place()
         new.mkdir(mode=0o700)
@@ -157,7 +157,7 @@ class UnpackedLayers:
         (place / LABEL).write_bytes(dump(about | more))
 
     def inherit_attributes(self, chains: Sequence[Digest]) -> None:
-        """Give each layer the directories and files that it needs of those below it: see `_implied`.
+        """Give each layer the directories and files that it needs of those below it: see `implied`.
 
         Nothing is written down about it: it is done whenever the layers are wanted, and mostly finds that it was done.
 

@@ -150,7 +150,7 @@ class _Zstd(_Plain):
         return packed
 
     def _looked(self, count: int) -> bytes:
-        """Return the blocks that have to follow `count` more bytes."""
+        """Return the bytes that have to follow `count` more bytes."""
         self._next = self._came + PERIOD
         more = bytes(self._coder.flush(self._library.COMPRESSOBJ_FLUSH_BLOCK))
         if (self._went + count + len(more)) * DENSEST >= self._came:

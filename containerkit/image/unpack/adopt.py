@@ -24,7 +24,7 @@ def normalize(upper: str | os.PathLike[str], form: TarOptions, keeps: str) -> bo
 
 
 def _inside(fd: int, form: TarOptions, keeps: str, *, hidden: bool) -> bool:
-    """Normalize one directory.  :param hidden: a directory above it hides all below, so that whiteouts in it would be listed and not found"""
+    """Normalize one directory.  :param hidden: a directory above it hides all below: whiteouts in it would be listed and not found"""
     hidden = hidden or is_opaque(fd)
     for entry in list(os.scandir(fd)):
         status = entry.stat(follow_symlinks=False)

@@ -151,7 +151,7 @@ class Plain(DiskFormat):
             self.root.remove(self.inside(parent), name)
 
     def clear(self, path: bytes, node: Directory, *, itself: bool) -> None:
-        """Set the attributes of directories at the end."""
+        """Delete what older layers have in a directory; this layer's attributes of directories are set at the end."""
         with owned(self.root.find(path)) as fd:
             if self.enter:
                 self.enter(path, fd)

@@ -132,5 +132,5 @@ def _clean(parent: bytes, depth: int) -> bool:
 
 
 def explain(error: OSError) -> str:
-    """Return the error that a refusal of openat2 means for the name that was looked up."""
+    """Return the words for a refusal of openat2 to look a name up."""
     return INSIDE.get(error.errno or 0, os.strerror(error.errno or 0))
