@@ -1,7 +1,7 @@
 """Compiling: from a timeline to the program that csrc/spawn.h describes.
 
-A program is bytes.  It can be made once and run many times, by several threads at once: what differs between two runs
-(descriptor numbers, the signal mask) is filled in when it is loaded.
+A program is bytes.  It can be made once and run many times, by several threads at once: the values that differ between
+two runs (descriptor numbers, the signal mask) are filled in when it is loaded.
 
 All but its last steps are the same for every program in the same parts: they are the `Body`, which is compiled once.  The
 steps that execute the file, with its arguments and its environment, are put after them for each plan.
@@ -32,10 +32,10 @@ SLOTS = 512  # CK_SLOTS of csrc/spawn.h
 class Prepared:
     """A call of the parent's, as far as it is known before it is made.
 
-    :ivar call: what it is
-    :ivar number: of the system call
+    :ivar call: the call itself
+    :ivar number: the number of the system call
     :ivar values: its six arguments, 0 where one is not known yet
-    :ivar holes: place -> an argument that is known only then: a result of another step, a path with the child's number in it
+    :ivar holes: index -> an argument known only when the call is made: a result of another step, a path with the child's number in it
     :ivar closes: the slot whose descriptor it closes
     """
 
@@ -69,7 +69,7 @@ def _is_open(arg: Arg) -> bool:
 class Turn(NamedTuple):
     """The parent's turn, when the child has said so.
 
-    :ivar places: of its steps, among all
+    :ivar places: the indexes of its steps, among all
     :ivar answered: the child waits for the end of the turn
     """
 
@@ -85,12 +85,12 @@ class Program:
     :ivar child_steps: the steps of the program, in the trace's order, without the autopsy
     :ivar slots: slot name -> index
     :ivar spaces: name -> offset and size of memory the child fills in
-    :ivar clone: the place of the clone among all steps
+    :ivar clone: the index of the clone among all steps
     :ivar execs: which of the child's steps try to become the program
     :ivar forks: the helper clones the caller's child proper
     :ivar trusts_proc: a path in it begins with /proc, which must be a procfs
     :ivar changes_ids: the child may become another user while it shares the caller's memory
-    :ivar calls: place among all steps -> the parent's call there
+    :ivar calls: index among all steps -> the parent's call there
     :ivar turns: when the parent has to act after the clone
     :ivar talks_of_proc: the parent names the child by its number in /proc then
     """
@@ -112,7 +112,7 @@ class Program:
 
 
 def compile_timeline(timeline: Timeline) -> Program:
-    """Return the program of a timeline.  Raises PlanError when it does not fit, Unavailable without the extension."""
+    """Return the program of a timeline.  Raise PlanError when it does not fit, Unavailable without the extension."""
     return Body(timeline).program(timeline)
 
 
@@ -145,8 +145,8 @@ def _tolerated(errors: frozenset[int]) -> int:
 class _Writer:
     """Steps and memory, written one after the other.
 
-    :ivar memory: what the steps point to
-    :ivar steps: each packed, with the addresses in it as they are for the program's first byte
+    :ivar memory: the bytes that the steps point to
+    :ivar steps: the packed steps, whose addresses count from the program's first byte
     :ivar relocs: offsets of addresses in memory
     :ivar in_steps: offsets of addresses in the steps, from the first of them
     """
@@ -250,7 +250,7 @@ class _Writer:
 class Body:
     """The compiled steps of a timeline; the program's own come after them.  It does not change, so that threads share it.
 
-    :param timeline: without the program's own steps, or with nothing that comes after
+    :param timeline: one without the program's own steps, or without later ones
     :raises PlanError: it does not fit;  :raises Unavailable: the extension is missing
     """
 
@@ -295,7 +295,7 @@ class Body:
     def program(self, timeline: Timeline, last: Sequence[Step] = ()) -> Program:
         """Return the program with these steps last.
 
-        :param timeline: of all steps; its autopsy is compiled too
+        :param timeline: the timeline of all steps; its autopsy is compiled too
         :param last: the program's own steps
         """
         _, step_size, trace_size = _sizes()

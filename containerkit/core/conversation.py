@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OUTPUT_LIMIT", "Collected", "Conversation", "OverLimit", "TooMuchOutput", "checked_limit"]
 
-#: How many bytes of one stream are kept unless the caller says otherwise.
+#: The bytes of one stream that are kept unless the caller says otherwise.
 OUTPUT_LIMIT = 64 << 20
 PIECE = 64 << 10  # bytes of one read(2) or write(2)
 
@@ -74,8 +74,8 @@ class Conversation:
     """One exchange with a program.  `run` is the loop for threads; event loops call `streams` and `ready`.
 
     :param writer: the program's standard input, or None
-    :param readers: the program's outputs, each with the sink that takes what it wrote
-    :param data: what to write; then the input is closed
+    :param readers: the program's outputs, each with the sink that takes its bytes
+    :param data: the bytes to write; then the input is closed
     """
 
     def __init__(self, writer: IO[bytes] | None, readers: Sequence[tuple[IO[bytes] | None, Sink]], data: bytes) -> None:
@@ -113,7 +113,7 @@ class Conversation:
         return self._write(fd) if fd == self._writer else self._read(fd)
 
     def finish(self, fd: int) -> None:
-        """Close a stream.  Before that nobody may wait for it any more."""
+        """Close a stream, for which no loop may wait any more."""
         _close(self._open.pop(fd))
 
     def _read(self, fd: int) -> bool:
@@ -138,7 +138,7 @@ class Conversation:
         """Go on until every stream is done with.
 
         :param end: a time of `time.monotonic`
-        :raises subprocess.TimeoutExpired: it came first
+        :raises subprocess.TimeoutExpired: `end` came first
         """
 
         self.begin()

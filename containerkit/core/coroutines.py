@@ -1,4 +1,4 @@
-"""The same for asyncio: a program is made and waited for while the event loop goes on.
+"""Run programs from asyncio: the event loop goes on while a program is made and waited for.
 
     result = await ck.arun(["make"], timeout=60)
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncProcess", "Spawning", "arun"]
 
-LINE_LIMIT = 1 << 20  # bytes of a line that are waited for
+LINE_LIMIT = 1 << 20  # bytes: a longer line comes in pieces
 
 
 async def arun(
@@ -96,10 +96,10 @@ async def _arun(job: Job, making: Making[Process]) -> Result:
 
 
 class AsyncProcess:
-    """A `Process` for coroutines: what waits is awaited.  Use it as an asynchronous context manager: `Plan.aspawn` makes one.
+    """A `Process` for coroutines, whose waiting methods are awaited.  Use it as an asynchronous context manager: `Plan.aspawn` makes one.
 
-    :param process: one that exists; leaving the context ends it
-    :ivar process: the same, for all that does not wait
+    :param process: a running process; leaving the context ends it
+    :ivar process: that process, for its methods that do not wait
     """
 
     def __init__(self, process: Process) -> None:
@@ -151,7 +151,7 @@ class AsyncProcess:
                 return await self.process
 
     def __await__(self) -> Generator[Any, None, int]:
-        """``await process``: the return code."""
+        """Return the return code, for ``await process``."""
         return self.wait().__await__()
 
     async def communicate(
@@ -159,7 +159,7 @@ class AsyncProcess:
     ) -> tuple[bytes, bytes]:
         """Write the input and read both outputs to their ends, as `Process.communicate` does.
 
-        :raises subprocess.TimeoutExpired: with what was read so far
+        :raises subprocess.TimeoutExpired: it has the output that was read so far
         """
         outputs = {name: Collected(output_limit) for name in self._ahead}
         with self._reading(*outputs), _expiring(timeout, *outputs.values()):
@@ -178,9 +178,9 @@ class AsyncProcess:
     def lines(self, stream: Literal["stdout", "stderr"] = "stdout", *, limit: int = LINE_LIMIT) -> AsyncIterator[bytes]:
         """Return the lines of an output as they come, each with its end; of the last one the end may be missing.
 
-        Who stops in the middle may go on later, with this iterator or another one, or with `communicate`.
+        A loop that stops in the middle may be continued later, with this iterator or another one, or with `communicate`.
 
-        :param stream: which output; it has to be a PIPE
+        :param stream: "stdout" or "stderr", which has to be a PIPE
         :param limit: bytes; a line that is longer comes in pieces of that length
         :raises PlanError: the stream is no pipe, or the limit no number of bytes
         :raises RuntimeError: another task is waiting for the same stream
@@ -209,7 +209,7 @@ class AsyncProcess:
     async def write(self, data: bytes) -> None:
         """Write to the program's standard input, all of it.
 
-        :raises BrokenPipeError: nobody reads it any more
+        :raises BrokenPipeError: the program does not read it any more
         :raises PlanError: the input is no pipe
         """
         if not self.process.stdin:

@@ -28,7 +28,7 @@ _sync_ends: set[int] = set()
 
 
 def _forget_sync_ends() -> None:
-    """After os.fork() in another thread: a copy of a child's end there would hide the child's exec from its spawner."""
+    """Close the children's ends after os.fork() in another thread: a copy there would hide a child's exec from its spawner."""
     while _sync_ends:
         with contextlib.suppress(OSError):
             os.close(_sync_ends.pop())
@@ -45,7 +45,7 @@ def fileno(stream: Stream) -> int:
 
 @cache
 def helper() -> bytes:
-    """Return the bytes of csrc/helper.c, compiled.  Raises Unavailable where it was not."""
+    """Return the bytes of csrc/helper.c, compiled.  Raise Unavailable where it was not."""
     path = os.path.join(os.path.dirname(os.path.dirname(__file__)), "libexec", "ck-helper")
     if not os.path.isfile(path):
         raise Unavailable("the helper program", probed=path, remedy="install a wheel, or build with a C compiler")
@@ -77,7 +77,7 @@ def memfd(name: str, data: bytes | int, seals: int) -> int:
 
 
 class _Helper:
-    """The sealed file of the helper, which all spawns of this process execute: nobody can change it."""
+    """The sealed file of the helper, which all spawns of this process execute: no process can change it."""
 
     def __init__(self) -> None:
         self._kept: tuple[int, tuple[int, int]] | None = None
@@ -138,7 +138,7 @@ class ChildDescriptors:
         self.program = self.theirs = self.parents_proc = -1
 
     def sources(self, given: Mapping[str, int]) -> dict[str, int]:
-        """Input name -> a descriptor of this process.  `given` has those the caller brought."""
+        """Return input name -> a descriptor of this process.  `given` has those the caller brought."""
         return {source.name: self._source(source, given) for source in self.wanted.values()}
 
     def _source(self, source: Fd, given: Mapping[str, int]) -> int:

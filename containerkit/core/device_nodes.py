@@ -1,8 +1,8 @@
 """Device nodes of our own: a filesystem in memory with the usual device nodes, which no program can change.
 
 Mode, owner and times of a device node belong to its inode.  A program that is the host's root could change those of the
-host's own /dev/null through any mount or descriptor of it.  The filesystem of these nodes is read-only, which a device does
-not mind: it is read and written as ever.  Only root of the machine could make it writable, not one of a user namespace.
+host's own /dev/null through any mount or descriptor of it.  The filesystem of these nodes is read-only, but its devices
+can still be read and written.  Only root of the machine could make it writable, not one of a user namespace.
 :see: mknod(2), fsconfig(2)
 """
 
@@ -24,7 +24,7 @@ __all__ = ["DEVICES", "MEMORY", "Shared", "made", "open_null", "shared"]
 
 #: The usual devices, with their major and minor numbers.
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
-#: Where the plan keeps the descriptor of the memory with the nodes.
+#: The slot of the filesystem with the nodes.
 MEMORY = Slot("devices")
 FS = Slot("devices.fs")
 HINT = {EPERM: "this caller may make no device nodes: a device cgroup or a security module denies it; mounts.Dev(hosts=True) makes none"}
@@ -49,16 +49,16 @@ def made() -> Iterator[Step]:
 
 
 class Shared:
-    """The memory that all plans of this process share, made when it is first wanted, and kept.
+    """The filesystem with the nodes that all plans of this process share, made when it is first wanted, and kept.
 
-    There is one for each mount namespace that a thread of this process is in: only there can it be copied.
+    There is one for each mount namespace that a thread of this process is in: only there can its mount be copied.
 
     :ivar is_denied: this process may make no nodes, as root of a user namespace may not
     """
 
     def __init__(self) -> None:
         self.is_denied = False
-        self._kept: dict[int, tuple[int, tuple[int, int]]] = {}  # inode of the namespace -> descriptor, and what it is of
+        self._kept: dict[int, tuple[int, tuple[int, int]]] = {}  # inode of the namespace -> descriptor, and its device and inode
         self._forget_lock()
         os.register_at_fork(after_in_child=self._forget_lock)
 
@@ -67,7 +67,7 @@ class Shared:
         self._lock = threading.Lock()
 
     def fileno(self) -> int:
-        """Return a descriptor of the memory's root.  :raises StepError: it cannot be made"""
+        """Return a descriptor of the filesystem's root.  :raises StepError: it cannot be made"""
         here = os.stat("/proc/thread-self/ns/mnt").st_ino
         with self._lock:
             if here not in self._kept or not _is(*self._kept[here]):
@@ -98,7 +98,7 @@ def _is(fd: int, inode: tuple[int, int]) -> bool:
     return (status.st_dev, status.st_ino) == inode
 
 
-#: The one memory of this process that all its containers bind their devices from.
+#: The one filesystem of this process that all its containers bind their devices from.
 shared = Shared()
 keeps(shared.kept)
 
@@ -106,7 +106,7 @@ keeps(shared.kept)
 def open_null() -> int:
     """Open a null device for reading and writing; the caller closes it.  :see: null(4)
 
-    Who is not root, or may make no nodes, opens the host's, of which it may change nothing.
+    An ordinary user, or a process that may make no nodes, opens the host's, of which it may change nothing.
     """
     if os.geteuid() or shared.is_denied or not kernel.has("fsopen"):
         return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 __all__ = ["Making", "clean_up"]
 
-THREADS = 4  # that make processes, and as many that clean up: one of them holds the interpreter, the others are in system calls
+THREADS = 4  # make processes, and as many clean up: one of them holds the interpreter, the others are in system calls
 
 T = TypeVar("T")
 
@@ -34,10 +34,10 @@ os.register_at_fork(after_in_child=_renew)
 
 
 class Making(Generic[T]):
-    """Something that a thread makes, and that has to go, however far it got when the task is cancelled or the loop is closed.
+    """An object that a thread makes, and that is ended if the task is cancelled or the loop is closed meanwhile.
 
-    :param make: makes it
-    :param close: ends what was made, or None
+    :param make: a function that makes the object
+    :param close: a function that ends it; its argument is None where it was not made
     """
 
     made: T
@@ -85,7 +85,7 @@ async def clean_up(function: Callable[[], T]) -> T:
 async def _in_thread(pool: ThreadPoolExecutor, function: Callable[[], T], *, sure: bool = False) -> T:
     """Return the result of a function that blocks.
 
-    :param sure: it is called, and ends, also when the task is cancelled; cancelling a second time only stops the waiting
+    :param sure: the function is called, and ends, also when the task is cancelled; cancelling a second time only stops the waiting
     """
     loop, cancelled = asyncio.get_running_loop(), None
     future, done = pool.submit(function), asyncio.Event()

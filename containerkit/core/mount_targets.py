@@ -1,8 +1,8 @@
 """Mount targets: a target below a mount of the plan's is found from that mount, never by walking there again.
 
 A root that a stranger made may lead a path astray: `/proc` a link to `d/x/..` leads to `/d` until proc is mounted there,
-and nowhere afterwards, so that what is to be hidden in `/proc` is not found.  So the plan keeps a descriptor of each mount
-that others go below, and finds them from there.
+and nowhere afterwards, so that a file to be hidden in `/proc` is not found.  So the plan keeps a descriptor of each mount
+with targets below it, and finds these targets from there.
 
     openat2(%root, "proc/kcore")     becomes     openat2(%at /proc, "kcore")
 
@@ -20,11 +20,11 @@ from .step import Phase, Place, Step
 
 __all__ = ["KERNELS", "ROOT", "is_kernels", "magic_of", "needed_places", "order_of", "through_mounts"]
 
-#: Where the plan keeps the descriptor of the new root.
+#: The slot of the new root's descriptor.
 ROOT = Slot("root")
 #: Directories that programs, and we, take for the kernel's own: no link leads to them or to anything in them.
 KERNELS = frozenset({"proc", "sys", "dev"})
-KERNELS_ORDER = 1 << 13  # after every other mount: one that a link leads to /proc is covered there, and does not cover
+KERNELS_ORDER = 1 << 13  # after every other mount: a mount that a link leads to /proc is covered there, and does not cover
 USERS = frozenset({"openat2", "dup", "fstatfs"})  # calls that find something from a mount that was kept, or prove it
 MAGIC = {"proc": 0x9FA0, "sysfs": 0x62656572, "tmpfs": 0x01021994, "devpts": 0x1CD1, "mqueue": 0x19800202}
 
@@ -55,7 +55,7 @@ def needed_places(steps: Iterable[Step]) -> tuple[Place, ...]:
 
 
 def through_mounts(steps: Sequence[Step]) -> list[Step]:
-    """The same steps; each that walks from %root to what a mount of the plan's covers walks from that mount."""
+    """Return the same steps, except that a step which walks from %root to a path below a mount of the plan's walks from that mount."""
     used = _used(steps)
     return list(_closed(list(_rewritten(steps, used)))) if used else list(steps)
 
@@ -133,7 +133,7 @@ def _kept(step: Step, base: str | None) -> Iterator[Step]:
 
 
 def _proven(slot: Slot, fstype: str, more: dict[str, object]) -> Iterator[Step]:
-    """mount(2) gives no descriptor of what it mounted, so the path is walked again, and what is there has to be of its kind."""
+    """Yield steps that prove the kind of filesystem at a path: it was walked again, as mount(2) gives no descriptor of its mount."""
     answer = OutputBuffer(120, "filesystem")
     yield Step.child(Phase.MOUNTS, syscalls.fstatfs(slot, answer), why="what is this?", **more)
     hint = f"what is mounted here is no {fstype}: somebody moves directories of this root meanwhile"

@@ -31,14 +31,14 @@ MOUNT, TARGET, FS = Slot("mount"), Slot("target"), Slot("fs")
 IDS = Slot("ids")
 """The parent's name for the child's user namespace, where the plan has a range of ids of its own."""
 OPEN, MAP, TAKE, SHOW, SHOW_ONE, BECOME = 10, 20, 30, 40, 50, 60
-"""Inside IDENTITY.  The child, which still is who the caller is, opens what it will show; the parent maps its ids, takes hold of its user
-namespace, and shows what was opened with these ids; then the child becomes somebody else.  So one handshake does for all."""
+"""Orders inside IDENTITY.  The child, still with the caller's ids, opens the directories to show; the parent maps the child's ids, opens
+its user namespace, and translates the opened mounts; then the child changes its ids.  So one handshake serves all."""
 F_DUPFD_CLOEXEC, HIGH = 1030, 100
 SHOWN_FD, LAYERS_FD, BIND_FD = 61, 62, 63
-"""Numbers that are free again before anything is mounted below the root, when others use them."""
+"""Numbers of descriptors that are free again before the mounts below the root, which use them again."""
 CLASSIC_FD = 61
 CLASSIC_TARGET = f"/proc/self/fd/{CLASSIC_FD}"
-FROZEN = 1 << 16  # inside MOUNTS: after everything that may need a place in the root
+FROZEN = 1 << 16  # inside MOUNTS: after all mounts that may need a target in the root
 TARGET_HINTS = {
     EACCES: "root inside may not enter a directory on the way: it is nobody outside, unless in ns.User.same()",
     ENOENT: "the root has no such place, and mounts.Root(readonly=True) gets none: use LayerFS(directory, readonly=True), or make it there",
@@ -75,7 +75,7 @@ _CLASSIC = {
 
 
 def attributes(options: Iterable[str]) -> ATTR:
-    """Mount attributes by their names in fstab(5).  Raises PlanError for an unknown one."""
+    """Return mount attributes by their names in fstab(5).  Raise PlanError for an unknown one."""
     value = ATTR(0)
     for option in options:
         if option not in OPTIONS:
@@ -93,7 +93,7 @@ def classic_flags(attr: int) -> MS:
 
 
 def inside(target: str | os.PathLike[str]) -> str:
-    """Return a target as a path below the root.  Raises PlanError when it is not absolute, or climbs."""
+    """Return a target as a path below the root.  Raise PlanError when it is not absolute, or climbs."""
     return _inside(os.fsdecode(syscalls.text(target)))
 
 
@@ -105,14 +105,14 @@ def _inside(path: str) -> str:
 
 
 def target_of(path: str | os.PathLike[str]) -> str:
-    """Return a place of a mount, as a path below the root.  Raises PlanError also for the root itself."""
+    """Return a mount target as a path below the root.  Raise PlanError also for the root itself."""
     if (found := inside(path)) == ".":
         raise PlanError("nothing can be mounted on / itself: what is / is said by mounts.Root or LayerFS")
     return found
 
 
 def outside(source: str | os.PathLike[str]) -> str:
-    """Return a source as an absolute path of the host.  Raises PlanError when it is relative."""
+    """Return a source as an absolute path of the host.  Raise PlanError when it is relative."""
     path = os.fsdecode(syscalls.text(source))
     if not path.startswith("/"):
         raise PlanError(f"a source is an absolute path of the host: {path!r}")
@@ -128,8 +128,8 @@ def placed(target: str, steps: Iterable[Step]) -> Iterator[Step]:
     """Yield steps that mount something at `target`: after those that mount above it, and no other part may mount there."""
     order, claims = order_of(target), f"mount at /{target}"
     for made in steps:
-        stays = made.only_with not in ("root", OWN_IDS) and not made.unless  # what is left out of some plans claims nothing
-        place = replace(made.place, mount=True) if made.place else None  # not only there to be there
+        stays = made.only_with not in ("root", OWN_IDS) and not made.unless  # a step that some plans leave out claims nothing
+        place = replace(made.place, mount=True) if made.place else None  # a mount goes there
         yield made.with_(place=place, order=order if made.phase is Phase.MOUNTS else made.order, claims=claims if stays else "")
         claims = "" if stays else claims
 
@@ -140,7 +140,7 @@ def placed(target: str, steps: Iterable[Step]) -> Iterator[Step]:
 def find(target: str, *, directory: bool = True, at: Slot = ROOT, kernels: bool | None = None, **more: Any) -> Step:
     """Find `target` inside the root -> %target.
 
-    :param kernels: no link may lead there; so it is in /proc, /sys and /dev unless said
+    :param kernels: no link may lead there; True in /proc, /sys and /dev unless given
     """
     kernels = is_kernels(target) if kernels is None else kernels
     flag = O.PATH | O.CLOEXEC | (O.DIRECTORY if directory else O(0))
@@ -157,7 +157,7 @@ def find(target: str, *, directory: bool = True, at: Slot = ROOT, kernels: bool 
 def make_directory(target: str, mode: int = 0o755, *, kernels: bool | None = None, **more: Any) -> Iterator[Step]:
     """Make `target` and what is missing on the way to it, inside a root of its own; what is there stays as it is.
 
-    Without one nothing is made: it would be made on the host.
+    Without a root of its own nothing is made: it would be made on the host.
     """
     yield from _placed_first(Place(target), _make_directory(target, mode, kernels=kernels, **more))
 
@@ -237,7 +237,7 @@ def bind(
 ) -> Iterator[Step]:  # fmt: skip
     """Show the host's `source` at `target` inside the root too.
 
-    :param userns: whose ids it shows; True: those of the plan's own range, where it has one
+    :param userns: the user namespace whose ids it shows; True: that of the plan's own range, where it has one
     :param hosts: False where the source is the child's own work
     :see: open_tree(2), mount_setattr(2)
     """
@@ -285,7 +285,7 @@ def idmapped(
 ) -> Iterator[Step]:
     """Yield a copy of the mount at `source` with its ids translated -> `save`; `theirs` is its name in the parent, in use once.
 
-    The parent makes it and hands it on: it takes power over the filesystem, which nobody in a new user namespace has.
+    The parent makes it and hands it on: that takes power over the filesystem, which no process in a new user namespace has.
     :see: mount_setattr(2), "ID-mapped mounts"
     """
     kernel.require("mount_setattr", "an idmapped mount")
@@ -300,7 +300,7 @@ def idmapped(
 
 
 def can_idmap() -> bool:
-    """Whether the calls are there.  Filesystems may refuse all the same."""
+    """Whether the kernel has the calls for idmapped mounts.  A filesystem may refuse all the same."""
     return all(map(kernel.has, ("open_tree", "move_mount", "mount_setattr")))
 
 
@@ -309,10 +309,10 @@ def shown(
 ) -> Iterator[Step]:
     """Yield a copy of the mount at `source` -> `save`, and `fd`; the parent shows its files with the ids that the plan has inside.
 
-    The child opens it, so that what the host's mounts forbid stays forbidden; that takes the ids that the caller has.  The parent maps
-    it, since that takes power over the filesystem.
+    The child opens it with the caller's ids, so that restrictions of the host's mounts stay.  The parent maps it, since that takes
+    power over the filesystem.
 
-    :param below: with the mounts below it, which have to be shown so too; else they are as nobody's
+    :param below: translate the mounts below it too; otherwise their files show as nobody's
     :see: mount_setattr(2), "ID-mapped mounts"
     """
     needs, first = {"needs": NEEDS if can_idmap() else {IDMAPPED}}, OPEN if order == SHOW else order
@@ -406,8 +406,8 @@ def classic_data(options: Iterable[tuple[str, str | None]]) -> str:
 def root_at(path: str = "/") -> Step:
     """Attach the detached %root: pivot_root(2) takes only an attached mount.
 
-    On "/" it covers the old root, but nobody is led there: absolute paths still begin below it.  No directory of the
-    host's is covered, and none has to be reachable for the child, who may be somebody else by now.
+    On "/" it covers the old root, but no path leads there: absolute paths still begin below it.  No directory of the
+    host's is covered, and none has to be reachable for the child, whose ids may have changed by now.
     """
     return step(Phase.ROOTFS, syscalls.move_mount(ROOT, AT_FDCWD, path), "in this mount namespace only")
 
@@ -426,8 +426,8 @@ def uncover_root(**more: Any) -> Step:
 def enter_root() -> Iterator[Step]:
     """Make %root the root directory and let the old one go, with everything that was mounted in it.
 
-    With both arguments ".", the new root covers the old one, and umount takes away what lies below: no directory is
-    needed to put the old root in.  :see: pivot_root(2)
+    With both arguments ".", the new root covers the old one, and umount takes the old one away: no directory is
+    needed to put it in.  :see: pivot_root(2)
     """
     hint = {
         EINVAL: "the new root is no mount point, or a mount on the way is shared, or / is the initial ramfs",

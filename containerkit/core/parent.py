@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class ParentExecutor:
-    """This process making steps: its slots, its trace, and its way back.
+    """This process as it makes steps: its slots, its trace, and its undo functions.
 
-    :ivar pid: the child's, once there is one: ``{pid}/`` in a path, ``{pid}`` in a tool's argument
+    :ivar pid: the child's process id, once there is one: ``{pid}/`` in a path, ``{pid}`` in a tool's argument
     :ivar slots: name -> descriptor that a step opened and none closed yet
-    :ivar trace: the step's place -> what it returned, and when
-    :ivar undo: the ways back, in the order they came
-    :ivar written: the same as they are written down for the next process
-    :ivar said: what the last tool that failed wrote
+    :ivar trace: the step's index -> its result, and when it was made
+    :ivar undo: the undo functions, in the order of their steps
+    :ivar written: the same undo functions as they are written down for the next process
+    :ivar said: the output of the last tool that failed
     """
 
     def __init__(self, inputs: ChildDescriptors | None = None) -> None:
@@ -50,8 +50,8 @@ class ParentExecutor:
     ) -> int:  # fmt: skip
         """Make some of a plan's steps, one after the other; return the index of the first that failed, or -1.
 
-        :param calls: place -> the call there, where that was compiled
-        :param left: how many seconds a tool has at most
+        :param calls: index -> the call there, where that was compiled
+        :param left: a function that returns how many seconds a tool has at most
         :raises subprocess.TimeoutExpired: a tool took longer, and was killed
         """
         for place in places:
@@ -70,7 +70,7 @@ class ParentExecutor:
     def make(self, step: Step, place: int, seconds: float | None = None) -> int:
         """Make one step of the parent's; return its result, or a negated error number.
 
-        :param seconds: what a tool has at most
+        :param seconds: the longest time for a tool
         :raises subprocess.TimeoutExpired: the tool took longer, and was killed
         """
         call = step.call
@@ -84,7 +84,7 @@ class ParentExecutor:
         return result
 
     def _keep(self, name: str, result: int) -> None:
-        if name in self.slots:  # two parts that make the same, as two that hide files do
+        if name in self.slots:  # two parts may make the same, as two that hide files do
             os.close(self.slots[name])
         self.slots[name] = result
 
@@ -160,7 +160,7 @@ class ParentExecutor:
         raise ContainerKitError(f"the parent cannot pass {arg}")
 
     def _fileno(self, source: Any) -> int:
-        """Asked once: a dozen steps may copy from the same place."""
+        """Return a descriptor's number, asked once: a dozen steps may copy from it."""
         if id(source) not in self._asked:
             self._asked[id(source)] = source, fileno(source)
         return self._asked[id(source)][1]
@@ -174,7 +174,7 @@ class ParentExecutor:
         return bytes(data)
 
     def perform(self, steps: Sequence[Step], keep: str = "") -> int:
-        """Make steps one after the other.  :raises StepError: one failed; what was opened is closed, nothing is undone
+        """Make steps one after the other.  :raises StepError: one failed; the opened descriptors are closed, nothing is undone
 
         :param keep: the slot whose descriptor stays open
         :return: that descriptor

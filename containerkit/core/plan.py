@@ -1,4 +1,4 @@
-"""A plan: parts folded into an ordered, printable list of system calls.  And itself a part.
+"""A plan: parts folded into an ordered, printable list of system calls.  A plan is a part itself.
 
 Building and printing one needs no privilege and no compiled extension, and touches nothing.
 """
@@ -111,7 +111,7 @@ def _value(made: Plan) -> Hashable:
 class Plan:
     """An immutable, ordered list of steps.  `print` it, `explain()` it, `spawn()` it, or use it as a part.
 
-    :ivar parts: what it was made of
+    :ivar parts: the parts that it was made of
     :ivar argv: the program it runs, or ()
     """
 
@@ -200,7 +200,7 @@ class Plan:
         :param fds: more descriptors for the program: number there -> file or descriptor here
         :param timeout: seconds from this call until the program runs, or None to wait for ever: processes of a namespace
             that is joined may stop the child, and a tool such as newuidmap(1) may hang
-        :param size: of the terminal, rows and columns, before the program says its first word
+        :param size: the terminal's rows and columns, set before the program's first output
         :raises StepError: a step failed; nothing is left behind
         :raises subprocess.TimeoutExpired: the program does not run in time; nothing is left behind
         :raises Unavailable: this kernel lacks something the plan asks for
@@ -262,7 +262,7 @@ class Plan:
         return Plan(self.parts, self._streamed(streams, frozenset(), size))
 
     def run(self, **terms: Unpack[Terms]) -> Result:
-        """Spawns, waits, and says how it went.  The parameters are those of `containerkit.core.run` that are not about the plan."""
+        """Run the program and return how it ended.  The parameters are those of `containerkit.core.run` that are not about the plan."""
         from .run import run_plan
 
         return run_plan(self, **terms)
@@ -297,7 +297,7 @@ class Way:
 
     @property
     def body(self) -> Body:
-        """Compiled when it is first wanted: to look at a plan needs no compiled extension."""
+        """The compiled steps, made when they are first wanted: printing a plan needs no compiled extension."""
         if self._body is None:
             from .compiler import Body
 

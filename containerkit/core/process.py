@@ -1,4 +1,4 @@
-"""A process that a plan made: a pidfd, its streams, and the trace of how it came to be."""
+"""A process that a plan made: a pidfd, its streams, and the trace of its steps."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Usage:
 
 
 class Process(OneProcess):
-    """A running or ended program.  Use it as a context manager: leaving it kills what still runs and cleans up.
+    """A running or ended program.  Use it as a context manager: leaving it kills a program that still runs, and cleans up.
 
     :ivar pid: its process id, as this process sees it
     :ivar pidfd: a descriptor of it, which never comes to mean another process; -1 once closed
@@ -61,7 +61,7 @@ class Process(OneProcess):
     :ivar truncated: whether the last `communicate` dropped output beyond its limit
     :ivar stdin, stdout, stderr: our ends of the pipes, or None
     :ivar terminal: our end of the pseudo-terminal, or None
-    :ivar trace: what each step of the plan returned, and how long it took
+    :ivar trace: the result and the duration of each step of the plan
     """
 
     stays = "only the process that spawned it can wait for it; send its pid, or its result"
@@ -85,7 +85,7 @@ class Process(OneProcess):
     # --- waiting -------------------------------------------------------------------------------------------------
 
     def poll(self) -> int | None:
-        """Return the return code, or None while it runs.  Does not wait."""
+        """Return the return code, or None while it runs.  Do not wait."""
         if self.returncode is None:
             with self._reaping:
                 self._reap()
@@ -100,7 +100,7 @@ class Process(OneProcess):
         """
         checks.seconds(timeout)
         end = None if timeout is None else time.monotonic() + timeout
-        while self.returncode is None:  # only the collecting is locked, so that others may wait, or kill it, meanwhile
+        while self.returncode is None:  # only the collecting is locked, so that other threads may wait, or kill it, meanwhile
             left = None if end is None else max(0.0, end - time.monotonic())
             ended = self.pidfd < 0 or readable(self.pidfd, left)
             if self.poll() is None and timeout is not None and (not ended or left == 0.0):
@@ -124,7 +124,7 @@ class Process(OneProcess):
         return True
 
     def __await__(self) -> Generator[Any, None, int]:
-        """``await process``: the return code, without blocking the event loop."""
+        """Return the return code, for ``await process``, without blocking the event loop."""
         return self._wait_in_loop().__await__()
 
     async def _wait_in_loop(self) -> int:
@@ -152,7 +152,7 @@ class Process(OneProcess):
         if self.returncode is not None:
             return
         if result < 0:
-            raise ChildProcessError(-result, f"process {self.pid} was waited for by somebody else")
+            raise ChildProcessError(-result, f"process {self.pid} was waited for by other code")
         code, pid, status = struct.unpack_from("8xi4xi4xi", ffi.buffer(info))
         if result == 0 and pid:
             self.returncode = status if code == os.CLD_EXITED else -status
@@ -192,9 +192,9 @@ class Process(OneProcess):
         """Write `input`, read both outputs to their ends, and wait.  Neither side can block the other.
 
         :param timeout: seconds; then subprocess.TimeoutExpired is raised with what was read so far
-        :param output_limit: bytes that are kept of each stream; what comes after is read and dropped, and `truncated` is
+        :param output_limit: bytes that are kept of each stream; later ones are read and dropped, and `truncated` is
             true then.  None keeps everything
-        :return: (stdout, stderr); b"" for what is no pipe
+        :return: (stdout, stderr); b"" for a stream that is no pipe
         """
         checks.seconds(timeout), checks.data(input)
         end = None if timeout is None else time.monotonic() + timeout
@@ -261,7 +261,7 @@ def run_undo(undo: list[Callable[[], None]]) -> None:
 
 
 def collect_later(pidfd: int) -> None:
-    """Collects, in a thread of its own, a child that has ended and whose tracer holds its status back.
+    """Collect, in a thread of its own, a child that has ended and whose tracer holds its status back.
 
     The container's process 1 cannot end before that: the kernel lets it wait for every process of its pid namespace.
     """
@@ -275,7 +275,7 @@ def collect_later(pidfd: int) -> None:
 
 def _collect(pidfd: int) -> None:
     try:
-        with contextlib.suppress(OSError):  # somebody else has
+        with contextlib.suppress(OSError):  # other code has collected it
             os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
     finally:
         os.close(pidfd)
@@ -284,7 +284,7 @@ def _collect(pidfd: int) -> None:
 def _is_collected(pidfd: int) -> bool:
     try:
         return os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG) is not None
-    except OSError:  # somebody else has
+    except OSError:  # other code has collected it
         return True
 
 

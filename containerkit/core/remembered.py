@@ -27,7 +27,7 @@ C = TypeVar("C", bound=type)
 
 
 class Inexact(Exception):
-    """A value of which only its own code knows what it is equal to."""
+    """A value whose equality only its own code knows."""
 
 
 # --- exact values ----------------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ def exact(value: object) -> Hashable:
 def by_value(kind: C) -> C:
     """Mark a frozen dataclass as a value: its fields say everything that its steps depend on, beside the host.
 
-    Subclasses are not marked by that: they may do anything.
+    Subclasses are not marked by that: their steps may depend on anything.
     """
     names = [field.name for field in fields(kind)]
     if not names:
@@ -104,9 +104,9 @@ def value_of(part: object) -> Hashable | None:
 
 
 class Memory(Generic[T]):
-    """Results by key.  The oldest goes when there are too many.
+    """Results by key.  The oldest is dropped when there are too many.
 
-    :param most: how many
+    :param most: how many results are kept
     :param fits: whether a result is small enough to be kept
     """
 
@@ -119,7 +119,7 @@ class Memory(Generic[T]):
         """Return the result of `make`: a new one, or the one for the same key, made when the host gave the same answers.
 
         :param key: None remembers nothing
-        :raises Exception: what `make` raised, which is not kept
+        :raises Exception: `make` raised it; it is not kept
         """
         if key is None:
             return make()
@@ -135,7 +135,7 @@ class Memory(Generic[T]):
         return result
 
     def _keep(self, key: Hashable, result: T, answers: facts.Answers) -> None:
-        """No lock is held here: a fork in another thread, or a signal handler, would find it locked for ever."""
+        """Keep a result, without a lock: a fork in another thread, or a signal handler, would find it locked for ever."""
         self._kept.pop(key, None)
         while len(self._kept) >= self._most:
             with contextlib.suppress(RuntimeError, StopIteration):  # another thread was here in between

@@ -61,8 +61,8 @@ class Result:
     :ivar stdout, stderr: what it wrote, up to the limit; b"" for an output that went elsewhere
     :ivar stopped_by: what stopped it: "timeout" (we did), "output" (we did, for it wrote more than its limit), "oom" (the OOM
         killer, in its `Cgroup`), "pids" (it could not live with pids_max), "signal" (another process, or itself), or None
-    :ivar usage: what it used
-    :ivar trace: how it came to be, step by step
+    :ivar usage: the resources that it used
+    :ivar trace: the steps that made it
     :ivar seconds: from the spawn to the end
     :ivar truncated: whether it wrote more than `stdout` or `stderr` holds
     """
@@ -98,9 +98,9 @@ def run(
     """Run a program and wait for it.  The program ends with the thread that called this.
 
     :param argv: the program and its arguments
-    :param parts: what to run it in; none means: a plain process
+    :param parts: the parts to run it in; none means a plain process
     :param timeout: seconds; then it is killed, with its whole pid namespace if it has one, and `stopped_by` is "timeout"
-    :param input: what it reads on its standard input; nothing unless given
+    :param input: the bytes of its standard input; empty unless given
     :param check: raise `Failed` unless it exits with 0
     :param env: the whole environment; empty unless given
     :param cwd: the working directory, inside
@@ -156,8 +156,8 @@ class Job:
 
     :ivar end: when time is up, on the clock of `time.monotonic`, counted from when this was made; or None
     :ivar process: the process, once it was begun
-    :ivar conversation: with that process
-    :raises PlanError: a value that cannot be
+    :ivar conversation: the exchange with that process
+    :raises PlanError: a value is not allowed
     """
 
     process: Process
@@ -200,7 +200,7 @@ class Job:
         self.process.kill()
 
     def result(self) -> Result:
-        """How the program, which has ended, went.  :raises Failed: it did not exit with 0, and that was to be checked"""
+        """Return how the program ended.  :raises Failed: it did not exit with 0, and `check` was given"""
         process, returncode = self.process, self.process.returncode
         assert returncode is not None
         assert process.usage
@@ -216,7 +216,7 @@ class Job:
         return self._checked(result)
 
     def never_began(self, expired: late.subprocess.TimeoutExpired) -> Result:
-        """Time was up before the program began.  :raises Failed: that was to be checked"""
+        """Return the result where time was up before the program began.  :raises Failed: `check` was given"""
         nothing, trace = Usage(0.0, 0.0, None), getattr(expired, "trace", None) or Trace((), {}, b"")
         return self._checked(Result(128 + signal.SIGKILL, b"", b"", "timeout", nothing, trace, time.monotonic() - self._begun))
 
@@ -256,7 +256,7 @@ def _watches(parts: Iterable[Part]) -> Iterator[Watch]:
 
 
 def _output(output: Any, name: str) -> Output:
-    """:raises PlanError: it cannot be where a program writes to"""
+    """Check an output.  :raises PlanError: a program cannot write to it"""
     if output is None or (isinstance(output, int) and not isinstance(output, bool)):
         if output == PTY:
             raise PlanError(f"{name}=PTY: a terminal is for programs that one talks to; use plan.spawn()")

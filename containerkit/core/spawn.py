@@ -1,7 +1,7 @@
 """From a program to a process: the parent's side of the timeline.
 
 On return the child is running its program, or it never existed: a failure at any step ends the child, undoes what the
-parent had done, closes what was opened, and raises the StepError of that step.  The caller's thread, signal mask,
+parent had done, closes all descriptors, and raises the StepError of that step.  The caller's thread, signal mask,
 working directory, namespaces and descriptors are as they were.
 """
 
@@ -44,7 +44,7 @@ def spawn(
 ) -> Process:  # fmt: skip
     """Run a program.
 
-    :param size: of the terminal, rows and columns
+    :param size: the terminal's rows and columns
     :param timeout: seconds from this call to the program's first instruction, or None to wait for ever
     :raises StepError: for the step that failed;  :raises Unavailable: this kernel lacks something
     :raises subprocess.TimeoutExpired: the program does not run yet; nothing is left behind
@@ -209,13 +209,13 @@ class _Spawn:
         failed = self.parent.make_all(self.steps, places, self.program.calls, self._left)
         if failed >= 0:
             if self.child and self.child.program.failed >= 0:
-                self._verdict()  # the child failed first, and with it went what this step wanted of it
+                self._verdict()  # the child failed first, so this step could not have it
             self._fail(self.steps[failed], max(0, -self.parent.trace[failed][0]), self.parent.said)
 
     # --- how it ended --------------------------------------------------------------------------------------------
 
     def _await_exec(self) -> None:
-        """Until the child has left our memory and, where a helper goes on with the plan, become the program."""
+        """Wait until the child has left our memory and, where a helper continues the plan, has become the program."""
         while self.lib.ck_await_release(self.child, self._slice()):
             pass  # in slices, so that Ctrl-C gets through
         if self.program.timeline.needs_program_file:
@@ -225,7 +225,7 @@ class _Spawn:
             self._receive()
 
     def _slice(self) -> int:
-        """Milliseconds, at most 200."""
+        """Return the milliseconds to wait now, at most 200."""
         left = self._left()
         return 200 if left is None else min(200, int(left * 1000) + 1)
 
@@ -261,7 +261,7 @@ class _Spawn:
         self._fail(self.program.child_steps[index], max(0, -trace[index][0]), detail)
 
     def _why_missing(self, tries: list[int]) -> str:
-        """ENOENT of an exec has two meanings.  The autopsy read the file, so this tells them apart."""
+        """Explain ENOENT of an exec: the program or its interpreter is missing.  The autopsy read the file, which tells."""
         for i, index in enumerate(tries):
             offset, size = self.program.spaces[f"program{i}"]
             data = bytes(self.ffi.buffer(self.ffi.cast("char *", self.child.program) + offset, size))
@@ -279,7 +279,7 @@ class _Spawn:
     def _abort(self) -> None:
         """End the child, wait until it has left our memory, and undo the parent's steps.
 
-        Ctrl-C may have come at any moment: what the kernel wrote into `child` counts, not what we made of it.
+        Ctrl-C may have come at any moment, so the values that the kernel wrote into `child` count, not our copies.
         """
         self.inputs.hang_up()
         if self.terminal is not None:
@@ -293,7 +293,7 @@ class _Spawn:
         run_undo(self.parent.undo)
 
     def _end(self, pidfd: int) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # of another user by now: it ends at its next handshake
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has another user by now: it ends at its next handshake
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         self.lib.ck_await_release(self.child, -1)
         end_child(pidfd)

@@ -1,6 +1,6 @@
 """The steps that every plan has, independent of its parts: descriptors, session, working directory, exec.
 
-Also the two places where the child becomes an image of its own, and the handshakes between the two actors.
+Here are also the two points where the child leaves the caller's memory, and the handshakes between the two actors.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Options:
         return made
 
     def way(self) -> Hashable | None:
-        """Return all that is not the program's own: what the steps before the program depend on.  None where it has no exact value."""
+        """Return the options that the steps before the program depend on.  None where one of them has no exact value."""
         try:
-            odd = exact((self.hide_executable, self.passed, self.size))  # the others were checked
+            odd = exact((self.hide_executable, self.passed, self.size))  # the other options were checked
             flags = self.die_with_parent, self.new_session, self.share_memory, self.keep_keyring, self.terminal, self.own_terminal
             return self.cwd, self.redirected, flags, odd
         except Inexact:
@@ -68,7 +68,7 @@ class Options:
 def descriptors(inputs: Mapping[int, Fd], options: Options) -> list[Step]:
     """Return the file descriptors asked for, under their numbers; every other one is closed.
 
-    The plan's own outlive an exec only when that is the helper's, which goes on with the plan.
+    Internal descriptors survive exec only into the helper, which continues the plan.
     """
     steps, helped = [], HELPER in inputs.values()
     for number, source in inputs.items():
@@ -89,7 +89,7 @@ _HELPER_WHYS = {
 
 
 def become_helper(kind: str, *, guarded: bool = True) -> list[Step]:
-    """`guarded` where others are.  In new namespaces nobody is, and a user's own files in /proc would be out of its reach."""
+    """Return the steps that become the helper, `guarded` against tracers.  In new namespaces there are none, and a guard hides /proc/self."""
     phase, why = Phase.CLONE if kind == "join" else Phase.EXEC, _HELPER_WHYS[kind]
     argv = Strings((b"ck-helper", b"PROGRAM", b"SIZE"), deferred=True)
     run = Call("execveat", (HELPER, b"", argv, Strings(()), Labelled(AT_EMPTY_PATH, "EMPTY_PATH")))
@@ -139,7 +139,7 @@ def exposed(nobody: bool = False) -> bool:
     """
     try:
         proc = procfs.opened()
-    except Unavailable:  # nothing is known about the file
+    except Unavailable:  # the file cannot be looked up
         return True
     try:
         if nobody:
@@ -154,7 +154,7 @@ def exposed(nobody: bool = False) -> bool:
 def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: bool, nobody: bool = False) -> list[Step]:
     """Return the steps right before the program's own.
 
-    :param last: the parts' own steps of the phase
+    :param last: the parts' steps of the phase
     :param apart: the child is the helper's image already
     :param foreign: the program comes out of a root of its own, which a stranger may have made
     :param nobody: it has ids that no user of the host has
@@ -211,7 +211,7 @@ def _die_with_parent() -> list[Step]:
 def register(options: Options) -> list[Step]:
     """Return the steps that send the guardian two pidfds: of the thread that spawns, and of this child, which will be the program.
 
-    A death signal is the program's own to take back.  The guardian's SIGKILL is not.
+    A program can take a death signal back, but not the guardian's SIGKILL.
     """
     if not options.die_with_parent:
         return []
@@ -237,7 +237,7 @@ def register(options: Options) -> list[Step]:
 
 
 def program(options: Options) -> list[Step]:
-    """The program takes over; of several directories that may have it, the first.  Nothing before these steps knows what is run."""
+    """Return the steps that execute the program, from the first directory that has it.  No earlier step depends on the program."""
     if not options.run:
         return []
     name, env = options.run[0], options.env
@@ -253,7 +253,7 @@ def program(options: Options) -> list[Step]:
 
 
 def autopsy(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """After a failed exec: is the file there?  Its first bytes name the interpreter that may be missing."""
+    """Return the steps after a failed exec, which read the file's first bytes: they name the interpreter that may be missing."""
     out: list[Step] = []
     for i, step in enumerate(s for s in steps if s.call.name == "execve"):
         fd, path = Slot("autopsy"), step.call.args[0]

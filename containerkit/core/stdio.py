@@ -19,11 +19,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO
 
-#: A pipe: the program's end goes to it, ours to `Process`.
+#: A pipe: the program gets one end, `Process` the other.
 PIPE = -1  # as `subprocess` has it
-#: For stderr: where stdout goes.
+#: For stderr: the same destination as stdout.
 STDOUT = -2
-#: Nothing to read, and what is written is gone.
+#: /dev/null: it has nothing to read, and drops all output.
 DEVNULL = -3
 #: For all three streams: a pseudo-terminal, of which `Process.terminal` is our end.  The container's own, where the plan
 #: mounts a devpts (as `mounts.Dev` does); else the host's.
@@ -38,7 +38,7 @@ class Streams:
     """The two ends of every stream.
 
     :ivar child: number in the child -> the descriptor that goes there
-    :ivar ours: what this process reads and writes
+    :ivar ours: the files that this process reads and writes
     :ivar master: our end of the pseudo-terminal, or None
     """
 
@@ -54,7 +54,7 @@ class Streams:
             os.close(self.opened.pop())
 
     def close(self) -> None:
-        """Everything, after a failed spawn."""
+        """Close everything, after a failed spawn."""
         self.close_child_ends()
         for stream in self.ours.values():
             with contextlib.suppress(OSError):
@@ -129,7 +129,7 @@ def _pipe(made: Streams, number: int) -> tuple[int, IO[bytes]]:
     theirs, ours = (reader, writer) if number == 0 else (writer, reader)
     made.opened.append(theirs)
     # A pipe has no name: only /proc/PID/fd leads to it, and only processes that may trace it can open that.  So this mode gives nothing
-    # to anybody else, and opens /dev/stdout to a program that becomes another user, also where the next line may not say which.
+    # to anybody else, and opens /dev/stdout to a program that becomes another user, also where the next line must not chown(2).
     os.fchmod(theirs, 0o666)
     _give(theirs, made.owner)
     if number == 0:
@@ -146,7 +146,7 @@ def _terminal(made: Streams) -> int:
 
 
 def _give(descriptor: int, owner: tuple[int, int] | None) -> None:
-    """Only root may give something away, and only to ids that it has.  Else it stays the caller's, whom the mode lets share a pipe."""
+    """Give a stream to the program's user.  Only root may, and only to ids that it has; else it stays the caller's, shared by its mode."""
     if owner and owner != (os.geteuid(), os.getegid()):
         with contextlib.suppress(OSError, OverflowError):
             os.fchown(descriptor, *owner)

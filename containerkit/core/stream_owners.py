@@ -1,6 +1,6 @@
-"""To whom a program's streams belong: the user and the group that the program has when its plan is done, seen from here.
+"""The owner of a program's streams: the user and the group that the program has when its plan is done, by the caller's count.
 
-A program that opens /dev/stdout opens its own pipe anew, and the kernel asks whose that is.
+A program that opens /dev/stdout opens its own pipe again, and the kernel checks the pipe's owner.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def inside(steps: Sequence[Step], kind: str) -> int | None:
 def outside(steps: Sequence[Step]) -> tuple[int, int] | None:
     """Return the program's user and group by the caller's count.  None where they are the caller's own, or only the kernel knows them.
 
-    :param steps: of a plan, in order
+    :param steps: the steps of a plan, in order
     """
     found = [_outside(steps, kind) for kind in ("uid", "gid")]
     return (found[0], found[1]) if found[0] is not None and found[1] is not None else None

@@ -1,8 +1,8 @@
 """A terminal of the container's own: the child opens it in the container's devpts, and hands our end to us.
 
 So the program finds its terminal under the name that it has (`tty` says /dev/pts/0, and that exists), as its owner, and no
-device of the host's is inside.  Nobody but this child has been in there when it opens the terminal, and no link is followed on
-the way: what is handed over is a pseudo-terminal of the devpts that the plan mounted (CVE-2025-52565).
+device of the host's is inside.  No other process has been in there when the child opens the terminal, and no link is followed
+on the way: so it hands over a pseudo-terminal of the devpts that the plan mounted (CVE-2025-52565).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .step import Phase, Step
 
 __all__ = ["has_own_devpts", "steps"]
 
-FD = 60  # under which our end is handed over: a number that the message can name
+FD = 60  # the number of our end when it is handed over, which the message can name
 FIRST = -20  # inside INSIDE
 OWNER = 5  # inside DROP: while changing owners is allowed
 MASTER, TERMINAL, DEV, CONSOLE = Slot("ptmx"), Slot("terminal"), Slot("dev"), Slot("console")
@@ -36,7 +36,7 @@ def steps(settled: Sequence[Step], size: tuple[int, int] | None) -> Iterator[Ste
     """Open the terminal, make it the program's, and hand our end to the caller.
 
     :param settled: the steps of the plan's parts
-    :param size: rows and columns, from the first byte on
+    :param size: rows and columns
     """
     hint = {ENOENT: "the plan's devpts is not at /dev/pts", ENOSPC: "a limit on pseudo-terminals is reached: /proc/sys/kernel/pty/max"}
     flag = O.RDWR | O.NOCTTY | O.CLOEXEC
@@ -62,7 +62,7 @@ def _step(call: Call, why: str, **more: object) -> Step:
 
 
 def _console(settled: Sequence[Step]) -> Iterator[Step]:
-    """/dev/console is the same terminal, where /dev is the plan's own."""
+    """Yield the steps that make /dev/console the same terminal, where /dev is the plan's own."""
     if not any(step.claims == "mount at /dev" for step in settled):
         return
     find = syscalls.openat2(AT_FDCWD, "/dev", O.PATH | O.DIRECTORY | O.CLOEXEC, RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS)

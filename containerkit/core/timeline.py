@@ -33,11 +33,11 @@ WHEN = attrgetter("phase", "order")
 
 @frozen
 class Timeline:
-    """Everything that will happen, in order.
+    """All steps of the plan and its program, in order.
 
     :ivar steps: the parent's and the child's steps, handshakes included
-    :ivar inputs: file descriptors the child gets: its number there -> who provides it
-    :ivar autopsy: what the child looks at after a failed exec
+    :ivar inputs: file descriptors the child gets: its number there -> its source
+    :ivar autopsy: the steps that look at the file after a failed exec
     :ivar asks: the names of the inputs
     :ivar own_terminal: the child opens the terminal inside, and hands the caller's end over
     :ivar owner: the user and the group that the program becomes, as the caller has them; None where that is the caller
@@ -82,9 +82,9 @@ class Timeline:
 def leaves(parts: Iterable[Part]) -> Iterator[tuple[Part, Sequence[Step]]]:
     """Yield the parts with their steps, each of which has the name of its part; those of plans instead of the plans.
 
-    A root comes without steps: it is to be told first which places the others need in it.
+    A root comes without steps: it must first know the files and directories that the others need in it.
 
-    :raises PlanError: something is no part
+    :raises PlanError: an object is no part
     """
     for part in parts:
         _check(part)
@@ -96,7 +96,7 @@ def leaves(parts: Iterable[Part]) -> Iterator[tuple[Part, Sequence[Step]]]:
 
 
 def _check(part: object) -> None:
-    """:raises WrongType: it is no part"""
+    """Check a part.  :raises WrongType: it is no part"""
     if isinstance(part, type) or _kind(type(part)) is None:  # type: ignore[arg-type]
         raise WrongType(f"{checks.said(part)} is not a part: it has no steps()" + _meant(part))
 
@@ -118,8 +118,8 @@ class Arranged:
     :ivar steps: all of them, with those of the root
     :ivar selected: those that apply, in order
     :ivar inside: a root of its own means a working directory in it, unless a part chooses one
-    :ivar parts: those that are no plans, unless this is kept
-    :ivar kept: this object comes again for the same parts, as long as the host gives the same answers
+    :ivar parts: the parts that are no plans, unless this is kept
+    :ivar kept: whether this object is used again for the same parts, as long as the host gives the same answers
     """
 
     __slots__ = ("inside", "kept", "leaves", "parts", "selected", "steps")
@@ -139,7 +139,7 @@ class Arranged:
 def arrange(parts: Sequence[Part]) -> Arranged:
     """Return the steps of all parts, of which the root gets the places that the others need.
 
-    :raises PlanError: something is no part, or the parts contradict each other
+    :raises PlanError: an object is no part, or the parts contradict each other
     """
     for part in parts:
         _check(part)  # before an image is unpacked
@@ -147,7 +147,7 @@ def arrange(parts: Sequence[Part]) -> Arranged:
     key = None if None in values else values
     arranged = _arranged.get(key, lambda: Arranged([*leaves(parts)]))
     if _arranged.has(key, arranged):
-        arranged.kept, arranged.parts = True, ()  # a part may hold what must not live on
+        arranged.kept, arranged.parts = True, ()  # a part may hold an object that must not live on
     return arranged
 
 
@@ -185,7 +185,7 @@ def _meant(part: object) -> str:
 
 
 def part_name(part: object) -> str:
-    """`ns.Pid` for ours, `Nice` for a user's own."""
+    """Return a part's name: `ns.Pid` for one of ours, `Nice` for a user's own."""
     kind = type(part)
     module = kind.__module__
     if not module.startswith("containerkit."):
@@ -197,7 +197,7 @@ def part_name(part: object) -> str:
 def select_steps(steps: Iterable[Step]) -> list[Step]:
     """Return the steps that apply, in order.
 
-    :raises PlanError: the parts contradict each other: a thing is claimed twice, or needed and missing, or asked of nobody who is there
+    :raises PlanError: the parts contradict each other: a thing is claimed twice, or needed and missing, or no process can do it
     """
     kept = _chosen(list(steps))
     claimed: dict[str, Step] = {}
@@ -260,7 +260,7 @@ def _present(steps: Iterable[Step]) -> set[str]:
 
 
 def fold(steps: Sequence[Step], options: Options) -> Timeline:
-    """Return the timeline of a plan's selected steps, up to the program's own.  Touches nothing and needs no privilege."""
+    """Return the timeline of a plan's selected steps, up to the program's own.  This touches nothing and needs no privilege."""
     made: list[Step] = []
     others: list[Step] = []
     for step in steps:
@@ -322,7 +322,7 @@ class _Fold:
         return flags & ~CLONE.INTO_CGROUP
 
     def _fork(self, joins: Sequence[Step]) -> list[Step]:
-        """A child that is an image of its own makes the namespaces (and enters a joined pid namespace) by one more clone."""
+        """Return the steps by which a child that left our memory makes its namespaces, or enters a joined pid namespace."""
         flags = self._made_flags()
         if not self.apart or not (flags or any(s.joins == CLONE.NEWPID for s in joins) or not self.options.share_memory):
             return []
@@ -401,7 +401,7 @@ def _numbered(step: Step, inputs: Mapping[int, Fd]) -> Step:
 
 
 def _with_root(steps: list[Step]) -> list[Step]:
-    """Mount targets are resolved from %root.  In a plan without a root of its own that is the host's `/`."""
+    """Open %root, from which mount targets are resolved: in a plan without a root of its own it is the host's `/`."""
     uses = [i for i, s in enumerate(steps) if ROOT in s.call.args]
     if not uses or any(s.save == ROOT for s in steps):
         return steps
@@ -412,7 +412,7 @@ def _with_root(steps: list[Step]) -> list[Step]:
 
 
 _TO_THE_END = frozenset({SYNC, PROGRAM, HELPER, CALLER, GUARDIAN, OWN})
-"""Nothing lies below these: they are sockets, pidfds and memory."""
+"""Descriptors that may stay open to the end, as no path leads through them: sockets, pidfds and memory."""
 _OPENERS = frozenset({"openat", "openat2", "open_tree", "fsmount", "dup", "fcntl"})
 
 
@@ -462,7 +462,7 @@ def _let_go(step: Step, name: Fd | Slot) -> Step:
 
 
 def _with_handshakes(steps: Sequence[Step]) -> list[Step]:
-    """At each change of side, who has done its part says so with one byte, and the other waits for it."""
+    """Add handshakes: at each change of side, the actor that has made its steps writes one byte, and the other waits for it."""
     out: list[Step] = []
     side = Side.CHILD
     for step in steps:

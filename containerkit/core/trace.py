@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 Raw = tuple[int, int, int]
 """A result with the ticks of its begin and end."""
 ENTRY = struct.Struct("qQQ")
-"""The same in memory: struct ck_trace."""
+"""A result in memory: struct ck_trace."""
 
 
 @frozen
 class Entry:
     """One step that was made.
 
-    :ivar result: what the kernel returned: a value, or a negated error number
+    :ivar result: the kernel's answer: a value, or a negated error number
     :ivar begin: microseconds since the spawn began
     :ivar microseconds: how long the call took; for an exec that succeeded, and for the clone, until it was known
     """
@@ -96,7 +96,7 @@ class Trace(Sequence[Entry]):
 
     @property
     def microseconds(self) -> float:
-        """From the first step's begin to the last one's end."""
+        """The time from the first step's begin to the last one's end."""
         return max((e.begin + e.microseconds for e in self.entries), default=0.0)
 
     def position(self, step: Step) -> tuple[int, int]:
@@ -105,7 +105,7 @@ class Trace(Sequence[Entry]):
         return (places or [i for i, s in enumerate(self.steps, 1) if s == step] or [0])[0], len(self.steps)
 
     def done_before(self, step: Step) -> str:
-        """`1-7` when seven steps were made before this one; the undoing of what needs undoing is the library's."""
+        """Return `1-7` when seven steps were made before this one; the library undoes those that need it."""
         done = self.position(step)[0] - 1
         return "" if done < 1 else "1" if done == 1 else f"1-{done}"
 

@@ -1,4 +1,4 @@
-"""Descriptors that the library keeps open until this process ends: what looks for leaks asks here which those are.
+"""Descriptors that the library keeps open until this process ends: a check for leaks asks here which those are.
 
 @keeps
 def descriptors(): ...          a module says which descriptors it keeps; it is asked each time

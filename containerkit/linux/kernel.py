@@ -17,7 +17,7 @@ __all__ = ["FLOOR", "assume_missing", "assumed", "has", "require", "version"]
 
 #: The oldest kernel the library is made for.
 FLOOR = (5, 10)
-#: Since when a call is there, for machines without the compiled extension.
+#: The kernel versions that brought a call, for machines without the compiled extension.
 SINCE = {"clone3": (5, 3), "openat2": (5, 6), "close_range": (5, 9), "fsopen": (5, 2), "open_tree": (5, 2), "move_mount": (5, 2),
          "mount_setattr": (5, 12), "pidfd_open": (5, 3), "statmount": (6, 8), "landlock_create_ruleset": (5, 13),
          "userxattr": (5, 11), "lowerdir+": (6, 7), "exec enters time namespaces": (6, 3),

@@ -42,7 +42,7 @@ def call(name: str, *arguments: int | bytes | bytearray) -> int:
     """Make a system call from this thread, which is not the child of a plan.
 
     :param name: as in its man page
-    :param arguments: numbers, or what the kernel reads from (text ends with a zero byte) or writes into
+    :param arguments: numbers, or buffers that the kernel reads (text ends with a zero byte) or writes
     :return: its result
     :raises OSError: its error number
     """

@@ -31,7 +31,7 @@ def opened(*, of_this_pid_namespace: bool = False) -> int:
     """Return a descriptor of /proc, close-on-exec, which the caller closes.
 
     :param of_this_pid_namespace: the numbers in it must mean the processes that they mean here
-    :raises Unavailable: what is mounted there is no procfs, or that of another pid namespace
+    :raises Unavailable: another filesystem is mounted there, or the procfs of another pid namespace
     """
     try:
         fd = os.open(PLACE, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

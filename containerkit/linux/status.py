@@ -25,10 +25,10 @@ Range = tuple[int, int, int]
 class Status:
     """A part of /proc/PID/status.
 
-    :ivar uid, gid: the real ones, as the caller has them; so with `groups`
+    :ivar uid, gid, groups: the real ids, as the caller has them
     :ivar capabilities: "Inh", "Prm", "Eff", "Bnd" and "Amb": bit n for capability n
     :ivar filtered: whether there is a seccomp filter
-    :ivar pid_inside: its number in its own pid namespace
+    :ivar pid_inside: the process's id in its own pid namespace
     """
 
     uid: int
@@ -45,7 +45,7 @@ class ProcDirectory:
 
     :param pid: 0 for this thread
     :raises ProcessLookupError: there is no such process
-    :raises Unavailable: what is at /proc is no procfs, or that of another pid namespace
+    :raises Unavailable: /proc is another filesystem, or the procfs of another pid namespace
     """
 
     def __init__(self, pid: int) -> None:

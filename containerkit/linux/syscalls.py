@@ -153,7 +153,7 @@ PR = {"SET_PDEATHSIG": 1, "SET_DUMPABLE": 4, "SET_KEEPCAPS": 8, "CAPBSET_DROP": 
 
 
 def flags(kind: type[F], value: int) -> F:
-    """`value` as flags of `kind`.  Raises PlanError when it has a bit that `kind` does not know."""
+    """`value` as flags of `kind`.  Raise PlanError when it has a bit that `kind` does not know."""
     known = _known(kind)
     if value < 0 or int(value) & ~known:
         raise PlanError(f"unknown flag {int(value) & ~known:#x} for {kind.__name__}")
@@ -170,7 +170,7 @@ _TEXT = (str, bytes, os.PathLike)
 
 
 def text(value: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> bytes:
-    """Return a string for the kernel.  Raises PlanError when it holds a NUL, where the kernel would stop reading."""
+    """Return a string for the kernel.  Raise PlanError when it holds a NUL, where the kernel would stop reading."""
     if not isinstance(value, _TEXT):
         raise WrongType(f"the kernel wants text here, as str, bytes or a path, not {value!r} ({type(value).__name__})")
     data = os.fsencode(value)
@@ -220,7 +220,7 @@ class Fd:
 class Bytes:
     """Memory that the kernel reads.
 
-    :ivar words: offset -> what only the compiled program knows and goes there: the address of a `HeaderAddress` or of other
+    :ivar words: offset -> a value that only the compiled program knows: the address of a `HeaderAddress` or of other
         `Bytes` (8 bytes), or the number that an `Fd` gets in the child, or that a `Slot` has in the parent (4 bytes)
     """
 
@@ -532,7 +532,7 @@ def fstatfs(fd: FdArg, space: OutputBuffer) -> Call:
 def compare(space: OutputBuffer, value: int, words: str) -> Call:
     """Succeed when the first four bytes of `space` are `value`, and fail with EAGAIN otherwise.
 
-    The kernel compares before it moves waiters from one futex to another; here nobody waits.  :see: futex(2)
+    The kernel compares before it moves waiters from one futex to another; here no process waits.  :see: futex(2)
     """
     return Call("futex", (space, Labelled(4 | 128, "CMP_REQUEUE|PRIVATE"), 0, 0, space, Labelled(value, words)))
 
@@ -596,7 +596,7 @@ def move_mount(source: FdArg, at: FdArg, path: PathArg = "") -> Call:
 def mount_setattr(
     at: FdArg, attr: int, *, recursive: bool = False, userns: Fd | Slot | None = None, propagation: int = 0, path: PathArg = "",
 ) -> Call:  # fmt: skip
-    """Add attributes to a mount that is open, or at `path`, and with `recursive` to every mount below it; and say where its mounts go.
+    """Add attributes to a mount that is open, or at `path`, and with `recursive` to every mount below it, and set its propagation.
 
     :see: mount_setattr(2)
     """

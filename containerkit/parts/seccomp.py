@@ -183,7 +183,7 @@ class Seccomp:
         return set(actions) <= {"allow", "log"}
 
     def steps(self) -> Iterable[Step]:
-        """Yield the one step.  Raises PlanError where the child could not end, or would be killed before it is the program."""
+        """Yield the one step.  Raise PlanError where the child could not end, or would be killed before it is the program."""
         kills = "kill" in (self.otherwise, *(r.action for r in self.rules))
         wanted = (*ALWAYS, *(("execve",) if kills else ()), *(AFTER_EARLY if self.early else ()))
         if missing := [name for name in wanted if not self.allows(name)]:
@@ -256,7 +256,7 @@ def _architecture() -> int:
 
 @cache
 def _numbers() -> dict[str, int]:
-    """Return the calls that this machine has: aarch64 lacks the old ones.  Raises Unavailable without the extension."""
+    """Return the calls that this machine has: aarch64 lacks the old ones.  Raise Unavailable without the extension."""
     extension()
     found = {}
     for name in KNOWN:

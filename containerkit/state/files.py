@@ -20,11 +20,11 @@ NEW = ".new-"
 
 
 class Unfinished:
-    """A file that is being written under a name of its own, until it gets the right one.  It is locked meanwhile: see `owner`.
+    """A file that is written under a temporary name, until it gets its own.  It is locked meanwhile: see `owner`.
 
-    :param directory: where
-    :param prefix: of its name
-    :ivar fd: open for writing
+    :param directory: the directory that the file is made in
+    :param prefix: the beginning of its temporary name
+    :ivar fd: a descriptor, open for writing
     """
 
     def __init__(self, directory: str | os.PathLike[str], prefix: str) -> None:
@@ -44,7 +44,7 @@ class Unfinished:
     def finish(self, path: str | os.PathLike[str], *, mode: int = 0o644, sync: bool = False) -> None:
         """Give the file its name.  A file that had that name is replaced.
 
-        :param sync: wait until the disk has it, and its name
+        :param sync: wait until the disk has the file and its name
         """
         os.fchmod(self.fd, mode)
         if sync:

@@ -5,7 +5,7 @@
     entry.done()                                              it is removed
 
 A journal is a record (see `owner`) in a directory that only this user enters: below /run for root, below XDG_RUNTIME_DIR for
-others, and where that is not set, among the temporary files.  A process that needs one has one until it ends.  `sweep` reads those
+others, and where that is not set, among the temporary files.  A process that needs a journal keeps it until it ends.  `sweep` reads those
 of dead processes.
 
 Its lines: a thing about to be made, ["tree", 0, "/tmp/..."], with a number; later facts about it, ["made", 0, "child", ...]; and
@@ -38,7 +38,7 @@ MOST = 1 << 18  # bytes of a journal before it is begun again
 
 
 class Line(NamedTuple):
-    """An entry as it is read: what kind of thing, which, and what became known of it later."""
+    """An entry as it is read: the kind of the thing, its words, and the facts that became known later."""
 
     number: int
     verb: str
@@ -47,7 +47,7 @@ class Line(NamedTuple):
 
 
 class Entry:
-    """One thing that a journal speaks of."""
+    """One thing that a journal lists."""
 
     __slots__ = ("_journal", "number")
 
@@ -74,7 +74,7 @@ class Journal:
 
     def __init__(self) -> None:
         self.record, self._number, self._size = _begun(), 0, 0
-        self._open: dict[int, list[tuple[object, ...]]] = {}  # the lines of what is not done
+        self._open: dict[int, list[tuple[object, ...]]] = {}  # the lines of entries that are not done
 
     def about_to(self, verb: str, *words: object) -> Entry:
         """Write down what is about to be made."""
@@ -149,7 +149,7 @@ def own() -> Journal:
 
 @atexit.register
 def _end() -> None:
-    """Entries that are not done are left to the next start of any process."""
+    """Leave the entries that are not done to the next start of any process."""
     if _own:
         _own.end_if_idle()
 

@@ -24,7 +24,7 @@ PINS = "pins"
 
 
 class Lease:
-    """One owner's place in ``staging``.  Leave it with `close` or a ``with`` block.
+    """One owner's directory in ``staging``.  Leave it with `close` or a ``with`` block.
 
     :ivar path: the directory
     """
@@ -66,7 +66,7 @@ class Leases:
         self.directory, self._lock = root / "staging", root / "locks" / "staging"
 
     def take(self) -> Lease:
-        """Return a new lease.  Sweeps first."""
+        """Return a new lease.  Sweep first."""
         self.sweep()
         with locked(self._lock):  # version 0.1 does not sweep between the directory and its lock
             return Lease(Scratch("lease", self.directory, prefix=""))
@@ -101,7 +101,7 @@ class Leases:
 
 
 def _is_dead(path: Path) -> bool:
-    """Version 0.1 locked the directory itself."""
+    """Whether the owner is dead, also where it is of version 0.1, which locked the directory itself."""
     if os.path.lexists(path / LOCK):
         return is_abandoned(path)
     if (fd := try_lock(path)) is not None:

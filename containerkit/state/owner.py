@@ -6,14 +6,14 @@
     Record.take(directory, "name")              of a dead owner: mine now; None where the owner lives
 
 A record is a file.  Its owner is the process that holds the file's lock, which the kernel drops with that process.  Where nobody
-holds it, the last owner that its text names counts: a process, by its boot, its pid and the time when it began; or whoever holds
-the lock of another file.  So there are three ways to hand a record on, and in none of them it is ownerless for a moment:
+holds it, the last owner that its text names counts: a process, by its boot, its pid and the time when it began; or the holder
+of another file's lock.  So there are three ways to hand a record on, and in none of them it is ownerless for a moment:
 
 - to a process that inherits the descriptor: both hold the lock, until the first one closes its own
 - to another lock, and to a process: the new owner is named while the old one still holds the lock
 
-To sweep is to become the owner first.  So two that sweep never act on the same record, and what a sweeper that is killed in the
-middle has not removed has a dead owner again.  A record is trusted only if it is this user's, and nobody else may write to it.
+To sweep is to become the owner first.  So two sweepers never act on the same record, and the things that a killed sweeper has not
+removed have a dead owner again.  A record is trusted only if it is this user's, and no other user may write to it.
 
 :see: fcntl(2), open file description locks;  proc_pid_stat(5);  proc_sys_kernel(5), random
 """
@@ -43,10 +43,10 @@ MOST = 1 << 24  # bytes of a record that are read
 
 
 class Identity(NamedTuple):
-    """A process and the moment it began, for numbers come again.
+    """A process and the moment it began, for process ids are reused.
 
     :ivar boot: the kernel's name for the time since this machine was started
-    :ivar started: clock ticks after that
+    :ivar started: when the process began, in clock ticks after that
     """
 
     boot: str
@@ -105,7 +105,7 @@ def _read(path: str) -> str:
 class Record(OneProcess):
     """A file that has an owner, and is owned by this process now.
 
-    :ivar name: of the file, in `directory`
+    :ivar name: the file's name in `directory`
     :ivar directory: a descriptor, closed with this; None where `name` is a path
     """
 
@@ -137,7 +137,7 @@ class Record(OneProcess):
         """
         with contextlib.suppress(OSError):
             fd = os.open(name, HERE, dir_fd=directory)
-            # asked twice: the owner may have named another one, or a sweeper have been here, since it was looked at first
+            # asked twice: since the first look the owner may have named another one, or a sweeper may have taken the record
             if _is_dead(fd, plain) and hold(fd) and _is(fd, name, directory) and (plain or not _named_owner_lives(fd)):
                 return cls(fd, name, directory)
             os.close(fd)
@@ -176,7 +176,7 @@ class Record(OneProcess):
 
         data = json.dumps(line).encode() + b"\n"
         if os.write(self.fd, data) < len(data):
-            os.write(self.fd, b"\n")  # what comes next is no part of it
+            os.write(self.fd, b"\n")  # so that the next line is no part of this one
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.name)
         return len(data)
 
@@ -247,7 +247,7 @@ def trusted(fd: int) -> bool:
 
 
 def _key(fd: int) -> tuple[int, int] | None:
-    """Which file it is; None where it is closed."""
+    """Return the identity of an open file; None where the descriptor is closed."""
     try:
         status = os.fstat(fd)
     except OSError:

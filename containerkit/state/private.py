@@ -26,7 +26,7 @@ OLD = ("upper", "work")
 def private(directory: Path) -> Path:
     """Return a directory of mode 700 in one that the caller named, which is made where it is missing and else stays as it is.
 
-    What an older version kept in `directory` itself is moved into it.
+    Changes that an older version kept in `directory` itself are moved into it.
 
     :raises LayerError: it is there, and is not the caller's alone
     """
@@ -48,7 +48,7 @@ def private(directory: Path) -> Path:
 
 
 def check_private(directory: Path) -> None:
-    """:raises LayerError: others may enter a directory, and every one above it"""
+    """Refuse a directory that others may enter.  :raises LayerError: others may enter it and every one above it"""
     for path in (directory, *directory.parents):
         if not os.stat(path).st_mode & 0o011:
             return

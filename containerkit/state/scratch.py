@@ -1,8 +1,8 @@
 """Directories that are gone when their owner is, even when it was killed.
 
 A scratch directory has a record in it, the file `lock` (see `owner`), and a line in its owner's journal that says where it is.  So
-the next start of anything removes what a killed owner left, wherever it is; and who has no such journal, as in a container with the
-same directory for temporary files, finds it where it lies.
+the next start of any process removes what a killed owner left, wherever it is.  A process without that journal, as in a container with
+the same directory for temporary files, finds the directory where it lies.
 """
 
 from __future__ import annotations
@@ -39,16 +39,18 @@ class Scratch(OneProcess):
     """A temporary directory that has an owner.
 
     :ivar path: the directory
-    :ivar record: who owns it
+    :ivar record: the record of its owner
     """
 
     stays = "it is removed by the process that made it; send its path"
 
     def __init__(self, kind: str, parent: str | os.PathLike[str] | None = None, *, prefix: str = PREFIX) -> None:
-        """:param kind: a word for its name
+        """Make the directory.
 
-        :param parent: where; the directory for temporary files unless given.  It is swept first
-        :param prefix: of its name, and of those that are swept
+        :param kind: a word for its name
+
+        :param parent: the directory to make it in; that for temporary files unless given.  It is swept first
+        :param prefix: the beginning of its name, and of the names that are swept
         """
         base = Path(parent or temporary.directory()).resolve()
         sweep_if_any()
@@ -59,7 +61,7 @@ class Scratch(OneProcess):
         self.record = made
 
     def _make(self, path: Path) -> Record | None:
-        """None where the name is taken, or a sweeper was there between the directory and its lock."""
+        """Make the directory and its lock.  Return None where the name is taken, or a sweeper came in between."""
         self.path, self._entry, made = path, maybe("tree", str(path)), None
         try:
             os.mkdir(path, 0o700)
@@ -143,7 +145,7 @@ def is_abandoned(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    """:raises OSError: it is no directory, or not this user's alone"""
+    """Open a scratch directory.  :raises OSError: it is no directory, or not this user's alone"""
     fd = os.open(path, DIRECTORY)
     try:
         if not trusted(fd):

@@ -13,6 +13,7 @@ import os
 import stat
 import struct
 from collections.abc import Callable
+from errno import EINVAL, ENOENT, ENOTDIR, ENOTEMPTY
 from typing import Any
 
 from ..errors import PlanError
@@ -26,8 +27,8 @@ VERB, AS, CLONING, CHILD = "undo", "as", "cloning", "child"
 REMOVEDIR, SYMLINK_NOFOLLOW = 0x200, 0x100  # AT_*
 BTIME = 0x800  # STATX_BTIME
 UNLINK, RMDIR, UMOUNT = "unlink", "rmdir", "umount"
-GONE = (2, 20, 39)  # ENOENT, ENOTDIR, ENOTEMPTY: nothing of the owner's is there, or more than that
-NOT_MOUNTED = (2, 22)  # ENOENT, EINVAL
+GONE = (ENOENT, ENOTDIR, ENOTEMPTY)  # nothing of the owner's is there, or more than that
+NOT_MOUNTED = (ENOENT, EINVAL)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
