@@ -1,16 +1,16 @@
-"""RUN: a program in the layers so far, and the layer that comes of it.
+"""RUN: run a program in the layers so far, and make a layer of its changes.
 
     layer = run(workshop, layers, Job(argv, environment, "/", account), reporter, running)
 
 It has mount, pid, ipc, uts and cgroup namespaces of its own, the capabilities and the system calls that container engines commonly
 leave to root, and nothing of the host's but its network, unless that is "none".  CAP_NET_RAW is not among them: with the host's
 network it would read along.  To the host's network belong abstract unix sockets: a service there that trusts root trusts a program
-that root builds with, so give what nobody knows ``network="none"``.
+of root's build, so build unknown Dockerfiles with ``network="none"``.
 
-Built by root, it is root in a user namespace with a range of ids of its own: nobody outside.  chown, set-user-ID files, file
+In a build by root it is root in a user namespace with a range of ids of its own, without rights outside.  chown, set-user-ID files, file
 capabilities, hard links and fifos come out the same; mknod(2) of a device is refused.  A build with ``userns="host"`` has no user
-namespace, as other builders have it, and root there is root of the machine.  Built by an ordinary user it is root in a user
-namespace with the ids that the store has: one, so that it can become nobody else, unless all is done inside `containerkit unshare`.
+namespace, as other builders have it, and root there is root of the machine.  In a build by an ordinary user it is root in a
+user namespace with the store's ids: only one, so that it cannot change users, unless the build runs inside `containerkit unshare`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Job:
 def run(workshop: Workspace, layers: Sequence[Layer], job: Job, reporter: Reporter, running: Running) -> Layer | None:
     """Run a program to its end.
 
-    :return: the layer of what it changed; None where it changed nothing
+    :return: the layer of its changes; None where it changed nothing
     :raises Exited: it did not exit with 0;  :raises BuildError: it could not be started
     """
     running.check()
@@ -117,7 +117,7 @@ def _run(made: Plan, reporter: Reporter, running: Running) -> tuple[int, bytes]:
 def spec_of(workshop: Workspace, job: Job) -> ContainerSpec:
     """Return the spec of the program.  The build's secrets are not in it: they are files of the plan.
 
-    :raises BuildError: another network than there is
+    :raises BuildError: an unknown network
     """
     if job.network not in NETWORKS:
         raise BuildError(f"a network is one of {', '.join(NETWORKS)}, not {job.network!r}")
@@ -131,7 +131,7 @@ def spec_of(workshop: Workspace, job: Job) -> ContainerSpec:
 
 
 def _plan(workshop: Workspace, job: Job, root: LayerFS) -> Plan:
-    groups = () if os.geteuid() or _has_user_namespace(workshop) else (Credentials(0, 0),)  # root's are not the build's
+    groups = () if os.geteuid() or _has_user_namespace(workshop) else (Credentials(0, 0),)  # the build does not get root's groups
     more = groups if (job.account.uid, job.account.gid, job.account.groups) == (0, 0, ()) else ()
     return spec_of(workshop, job).plan(root, files=job.files, more=more, die_with_parent=True)
 

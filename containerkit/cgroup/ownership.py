@@ -1,4 +1,4 @@
-"""Groups that are gone when their owner is, even when it was killed.
+"""Groups that are removed when their owner has ended, even when it was killed.
 
 The journal of a process that makes groups says in which directories they are, and what their names begin with: its mark.  So
 the process that finds it dead can tell its groups from those of living ones.  See `containerkit.state.journal`.
@@ -20,7 +20,7 @@ PREFIX = "containerkit."
 class Ownership:
     """This process as an owner of groups, from its first group to its last.
 
-    :ivar mark: what the names of its groups begin with, while it has some
+    :ivar mark: the beginning of its groups' names, while it has some
     """
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-LOST = (errno.EBADF, errno.ENOSPC)  # of a file without a name: what we were started with
+LOST = (errno.EBADF, errno.ENOSPC)  # errors of a file without a name: a standard stream
 INTERRUPTED = 130  # by Ctrl-C, as a shell says it
 LOG = Log(__name__)
 

@@ -73,7 +73,7 @@ def _from_programs(names: str) -> Path:
 def chosen(options: argparse.Namespace) -> Image:
     """Return the image that was asked for: from the store, or from its registry first.
 
-    :raises ImageError: there is none;  :raises RegistryError: it cannot be had
+    :raises ImageError: there is no such image;  :raises RegistryError: the registry does not give it
     """
     store = store_of(options)
     image = _found(store, options)
@@ -128,7 +128,7 @@ def _running(made: Plan, options: argparse.Namespace, spec: ContainerSpec) -> It
 
 
 class NotStarted(ContainerKitError):
-    """The program is not there (127), or it cannot be executed (126)."""
+    """The program does not exist (127), or it cannot be executed (126)."""
 
     def __init__(self, error: StepError) -> None:
         self.shell_code = 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126

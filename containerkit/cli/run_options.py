@@ -85,7 +85,7 @@ def _add_place(parser: Parser) -> None:
 
 
 class _Words(argparse.Action):
-    """The image, or ``--``, and all that follows.  argparse takes none for enough."""
+    """Take the image, or ``--``, and all words that follow, and refuse none: argparse would accept none."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
         if not values or values == ["--"]:

@@ -23,7 +23,7 @@ __all__ = ["image_spec", "root_spec", "words_of"]
 def words_of(options: argparse.Namespace) -> tuple[bool, list[str]]:
     """Whether the first word is an image, and the words.
 
-    What follows `--` is a program of the root that the other options make; so it is with --rootfs, also without `--`.
+    The words after `--` are a program of the root that the other options make; with --rootfs also without `--`.
     """
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     return words is options.words and not options.rootfs, words
@@ -67,7 +67,7 @@ def _common(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _profile(options: argparse.Namespace, *, setuid: bool) -> Profile:
-    """:param setuid: as docker has it, an image's su(1) and ping(8) work"""
+    """Return the profile.  :param setuid: whether an image's su(1) and ping(8) work, as with docker"""
     return Profile.privileged() if options.privileged else Profile(no_new_privileges=not setuid)
 
 
@@ -83,5 +83,5 @@ def _volume(text: str) -> mounts.Bind:
     words = mode.split(",") if mode else []
     if not source or not target or set(words) - {"ro", "rw", "idmap"} or {"ro", "rw"} <= set(words):
         raise PlanError(f"a volume is SRC:DST, or with :ro, :idmap or :ro,idmap after it, not {text!r}")
-    options = ("nodev",) if os.path.isdir(source) else ()  # a device that is named is meant; those in a directory are not
+    options = ("nodev",) if os.path.isdir(source) else ()  # a device that is named may be used; devices in a directory may not
     return mounts.Bind(os.path.abspath(source), target, readonly="ro" in words, options=options, idmap="idmap" in words)

@@ -1,4 +1,4 @@
-"""Checks of a spec's fields.  Each takes what a caller gave and gives what the spec keeps; none of them touches anything.
+"""Checks of a spec's fields.  Each takes a caller's value and returns the form that the spec keeps; none of them touches anything.
 
 Text is kept as `os.fsdecode` gives it, so that bytes which are not UTF-8 survive, and two ways to write the same bytes are equal.
 """
@@ -42,7 +42,7 @@ def shown(value: Any, *, secret: str = "") -> str:
 
 
 def word(value: Any) -> str:
-    """Text for the kernel, empty or not."""
+    """Return text for the kernel, empty or not."""
     return os.fsdecode(syscalls.text(value))
 
 
@@ -63,7 +63,7 @@ def path_inside(value: Any) -> str:
 
 
 def text(value: Any) -> str:
-    """Text that is for people and documents, not for the kernel: any characters that UTF-8 has."""
+    """Return text that is for people and documents, not for the kernel: any characters that UTF-8 has."""
     if not isinstance(value, str):
         raise WrongType(f"expected text, not {checks.said(value)}")
     value.encode()
@@ -97,12 +97,12 @@ def environment(value: Any) -> FrozenDict[str, str]:
 
 
 def mapping(value: Any) -> FrozenDict[str, str]:
-    """Text by name."""
+    """Return a mapping of text by name."""
     return FrozenDict({text(name): text(words) for name, words in checks.mapping(value, "it").items()})
 
 
 def flag(value: Any) -> bool:
-    """True or False."""
+    """Return True or False, and refuse any other value."""
     return checks.flag(value, "it")
 
 

@@ -67,7 +67,7 @@ def _ranges(kind: str) -> checks.Check:
 
 def _hostname(value: Any) -> str:
     found = checks.word(value)
-    ns.Uts(found)  # which says what a host name is
+    ns.Uts(found)  # refuses an invalid host name
     return found
 
 

@@ -25,10 +25,10 @@ NAMES = {
 
 @frozen
 class Kind:
-    """How one kind of value is written, and read.
+    """One kind of value: how to write it, and how to read it.
 
-    :ivar write: from the value to what JSON has
-    :ivar read: back, with the name of the field for errors
+    :ivar write: a function from the value to JSON's form
+    :ivar read: a function back, with the name of the field for errors
     """
 
     write: Callable[[Any], Any]
@@ -86,8 +86,8 @@ def or_null(kind: Kind) -> Kind:
 def list_of(kind: Kind, made: Callable[[list[Any]], Any] = tuple, order: Callable[[Any], Any] = list) -> Kind:
     """Return a list of one kind of value.
 
-    :param made: makes of the list what the field has
-    :param order: gives the items in the order in which they are written
+    :param made: a function that makes the field's value of the list
+    :param order: a function that returns the items in the order in which they are written
     """
 
     def read(value: Any, where: str) -> Any:
@@ -99,7 +99,7 @@ def list_of(kind: Kind, made: Callable[[list[Any]], Any] = tuple, order: Callabl
 def object_of(cls: type, needed: str = "", /, **kinds: Kind) -> Kind:
     """Return an object of a class, by the names of its fields.
 
-    :param needed: those that have no default
+    :param needed: the fields that have no default
     """
 
     def write(value: Any) -> Any:

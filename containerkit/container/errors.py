@@ -1,7 +1,7 @@
 """Errors in a container's spec.
 
     PlanError
-    └── SpecError                  a field cannot be what it is said to be; knows which
+    └── SpecError                  a field has an impossible value; knows which field
         └── WrongFieldType         (also WrongType)  a value of a type that the field does not take
 
 All of them are raised before anything is touched.
@@ -15,7 +15,7 @@ __all__ = ["SpecError", "WrongFieldType"]
 
 
 class SpecError(PlanError):
-    """A field of a spec, or of its document, cannot be what it is said to be.  Raised before anything is touched.
+    """A field of a spec, or of its document, has an impossible value.  Raised before anything is touched.
 
     :ivar field: where in the spec the field is, as in ``namespaces.net`` or ``mounts[2]``
     """

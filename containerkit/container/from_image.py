@@ -34,7 +34,7 @@ def spec_of_image(
     config: ImageConfig, argv: Sequence[str] = (), *, image: str = "", entrypoint: str | None = None, hostname: str = "container",
     env: Mapping[str, str] | None = None, term: str | None = None, **others: Any,
 ) -> ContainerSpec:  # fmt: skip
-    """See `ContainerSpec.from_image`."""
+    """Do the work of `ContainerSpec.from_image`."""
     cwd = others.pop("cwd", None) or config.working_dir or "/"
     fields = {"user": config.user, "stop_signal": config.stop_signal, "set_home": True, "name_files": True, "labels": config.labels}
     variables = environment(term) | {"HOSTNAME": hostname} | config.environment | checks.environment(env)

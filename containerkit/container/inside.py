@@ -1,10 +1,10 @@
-"""Join a container as the program in it is: in the same place, behind the same walls.
+"""Join a container as its program is in it: in the same namespaces, with the same privileges.
 
     ck.exec(process, ["ps", "-e"])                  what `docker exec` does
     ck.plan(ck.Inside(process), run=["sh"])         the same as a part
 
 Namespaces alone are not a container: a program that only joins them has every capability there, no system call filter, and no limit.
-So `Inside` takes all that the running program has, and more only by name.
+So `Inside` takes the restrictions of the running program, and grants more only by name.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Inside", "exec"]
 
 EARLY = -10  # inside INSIDE: before a working directory of the plan's own; inside IDENTITY: before all else
-SET_AGAIN = ("setgroups", "setresgid", "setresuid", "capset", "fchown")  # made anew from what the process has now
+SET_AGAIN = ("setgroups", "setresgid", "setresuid", "capset", "fchown")  # these calls are made anew, as the process is now
 PRCTL_AGAIN = ("PR_SET_KEEPCAPS", "PR_CAPBSET_DROP", "PR_CAP_AMBIENT", "PR_SET_NO_NEW_PRIVS")
 ROOT_IDS = (0, 0)
 
@@ -49,9 +49,9 @@ ROOT_IDS = (0, 0)
 class Inside:
     """A part that puts a program where a running process is, with the same privileges.
 
-    The place: all its namespaces that are not ours, its cgroup in every hierarchy, its root and its working directory.
-    The walls: its user, groups and capabilities, no-new-privileges, its system call filter; and of a `Process` what else its
-    plan does before the program, such as resource limits.  A program that a user 0 runs gets no capability which that
+    It joins all namespaces of the process that are not ours, its cgroup in every hierarchy, its root and its working directory.
+    It takes its user, groups and capabilities, no-new-privileges, its system call filter; and of a `Process` the other steps of
+    its plan before the program, such as resource limits.  A program that a user 0 runs gets no capability which that
     process does not have itself any more.
 
     All this is looked up when the part is made, so the process has to live then, and until the plan is spawned.  Settings that no
@@ -60,11 +60,11 @@ class Inside:
     :param process: a `Process`, an `AsyncProcess`, a process id, or a pid `Namespace`, which stands for its process 1
     :param capabilities: others than its own
     :param credentials: another user than its own
-    :param seccomp: another filter than its own, or "none".  To be said for the id of a process that has one: nobody may read it
-    :param no_new_privileges: instead of what it has
+    :param seccomp: another filter than its own, or "none".  Needed for the id of a process that has a filter, which cannot be read
+    :param no_new_privileges: the setting in place of its own
     :raises ProcessLookupError: there is no such process any more
-    :raises PermissionError: it is not the caller's to look at
-    :raises Unavailable: it has a wall that cannot be made again; what to say instead is the remedy
+    :raises PermissionError: the caller may not look at it
+    :raises Unavailable: it has a restriction that cannot be set again; the remedy names the argument to give
     """
 
     def __init__(
@@ -215,28 +215,28 @@ def exec(
     cwd: str | os.PathLike[str] | None = None,
     **terms: Unpack[Terms],
 ) -> Result:
-    """Run a program where another one runs, behind the same walls, and wait for it: `docker exec` does the same.
+    """Run a program where another one runs, with the same privileges, and wait for it: `docker exec` does the same.
 
-    For more than the process has, give `run` an `Inside` that names it.
+    For more privileges than the process has, give `run` an `Inside` that names them.
 
     :param process: see `Inside`
     :param parts: further parts
     :param cwd: the working directory, inside; that of the process unless given
     :param terms: `timeout`, `input`, `check`, `stdout`, ...: the other parameters of `run`
-    :raises Unavailable: the process has a wall that cannot be made again
+    :raises Unavailable: the process has a restriction that cannot be set again
     """
     with Inside(process) as inside:
         return run(argv, inside, *parts, env=env, cwd=cwd, **terms)
 
 
 class _Opened:
-    """A descriptor that is closed when nobody needs it."""
+    """A descriptor that is closed when no object needs it."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
     def fileno(self) -> int:
-        """:raises ValueError: it was closed"""
+        """Return the descriptor.  :raises ValueError: it was closed"""
         if self._fd < 0:
             raise ValueError("this Inside was closed")
         return self._fd
@@ -250,7 +250,7 @@ class _Opened:
 
 
 def _pid(target: object) -> int:
-    """:raises PlanError: it stands for no process;  :raises ProcessLookupError: it has ended"""
+    """Return the process's id.  :raises PlanError: the target stands for no process;  :raises ProcessLookupError: it has ended"""
     if isinstance(target, Process):
         if target.poll() is not None:
             raise ProcessLookupError(3, f"process {target.pid} has ended")

@@ -1,4 +1,4 @@
-"""Which namespaces a container has: new ones, the caller's, or those that are pinned somewhere."""
+"""Which namespaces a container has: new ones, the caller's, or pinned ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Namespaces:
 
     The mount namespace is always new, for the root is mounted in it.
 
-    :raises SpecError: neither of these
+    :raises SpecError: a value is none of these
     :see: namespaces(7)
     """
 

@@ -89,7 +89,7 @@ _HELPER_WHYS = {
 
 
 def become_helper(kind: str, *, guarded: bool = True) -> list[Step]:
-    """Return the steps that become the helper, `guarded` against tracers.  In new namespaces there are none, and a guard hides /proc/self."""
+    """Return the steps that become the helper, `guarded` against tracers.  New namespaces have none, and a guard hides /proc/self."""
     phase, why = Phase.CLONE if kind == "join" else Phase.EXEC, _HELPER_WHYS[kind]
     argv = Strings((b"ck-helper", b"PROGRAM", b"SIZE"), deferred=True)
     run = Call("execveat", (HELPER, b"", argv, Strings(()), Labelled(AT_EMPTY_PATH, "EMPTY_PATH")))

@@ -70,7 +70,7 @@ HINTS = {
 XATTRS = ("user", "trusted")
 IN_USE = "in-use"
 PLACES = [("upperdir", f"{mounting.CLASSIC_TARGET}/upper"), ("workdir", f"{mounting.CLASSIC_TARGET}/work")]
-"""The memory on top, in which a read-only root gets the places that its layers lack."""
+"""The tmpfs on top, in which a read-only root gets the mount targets that its layers lack."""
 LAID = "lay the directories over each other"
 PROBE = "user.containerkit.probe"
 
@@ -79,8 +79,8 @@ PROBE = "user.containerkit.probe"
 class _State:
     """The directories in which one LayerFS keeps its changes.
 
-    :ivar upper: takes the changes
-    :ivar work: where the kernel prepares a change before it shows; on the same filesystem, and empty in between
+    :ivar upper: the directory that takes the changes
+    :ivar work: the directory in which the kernel prepares a change before it shows; on the same filesystem, and empty in between
     :ivar in_use: a link that exists while a child has the overlay mounted: two of them on one upper lose data.  It names its
         owner, so that one left by a killed owner is told from a living one's
     """
@@ -101,7 +101,7 @@ class _State:
 
     @property
     def mark(self) -> str:
-        """The source of an overlay whose upper directory is named by a relative path: what tells in a table of mounts whose it is."""
+        """The source of an overlay whose upper directory is a relative path: in a table of mounts it tells the owner."""
         return ask(_mark, str(self.upper))
 
     def is_taken(self, by: Identity | None = None) -> bool:
@@ -111,18 +111,18 @@ class _State:
             return False
 
     def free_if_abandoned(self) -> None:
-        """After an owner that was killed, unless its child lives on and has the overlay mounted."""
+        """Remove the link of an owner that was killed, unless its child lives on and has the overlay mounted."""
         with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as stack:
             lock = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, lock)
-            fcntl.flock(lock, fcntl.LOCK_EX)  # nobody judges an old link, and then takes away a newer one
+            fcntl.flock(lock, fcntl.LOCK_EX)  # no other process may judge an old link, and then remove a newer one
             owner = Identity.parse(os.readlink(self.in_use))
             if not (owner and owner.alive) and not _mounted_anywhere(self.upper, self.mark):
                 os.unlink(self.in_use)
 
 
 def _value(root: LayerFS) -> Hashable:
-    """Everything that the steps of a LayerFS depend on, beside the host.  Images are unpacked for that, as for its steps."""
+    """Return everything that the steps of a LayerFS depend on, beside the host.  Images are unpacked for that, as for its steps."""
     if root._state is None and not root.readonly:
         raise Inexact
     directory = str(root._state.directory) if root._state else ""
@@ -134,13 +134,13 @@ class LayerFS(OneProcess):
     """A root made of layers.  A part, once it is entered; a read-only one needs no entering.
 
     :param lowers: directories and images, the lowest first, at most 500 layers; another LayerFS stands for its own lowers.  An
-        image is unpacked when this is entered or its steps are asked for, unless its store has it unpacked, and nobody
-        collects it from there before this is closed
-    :param readonly: no upper directory: nothing is changed.  Of several layers that holds for every program; a single directory is
-        shown itself, and a program with CAP_SYS_ADMIN over these mounts can make it writable.  Where a place for a mount is
-        missing, a memory on top has it
+        image is unpacked when this is entered or its steps are asked for, unless its store has it unpacked, and it is
+        not collected from there before this is closed
+    :param readonly: no upper directory: nothing is changed.  With several layers that holds for every program; a single directory
+        is shown itself, and a program with CAP_SYS_ADMIN over these mounts can make it writable.  Missing mount targets are made
+        in a tmpfs on top
     :param directory: keeps the changes here, after this object and for the next one, in a directory of mode 700 that is made in it,
-        so that nobody else runs a set-user-ID file that a program left; a temporary directory unless given
+        so that no other user runs a set-user-ID file that a program left; a temporary directory unless given
     :param scratch: where the temporary directory is made; the directory for temporary files unless given
     :param xattrs: which extended attributes say "opaque": "user" works with and without privilege, "trusted" is what other
         tools write as root; all layers must agree
@@ -240,7 +240,7 @@ class LayerFS(OneProcess):
     def root_steps(self, places: Sequence[Place]) -> Iterable[Step]:
         """Yield the steps, with those that make places where the layers lack them.
 
-        A read-only root in which a place is missing gets a memory on top for the places, and is frozen when they are made.
+        A read-only root without a mount target gets a tmpfs on top for the targets, and is frozen when they are made.
         """
         if not self.readonly and not self._state:
             raise PlanError(
@@ -258,7 +258,7 @@ class LayerFS(OneProcess):
         yield from (first.with_(claims="root"), *rest)
 
     def _take(self, state: _State) -> Step:
-        """Only one child at a time has it mounted.  The link goes when the process is closed."""
+        """Return the step that makes the link, so that only one child at a time has the overlay mounted.  Its undo removes the link."""
         path, owner = str(state.in_use), Bytes(ask(_owner, "self").encode() + b"\0", "{this process}")
         taken, mark = (
             Call("symlinkat", (owner, syscalls.AT_FDCWD, os.fsencode(path)), "symlink(2)"),
@@ -285,7 +285,7 @@ class LayerFS(OneProcess):
     def _root_steps(self, place: str = "", *, on_top: bool = False) -> Iterator[Step]:
         """Mount the layers -> %root, attached at `place`; in a child that makes no difference.
 
-        :param on_top: with a memory on top, in which places can be made
+        :param on_top: with a tmpfs on top, in which mount targets can be made
         """
         if self.readonly and len(self.lowers) == 1 and not on_top:
             yield from self._single(place or "/")
@@ -295,7 +295,7 @@ class LayerFS(OneProcess):
             yield from self._classic(place or str(self.lowers[-1]), on_top)
 
     def _memory(self) -> Iterator[Step]:
-        """Attached, for nothing else can be an upper directory; it goes as soon as the overlay has its own view of it."""
+        """Yield the steps that attach the tmpfs, as an upper directory must be; it goes as soon as the overlay has its own view of it."""
         attr, here = ATTR.NOSUID | ATTR.NODEV | ATTR.NOEXEC, Slot("places")
         why, options = "a memory for the places that the layers lack", [("source", "tmpfs"), ("size", "4m")]
         yield from mounting.detached("tmpfs", options, why, attr=attr, phase=Phase.ROOTFS, save=here)
@@ -329,7 +329,7 @@ class LayerFS(OneProcess):
         return [str(p) for p in reversed(self.lowers)]
 
     def _fits_new_api(self) -> bool:
-        values = [*self._paths(), *(v or "" for _, v in self._options())]  # a memory on top has short paths
+        values = [*self._paths(), *(v or "" for _, v in self._options())]  # a tmpfs on top has short paths
         return kernel.has("fsopen") and kernel.has("lowerdir+") and all(len(os.fsencode(v)) <= FSCONFIG_VALUE for v in values)
 
     def _new_api(self, place: str, on_top: bool) -> Iterator[Step]:
@@ -340,7 +340,7 @@ class LayerFS(OneProcess):
         yield mounting.root_at(place)
 
     def _classic(self, place: str, on_top: bool) -> Iterator[Step]:
-        """mount(2) takes the options as one string, in which some characters need a backslash, and a comma cannot be had."""
+        """Mount the overlay with mount(2), whose options are one string: some characters need a backslash, and a comma cannot be had."""
         yield from self._memory() if on_top else ()
         data = _one_string(self._paths(), self._options(on_top))
         call = syscalls.mount("overlay", place, "overlay", MS(0) if self._devices else MS.NODEV, data)
@@ -412,8 +412,8 @@ class LayerFS(OneProcess):
     def diff(self, blobs: Any = None, **options: Any) -> Layer:
         """Return the changes as a layer of an image: ``image.append(root.diff())``.
 
-        :param blobs: where the layer is kept, a `FileBlobs` or `MemoryBlobs`; in a temporary file, gone with the layer, unless given
-        :param options: of `Layer.from_directory`: form, compression, level
+        :param blobs: the store of the layer, a `FileBlobs` or `MemoryBlobs`; in a temporary file, gone with the layer, unless given
+        :param options: those of `Layer.from_directory`: form, compression, level
         :raises LayerError: a child still has it mounted
         """
         upper = self.upper
@@ -425,7 +425,7 @@ class LayerFS(OneProcess):
     def commit(self, directory: str | os.PathLike[str] | None = None) -> LayerFS:
         """Freeze the changes as one more read-only layer.  This LayerFS cannot be used any more; use the returned one.
 
-        :param directory: where the layer is to stay; a temporary directory, gone with the returned LayerFS, unless given.  It has
+        :param directory: the directory that the layer stays in; a temporary one, gone with the returned LayerFS, unless given.  It has
             to be below one of mode 700, or of one like it: a program may have left a set-user-ID file, which others could run
         :return: a LayerFS over the same lowers and the new layer, not entered yet
         :raises LayerError: a child still has it mounted; others may enter the directory

@@ -35,12 +35,12 @@ class Layered(Protocol):
         """
 
 
-#: One layer below: a directory, or what has layers of its own.
+#: One layer below: a directory, or an object that has layers of its own.
 Lower = str | os.PathLike[str] | Layered
 
 
 class Lowers:
-    """The layers below.  Making it looks at directories only; what is `Layered` is held from the first look at `paths`.
+    """The layers below.  Making it looks at directories only; `Layered` objects are held from the first look at `paths`.
 
     :param sources: the lowest first
     :param xattrs: which attributes the layers have
@@ -86,7 +86,7 @@ def _is_layered(lower: object) -> bool:
 
 @lru_cache(maxsize=64)
 def _has_layers(kind: type) -> bool:
-    """Asked of the class: to ask a protocol takes long."""
+    """Whether a source is `Layered`.  The class is asked, because asking a protocol takes long."""
     return issubclass(kind, Layered)
 
 

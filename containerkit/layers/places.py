@@ -31,7 +31,7 @@ __all__ = ["Led", "are_missing", "behind_links", "lead"]
 class Led:
     """The end of a path in a root, with links followed.
 
-    :ivar path: without a link on it, and without a slash before it
+    :ivar path: the path, without links on it and without a slash before it
     :ivar exists: whether the path exists; a path that cannot be looked up counts as existing
     :ivar linked: whether a link was on the way
     :ivar through: directories that are missing and that ".." leads out of again

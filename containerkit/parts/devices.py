@@ -59,7 +59,7 @@ def from_own() -> Iterator[Step]:
 def null_to_bind(**more: Any) -> Iterator[Step]:
     """Make /dev/null of the host's tree, in this mount namespace, a null device that can be bound and not be changed.
 
-    Several parts may do so: a mount that is there already is not moved onto itself, which is ELOOP.
+    Several parts may do so: the kernel refuses with ELOOP to move a mount onto itself, which is tolerated.
     """
     if not (may_make() and kernel.has("copies of detached mounts")):
         yield from readonly_node("/dev/null", **more)
@@ -73,7 +73,7 @@ def null_to_bind(**more: Any) -> Iterator[Step]:
 def from_hosts() -> Iterator[Step]:
     """Show the host's nodes read-only -> %null, %zero, ..., each a mount that is attached nowhere yet.  Needs open_tree(2).
 
-    Taken hold of before the empty /dev, which in a plan without a root of its own covers the host's.
+    They are opened before the empty /dev is mounted, which in a plan without a root of its own covers the host's.
     """
     for name in DEVICES:
         if not kernel.has("mount_setattr"):

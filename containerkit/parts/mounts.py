@@ -12,8 +12,8 @@ No link leads to /proc, /sys or /dev or to anything in them: a root in which one
 the plan's is found from that mount, not by its path from the root.
 
 Attributes such as read-only, nosuid and nodev hold for every program that has no CAP_SYS_ADMIN in the user namespace that owns
-the mounts, such as those of `ck.sandbox` and `containerkit run`.  With it, as root of its own ``ns.User()`` has it when the plan
-has no `Capabilities`, a program takes them off again: what it then writes is the host's.
+the mounts, such as those of `ck.sandbox` and `containerkit run`.  A program with that capability,
+as root of its own ``ns.User()`` has it without `Capabilities`, takes them off again: its writes then change the host's files.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ MASKED = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
     "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
 )  # fmt: skip
-#: What runtimes make read-only by default, so that no setting of the kernel's changes.
+#: The paths that runtimes make read-only by default, so that no setting of the kernel's changes.
 READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 SAFE = ATTR.NOSUID | ATTR.NODEV | ATTR.NOEXEC
 HOSTS_FD = 62
-NULL_FD = 63  # the highest: where RLIMIT_NOFILE denies one of them, it is this one, whose failure nothing tolerates
+NULL_FD = 63  # the highest: where RLIMIT_NOFILE denies a number, it is this one, whose failure is never tolerated
 PROC_NULL = f"/proc/self/fd/{NULL_FD}"
 EARLY, LATE = -1, 1 << 15  # before every mount, and after every one, however deep
-LAST = LATE + 2  # after what is masked, by any part, and what is frozen
+LAST = LATE + 2  # after the masked paths of all parts, and the frozen ones
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"}
 
 Path = str | os.PathLike[str]
@@ -65,7 +65,7 @@ Path = str | os.PathLike[str]
 @by_value
 @frozen
 class Root:
-    """A directory of the host's as the root; the host's own root goes, with all its mounts.
+    """A directory of the host's as the root; the host's own root is unmounted, with all its mounts.
 
     :param path: an absolute path
     :param readonly: nothing in it is changed, nor in any mount below it, by a program without CAP_SYS_ADMIN over these mounts
@@ -126,10 +126,10 @@ class Bind:
     :param recursive: with the mounts below it
     :param options: more attributes by their names in mount(8): "nosuid", "nodev", "noexec", "noatime", ...; they hold as
         `readonly` does
-    :param directory: whether it is one; looked up unless given
+    :param directory: whether the source is a directory; looked up unless given
     :param idmap: a user `Namespace` whose ids the files are shown with; True: the ids that the plan has inside.  A plan that root
-        makes with `ns.User()` has a range of its own, which is nobody's outside; so without this a file of root's shows as nobody's,
-        cannot be changed, and is read only where everybody may
+        makes with `ns.User()` has a range of its own, which no user outside has; so without this a file of root's shows as
+        nobody's, cannot be changed, and can be read only where every user may read it
     :see: mount_namespaces(7), mount_setattr(2)
     """
 
@@ -160,7 +160,7 @@ class Bind:
 @by_value
 @frozen
 class Tmpfs:
-    """Memory as a directory.
+    """A directory in memory, a tmpfs.
 
     :param size: at most so many bytes, or "64M", or "50%" of the machine's memory
     :param mode: permissions of the directory
@@ -279,9 +279,9 @@ class Dev:
     the host's read-only: the devices work, while chmod(2), chown(2) and utimes(2) on them fail with EROFS.  A program with
     CAP_SYS_ADMIN in the user namespace of these mounts can make them writable, and change what its user may change.
 
-    :param shm_size: of /dev/shm
+    :param shm_size: the size of /dev/shm
     :param mknod: the child makes the devices, in /dev itself; needs CAP_MKNOD over the host
-    :param hosts: show the host's nodes; done unless said where the caller may make none
+    :param hosts: show the host's nodes; True unless given where the caller may make none
     :raises PlanError: both `mknod` and `hosts`
     """
 
@@ -296,7 +296,7 @@ class Dev:
     def steps(self) -> Iterable[Step]:
         yield from mounting.placed("dev", self._all())
         shm = _placed("tmpfs", "dev/shm", 0o755, {"mode": "1777", "size": str(self.shm_size)}, "shared memory", attr=SAFE)
-        yield from (made for made in (*Devpts().steps(), *shm) if made.only_with != "root")  # their places are made already
+        yield from (made for made in (*Devpts().steps(), *shm) if made.only_with != "root")  # their targets are made already
 
     def _all(self) -> Iterator[Step]:
         yield from mounting.make_directory("dev")
@@ -320,7 +320,7 @@ class Dev:
             )
 
     def _hosts(self) -> Iterator[Step]:
-        """Taken hold of before the empty /dev, which in a plan without a root of its own covers the host's."""
+        """Open the host's devices before the empty /dev is mounted, which in a plan without a root of its own covers them."""
         if kernel.has("open_tree"):
             yield from devices.from_hosts()
             return
@@ -351,17 +351,17 @@ class Dev:
 @by_value
 @frozen
 class Masked:
-    """Hides paths: files behind /dev/null, directories behind an empty read-only tmpfs.  Missing ones stay missing.
+    """A part that hides paths: files behind /dev/null, directories behind an empty read-only tmpfs.  Missing ones stay missing.
 
-    What is bound over a file is a null device, checked and taken hold of before anything is mounted: no link planted in a
-    root, and no other part's /dev, comes in between (CVE-2025-31133).  Nobody inside changes its mode or owner: it is our own
-    where the caller is root (Linux 6.15), and otherwise the host's, read-only.
+    A file is covered by a null device, which is checked and opened before anything is mounted: no link planted in a
+    root, and no other part's /dev, comes in between (CVE-2025-31133).  No program inside changes its mode or owner: it is our
+    own where the caller is root (Linux 6.15), and otherwise the host's, read-only.
 
     A path in a mount of the plan's is found from that mount, and one in /proc, /sys or /dev through no link, so that a path
-    counts as missing only where it is.  In a root without that path there is nothing to hide, and the plan shows nothing else.
+    counts as missing only where it is missing.  In a root without that path there is nothing to hide, and the plan shows nothing else.
 
     :param paths: absolute paths inside
-    :raises Unavailable: the host's /dev/null is something else
+    :raises Unavailable: the host's /dev/null is no null device
     """
 
     paths: Sequence[Path] = MASKED
@@ -410,9 +410,9 @@ class Masked:
 @by_value
 @frozen
 class ReadOnly:
-    """Makes paths read-only that another part mounted, with every mount below them.  Missing ones stay missing.
+    """A part that makes paths read-only which another part mounted, with every mount below them.  Missing ones stay missing.
 
-    It holds for a program without CAP_SYS_ADMIN over these mounts: another one takes the cover off.  Paths are found as those of
+    That holds for a program without CAP_SYS_ADMIN over these mounts: a program with it can unmount the cover.  Paths are found as those of
     `Masked` are.
 
     :param paths: absolute paths inside

@@ -1,10 +1,10 @@
-"""New namespaces, as parts: each adds its flag to the clone, and the steps that make it of use.
+"""New namespaces, as parts: each adds its flag to the clone, and the steps that set the namespace up.
 
-    ns.User()   who one is          ns.Mount()   what is where        ns.Pid()     who else is there
-    ns.Net()    whom one can reach  ns.Ipc()     what is shared       ns.Uts()     what one is called
-    ns.Cgroup() where limits begin  ns.Time()    how long it has been up
+    ns.User()   users and rights    ns.Mount()   the mounts           ns.Pid()     the processes
+    ns.Net()    the network         ns.Ipc()     shared memory        ns.Uts()     the host name
+    ns.Cgroup() the cgroup's root   ns.Time()    the clocks since boot
 
-To join one that exists put a `Namespace` in the plan.
+To join an existing namespace put a `Namespace` in the plan.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Cgroup", "Ipc", "Mount", "Net", "Pid", "Time", "User", "Uts", "subids"]
 
 FILE = Slot("file")
-PARENTS_FILE = Slot("map")  # a name that both sides save would pass the parent's descriptor on to the child
+PARENTS_FILE = Slot("map")  # a name of the parent's alone: one that both sides save would pass its descriptor to the child
 
 
 def _made(kind: str, flag: CLONE, why: str) -> Step:
@@ -61,17 +61,17 @@ def write_file(path: str, data: bytes, why: str, *, phase: Phase, child: bool = 
 class User:
     """A user namespace: root in here, and only in here.
 
-    Made by root of the machine, and without ranges, its ids are nobody's outside: those that /etc/subuid and /etc/subgid give to
-    "containerkit", or else to "root", or else a free range high up, which nothing else uses.  So what the program makes, reads or
-    signals as root, it does as nobody.  All containers of root's have this one range: what keeps them apart is `ns.Pid` and `ns.Ipc`,
-    without which one may signal the programs of another, and use its shared memory.  The files of the plan's root (of a `LayerFS`, a
-    `mounts.Root`) show with the ids that they have on disk; what is bound does not, unless by ``Bind(idmap=True)``.  For the caller's
-    own ids inside there is `User.same`.
+    Made by root of the machine, and without ranges, its ids are those of no user outside: those that /etc/subuid and /etc/subgid give to
+    "containerkit", or else to "root", or else a free range high up, which no other program uses.  So the program, root inside,
+    makes, reads and signals outside as nobody.  All containers of root's have this one range: only `ns.Pid` and `ns.Ipc` keep them
+    apart; without these one may signal the programs of another, and use its shared memory.  The files of the plan's root (of a
+    `LayerFS`, a `mounts.Root`) show with the ids that they have on disk; bound files do so only by ``Bind(idmap=True)``.  For the
+    caller's own ids inside there is `User.same`.
 
-    Made by anybody else, and without ranges, the caller's own ids become `uid` and `gid` inside, which needs no privilege.  With
+    Made by an ordinary user, and without ranges, the caller's own ids become `uid` and `gid` inside, which needs no privilege.  With
     ranges the caller's privilege is used where it has it, newuidmap(1) and newgidmap(1) otherwise, and files keep their ids.
 
-    :param uid, gid: who the program is, inside
+    :param uid, gid: the program's user and group, inside
     :param uids, gids: (inside, outside, count) of each range; both or neither
     :raises PlanError: ranges that overlap or are empty, or do not hold `uid` and `gid`
     :see: user_namespaces(7), mount_setattr(2)
@@ -202,7 +202,7 @@ def subids(size: int = 65536) -> User:
 
     For root of the machine this is `User()`: its range has no id of the caller's in it.
 
-    :param size: how many ids inside, at most
+    :param size: the largest number of ids inside
     :raises Unavailable: the files give the caller none
     :see: subuid(5), newuidmap(1)
     """
@@ -226,7 +226,7 @@ def subids(size: int = 65536) -> User:
 @by_value
 @frozen
 class Mount:
-    """A mount namespace: a copy of the host's table of mounts, which changes without the host's noticing.
+    """A mount namespace: a copy of the host's table of mounts, whose changes do not reach the host.
 
     :param propagation: "private", or "slave" to still see what the host mounts later
     :see: mount_namespaces(7)
@@ -250,7 +250,7 @@ class Mount:
 @by_value
 @frozen
 class Pid:
-    """A pid namespace: the program is process 1, and sees only what it started.  When it ends, all of them do.
+    """A pid namespace: the program is process 1, and sees only processes that it started.  When it ends, all of them end.
 
     :param proc: mount a /proc that shows it, when the plan has a mount namespace
     :param init: put a small process 1 before the program: it passes signals on, and reaps orphans.  A program that is
@@ -336,7 +336,7 @@ class Uts:
 @by_value
 @frozen
 class Cgroup:
-    """A cgroup namespace: the cgroup the child is in looks like the root.  Limits nothing.  :see: cgroup_namespaces(7)"""
+    """A cgroup namespace: the cgroup the child is in looks like the root.  It sets no limits.  :see: cgroup_namespaces(7)"""
 
     def steps(self) -> Iterable[Step]:
         yield _made("cgroup", CLONE.NEWCGROUP, "a cgroup namespace")
@@ -373,7 +373,7 @@ class Time:
             yield from self._enter()
 
     def _enter(self) -> Iterator[Step]:
-        """Before Linux 6.3 an exec did not enter it, and only a process that shares memory with nobody may."""
+        """Join the namespace before the exec, which enters it only since Linux 6.3.  Only a process that shares no memory may join."""
         links, fd = Slot("links"), Slot("time")
         found = procfs.open_file("/proc/self/ns", O.PATH | O.DIRECTORY | O.CLOEXEC)
         yield Step.child(Phase.IDENTITY, found, why="find the child's own namespaces", save=links, hint=_FILE_HINTS)

@@ -29,15 +29,15 @@ __all__ = ["Rule", "Seccomp", "Where"]
 
 ALLOW, LOG, KILL, ERRNO = 0x7FFF0000, 0x7FFC0000, 0x80000000, 0x00050000
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # AUDIT_ARCH_*
-NAMESPACES = 0x7E020000  # CLONE_NEW*; that of time cannot be asked of clone
+NAMESPACES = 0x7E020000  # CLONE_NEW*, without CLONE_NEWTIME, which clone(2) does not take
 AF_ALG, AF_VSOCK = 38, 40
 LACKING = ("clone3", "file_getattr", "file_setattr", "lsm_get_self_attr", "lsm_list_modules")
 ANY_PERSONALITY = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)  # Linux, 32 bits, version 2.6, both; and only asking
 
 #: Calls that a plan makes behind the filter, and that a program may always make: give up, and wait for its children.
-#: Without it a child whose exec fails could not even end.
+#: Without these calls a child whose exec fails could not even end.
 ALWAYS = tuple("close close_range exit exit_group munmap ppoll rt_sigaction rt_sigprocmask rt_sigreturn rt_sigtimedwait wait4".split())
-# Inside DROP: last, because it may forbid what the others need.  But without no_new_privs only CAP_SYS_ADMIN may install it.
+# Inside DROP: last, because it may forbid calls that the other steps need.  But without no_new_privs only CAP_SYS_ADMIN may install it.
 ORDER, EARLY = 50, 15
 AFTER_EARLY = ("prctl", "capset", "setgroups", "setresgid", "setresuid")
 
@@ -90,14 +90,14 @@ def _value(seccomp: Seccomp) -> Hashable:
 class Seccomp:
     """A filter for the program and all its children.  Make it with `default`, `allow` or `log`.
 
-    What holds after: a call that no rule names gets `otherwise`.  Calls newer than this library get ENOSYS instead of an
+    Afterwards a call that no rule names gets `otherwise`.  Calls newer than this library get ENOSYS instead of an
     error, as from the kernel before them, so that libraries fall back.  Calls in the manner of another architecture (32
-    bits) end the program; those of x32 get ENOSYS.  It cannot be taken back.
+    bits) end the program; those of x32 get ENOSYS.  A filter cannot be removed.
 
     :param rules: for each call the first one that matches counts
-    :param otherwise: what every other call gets: an error as in "EPERM", "kill", or "log" (and allow)
+    :param otherwise: the answer to every other call: an error as in "EPERM", "kill", or "log" (and allow)
     :param early: install it before the capabilities go: for a plan without `NoNewPrivileges`, in which set-user-ID programs
-        count.  It must let through what takes capabilities away and changes ids.
+        count.  It must allow the calls that drop capabilities and change ids.
     :raises PlanError: an unknown name or action
     :see: seccomp(2)
     """
@@ -148,15 +148,15 @@ class Seccomp:
 
     @classmethod
     def allow(cls, names: Iterable[str], *, otherwise: str = "EPERM") -> Seccomp:
-        """Only these calls, and those by which a process ends and waits.
+        """Return a filter that allows only these calls, and those by which a process ends and waits.
 
-        :param names: execve among them, or nothing can run
+        :param names: the names of the calls; without execve no program can run
         :raises PlanError: an unknown name; a list that kills execve
         """
         return cls(_rules(ALWAYS), otherwise).allowing(names)
 
     def allowing(self, names: Iterable[str], *where: Where) -> Seccomp:
-        """These as well, instead of what was said about them.
+        """Return a filter that allows these calls too, in place of earlier rules about them.
 
         :param where: conditions on the arguments, which must all hold
         """

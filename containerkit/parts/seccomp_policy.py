@@ -1,6 +1,6 @@
-"""Every system call of Linux on x86-64 and aarch64, once: what it is for, and where it is denied the attack that stops.
+"""Every system call of Linux on x86-64 and aarch64, once: its purpose, and for a denied call the attack that its denial stops.
 
-The line is drawn where docker draws it.  `GRANTED` is what comes with a capability; the API reference has a table of where the two differ.
+The policy is docker's.  `GRANTED` has the calls that come with a capability; the API reference has a table of the differences.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ ALLOWED = _table({
         timerfd_settime uname""",
 })  # fmt: skip
 
-#: Allowed for some arguments only, or answered in a way of their own: the rules are in `seccomp`.
+#: Calls that are allowed for some arguments only, or have an answer of their own: the rules are in `seccomp`.
 SPECIAL = _table({
     "a new process, but not a new namespace: in one of its own an attacker is root, and all of mount and netfilter is open to him": "clone",
     "its flags lie in memory, where no filter can look: ENOSYS, and libc falls back to clone": "clone3",

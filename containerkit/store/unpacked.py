@@ -1,4 +1,4 @@
-"""Unpacked layers in a store: one directory for each chain of layers, made once, there whole or not at all."""
+"""Unpacked layers in a store: one directory for each chain of layers, made once, and only ever complete."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Needs:
     borrowed: list[Borrowed]
 
     def inherit_attributes(self, tree: Path, below: Sequence[Path]) -> None:
-        """:raises InvalidLayer: a hard link leads to a file that no layer below has"""
+        """Give an unpacked layer these files and directories.  :raises InvalidLayer: a hard link leads to a file that no layer below has"""
         from ..image.unpack.implied import inherit_attributes
 
         inherit_attributes(tree, self.implied, below, self.borrowed, self.hiding)
@@ -67,8 +67,8 @@ class UnpackedLayers:
 
     :param root: the store's directory
     :param xattrs: which attribute says "opaque", as `LayerFS` has it
-    :param ids: whose the files become
-    :param skip: what may be left out where it is refused
+    :param ids: the owners on disk of the ids in the layers
+    :param skip: files and attributes that may be left out where the kernel refuses them
     """
 
     root: Path
@@ -113,7 +113,7 @@ class UnpackedLayers:
         return place / TREE
 
     def _name(self, new: Path, place: Path) -> None:
-        sync_filesystem(new)  # all its files at once: what has its name is on disk
+        sync_filesystem(new)  # all its files at once: a layer that has its name is on disk
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         rename(new, place)
 
@@ -159,7 +159,7 @@ class UnpackedLayers:
     def inherit_attributes(self, chains: Sequence[Digest]) -> None:
         """Give each layer the directories and files that it needs of those below it: see `implied`.
 
-        Nothing is written down about it: it is done whenever the layers are wanted, and mostly finds that it was done.
+        No record says that it is done: it is repeated whenever the layers are wanted, and mostly finds nothing to do.
 
         :param chains: all unpacked, the lowest first
         :raises InvalidLayer: a hard link leads to a file that no layer below has
@@ -169,7 +169,7 @@ class UnpackedLayers:
             try:
                 needs = self.needs(chain)
             except ImageError:
-                continue  # a label that cannot be read: `fsck` tells of that
+                continue  # `fsck` reports a label that cannot be read
             needs.inherit_attributes(path, paths[:number])
 
     def needs(self, chain: Digest) -> Needs:
@@ -199,7 +199,7 @@ class UnpackedLayers:
     def label(self, chain: Digest) -> dict[str, object]:
         """Return the description that was written when the layer was unpacked.
 
-        :raises ImageError: nothing, or about another layer
+        :raises ImageError: there is no description, or it is of another layer
         """
         try:
             found = parse((self.place(chain) / LABEL).read_bytes(), LABEL)
@@ -230,7 +230,7 @@ def _chain(path: Path) -> Digest | None:
 
 
 def _counted(tree: Path) -> tuple[int, list[str]]:
-    """How much is in a tree, and which of its directories have whiteouts."""
+    """Count the files of a tree, and list its directories with whiteouts."""
     from urllib.parse import quote_from_bytes
 
     from ..layers.merged import is_whiteout
@@ -274,7 +274,7 @@ def _differs(one: Path, other: Path) -> str:
         return ""  # overlayfs makes them links of one
     whats = ["st_mode", "st_uid", "st_gid", "st_rdev"]
     if not stat.S_ISDIR(left.st_mode):
-        whats.append("st_mtime_ns")  # the others may have the time of their making: a layer need not describe them
+        whats.append("st_mtime_ns")  # directories may have the time of their making: a layer need not describe them
     for what in whats:
         if getattr(left, what) != getattr(right, what):
             return what.removeprefix("st_")
