@@ -94,7 +94,7 @@ def _against_floor(
 
 
 def _crun(ground: Ground, program: str) -> Callable[[], object]:
-    """:raises RuntimeError: it does not run here"""
+    """Prepare crun.  :raises RuntimeError: it does not run here"""
     bundle, state = ground.directory / "bundle-sandbox", str(ground.directory / "state-sandbox")
     bundle.mkdir(exist_ok=True)
     (bundle / "config.json").write_text(json.dumps(_config(ground)))

@@ -129,7 +129,7 @@ def _pipe(made: Streams, number: int) -> tuple[int, IO[bytes]]:
     theirs, ours = (reader, writer) if number == 0 else (writer, reader)
     made.opened.append(theirs)
     # A pipe has no name: only /proc/PID/fd leads to it, and only processes that may trace it can open that.  So this mode gives nothing
-    # to anybody else, and opens /dev/stdout to a program that becomes another user, also where the next line must not chown(2).
+    # to other users, and opens /dev/stdout to a program that becomes another user, also where the next line must not chown(2).
     os.fchmod(theirs, 0o666)
     _give(theirs, made.owner)
     if number == 0:

@@ -54,7 +54,7 @@ def from_tar(stream: Readable, blobs: Store, compression: str, limits: Limits | 
     whole = _Joined(head, stream)
     if (found := media.sniff(head)) == "none":
         return written(lambda sink: _copy(whole, sink), blobs, compression)
-    if found in ("xz", "bzip2"):  # no layer is: it is compressed anew
+    if found in ("xz", "bzip2"):  # no layer has this compression: the tar is compressed anew
         plain = Decompressed(whole, limits=limits)
         return written(lambda sink: _copy(plain, sink), blobs, compression)
     hasher = hashlib.sha256()
@@ -83,7 +83,7 @@ class _Joined:
 
 
 class _Tee:
-    """Keeps what is read."""
+    """Keeps the bytes that are read."""
 
     def __init__(self, stream: Readable, sink: _Sink) -> None:
         self._stream, self._sink = stream, sink

@@ -1,6 +1,6 @@
-"""From a directory to a tar: what a layer is made of.
+"""Make the tar of a layer from a directory.
 
-    write_tree(directory, sink)          all that is there
+    write_tree(directory, sink)          the whole directory
     write_upper(upper, sink)             the changes that overlayfs wrote down, with its whiteouts as the image format has them
 
 The same tree gives the same bytes: entries are sorted by name, access times and names of users stay out, and no time is later
@@ -38,12 +38,12 @@ BELOW = {"metacopy": "the bytes of a file are in the layer below", "redirect": "
 
 @frozen
 class TarOptions:
-    """How a tree is written down.
+    """The form in which a tree is written.
 
-    :param ids: whose the files are; the same that they were unpacked with
+    :param ids: the owners on disk of the ids in the layer, as they were for unpacking
     :param epoch: seconds since 1970: no time is later; SOURCE_DATE_EPOCH unless given
     :param nanoseconds: keep the fractions of times; most programs do not, and every entry takes 1 KiB more
-    :param depth: directories inside each other at most
+    :param depth: the largest number of directories inside each other
     """
 
     ids: Ids = field(default_factory=Ids)

@@ -1,6 +1,6 @@
-"""From two plain trees to a tar: what turns one into the other.
+"""Make the tar of the layer that turns one plain tree into another.
 
-write_difference(old, new, sink)     see `diff` for what becomes of one tree
+write_difference(old, new, sink)     see `diff` for one tree
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class _Difference(Upper):
             self.waiting.pop()
 
     def flush(self) -> None:
-        """Something changed here: the directories on the way to it come first, or they would be made with other modes."""
+        """Write the directories on the way to a change, before the change: otherwise they would be made with other modes."""
         for _, entry in self.waiting:
             self.writer.add(entry)
         self.waiting.clear()

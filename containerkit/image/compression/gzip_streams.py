@@ -30,7 +30,7 @@ def isal(name: str) -> Any:
 
 
 class _Inflate:
-    """zlib with the interface of isal's decompressor."""
+    """A decompressor of zlib with the interface of isal's."""
 
     def __init__(self) -> None:
         self._inner, self.needs_input = zlib.decompressobj(31), True

@@ -1,4 +1,4 @@
-"""The numbers and the extended headers of tar: what they say, and how they are written.
+"""Read and write the numbers and the extended headers of tar.
 
 :see: pax(1), section "pax Interchange Format";  https://www.gnu.org/software/tar/manual/html_node/Standard.html
 """

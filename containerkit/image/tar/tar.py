@@ -6,7 +6,7 @@
 
     writer = Writer(sink)                   # writer.add(entry, data); writer.close()
 
-It reads what GNU tar, bsdtar, star and Go write: ustar, PAX, GNU long names, base-256 numbers, sparse files of all four kinds.
+It reads the archives of GNU tar, bsdtar, star and Go: ustar, PAX, GNU long names, base-256 numbers, sparse files of all four kinds.
 An archive that readers understand differently is refused: the tar that was scanned must be the tar that is unpacked.
 :see: tar(5);  https://www.gnu.org/software/tar/manual/html_node/Standard.html
 """
@@ -50,10 +50,10 @@ class Entry(NamedTuple):
     :ivar mode: the 12 bits of permission
     :ivar size: bytes of the file, its holes included
     :ivar mtime: nanoseconds since 1970
-    :ivar linkname: what a link points to
+    :ivar linkname: the path that a link points to
     :ivar xattrs: extended attributes
     :ivar major, minor: numbers of a device
-    :ivar pax: the records of its PAX header, as they were
+    :ivar pax: the records of its PAX header, unchanged
     :ivar sparse: (offset, length) of the pieces of a sparse file that are there; None for others
     :ivar stored: bytes it has in the tar
     """
@@ -94,7 +94,7 @@ class Reader:
             yield entry
 
     def next(self) -> Entry | None:
-        """Return the next entry; what was not read of the one before is passed over.  None at the end."""
+        """Return the next entry, and skip the unread rest of the one before.  None at the end."""
         pax: dict[bytes, bytes] = {}
         more: _pax.Records = []
         while True:
@@ -229,7 +229,7 @@ class Reader:
         return len(data)
 
     def _take(self, size: int, *, end_allowed: bool = False) -> bytes:
-        """So many bytes; none where the stream ends and that is allowed."""
+        """Return so many bytes; none where the stream ends and that is allowed."""
         piece = self._data[self._at : self._at + size]
         self._at += len(piece)
         if len(piece) == size:
@@ -289,7 +289,7 @@ def _checked(entry: Entry, limits: Limits) -> Entry:
     """Return an entry whose fields make sense together."""
     name, kind, _, uid, gid, size, mtime, link, _, major, minor, _, _, stored = entry
     if name[-1:] == b"/":
-        kind = "directory" if kind == "file" else kind  # as programs older than the type for directories wrote them
+        kind = "directory" if kind == "file" else kind  # programs older than the type for directories wrote them so
         name = name.rstrip(b"/") or b"/"
     if size < 0 or stored < 0 or uid < 0 or gid < 0:
         raise InvalidLayer(f"{name[:200]!r}: a number is below zero")
@@ -302,7 +302,7 @@ def _checked(entry: Entry, limits: Limits) -> Entry:
     if len(name) > limits.path or len(link) > limits.path:
         limits.check("path", max(len(name), len(link)), "a name in a layer")
     if kind in ("symlink", "hardlink"):
-        size = 0  # some write the size of what the link points to, and no bytes follow
+        size = 0  # some programs write the size of the link's target, and no bytes follow
     elif kind != "file" and size:
         raise InvalidLayer(f"{name[:200]!r}: a {kind} with {size} bytes in it")
     if kind == entry.kind and size == entry.size:

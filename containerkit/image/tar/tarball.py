@@ -31,7 +31,7 @@ HOPS = 40  # links that lead to links, as the kernel has it
 class Member:
     """One entry of a tarball.
 
-    :ivar offset: where its bytes begin
+    :ivar offset: the offset of its first byte
     :ivar link: for a link, the name it leads to, from the top of the tarball; "" for others
     """
 
@@ -42,9 +42,9 @@ class Member:
 
 
 class Section(io.RawIOBase):
-    """A stretch of a file, to be read by many at once: it has a place of its own.
+    """A stretch of a file, with a position of its own, so that several can be read at once.
 
-    :param keep: what must live as long as this, because it holds the descriptor
+    :param keep: the object that holds the descriptor, and must live as long as this
     """
 
     def __init__(self, fd: int, offset: int, size: int, keep: object = None) -> None:
@@ -82,7 +82,7 @@ class Tarball:
         self._finalizer()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Opened again, by its path, where it arrives."""
+        """Pickle the path: the other process opens the tarball again."""
         return Tarball, (os.path.abspath(self.path), self._limits)
 
     def __copy__(self) -> Tarball:
@@ -159,7 +159,7 @@ class Tarball:
         try:
             name = _normal(name)
         except Escape:
-            return  # nobody can ask for it
+            return  # no caller can ask for it
         if name in self.members and member.kind != "directory":
             self.twice.add(name)
         self.members[name] = member
@@ -168,7 +168,7 @@ class Tarball:
 
 
 class _Blocks:
-    """One block at a time, so that a reader's count says where it stands."""
+    """Reads one block at a time, so that a reader's count tells its position."""
 
     def __init__(self, stream: Readable) -> None:
         self._stream = stream

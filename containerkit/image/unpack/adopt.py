@@ -1,4 +1,4 @@
-"""An upper directory made to look as its layer looks when it is unpacked."""
+"""Make an upper directory look as its layer does when it is unpacked."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["normalize"]
 def normalize(upper: str | os.PathLike[str], form: TarOptions, keeps: str) -> bool:
     """Cut times to those that the layer says, and remove what no layer has (sockets, overlayfs's own notes, whiteouts of nothing).
 
-    :param form: that the layer was written in
-    :param keeps: the attribute that says "opaque" where it is to be used
-    :return: False where it cannot be used as it is: it has deletions written down in another way
+    :param form: the form that the layer was written in
+    :param keeps: the attribute that says "opaque" in the store
+    :return: False where the directory cannot be used as it is: its deletions are written in another form
     """
     with owned(os.open(upper, DIRECTORY)) as fd:
         return _notes(fd, keeps) and _inside(fd, form, keeps, hidden=False)

@@ -29,14 +29,14 @@ class DiskFormat:
 
     def __init__(self, root: Root, attributes: Attributes) -> None:
         self.root, self.attributes, self.implied = root, attributes, {b""}
-        self.enter: Callable[[bytes, int], int] | None = None  # before something changes in the directory `fd`
+        self.enter: Callable[[bytes, int], int] | None = None  # called before a change in the directory `fd`
 
     def way(self, path: bytes, *, fresh: bool) -> None:
-        """Make a directory that the layer goes through.  :param fresh: it takes the place of something of the layer"""
+        """Make a directory that the layer goes through.  :param fresh: it replaces another file of the layer"""
         raise NotImplementedError
 
     def made(self, decision: Decision) -> None:
-        """Something is at its place."""
+        """Note that a path of the layer exists now."""
         self.implied.discard(decision.path)
 
     def delete(self, path: bytes) -> None:
@@ -112,7 +112,7 @@ class Overlay(DiskFormat):
         if not self._borrows:
             raise self._gone(decision)
         if decision.replaces:
-            with contextlib.suppress(FileNotFoundError):  # that was a link to a file of a layer below, too
+            with contextlib.suppress(FileNotFoundError):  # that file too was a link to one of a layer below
                 self.root.remove(self.inside(decision.parent), decision.name)
 
     def finish(self, ending: Ending) -> None:

@@ -1,8 +1,8 @@
 """Complete a layer of an overlay once the layers below it are known, as if it had been unpacked onto them.
 
-Directories that it goes through and does not describe lie over those of the layers below, and what shows is their owner, mode,
-attributes and time: they get those of the directory that they hide.  A hard link to a file of a layer below becomes a copy of it.
-Whiteouts in a directory that no layer below has are taken away: overlayfs would list them, and nothing is found under the name.
+Directories that it goes through and does not describe lie over those of the layers below, and their owner, mode,
+attributes and time show: they get those of the directory that they hide.  A hard link to a file of a layer below becomes a copy of it.
+Whiteouts in a directory that no layer below has are removed: overlayfs would list them, though a lookup of the name fails.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def inherit_attributes(
     :param below: the layers below, the lowest first, settled already
     :param borrowed: its hard links to files of layers below
     :param hiding: its directories with whiteouts
-    :raises InvalidLayer: a hard link leads to a file that is not there
+    :raises InvalidLayer: a hard link leads to a missing file
     """
     for each in borrowed:
         _borrow(tree, each, below)
@@ -166,7 +166,7 @@ def _hide(tree: Path, below: Sequence[Path]) -> None:
 def _walk(held: ExitStack, layer: Path, parts: Sequence[bytes]) -> tuple[int | None, bool]:
     """Return a directory of one layer, and whether the layer hides what others have there.
 
-    An opaque directory hides what is in another, not what that is itself.  Links are not followed: overlayfs does not.
+    An opaque directory hides the content of another, not its attributes.  Links are not followed: overlayfs does not.
     """
     fd = os.open(layer, DIRECTORY)
     held.callback(os.close, fd)
@@ -185,7 +185,7 @@ def _walk(held: ExitStack, layer: Path, parts: Sequence[bytes]) -> tuple[int | N
 
 
 def _copy(source: int, target: int) -> None:
-    """Owner first, as it takes the mode's upper bits away.  An attribute that is right already is not touched."""
+    """Copy the attributes, owner first: changing it clears the mode's upper bits.  An attribute that is right is not touched."""
     there, here = os.fstat(source), os.fstat(target)
     mode = stat.S_IMODE(there.st_mode)
     if (there.st_uid, there.st_gid) != (here.st_uid, here.st_gid):

@@ -6,8 +6,8 @@
     ending = meaning.finish()                   # the facts that only the whole layer tells
 
 The entries count in their order, as tar(1) takes them.  A link of the layer itself is followed; one of a layer below never is,
-because a layer of an overlay is unpacked before the layers below it are known.  A whiteout hides what the layers below have,
-and nothing of its own layer, wherever it stands.  A hard link may lead to a file of a layer below that is not hidden yet.
+because a layer of an overlay is unpacked before the layers below it are known.  A whiteout hides files of the layers below,
+and none of its own layer, at any position in the tar.  A hard link may lead to a file of a layer below that is not hidden yet.
 :see: https://github.com/opencontainers/image-spec/blob/main/layer.md
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["OPAQUE", "WHITEOUT", "Borrowed", "Decision", "Directory", "Ending", "File", "Meaning", "Node", "walk"]
 
 WHITEOUT, OPAQUE = b".wh.", b".wh..wh..opq"
-LINKS = 40  # that lead to one another, as path_resolution(7) has it
+LINKS = 40  # links in a chain, as in path_resolution(7)
 OF_OVERLAYFS = (b"user.overlay.", b"trusted.overlay.")
 
 
@@ -35,7 +35,7 @@ class File:
     """A file that is no directory, with one or more names.
 
     :ivar link: the text of a symbolic link; None for any other file
-    :ivar borrowed: the path of the file of a layer below that it is; None for a file of the layer's own
+    :ivar borrowed: the path in a layer below, for a file that is there; None for a file of the layer's own
     :ivar what: an object of the caller's
     """
 
@@ -48,8 +48,8 @@ class File:
 class Directory:
     """A directory of the layer.
 
-    :ivar opaque: it hides what the layers below have in it
-    :ivar fresh: it took the place of something, so that it has its attributes from no layer below either
+    :ivar opaque: whether it hides the content that the layers below have in it
+    :ivar fresh: whether it replaced another file, so that it gets no attributes from a layer below either
     :ivar what: an object of the caller's
     """
 
@@ -69,12 +69,12 @@ _ABSENT = Directory()
 class Decision(NamedTuple):
     """The actions for one entry.
 
-    :ivar act: "put", "root" (describe the root), "delete" (what the layers below have at `path`), "clear" (what they have inside of
-        it) or "nothing"
+    :ivar act: "put", "root" (describe the root), "delete" (the file of the layers below at `path`), "clear" (their content of that
+        directory) or "nothing"
     :ivar parent, name, path: the entry's path, with links resolved
-    :ivar way: directories to make first, the topmost one first, and whether they take the place of something of the layer
-    :ivar fresh: the directory at `path` has nothing of the layers below
-    :ivar replaces: the layer had something else there
+    :ivar way: directories to make first, the topmost one first, and whether they replace another file of the layer
+    :ivar fresh: whether the directory at `path` shows nothing of the layers below
+    :ivar replaces: whether the layer had another file there
     :ivar source: for a hard link, the path of the file
     :ivar borrowed: whether `source` is in a layer below
     :ivar node: the file or directory that is at `path` now
@@ -96,8 +96,8 @@ class Borrowed(NamedTuple):
     """Names of one file of a layer below.
 
     :ivar target: its path there
-    :ivar names: what it is called in this layer; `target` is among them where this layer does not hide it, so that all stay one
-        file.  None where other entries took their places: it has to be there all the same
+    :ivar names: its names in this layer; `target` is among them where this layer does not hide it, so that all stay one
+        file.  Empty where other entries replaced them: the file must exist all the same
     """
 
     target: bytes
@@ -187,7 +187,7 @@ class Meaning:
         return Decision("put", place.path, name, path, place.made, fresh, replaces, node=old)
 
     def _turned(self, old: Node | None) -> None:
-        """Something that other names may lead through goes away."""
+        """Forget the known directory: a directory or link that other names lead through is removed."""
         if isinstance(old, Directory) or (old and old.link is not None):
             self._last, self._known = b"", _Place(b"", self.root, ())
 
@@ -272,7 +272,7 @@ class Meaning:
         return way.nodes[-1].children.get(name) if name else way.nodes[-1]
 
     def finish(self) -> Ending:
-        """There are no more entries."""
+        """Return the facts that the whole layer tells, after the last entry."""
         ending = Ending()
         if not self.removed and not self._borrowed:
             return ending
@@ -292,7 +292,7 @@ class Meaning:
         return ending
 
     def _shown(self, target: bytes, made: list[tuple[bytes, bool]]) -> bool:
-        """Whether a file of a layer below still shows under its own name.  The directories on the way to it are made."""
+        """Make the directories on the way to a file of a layer below, and return whether the file still shows under its own name."""
         node, path, opened = self.root, b"", list[tuple[Directory, bytes, Directory, bytes]]()
         *parts, last = target.split(b"/")
         for part in parts:
@@ -327,7 +327,7 @@ def _name(item: tuple[bytes, Node | None]) -> bytes:
 
 
 class _Way:
-    """Goes through directories, and through links of the layer's own."""
+    """A walk through directories, and through links of the layer's own."""
 
     def __init__(self, root: Directory, limits: Limits) -> None:
         self.nodes, self._names, self._limits, self._steps = [root], list[bytes](), limits, 0

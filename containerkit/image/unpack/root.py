@@ -1,6 +1,6 @@
 """A directory that nothing leads out of: names are looked up by openat2 with RESOLVE_BENEATH, and held by descriptor.
 
-No link is followed: which ones a layer may go through is decided before, without the file system (see `meaning`).
+No link is followed: `meaning` decides before, without the file system, which links a layer may go through.
 :see: openat2(2)
 """
 
@@ -51,7 +51,7 @@ class Root:
     def forget(self) -> None:
         """Forget looked-up directories after one, or a link, is removed: the paths through it may lead elsewhere now.
 
-        Who holds a descriptor may go on with it until the next call of `directory`.
+        A descriptor that a caller holds stays open until the next call of `directory`.
         """
         self._stale += self._cache.values()
         self._cache.clear()
@@ -108,7 +108,7 @@ def join(path: bytes, name: bytes) -> bytes:
 def split(name: bytes, limits: Limits) -> tuple[bytes, bytes]:
     """Return a name of a layer as its parent and its last part; the root itself has neither.
 
-    One ``./`` or ``/`` at the beginning is how many programs write "from the root".
+    One ``./`` or ``/`` at the beginning is allowed: many programs write "from the root" so.
 
     :raises Escape: a part is empty, "." or ".."
     """

@@ -1,10 +1,10 @@
-"""From a tar to a directory.
+"""Unpack a layer's tar into a directory.
 
     unpack(tar, "layers/1")                          for an overlay: deletions as overlayfs writes them
-    unpack(tar, "root", whiteouts="plain")           onto what is there: deletions are done
+    unpack(tar, "root", whiteouts="plain")           onto an existing tree: deletions are done
 
 A layer is not trusted.  Parents are looked up below the directory and held by descriptor, files are made and never opened,
-what is in the way is removed and never written through.
+and a file in the way is removed and never written through.
 :see: https://github.com/opencontainers/image-spec/blob/main/layer.md
 """
 
@@ -68,15 +68,15 @@ def unpack(
     """Make the files that a tar describes, and read the tar to its very end.
 
     :param stream: the tar, not compressed
-    :param directory: is there; for an overlay it is empty
+    :param directory: an existing directory; an empty one for an overlay
     :param whiteouts: "overlay" writes deletions down as overlayfs does, "plain" deletes
     :param xattrs: "user" or "trusted": which attribute says "opaque"; must agree with LayerFS
-    :param ids: whose the files become
+    :param ids: the owners on disk of the ids in the layer
     :param limits: how much the tar may ask for
-    :param skip: "devices", "xattrs": what may be left out where it is refused; it is recorded
+    :param skip: "devices", "xattrs": kinds that may be left out where the kernel refuses them; the result lists them
     :param borrows: for an overlay: a hard link may lead to a file of a layer below; it is recorded, and not made
-    :raises InvalidLayer: not a tar, or one that lies;  :raises Escape: it reaches outside
-    :raises LimitExceeded: it asks for too much;  :raises CannotUnpack: the kernel refuses
+    :raises InvalidLayer: not a tar, or one that contradicts itself;  :raises Escape: a path leads outside
+    :raises LimitExceeded: the tar asks for too much;  :raises CannotUnpack: the kernel refuses
     """
     if whiteouts not in ("overlay", "plain") or xattrs not in ("user", "trusted") or set(skip) - {*SKIPPABLE}:
         raise ValueError(f"unpack does not know whiteouts={whiteouts!r}, xattrs={xattrs!r}, skip={skip!r}")
@@ -93,7 +93,7 @@ def unpack(
 def _born(directory: int) -> tuple[int, int] | None:
     """Return the owner of new files in an empty directory of the caller's; None where that is not known.
 
-    The group may come from the directory above, which is also the caller's: it gets another one only at the end.
+    The group may come from the directory above, which is also the caller's: a file gets another group only at the end.
     """
     if os.listdir(directory):
         return None
@@ -102,7 +102,7 @@ def _born(directory: int) -> tuple[int, int] | None:
 
 
 class _OpenedUp:
-    """Opens directories of older layers that deny their owner to make something in them; their modes come back at the end."""
+    """Opens directories of older layers that deny their owner to make files in them; their modes are restored at the end."""
 
     def __init__(self, late: dict[bytes, tuple[int, Entry | os.stat_result]]) -> None:
         self._late = late
@@ -116,11 +116,11 @@ class _OpenedUp:
 
 
 class _Unpacker:
-    """Nothing here refers to itself: the stream's file is let go with the last that uses it, not when garbage is collected."""
+    """The state of one unpacking.  It has no reference cycle, so that the stream's file closes with its last user, not at a collection."""
 
     def __init__(self, reader: Reader, root: Root, form: DiskFormat, attributes: Attributes) -> None:
         self.reader, self.root, self.limits, self.form, self.attributes = reader, root, reader.limits, form, attributes
-        self.late: dict[bytes, tuple[int, Entry | os.stat_result]] = {}  # what waits until nothing is made inside any more
+        self.late: dict[bytes, tuple[int, Entry | os.stat_result]] = {}  # directories: attributes come last
         self.meaning = Meaning(self.limits)
         if os.geteuid():
             form.enter = _OpenedUp(self.late)
@@ -241,7 +241,7 @@ class _Unpacker:
                 found = self.root.find(path)
             except OSError as error:
                 if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                    continue  # something later took its place
+                    continue  # a later entry replaced it
                 raise CannotUnpack(error.errno or 0, path, error.strerror or "") from error
             with owned(found) as fd:
                 if os.fstat(fd).st_ino != inode:
