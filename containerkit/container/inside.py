@@ -158,7 +158,7 @@ class Inside:
         return Credentials(uid, gid, tuple(groups) if self._may_set_groups else ())
 
     def _first_ids(self) -> tuple[int, int]:
-        """Return the user who joins the user namespace: its root, which has the rights for the rest; without one, the process's own user."""
+        """Return the user who joins the user namespace: its root, with the rights for the rest; without one, the process's own user."""
         wanted = self._wanted()
         rooted = any(first == 0 for first, _, _ in self._uids) and any(first == 0 for first, _, _ in self._gids)
         return ROOT_IDS if rooted else (wanted.uid, wanted.gid)
