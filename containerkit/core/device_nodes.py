@@ -41,9 +41,9 @@ def made() -> Iterator[Step]:
     ]
     for name, (major, minor) in DEVICES.items():
         options.append((syscalls.mknodat(MEMORY, name, stat.S_IFCHR | 0o666, os.makedev(major, minor)), f"a new {name}", None))
-        options.append((syscalls.fchmodat(MEMORY, name, 0o666), "for everybody, whatever the caller's umask is", None))
+        options.append((syscalls.fchmodat(MEMORY, name, 0o666), "for all users: the caller's umask does not count", None))
     options.append((syscalls.fsconfig(FS, "SET_FLAG", "ro"), "from now on", None))
-    options.append((syscalls.fsconfig(FS, "RECONFIGURE"), "nobody changes mode or owner of a node", None))
+    options.append((syscalls.fsconfig(FS, "RECONFIGURE"), "no program changes mode or owner of a node", None))
     options.append((syscalls.close(FS), "its configuration is done with", None))
     yield from (Step.parent(Phase.PREPARE, call, why=why, save=save, hint=HINT) for call, why, save in options)
 

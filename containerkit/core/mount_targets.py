@@ -136,7 +136,7 @@ def _proven(slot: Slot, fstype: str, more: dict[str, object]) -> Iterator[Step]:
     """Yield steps that prove the kind of filesystem at a path: it was walked again, as mount(2) gives no descriptor of its mount."""
     answer = OutputBuffer(120, "filesystem")
     yield Step.child(Phase.MOUNTS, syscalls.fstatfs(slot, answer), why="what is this?", **more)
-    hint = f"what is mounted here is no {fstype}: somebody moves directories of this root meanwhile"
+    hint = f"what is mounted here is no {fstype}: another process moves directories of this root meanwhile"
     call = syscalls.compare(answer, magic_of(fstype), f"{fstype.upper()}_MAGIC")
     yield Step.child(Phase.MOUNTS, call, why=f"it has to be the {fstype} just mounted", hint=hint, **more)
 

@@ -320,7 +320,7 @@ def shown(
     yield step(Phase.IDENTITY, syscalls.dup3(save, fd, O.CLOEXEC), "under a number that the parent can name", order=first)
     there = f"/proc/{{pid}}/fd/{fd}"
     call = syscalls.mount_setattr(AT_FDCWD, attr | ATTR.IDMAP, recursive=recursive and below, userns=IDS, path=there)
-    whys = ["its files are whose they are on disk", *(k for k, v in OPTIONS.items() if attr & v)]
+    whys = ["its files have the owners that they have on disk", *(k for k, v in OPTIONS.items() if attr & v)]
     yield Step.parent(Phase.IDENTITY, call, why=", ".join(whys) + (UNDONE if attr else ""), hint=IDMAP_HINTS, order=order)
 
 

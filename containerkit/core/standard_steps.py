@@ -77,7 +77,7 @@ def descriptors(inputs: Mapping[int, Fd], options: Options) -> list[Step]:
         steps.append(Step.child(Phase.CLONE, call, why=f"{source.name} becomes {number}"))
     kept = sorted({0, 1, 2, *inputs})
     gaps = [(a + 1, b - 1) for a, b in itertools.pairwise(kept) if b > a + 1] + [(kept[-1] + 1, 0xFFFFFFFF)]
-    why = "nothing else of the caller's stays open"
+    why = "no other descriptor of the caller's stays open"
     return steps + [Step.child(Phase.CLONE, syscalls.close_range(*gap), why=why) for gap in gaps]
 
 
@@ -94,10 +94,10 @@ def become_helper(kind: str, *, guarded: bool = True) -> list[Step]:
     argv = Strings((b"ck-helper", b"PROGRAM", b"SIZE"), deferred=True)
     run = Call("execveat", (HELPER, b"", argv, Strings(()), Labelled(AT_EMPTY_PATH, "EMPTY_PATH")))
     own = syscalls.Call("mmap", (0, Labelled(0, "SIZE"), Labelled(3, "READ|WRITE"), Labelled(1, "SHARED"), PROGRAM, 0))
-    guard = "nobody without rights over the caller's namespace may trace this"
-    steps = [(run, why), (own, "go on with the plan where it stopped"),
+    guard = "no process without rights over the caller's namespace may trace this"
+    steps = [(run, why), (own, "map the plan, to continue it"),
              *([(syscalls.prctl("SET_DUMPABLE", 0), guard)] if guarded else []),
-             (syscalls.close(PROGRAM), "nobody else gets at the plan")]  # fmt: skip
+             (syscalls.close(PROGRAM), "no other program gets at the plan")]  # fmt: skip
     hint = {EACCES: "the memfd may not be executed here: see sysctl vm.memfd_noexec"}
     return [Step.child(phase, call, why=w, hint=hint if call is run else "") for call, w in steps]
 

@@ -310,7 +310,7 @@ class _Fold:
 
     def _clone_why(self) -> str:
         if self.apart:
-            return "a new process, which will be an image of its own before it meets anybody"
+            return "a new process, which will be an image of its own before it meets another process"
         whys = [s.why for s in self.made if s.why]
         return "a new process" + (" in " + ", ".join(whys) if whys else "")
 

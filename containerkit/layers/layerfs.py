@@ -268,7 +268,7 @@ class LayerFS(OneProcess):
             EEXIST: "another process has this LayerFS mounted: join its mount namespace instead, "
             "or make another LayerFS over the same layers"
         }
-        return Step.parent(Phase.PREPARE, taken, why="nobody else may mount these changes meanwhile", undo=mark, hint=hint)
+        return Step.parent(Phase.PREPARE, taken, why="no other process may mount these changes meanwhile", undo=mark, hint=hint)
 
     @property
     def _attributes(self) -> ATTR:
@@ -299,7 +299,7 @@ class LayerFS(OneProcess):
         attr, here = ATTR.NOSUID | ATTR.NODEV | ATTR.NOEXEC, Slot("places")
         why, options = "a memory for the places that the layers lack", [("source", "tmpfs"), ("size", "4m")]
         yield from mounting.detached("tmpfs", options, why, attr=attr, phase=Phase.ROOTFS, save=here)
-        yield mounting.step(Phase.ROOTFS, syscalls.move_mount(here, syscalls.AT_FDCWD, "/"), "where nobody is led to")
+        yield mounting.step(Phase.ROOTFS, syscalls.move_mount(here, syscalls.AT_FDCWD, "/"), "where no path leads")
         mode = ask(_mode, str(self.lowers[-1]))
         for name in ("upper", "work"):
             yield mounting.step(Phase.ROOTFS, syscalls.mkdirat(here, name, 0o700), f"its {name} directory")

@@ -40,7 +40,7 @@ def opened(*, of_this_pid_namespace: bool = False) -> int:
     try:
         _prove(fd)
         if of_this_pid_namespace and _own_number(fd) != str(os.getpid()):
-            raise Unavailable("a procfs of this pid namespace", probed=f"{PLACE}self is {_own_number(fd) or 'nobody'}", remedy=REMEDY)
+            raise Unavailable("a procfs of this pid namespace", probed=f"{PLACE}self is {_own_number(fd) or 'no process'}", remedy=REMEDY)
     except BaseException:
         os.close(fd)
         raise

@@ -80,9 +80,7 @@ def from_hosts() -> Iterator[Step]:
             yield from _covered(f"/dev/{name}")
         yield mounting.clone_tree(f"/dev/{name}", f"the host's /dev/{name}", recursive=False, phase=Phase.MOUNTS, save=Slot(name))
         if kernel.has("mount_setattr"):
-            yield mounting.step(
-                Phase.MOUNTS, syscalls.mount_setattr(Slot(name), ATTR.RDONLY), "whose mode and owner cannot be changed there"
-            )
+            yield mounting.step(Phase.MOUNTS, syscalls.mount_setattr(Slot(name), ATTR.RDONLY), "its mode and owner cannot be changed there")
 
 
 def readonly_node(path: str, **more: Any) -> Iterator[Step]:
@@ -92,7 +90,7 @@ def readonly_node(path: str, **more: Any) -> Iterator[Step]:
         return
     yield mounting.clone_tree(path, f"the host's {path}", recursive=False, phase=Phase.MOUNTS, save=mounting.MOUNT, **more)
     yield mounting.step(
-        Phase.MOUNTS, syscalls.mount_setattr(mounting.MOUNT, ATTR.RDONLY), "whose mode and owner cannot be changed there", **more
+        Phase.MOUNTS, syscalls.mount_setattr(mounting.MOUNT, ATTR.RDONLY), "its mode and owner cannot be changed there", **more
     )
     yield mounting.step(
         Phase.MOUNTS, syscalls.move_mount(mounting.MOUNT, AT_FDCWD, path), "covers it, in this mount namespace only", **more
@@ -105,7 +103,7 @@ def _covered(path: str, **more: Any) -> Iterator[Step]:
     bind = syscalls.mount(path, path, None, MS.BIND)
     yield mounting.step(Phase.MOUNTS, bind, f"the host's {path}, over itself in this mount namespace", hint=mounting.SOURCE_HINTS, **more)
     change = syscalls.mount(None, path, None, MS.REMOUNT | MS.BIND | MS.RDONLY | ask(_locked, path))
-    yield mounting.step(Phase.MOUNTS, change, "whose mode and owner cannot be changed there", **more)
+    yield mounting.step(Phase.MOUNTS, change, "its mode and owner cannot be changed there", **more)
 
 
 def _locked(path: str) -> MS:

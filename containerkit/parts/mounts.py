@@ -438,7 +438,7 @@ class ReadOnly:
             Phase.MOUNTS, syscalls.open_tree(mounting.TARGET, "", flag), f"another view of /{path}", save=mounting.MOUNT, **absent
         )
         yield mounting.step(
-            Phase.MOUNTS, syscalls.mount_setattr(mounting.MOUNT, ATTR.RDONLY, recursive=True), "which cannot be written to", **absent
+            Phase.MOUNTS, syscalls.mount_setattr(mounting.MOUNT, ATTR.RDONLY, recursive=True), "the view cannot be written to", **absent
         )
         yield mounting.step(Phase.MOUNTS, syscalls.move_mount(mounting.MOUNT, mounting.TARGET), "covers it", **absent)
         for slot in (mounting.MOUNT, mounting.TARGET):

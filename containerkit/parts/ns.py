@@ -156,7 +156,7 @@ class User:
 
     def _single(self) -> Iterator[Step]:
         hint = {EPERM: "one process maps its own id, and once only; a group only after setgroups is denied"}
-        why = "no group can be dropped in here, so that one which is denied something cannot leave"
+        why = "no process inside can drop a group, for the group may be one that is denied access"
         yield from write_file("/proc/self/setgroups", b"deny", why, phase=Phase.IDENTITY)
         for name, inside, own in (("uid", self.uid, ask(os.geteuid)), ("gid", self.gid, ask(os.getegid))):
             data = b"%d %d 1" % (inside, own)
@@ -189,7 +189,7 @@ class User:
         moved = (idmaps.outside_of(uids, self.uid), idmaps.outside_of(gids, self.gid)) != (ask(os.geteuid), ask(os.getegid))
         more: dict[str, Any] = {"helper": "join" if moved and ask(os.geteuid) else "", "order": mounting.BECOME}
         for call in (syscalls.setgroups(()), syscalls.setresgid(self.gid), syscalls.setresuid(self.uid)):
-            yield Step.child(Phase.IDENTITY, call, why="be who was asked for", **more)
+            yield Step.child(Phase.IDENTITY, call, why="become the user and group of the plan", **more)
 
 
 def _held(name: str, ranges: Sequence[Range], inside: int) -> None:
@@ -360,7 +360,7 @@ class Time:
     def steps(self) -> Iterable[Step]:
         hint = {EPERM: "this needs CAP_SYS_ADMIN: run as root, or ask for ns.User()", EINVAL: "this kernel has no time namespaces"}
         call = Call("unshare", (CLONE.NEWTIME,))
-        yield Step.child(Phase.IDENTITY, call, why="a time namespace for who comes after the exec", claims="time namespace", hint=hint)
+        yield Step.child(Phase.IDENTITY, call, why="a time namespace for the program after the exec", claims="time namespace", hint=hint)
         offsets = "".join(
             f"{clock} {self._split(value)}\n" for clock, value in (("monotonic", self.monotonic), ("boottime", self.boottime))
         )

@@ -192,7 +192,7 @@ class Record(OneProcess):
         """
         named = named if isinstance(named, Identity) else os.path.abspath(named)
         if not _lives(_as_line(named)):
-            raise LayerError(errno.ESRCH, f"there is nobody to hand the record to: {named}", self.name)
+            raise LayerError(errno.ESRCH, f"the new owner of the record does not live: {named}", self.name)
         self.write(*_as_line(named))
         self.let_go()
 
