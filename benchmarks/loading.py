@@ -1,4 +1,4 @@
-"""What a user waits for before anything happens: Python itself, the package, and the verbs, typed into a shell.
+"""Measure how long a user waits before anything happens: Python itself, the package, and the verbs, typed into a shell.
 
 The package is installed as a user installs it: a copy with its .pyc files in a virtual environment without anything else.
 Every run is a new process, so that nothing is warm but the page cache.
@@ -29,7 +29,7 @@ from .table import Table, Target
 
 MS = 1e6  # nanoseconds
 PYTHON, CACHED, THEIRS = "python -c pass", "containerkit build, all cached", "buildah bud, all cached"
-#: What may be waited for, as a multiple of what Python itself takes.
+#: The longest wait that is allowed, as a multiple of the time that Python itself takes.
 LIMITS = {"import containerkit": 3, "containerkit run --rootfs DIR -- true": 6, "containerkit images, an empty store": 6}
 
 
@@ -49,7 +49,7 @@ class Installed:
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """Two tables of the same commands, all of them in turn: what one waits for, and what the processors do meanwhile."""
+    """Measure all commands in turn, in two tables: the time that one waits, and the time of the processors."""
     installed = install(ground.directory / "installed")
     base = rootfs.from_programs(["true"])
     store = ground.directory / "empty-store"
@@ -90,9 +90,9 @@ NOTES = (
 
 
 def install(directory: Path) -> Installed:
-    """What ``pip install containerkit`` leaves behind, without what the network would be asked for.
+    """Install the files that ``pip install containerkit`` installs, without the network.
 
-    :raises Unavailable: the command is not installed here, whose script is taken
+    :raises Unavailable: the command is not installed here, so its script cannot be copied
     """
     script = Path(sysconfig.get_path("scripts"), "containerkit")
     if not script.exists():
@@ -120,7 +120,7 @@ class Command:
     environment: Mapping[str, str]
 
     def run(self) -> float:
-        """Runs it.  :return: milliseconds of processor time, its own and its children's  :raises RuntimeError: it failed"""
+        """Run the command.  :return: milliseconds of processor time, its own and its children's  :raises RuntimeError: it failed"""
         with open(os.devnull, "r+b") as null:
             streams = [(os.POSIX_SPAWN_DUP2, null.fileno(), number) for number in (0, 1, 2)]
             pid = os.posix_spawn(self.argv[0], self.argv, self.environment, file_actions=streams)
@@ -140,7 +140,7 @@ def _command(*argv: str) -> Command:
 
 
 def _builds(ground: Ground, budget: Budget, installed: Installed) -> dict[str, Command]:
-    """A build of which every step is cached; buildah's too, where it is installed."""
+    """Return builds of which every step is cached; buildah's too, where it is installed."""
     material = Material.of(ground, budget == QUICK)
     context, base, store = context_of(material), material.directory / "base.tar", str(ground.directory / "build-store")
     layer = ck.Layer.from_directory(rootfs.from_programs(["sh", "cp", "mkdir", "ls", "cat"]))

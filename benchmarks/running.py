@@ -1,6 +1,6 @@
 """The ordinary call: a plan of which every part is made anew, against the same plan made once, a C program, and crun.
 
-What is measured is `ck.run`: it makes the plan, collects what the program writes, and waits.  The C program opens the same streams.
+The benchmark measures `ck.run`, which makes the plan, collects the program's output, and waits.  The C program opens the same streams.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RUNS = 200
 
 
 def benchmark(ground: Ground, budget: Budget) -> list[Table]:
-    """The sandbox, a container over an overlay, and the first plan of a process."""
+    """Measure the sandbox, a container over an overlay, and the first plan of a process."""
     return [_sandbox(ground, budget), _overlay(ground, budget), _first(ground, budget)]
 
 
@@ -94,7 +94,7 @@ def _against_floor(
 
 
 def _crun(ground: Ground, program: str) -> Callable[[], object]:
-    """:raises RuntimeError: it does not run here"""
+    """Prepare crun.  :raises RuntimeError: it does not run here"""
     bundle, state = ground.directory / "bundle-sandbox", str(ground.directory / "state-sandbox")
     bundle.mkdir(exist_ok=True)
     (bundle / "config.json").write_text(json.dumps(_config(ground)))
@@ -107,7 +107,7 @@ def _crun(ground: Ground, program: str) -> Callable[[], object]:
 
 
 def _config(ground: Ground) -> dict[str, object]:
-    """What `ck.sandbox` is, as an OCI runtime is told it."""
+    """Describe `ck.sandbox` as the config.json of an OCI runtime."""
     uids, gids = ns.User().maps
     safe = ("nosuid", "nodev", "noexec")
     found = [peers.mount(*words) for words in (
@@ -131,7 +131,7 @@ def _config(ground: Ground) -> dict[str, object]:
 
 
 def _filter() -> dict[str, object]:
-    """The calls that the sandbox's filter allows whatever their arguments are."""
+    """Return the calls that the sandbox's filter allows with any arguments."""
     default = ck.Seccomp.default()
     names = sorted({rule.name for rule in default.rules if default.allows(rule.name)})
     return {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}]}
@@ -152,7 +152,7 @@ print((planned - begin) / 1000, (time.perf_counter_ns() - begin) / 1000)
 
 
 def _first(ground: Ground, budget: Budget) -> Table:
-    """Milliseconds that no memory helps with: a fresh process makes its first plan."""
+    """Measure the first plan of a fresh process, for which nothing is remembered, in milliseconds."""
     argv = [sys.executable, "-c", SCRIPT, str(ground.root), plans.PROGRAM]
     taken: list[tuple[float, float]] = []
     for _ in range(2 if budget is QUICK else 25):

@@ -1,4 +1,4 @@
-"""What can go wrong, drawn once.
+"""All errors of the library, as one tree.
 
     ContainerKitError
     ├── PlanError      (also ValueError)   the plan contradicts itself; nothing was touched

@@ -1,4 +1,4 @@
-"""What the tests share: the watch for leaks, an ordinary user, a root directory.
+"""Fixtures that the tests share: the watch for leaks, an ordinary user, a root directory.
 
 Tests below tests/kernel, tests/hostile, tests/peers and, inside a guest, tests/vm run under `leaks()`: one that passes and
 leaves something behind fails.  A test marked `root` is skipped for others; one marked `unprivileged` is run again in a
@@ -55,7 +55,7 @@ PASSED = pytest.StashKey[bool]()
 
 @pytest.fixture(scope="session", autouse=True)
 def device_nodes() -> None:
-    """What a process makes once and keeps is there before the first test looks at its descriptors."""
+    """Make the descriptors that a process keeps before the first test looks at its descriptors."""
     os.close(open_null())
     with contextlib.suppress(ContainerKitError):
         journal.own()
@@ -171,7 +171,7 @@ ORDINARY = pytest.StashKey[User]()
 
 @pytest.fixture
 def open_path() -> Iterator[Path]:
-    """A directory that everybody may enter: the root of a container is nobody here, also when root made it."""
+    """A directory that every user may enter: the root of a container has no rights here, also when root made it."""
     with tempfile.TemporaryDirectory(prefix="ck-open-") as directory:
         os.chmod(directory, 0o755)
         yield Path(directory)
@@ -182,7 +182,7 @@ def open_path() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def rootdir() -> Iterator[Path]:
-    """A root directory with the common programs, readable by everybody.  Tests must not write to it."""
+    """A root directory with the common programs, readable by every user.  Tests must not write to it."""
     from containerkit.rootfs import rootfs
 
     directory = Path(tempfile.mkdtemp(prefix="ck-rootdir-"))

@@ -1,4 +1,4 @@
-"""What several test files use: programs made of C, images with one step changed, the same tests as another user."""
+"""Helpers of several test files: programs made of C, images with one step changed, the same tests as another user."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def compiled(source: str, program: Path, *flags: str) -> Path:
 
 
 def run_program(program: Program) -> ck.Process:
-    """What Plan.spawn() does with the program it compiled."""
+    """Spawn a compiled program, as Plan.spawn() does."""
     return spawn(program, (None, None, None), {})
 
 
@@ -63,7 +63,7 @@ def until(condition: Callable[[], Any], seconds: float = 3.0) -> Any:
 
 
 def again(user: Any, file: str, *more: str) -> None:
-    """Runs the tests of a file that do not need root once more, as the ordinary user."""
+    """Run the tests of a file that do not need root once more, as the ordinary user."""
     argv = [
         sys.executable,
         "-m",

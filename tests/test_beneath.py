@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - tables read better on one line
-"""What a program could have written is reached through descriptors: `containerkit.linux.beneath`, and no new use of bare paths."""
+"""Files that a program could have written are reached through descriptors: `containerkit.linux.beneath`, and no new use of bare paths."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def entered(**options: Any) -> ck.LayerFS:
     return ck.LayerFS(tempfile.gettempdir(), **options).__enter__()
 
 
-#: What is called -> words of the error, where it has some of its own.
+#: The call -> words of the error, where it has some of its own.
 WRONG_TYPES: dict[str, tuple[Callable[[], Any], str]] = {
     "a number among the words": (lambda: run(["true", 5]), r"run\[1\] is 5 \(int\).*'5'"),
     "None among the words": (lambda: run([None]), r"run\[0\]"),

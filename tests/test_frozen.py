@@ -137,7 +137,7 @@ NOT_EMPTY = [name for name in KINDS if EXAMPLES[name]]
 
 
 def both(work: Callable[[Any], object]) -> list[object]:
-    """What some work with either module comes to: a result as text, or the error."""
+    """Return the outcome of some work with either module: a result as text, or the error."""
 
     def outcome(module: types.ModuleType) -> object:
         try:
@@ -312,7 +312,7 @@ def test_a_frozen_dict_is_a_mapping_of_a_type() -> None:
 
 
 def test_nothing_is_compiled_and_dataclasses_is_not_loaded() -> None:
-    """In a Python of its own: what makes a class costs no compiling, whatever else is in this one."""
+    """Making a class compiles nothing, in a Python of its own without the tests' modules."""
     program = """
         import sys
         from containerkit.base.frozen import frozen, replace

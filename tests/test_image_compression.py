@@ -71,7 +71,7 @@ def test_gzip_survives_compression_and_decompression(engine: str, level: int | N
     assert subprocess.run(["gzip", "-dc"], input=packed, stdout=subprocess.PIPE, check=True).stdout == data
 
 
-def test_gzip_is_the_same_twice_whatever_the_processors(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gzip_is_the_same_for_any_number_of_processors(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     once = compressed(DATA, "gzip", 100_000)
     monkeypatch.setattr(_compress._Gzip, "workers", 1)
     assert compressed(DATA, "gzip", 100_000) == once
@@ -251,7 +251,7 @@ def test_a_sink_that_fails_leaves_no_thread() -> None:
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 def test_a_block_comes_back_when_it_may_be_changed(compression: str) -> None:
-    """Who fills the blocks that come back, writes what it would have written into new ones."""
+    """A writer that fills the blocks that come back writes the same bytes as with new blocks."""
     if compression == "zstd":
         zstandard()
     out, chosen, expected, seen = io.BytesIO(), random.Random(7), hashlib.sha256(), hashlib.sha256()

@@ -1,4 +1,4 @@
-"""What the kernel has, asked once."""
+"""The features of the kernel, asked once."""
 
 from __future__ import annotations
 

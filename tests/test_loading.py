@@ -1,4 +1,4 @@
-"""What is loaded when: nothing before it is named, and by a verb its own rooms only.
+"""When modules are loaded: none before it is named, and by a verb its own rooms only.
 
 Modules are counted and named, in a Python of its own that has loaded nothing yet (``-I -S``: no site, no .pth file).
 No clock is looked at; how long it takes is measured by `benchmarks/loading.py`.
@@ -28,7 +28,7 @@ from containerkit.state import journal
 REPO = Path(__file__).resolve().parent.parent
 PACKAGE = REPO / "containerkit"
 
-#: What takes long, or what only some need.  None of it is loaded by an import of ours, unless a test below says so.
+#: Modules that take long, or that only some need.  None of them is loaded by an import of ours, unless a test below says so.
 SLOW = {
     "asyncio", "ast", "concurrent.futures", "ctypes", "dataclasses", "difflib", "email", "hashlib", "html", "http", "importlib.metadata",
     "inspect", "json", "logging", "multiprocessing", "pickle", "platform", "psutil", "selectors", "shutil", "socket", "ssl", "subprocess",
@@ -109,7 +109,7 @@ def test_a_plan_is_made_and_printed_without_what_runs_it() -> None:
 
 
 def names_for_checkers(package: Path) -> set[str]:
-    """What `if TYPE_CHECKING:` imports in a package."""
+    """Return the imports of `if TYPE_CHECKING:` in a package."""
     blocks = [node for node in ast.parse((package / "__init__.py").read_text()).body if isinstance(node, ast.If)]
     shown = next(node for node in blocks if ast.unparse(node.test) == "TYPE_CHECKING")
     return {alias.name for node in shown.body if isinstance(node, ast.ImportFrom) for alias in node.names}

@@ -1,4 +1,4 @@
-"""Records and their owners: at no moment is one without an owner while somebody lives who owns it, and then with nobody else."""
+"""Records and their owners: while its owner lives, a record has that owner at every moment, and no other."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_it_is_taken_over_by_the_one_it_was_handed_to(tmp_path: Path) -> None:
     again.remove()
 
 
-def test_whoever_inherits_the_descriptor_owns_it_too(tmp_path: Path) -> None:
+def test_a_process_that_inherits_the_descriptor_owns_it_too(tmp_path: Path) -> None:
     """As a container's monitor does, which is not Python."""
     record = made(tmp_path / "record")
     with subprocess.Popen(["sleep", "60"], pass_fds=[record.fd]) as monitor:
@@ -304,7 +304,7 @@ def test_no_sweeper_finds_it_ownerless_while_it_is_handed_on(ways: list[str], tm
 
 
 def locker(path: Path) -> Callable[[], object]:
-    """Holds a lock, as a container's monitor does for as long as it lives."""
+    """Hold a lock, as a container's monitor does for as long as it lives."""
 
     def hold() -> None:
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

@@ -68,7 +68,7 @@ def image() -> ck.Image:
     return ck.Image.of(ck.ImageConfig(labels={"a": "b"}, cmd=["sh"]), [ck.Layer.from_tar(io.BytesIO(b"\0" * 1024), MemoryBlobs())])
 
 
-#: What is not made field by field.
+#: Classes that are not made field by field.
 MADE: dict[Any, Callable[[], Any]] = {
     ck.Trace: trace,
     ck.Step: lambda: STEP,
@@ -147,7 +147,7 @@ def made(kind: type) -> Any:
                 **{p.name: given[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY})  # fmt: skip
 
 
-#: What modules name in annotations alone.
+#: Names that modules use in annotations alone.
 LENT = {"Literal": typing.Literal, "Any": typing.Any, "Step": ck.Step, "Trace": ck.Trace, "Result": ck.Result, "StepError": ck.StepError}
 
 
@@ -194,7 +194,7 @@ class OfAUser(ck.PlanError):
 
 # Values ---------------------------------------------------------------------------------------------------------
 
-#: What holds something that this test cannot make: a class of a room that is private, and never given to a user.
+#: Private classes of a room that are never given to a user, and hold an object that this test cannot make.
 INSIDE = {"Program", "Timeline", "Word", "Expansion", "Trees", "Door", "Place", "Job", "Pick", "Node", "State", "Row"} | {
     "UnpackedLayers", "ProcsFile", "GroupDirectory", "Status", "CachedRoot", "Needs",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a plan remembers: a warm plan is what a cold one would be, whatever happened to the host, and nothing lives on in the memory."""
+"""Memory of plans: a warm plan equals a cold one after any change of the host, and the memory keeps no object alive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is a protocol of ours is one as `typing` has it."""
+"""Protocols of ours are protocols as `typing` defines them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scratch directories: gone when their owner is, and removed without following anybody's links."""
+"""Scratch directories: gone when their owner is, and removed without following links."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_tree_deeper_than_files_may_be_open(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(60)
 def test_a_directory_that_becomes_a_link_meanwhile(tmp_path: Path) -> None:
-    """Somebody inside swaps directories for links while the tree is removed: what they lead to stays."""
+    """A program inside swaps directories for links while the tree is removed: the links' targets stay."""
     kept = tmp_path / "kept"
     kept.mkdir()
     for i in range(50):

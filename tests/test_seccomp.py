@@ -26,7 +26,7 @@ EPERM, ENOSYS = ERRNO | errno.EPERM, ERRNO | errno.ENOSYS
 
 
 class Machine:
-    """What the kernel does with a filter: classic BPF over struct seccomp_data, as bpf(4) and seccomp(2) have it."""
+    """Run a filter as the kernel does: classic BPF over struct seccomp_data, as bpf(4) and seccomp(2) have it."""
 
     def __init__(self, code: bytes) -> None:
         self.code = list(struct.iter_unpack("=HBBI", code))
@@ -271,7 +271,7 @@ def test_a_filter_under_which_nothing_could_start_is_refused() -> None:
 
 
 def test_a_filter_that_kills_never_shares_the_callers_memory() -> None:
-    """A core dump of who shares memory with the caller ends the caller, before Linux 5.16."""
+    """A core dump of a process that shares the caller's memory ends the caller, before Linux 5.16."""
     killing = ck.plan(NoNewPrivileges(), Seccomp.allow(["execve"], otherwise="kill"), run=["true"])
     assert "execveat" in [s.call.name for s in killing.child_steps]
     assert "execveat" not in [s.call.name for s in ck.plan(Seccomp.default(), run=["true"]).child_steps]

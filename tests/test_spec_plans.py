@@ -1,4 +1,4 @@
-"""What is planned from a spec, against the same parts put together by hand: `ck.sandbox`, the command line, RUN of a build."""
+"""Plans made from a spec, against the same parts put together by hand: `ck.sandbox`, the command line, RUN of a build."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
     python tools/sentences.py --likely             also list likely faults, which a reader has to judge
     python tools/sentences.py --draw 20 --seed 7   print 20 docstrings and comments drawn at random
 
-The clear faults are exact: `make style` fails on them.  Files whose sentences are not revised yet are listed in NOT_YET.
+The clear faults are exact: `make style` fails on them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,6 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("containerkit", "csrc", "fuzz", "tools", "benchmarks")
-
-#: Paths below the repository whose sentences are not revised yet.  Remove an entry when its sentences are.
-NOT_YET = (
-    "containerkit/__init__.py", "containerkit/__main__.py", "containerkit/errors.py", "containerkit/base", "containerkit/linux",
-    "containerkit/state", "containerkit/core", "containerkit/layers", "containerkit/parts", "containerkit/image", "containerkit/store",
-    "containerkit/container", "containerkit/builder", "containerkit/cli/__init__.py", "containerkit/cli/parser.py",
-    "containerkit/cli/contained.py", "containerkit/cli/container.py", "containerkit/cli/stopping.py", "containerkit/cgroup/ownership.py",
-    "containerkit/cgroup/version_0_1.py", "containerkit/cli/run_options.py", "benchmarks/loading.py", "benchmarks/running.py",
-)  # fmt: skip
 
 #: A sentence that begins with such a word is a riddle: the reader has to find the noun that it stands for.
 RIDDLE = re.compile(r"(?:^|(?<=[.:;!?]  )|(?<=[.!?] ))(What|Who|Whom|Whose|Whoever|Whatever|Whomever|Whichever)\b(?![^.]*\?)")
@@ -120,11 +111,10 @@ def texts(paths: list[str]) -> Iterator[Text]:
             yield from comments(path, source)
 
 
-def files(*, revised: bool = True) -> list[str]:
-    """List the tracked files of the rooms.  :param revised: leave out those in NOT_YET"""
+def files() -> list[str]:
+    """List the tracked files of the rooms."""
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", *ROOMS], cwd=ROOT, capture_output=True, text=True, check=True)
-    found = [path for path in listed.stdout.splitlines() if path.endswith((".py", ".c", ".h")) and (ROOT / path).exists()]
-    return [path for path in found if not revised or not any(path == each or path.startswith(f"{each}/") for each in NOT_YET)]
+    return [path for path in listed.stdout.splitlines() if path.endswith((".py", ".c", ".h")) and (ROOT / path).exists()]
 
 
 def clear_fault(each: Text) -> str:
@@ -154,22 +144,21 @@ def likely_fault(each: Text) -> str:
 
 def draw(count: int, seed: int) -> list[Text]:
     """Draw docstrings and comments of at least four words at random."""
-    known = [each for each in texts(files(revised=False)) if len(each.text.split()) >= 4 and "SPDX" not in each.text]
+    known = [each for each in texts(files()) if len(each.text.split()) >= 4 and "SPDX" not in each.text]
     return random.Random(seed).sample(known, min(count, len(known)))
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line.  Return 1 if a revised file has a clear fault."""
+    """Run the command line.  Return 1 if a file has a clear fault."""
     parser = argparse.ArgumentParser(description="Check docstrings and comments, or draw some for a reader.")
     parser.add_argument("--likely", action="store_true", help="also list likely faults; they do not count as errors")
-    parser.add_argument("--all", action="store_true", help="also check the files in NOT_YET")
     parser.add_argument("--draw", type=int, metavar="N", help="print N docstrings and comments drawn at random")
     parser.add_argument("--seed", type=int, default=0, metavar="NUMBER", help="the seed of the draw; 0 unless given")
     options = parser.parse_args(argv)
     if options.draw:
         print("\n\n".join(map(str, draw(options.draw, options.seed))))
         return 0
-    found = list(texts(files(revised=not options.all)))
+    found = list(texts(files()))
     faults = [f"{each}\n    {fault}" for each in found if (fault := clear_fault(each))]
     likely = [f"{each}\n    perhaps: {fault}" for each in found if options.likely and (fault := likely_fault(each))]
     print("".join(f"{line}\n" for line in [*faults, *likely]), end="")

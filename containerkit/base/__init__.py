@@ -1,1 +1,1 @@
-"""What every room may use: checked arguments, frozen values, optional packages, the log."""
+"""Helpers for every room: checked arguments, frozen values, optional packages, the log."""

@@ -21,7 +21,7 @@ LETTERS = "ABCDEFGHI"
 
 
 def _written(A: Any, B: Any, C: Any, D: Any, E: Any, F: Any, G: Any, H: Any, I: Any) -> tuple[Any, ...]:  # noqa: E741
-    """Each letter writes a field: it is the `__set__` of a slot, which returns None."""
+    """Return a constructor of nine fields.  Each letter is the `__set__` of a slot: it writes a field, and returns None."""
     return (
         lambda self: A(self),
         lambda self, a: A(self, a),
@@ -46,7 +46,7 @@ _CODES: tuple[CodeType, ...] = tuple(function.__code__ for function in _written(
 
 
 def _code(count: int) -> tuple[CodeType, list[str]]:
-    """A constructor for so many fields, and the names of what it writes them with.  One for more than nine is compiled here."""
+    """Return a constructor for so many fields, and the names of what it writes them with.  One for more than nine is compiled here."""
     if count < len(_CODES):
         return _CODES[count], list(LETTERS)
     writers = [f"w{i}" for i in range(count)]
@@ -104,7 +104,7 @@ def _default(field: Field) -> Any:
 
 
 def _writers(kind: type, fields: Mapping[str, Field], given: tuple[Field, ...]) -> list[Callable[..., Any]]:
-    """Writes each argument into its field; the last writer also does all that comes after the fields."""
+    """Write each argument into its field; the last writer also does the work that comes after the fields."""
     writers: list[Callable[..., Any]] = [_writer(kind, field) for field in given]
     rest = [field for field in fields.values() if not field.init and field.optional]
     checks = hasattr(kind, "__post_init__")

@@ -1,4 +1,4 @@
-"""What the classes of `frozen` are made of: their fields, and the methods that all of them share."""
+"""The fields of the classes of `frozen`, and the methods that all of these classes share."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Field:
         return self.default is not MISSING or self.default_factory is not MISSING
 
     def value(self) -> Any:
-        """The field's value where none is given."""
+        """Return the field's value where none is given."""
         return self.default if self.default_factory is MISSING else self.default_factory()
 
 
@@ -73,7 +73,7 @@ def _repr(self: Any) -> str:
 
 
 def replace_fields(self: Any, /, **changes: Any) -> Any:
-    """Another object of the same class, with some fields changed.  :raises ValueError: a field that the constructor does not take"""
+    """Return another object of the same class, with some fields changed.  :raises ValueError: a field that the constructor does not take"""
     for name, field in self.__fields__.items():
         if field.init:
             changes.setdefault(name, getattr(self, name))
@@ -123,7 +123,7 @@ FROZEN = {"__setattr__": _set, "__delattr__": _delete}
 
 
 def _reader(names: list[str]) -> Callable[[Any], Any]:
-    """Reads all of the fields at once.  Always a tuple, for only inside one is a value equal to itself that says otherwise, as nan."""
+    """Read all of the fields at once.  The result is always a tuple: only inside a tuple does nan equal itself."""
     if len(names) > 1:
         return attrgetter(*names)
     return (lambda value: (getattr(value, names[0]),)) if names else lambda value: ()
@@ -162,9 +162,9 @@ def order_methods(fields: Mapping[str, Field]) -> dict[str, Any]:
 
 
 class AsDataclass:
-    """What `dataclasses` looks for in a class, made of the class's fields when it is asked for.
+    """An attribute that `dataclasses` looks for in a class, made from the class's fields on demand.
 
-    :param name: of the attribute
+    :param name: the attribute's name
     """
 
     def __init__(self, name: str, **options: Any) -> None:

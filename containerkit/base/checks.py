@@ -1,4 +1,4 @@
-"""What a public call takes, asked before anything is touched.
+"""Checks of a public call's arguments, made before anything is touched.
 
 One rule: an argument of a wrong type is a `WrongType`, which is a `PlanError` and a TypeError; a value that cannot be is a
 `PlanError`.  Either says what is wanted and, where one can guess, what was meant.
@@ -23,7 +23,7 @@ UNSORTED = (str, bytes, bytearray, Mapping, set, frozenset)  # no list: their or
 
 
 def said(value: object) -> str:
-    """The value and its type, as much as fits into a line."""
+    """Return the value and its type, as much as fits into a line."""
     shown = repr(value)
     return f"{shown if len(shown) <= 60 else shown[:57] + '...'} ({type(value).__name__})"
 
@@ -34,7 +34,7 @@ def is_path(value: object) -> bool:
 
 
 def path(value: Any, name: str) -> Any:
-    """A path, not empty.  :raises WrongType, PlanError: it is none"""
+    """Return a path, not empty.  :raises WrongType, PlanError: it is none"""
     if not is_path(value):
         raise WrongType(f"{name} wants a path, as str, bytes or pathlib.Path, not {said(value)}")
     if not os.fspath(value):
@@ -43,7 +43,7 @@ def path(value: Any, name: str) -> Any:
 
 
 def listed(value: Any, name: str, of: str) -> list[Any]:
-    """The items of a list, a tuple or an iterator.  :raises WrongType: something else"""
+    """Return the items of a list, a tuple or an iterator.  :raises WrongType: something else"""
     if isinstance(value, UNSORTED) or not isinstance(value, Iterable):
         hint = f": did you mean [{value!r}]?" if isinstance(value, str | bytes) else ""
         raise WrongType(f"{name} wants a list of {of}, not {said(value)}{hint}")
@@ -51,7 +51,7 @@ def listed(value: Any, name: str, of: str) -> list[Any]:
 
 
 def words(value: Any, name: str, of: str = "words") -> list[Any]:
-    """A list of words.  :raises WrongType: something else, or something else in it"""
+    """Return a list of words.  :raises WrongType: something else, or something else in it"""
     found = listed(value, name, of)
     for index, word in enumerate(found):
         if not is_path(word):
@@ -61,7 +61,7 @@ def words(value: Any, name: str, of: str = "words") -> list[Any]:
 
 
 def argv(value: Any) -> list[Any]:
-    """A program and its arguments.  :raises WrongType, PlanError: they are none"""
+    """Return a program and its arguments.  :raises WrongType, PlanError: they are none"""
     if isinstance(value, str | bytes):
         split = value.split()
         raise WrongType(f'run wants a list of words, not one string: did you mean run={split!r}, or run=["sh", "-c", {value!r}]?')
@@ -72,7 +72,7 @@ def argv(value: Any) -> list[Any]:
 
 
 def environment(value: Any) -> dict[str, str]:
-    """Variables by name.  :raises WrongType, PlanError: they are none"""
+    """Return a mapping of variables by name.  :raises WrongType, PlanError: they are none"""
     if value is not None and not isinstance(value, Mapping):
         hint = ""
         if isinstance(value, list | tuple) and all(isinstance(item, str) and "=" in item for item in value):
@@ -95,7 +95,7 @@ def mapping(value: Any, name: str) -> dict[str, str]:
 
 
 def number(value: Any, name: str) -> int:
-    """A whole number.  :raises WrongType: it is none"""
+    """Return a whole number.  :raises WrongType: it is none"""
     if not isinstance(value, int) or isinstance(value, bool):
         hint = f": did you mean {int(value)}?" if isinstance(value, str) and value.isascii() and value.isdigit() else ""
         raise WrongType(f"{name} wants a whole number, not {said(value)}{hint}")
@@ -103,7 +103,7 @@ def number(value: Any, name: str) -> int:
 
 
 def seconds(value: Any, name: str = "timeout") -> float | None:
-    """A time, or None for ever.  :raises WrongType, PlanError: it is none"""
+    """Return a time, or None for ever.  :raises WrongType, PlanError: it is none"""
     if value is None:
         return None
     if not isinstance(value, int | float) or isinstance(value, bool):
@@ -138,7 +138,7 @@ def flag(value: Any, name: str) -> bool:
 
 
 def how_run(timeout: Any, input: Any, check: Any) -> None:
-    """What `run` and `Plan.run` take beside a plan.  :raises WrongType, PlanError: they cannot be"""
+    """Check the arguments that `run` and `Plan.run` take beside a plan.  :raises WrongType, PlanError: one cannot be"""
     seconds(timeout), data(input), flag(check, "check")
 
 
@@ -150,7 +150,7 @@ def is_stream(value: object) -> bool:
 
 
 def stream(value: Any, name: str) -> Any:
-    """A file, a descriptor, or a word as PIPE.
+    """Return a file, a descriptor, or a word as PIPE.
 
     :raises WrongType: something else, or a file without a descriptor;  :raises PlanError: a file that is closed
     """

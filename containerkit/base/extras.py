@@ -36,7 +36,7 @@ class Extra:
 
 
 def extras() -> tuple[Extra, ...]:
-    """Every extra but those that only collect others.  None where the package has no metadata: it was copied, not installed."""
+    """Return every extra but those that only collect others.  None where the package has no metadata: it was copied, not installed."""
     import importlib.metadata as metadata
 
     try:
@@ -67,9 +67,9 @@ def _is_missing(name: str) -> bool:
 
 
 def command(extra: str, *, newer: bool = False) -> str:
-    """What to type: from the checkout this is run or was installed from, or from where pip finds packages.
+    """Return the command that installs the extra: from the checkout this is run or was installed from, or from where pip finds packages.
 
-    :param newer: what is there is too old
+    :param newer: the installed package is too old
     """
     place = _checkout()
     shown = PACKAGE if place is None else "." if os.path.realpath(os.curdir) == str(place) else str(place)
@@ -77,12 +77,12 @@ def command(extra: str, *, newer: bool = False) -> str:
 
 
 def _checkout() -> Path | None:
-    """The directory with the sources, where there is one."""
+    """Return the directory with the sources, where there is one."""
     return next((place for place in (CHECKOUT, _installed_from()) if place and (place / "pyproject.toml").is_file()), None)
 
 
 def _installed_from() -> Path | None:
-    """What pip noted of a directory that it installed.  :see: PEP 610"""
+    """Return pip's note about a directory that it installed.  :see: PEP 610"""
     import importlib.metadata as metadata
     import json
     from urllib.parse import unquote, urlsplit

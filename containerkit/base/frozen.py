@@ -33,7 +33,7 @@ __all__ = ["Field", "FrozenDict", "field", "fields", "frozen", "record", "replac
 
 
 def field(*, default: Any = MISSING, default_factory: Any = MISSING, **options: Any) -> Any:
-    """A field with options: `init`, `repr`, `compare`, `hash` and `kw_only`, as `dataclasses.field` has them."""
+    """Return a field with options: `init`, `repr`, `compare`, `hash` and `kw_only`, as `dataclasses.field` has them."""
     return Field(default, default_factory, **options)
 
 
@@ -44,7 +44,7 @@ else:
     replace = replace_fields
 
     def fields(kind):
-        """The fields of a class, or of an object of it, in their order."""
+        """Return the fields of a class, or of an object of it, in their order."""
         return tuple(kind.__fields__.values())
 
     def dataclass_transform(**options):
@@ -93,7 +93,7 @@ def _methods(fields: dict[str, Field], repr: bool, eq: bool, order: bool, change
 
 
 def _body(kind: type) -> dict[str, Any]:
-    """What the class statement says; without the None that Python puts where a class has __eq__ and no __hash__."""
+    """Return the attributes of the class statement, without the __hash__ of None that Python adds to a class that defines only __eq__."""
     body = dict(kind.__dict__)
     if "__eq__" in body and body.get("__hash__") is None:
         body.pop("__hash__", None)
@@ -116,7 +116,7 @@ def _own_fields(kind: type, kw_only: bool) -> dict[str, Field]:
 
 
 def _recreated(kind: type, body: dict[str, Any], own: dict[str, Field]) -> type:
-    """The class once more, with slots, which have to be there when a class is made."""
+    """Return the class once more, with slots, which have to be there when a class is made."""
     for name in (*own, "__dict__", "__weakref__"):
         body.pop(name, None)
     inherited = {name for base in kind.__mro__[1:] for name in own if type(base.__dict__.get(name)) is MemberDescriptorType}
@@ -127,7 +127,7 @@ def _recreated(kind: type, body: dict[str, Any], own: dict[str, Field]) -> type:
 
 
 def _filled(kind: type, body: dict[str, Any], own: dict[str, Field]) -> type:
-    """The class itself, where its objects may have further attributes."""
+    """Return the class itself, where its objects may have further attributes."""
     for name, value in body.items():
         if name not in ("__dict__", "__weakref__") and kind.__dict__.get(name, MISSING) is not value:
             setattr(kind, name, value)
@@ -166,7 +166,7 @@ class FrozenDict(Mapping[K, V]):
         return dict(other) | self._items
 
     def __hash__(self) -> int:
-        """Of what is in it, where all of that has a hash.  :raises TypeError: something has none"""
+        """Return the hash of the items.  :raises TypeError: an item has none"""
         return hash(frozenset(self._items.items()))
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What is loaded when it is first named: the public names of a package, modules of the
+"""Load on first use: the public names of a package, modules of the
 standard library that take long to load, and regular expressions.
 
     __getattr__ = late.names(__name__, {"plan": "Plan plan", ...})      in a package's __init__: a name's module waits for the name
@@ -31,7 +31,7 @@ else:
 
 
 def names(package: str, table: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of a package that loads a name's module when the name is first used.
+    """Return the `__getattr__` of a package that loads a name's module when the name is first used.
 
     From then on the name is an attribute like any other.  Threads may come at once: the import system lets one of them load the
     module, and all of them find the same object.
@@ -53,7 +53,7 @@ def names(package: str, table: Mapping[str, str]) -> Callable[[str], Any]:
 
 
 def pattern(text: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
-    """What `re.compile` gives, compiled when it is first used: that takes 0.2 ms each, and a command needs few of a module's."""
+    """Return a regular expression, compiled when it is first used: compiling takes 0.2 ms each, and a command needs few of a module's."""
     made: Any = _Pattern(text, flags)
     return made  # type: ignore[no-any-return]
 

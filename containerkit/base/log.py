@@ -1,7 +1,7 @@
 """The library's log, under the name ``containerkit``.
 
-`logging` takes a while to load, and who reads a log has loaded it.  So nothing is logged, and nothing loaded, before somebody
-else imports it.
+`logging` takes a while to load, and a program that reads a log has loaded it.  So nothing is logged, and nothing loaded, before
+another module imports it.
 :see: https://docs.python.org/3/howto/logging.html#configuring-logging-for-a-library
 """
 
@@ -22,7 +22,7 @@ class Log:
         self.name = name
 
     def debug(self, message: str, *args: object, exc_info: bool = False) -> None:
-        """Says something to those who asked for the level DEBUG.  The parameters are those of `logging.Logger.debug`."""
+        """Log a message with the level DEBUG.  The parameters are those of `logging.Logger.debug`."""
         if "logging" in sys.modules:
             import logging
 

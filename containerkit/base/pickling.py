@@ -1,7 +1,7 @@
-"""What crosses to another process by pickle, and what cannot.
+"""Pickling: which objects cross to another process, and which refuse.
 
-Errors and values cross: `multiprocessing` and `concurrent.futures` bring them to the caller with the same text.  What owns
-something of one process (a descriptor, a lock, a directory that goes with it) refuses with a TypeError that says why.
+Errors and values cross: `multiprocessing` and `concurrent.futures` bring them to the caller with the same text.  An
+object that owns a thing of one process (a descriptor, a lock, a directory that goes with it) refuses with a TypeError that says why.
 
 :see: https://docs.python.org/3/library/pickle.html
 """

@@ -5,7 +5,7 @@
     cache.put(key, record)
 
 A key is computed from the layers that the instruction begins with, from its text after expansion, and from the content of its
-sources.  So equal keys mean equal results, whatever the rest of the Dockerfile says.  Each record is one file, which appears whole:
+sources.  So equal keys mean equal results, independent of the rest of the Dockerfile.  Each record is one file, which appears whole:
 two builds may write the same one at once, and a killed build leaves none.
 """
 

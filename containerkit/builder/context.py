@@ -4,7 +4,7 @@
     context = Context(directory, ignore_of(directory, path))
     context.tree, context.directory
 
-A context is a `Tree`: whatever links it contains, no file outside of it is read.
+A context is a `Tree`: no link in it leads to a file outside of it.
 :see: https://docs.docker.com/build/concepts/context/
 """
 

@@ -176,7 +176,7 @@ class Mounting:
     # --- ending --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Lets go of the caches."""
+        """Unlock the caches."""
         self._caches.close()
 
     def __enter__(self) -> Mounting:

@@ -1,16 +1,16 @@
-"""RUN: a program in the layers so far, and the layer that comes of it.
+"""RUN: run a program in the layers so far, and make a layer of its changes.
 
     layer = run(workshop, layers, Job(argv, environment, "/", account), reporter, running)
 
 It has mount, pid, ipc, uts and cgroup namespaces of its own, the capabilities and the system calls that container engines commonly
 leave to root, and nothing of the host's but its network, unless that is "none".  CAP_NET_RAW is not among them: with the host's
 network it would read along.  To the host's network belong abstract unix sockets: a service there that trusts root trusts a program
-that root builds with, so give what nobody knows ``network="none"``.
+of root's build, so build unknown Dockerfiles with ``network="none"``.
 
-Built by root, it is root in a user namespace with a range of ids of its own: nobody outside.  chown, set-user-ID files, file
+In a build by root it is root in a user namespace with a range of ids of its own, without rights outside.  chown, set-user-ID files, file
 capabilities, hard links and fifos come out the same; mknod(2) of a device is refused.  A build with ``userns="host"`` has no user
-namespace, as other builders have it, and root there is root of the machine.  Built by an ordinary user it is root in a user
-namespace with the ids that the store has: one, so that it can become nobody else, unless all is done inside `containerkit unshare`.
+namespace, as other builders have it, and root there is root of the machine.  In a build by an ordinary user it is root in a
+user namespace with the store's ids: only one, so that it cannot change users, unless the build runs inside `containerkit unshare`.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ __all__ = ["Job", "Running", "run", "spec_of"]
 
 HOSTNAME = "build"
 ONE_ID = "an ordinary user builds with one id; `containerkit unshare containerkit build ...` has more"
-#: What programs say that wanted another: chown(1), apt(8), su(1).
+#: Messages of programs that wanted to become another user: chown(1), apt(8), su(1).
 REFUSED = late.pattern(rb"ch(own|grp)|set(e|res|fs)?[ug]id|setgroups|initgroups", re.IGNORECASE)
 
 
 @frozen
 class Job:
-    """What is to be run, and in what.
+    """A program of a build, and the root and settings it runs with.
 
     :param argv: the program and its arguments
-    :param environment: all of it
-    :param directory: where it works; made where it is missing
-    :param account: who it is
+    :param environment: the whole environment
+    :param directory: the working directory; made where it is missing
+    :param account: the user and groups it runs as
     :param network: "none", "host", or "default", which is the host's
-    :param files: that are there for it alone
-    :param binds: what else is mounted
-    :param places: where `binds` mount something
+    :param files: files that only this program sees
+    :param binds: further mounts
+    :param places: the mount targets of `binds`
     """
 
     argv: Sequence[str]
@@ -75,9 +75,9 @@ class Job:
 
 
 def run(workshop: Workspace, layers: Sequence[Layer], job: Job, reporter: Reporter, running: Running) -> Layer | None:
-    """Runs a program to its end.
+    """Run a program to its end.
 
-    :return: the layer of what it changed; None where it changed nothing
+    :return: the layer of its changes; None where it changed nothing
     :raises Exited: it did not exit with 0;  :raises BuildError: it could not be started
     """
     running.check()
@@ -107,7 +107,7 @@ def _hint(workshop: Workspace, output: bytes) -> str:
 
 
 def _run(made: Plan, reporter: Reporter, running: Running) -> tuple[int, bytes]:
-    """Both outputs go through one pipe, so that their lines keep their order."""
+    """Run the plan and return its exit code and its output.  One pipe takes both outputs, so that their lines keep their order."""
     with made.spawn(stdin=DEVNULL, stdout=PIPE, stderr=STDOUT) as process, running.watching(process):
         assert process.stdout
         output = reporter.listen(process.stdout.fileno())
@@ -115,9 +115,9 @@ def _run(made: Plan, reporter: Reporter, running: Running) -> tuple[int, bytes]:
 
 
 def spec_of(workshop: Workspace, job: Job) -> ContainerSpec:
-    """What runs, as a spec; without what the build has as secrets, which are files of the plan.
+    """Return the spec of the program.  The build's secrets are not in it: they are files of the plan.
 
-    :raises BuildError: another network than there is
+    :raises BuildError: an unknown network
     """
     if job.network not in NETWORKS:
         raise BuildError(f"a network is one of {', '.join(NETWORKS)}, not {job.network!r}")
@@ -131,13 +131,13 @@ def spec_of(workshop: Workspace, job: Job) -> ContainerSpec:
 
 
 def _plan(workshop: Workspace, job: Job, root: LayerFS) -> Plan:
-    groups = () if os.geteuid() or _has_user_namespace(workshop) else (Credentials(0, 0),)  # root's are not the build's
+    groups = () if os.geteuid() or _has_user_namespace(workshop) else (Credentials(0, 0),)  # the build does not get root's groups
     more = groups if (job.account.uid, job.account.gid, job.account.groups) == (0, 0, ()) else ()
     return spec_of(workshop, job).plan(root, files=job.files, more=more, die_with_parent=True)
 
 
 def _system(workshop: Workspace, alone: bool) -> mounts.Sysfs | mounts.Bind:
-    """A new sysfs belongs to the user namespace that owns the network."""
+    """Return the mount of /sys.  A new sysfs belongs to the user namespace that owns the network."""
     own = alone or (is_machine_root() and not _has_user_namespace(workshop))
     return mounts.Sysfs() if own else mounts.Bind("/sys", readonly=True)
 
@@ -147,7 +147,7 @@ def _has_user_namespace(workshop: Workspace) -> bool:
 
 
 def _namespaces(workshop: Workspace, alone: bool) -> dict[str, Any]:
-    """Ids that are nobody's, where root builds; for an ordinary user those that the store's files have."""
+    """Return the namespaces.  Root builds with ids that no user of the host has, an ordinary user with those of the store's files."""
     namespaces = Namespaces(user=NEW if _has_user_namespace(workshop) else HOST, net=NEW if alone else HOST)
     ids = workshop.store.trees.ids
     mapped = os.geteuid() != 0 and ids.chown

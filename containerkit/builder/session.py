@@ -42,7 +42,7 @@ class Running:
                 self._processes.discard(process)
 
     def stop(self) -> None:
-        """Kills them all, with what they started."""
+        """Kill all programs of the session, with the processes they started."""
         with self._lock:
             self._stopped = True
             for process in self._processes:

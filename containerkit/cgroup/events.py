@@ -1,7 +1,7 @@
 """Events: the changes of a group as they happen, for `for` and for `async for`.
 
 The kernel wakes us: on v2 by inotify(7) on the events files, for v1's memory by an eventfd(2) that cgroup.event_control
-registers.  Nothing is polled.  A number that the kernel counts without waking anybody (v1's pids.events) is no event here.
+registers.  Nothing is polled.  A number that the kernel counts without waking a process (v1's pids.events) is no event here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Groups that are gone when their owner is, even when it was killed.
+"""Groups that are removed when their owner has ended, even when it was killed.
 
 The journal of a process that makes groups says in which directories they are, and what their names begin with: its mark.  So
-whoever finds the process dead can tell its groups from those of the living.  See `containerkit.state.journal`.
+the process that finds it dead can tell its groups from those of living ones.  See `containerkit.state.journal`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PREFIX = "containerkit."
 class Ownership:
     """This process as an owner of groups, from its first group to its last.
 
-    :ivar mark: what the names of its groups begin with, while it has some
+    :ivar mark: the beginning of its groups' names, while it has some
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Ownership:
         self._guard = threading.Lock()
 
     def acquire(self) -> None:
-        """One group more.  :raises CgroupError: this process has no place for a journal"""
+        """Count one more group.  :raises CgroupError: this process has no place for a journal"""
         with self._guard:
             if not self._count:
                 _check_place()
@@ -37,13 +37,13 @@ class Ownership:
             self._count += 1
 
     def record_homes(self, homes: set[str]) -> None:
-        """Writes down where its groups are, before they are made."""
+        """Write down where this process's groups are, before they are made."""
         with self._guard:
             for home in sorted(homes - self._homes.keys()):
                 self._homes[home] = journal.about_to("groups", home, self.mark)
 
     def release(self) -> None:
-        """One group less.  With the last one, nothing of this process is left to sweep."""
+        """Count one group less.  After the last one, nothing of this process is left to sweep."""
         with self._guard:
             self._count -= 1
             if not self._count:
@@ -51,7 +51,7 @@ class Ownership:
                     self._homes.popitem()[1].done()
 
     def forked(self) -> None:
-        """In a child of os.fork(): the groups are the parent's."""
+        """Forget the groups in a child of os.fork(): they are the parent's."""
         self._count, self._guard = 0, threading.Lock()
         self._homes.clear()
 

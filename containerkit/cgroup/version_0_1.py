@@ -1,4 +1,4 @@
-"""The groups that a process of version 0.1 left: it held a lock on one byte of a file, and their names had the byte's number in them."""
+"""The groups that a process of version 0.1 left, which held a lock on one byte of a file: their names have the byte's number in them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _register() -> str:
 
 
 def abandoned() -> Iterator[str]:
-    """The directories of those whose owner is dead.  As long as one is being looked at, nobody else can be its owner."""
+    """Yield the directories of groups whose owner is dead.  While the caller looks at one, no other process can become its owner."""
     with contextlib.suppress(FileNotFoundError):
         fd = os.open(_register(), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:

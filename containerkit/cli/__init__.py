@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-LOST = (errno.EBADF, errno.ENOSPC)  # of a file without a name: what we were started with
+LOST = (errno.EBADF, errno.ENOSPC)  # errors of a file without a name: a standard stream
 INTERRUPTED = 130  # by Ctrl-C, as a shell says it
 LOG = Log(__name__)
 
@@ -81,7 +81,7 @@ MACHINE = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line; returns its exit code: the program's own for `run`, 125 for an error of ours, 2 for bad usage."""
+    """Run a command line; return its exit code: the program's own for `run`, 125 for an error of ours, 2 for bad usage."""
     streams.repair()
     chosen = argparse.Namespace()
     return streams.finish(lambda: _main(argv, chosen), lambda: _failed(chosen), complain)
@@ -113,7 +113,7 @@ def _main(argv: Sequence[str] | None, options: argparse.Namespace) -> int:
 
 
 def _failed(options: argparse.Namespace) -> int:
-    """The exit code of an error of ours, as the verb has it."""
+    """Return the exit code of an error of ours, as the verb has it."""
     return int(getattr(options, "failed", 125))
 
 

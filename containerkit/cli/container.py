@@ -50,7 +50,7 @@ def _declare_plan(parser: Parser) -> None:
 
 @contextlib.contextmanager
 def planned(options: argparse.Namespace) -> Iterator[tuple[Plan, ContainerSpec]]:
-    """The plan that the options ask for, and its spec; the changes' directory, and the hold on an image, live as long."""
+    """Give the plan that the options ask for, and its spec; the changes' directory, and the hold on an image, live as long."""
     from .run_spec import image_spec, root_spec, words_of
 
     layers: list[Any]
@@ -72,14 +72,14 @@ def _from_programs(names: str) -> Path:
 
 
 def chosen(options: argparse.Namespace) -> Image:
-    """The image that was asked for: from the store, or from its registry first.
+    """Return the image that was asked for: from the store, or from its registry first.
 
-    :raises ImageError: there is none;  :raises RegistryError: it cannot be had
+    :raises ImageError: there is no such image;  :raises RegistryError: the registry does not give it
     """
     store = store_of(options)
     image = _found(store, options)
     if options.skip:
-        store.layers(image)  # whoever holds the image afterwards asks its store as it was made, which leaves nothing out
+        store.layers(image)  # later users of the image ask its store as it was made, which leaves nothing out
     return image
 
 
@@ -122,14 +122,14 @@ def _trace(options: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _running(made: Plan, options: argparse.Namespace, spec: ContainerSpec) -> Iterator[tuple[Process, float | None]]:
-    """The program, which is asked to end when we are; and when its time is up, which begins before it is made."""
+    """Spawn the program, and give it with its deadline, which counts from before the spawn.  A signal to us ends the program too."""
     end = None if options.timeout is None else time.monotonic() + options.timeout
     with StoppingBySignal(spec.stop_signal, spec.stop_timeout) as stopping, stopping.watch(_spawn(made, spec)) as process:
         yield process, end
 
 
 class NotStarted(ContainerKitError):
-    """The program is not there (127), or it cannot be executed (126)."""
+    """The program does not exist (127), or it cannot be executed (126)."""
 
     def __init__(self, error: StepError) -> None:
         self.shell_code = 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126
@@ -137,7 +137,7 @@ class NotStarted(ContainerKitError):
 
 
 def start(made: Plan, stdin: Stream = None, output: Stream = None, size: tuple[int, int] | None = None) -> Process:
-    """Spawns it.  :raises NotStarted: all was made, but the program cannot be executed"""
+    """Spawn the program.  :raises NotStarted: all was made, but the program cannot be executed"""
     try:
         return made.spawn(stdin=stdin, stdout=output, stderr=output, size=size)
     except StepError as error:
@@ -147,12 +147,12 @@ def start(made: Plan, stdin: Stream = None, output: Stream = None, size: tuple[i
 
 
 def shell_code(code: int) -> int:
-    """The exit code a shell would show: 128 and the number of the signal that ended it."""
+    """Return the exit code a shell would show: 128 and the number of the signal that ended it."""
     return code if code >= 0 else 128 - code
 
 
 def _spawn(made: Plan, spec: ContainerSpec) -> Process:
-    """With pipes of its own, or a terminal: none of our descriptors is for the inside."""
+    """Spawn the program with pipes or a terminal of its own: no descriptor of ours may reach the inside."""
     if spec.terminal:
         from . import terminal
 
@@ -161,7 +161,7 @@ def _spawn(made: Plan, spec: ContainerSpec) -> Process:
 
 
 def _finish(process: Process, end: float | None) -> int:
-    """Its exit code; 124 where time was up, as with timeout(1)."""
+    """Connect the streams until the program ends, and return its exit code; 124 where time was up, as timeout(1) does."""
     try:
         if process.terminal is not None:
             from . import terminal

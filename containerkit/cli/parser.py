@@ -31,8 +31,8 @@ SAID = {"true": True, "false": False, "1": True, "0": False, "t": True, "f": Fal
 class Parser(argparse.ArgumentParser):
     """Options of one verb.
 
-    :param fill: declares them, once they are wanted
-    :param mixed: options may stand between the arguments; not for a verb that passes words on
+    :param fill: a function that declares the options, called once they are wanted
+    :param mixed: whether options may stand between the arguments; False for a verb that passes words on
     """
 
     def __init__(self, *args: Any, fill: Callable[[Parser], object] | None = None, mixed: bool = True, **more: Any) -> None:
@@ -42,32 +42,32 @@ class Parser(argparse.ArgumentParser):
             self.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """As argparse has it."""
+        """Parse the arguments, as argparse does."""
         if self._fill:
             fill, self._fill = self._fill, None
             fill(self)
         if not self.mixed:
             found, unknown = super().parse_known_args(args, namespace)
-            if unknown and self.get_default("failed") == 125:  # said here, for the parser above does not know the exit code
+            if unknown and self.get_default("failed") == 125:  # refused here, for the parser above does not know the exit code
                 self.error(f"unrecognized arguments: {' '.join(unknown)}")
             return found, unknown
-        self.mixed = False  # it comes back here for the options alone
+        self.mixed = False  # argparse calls this again for the options alone
         try:
             return super().parse_known_intermixed_args(args, namespace)
         finally:
             self.mixed = True
 
     def error(self, message: str) -> NoReturn:
-        """Bad usage: exit code 2, or 125 for a verb that else passes on the exit code of a program."""
+        """Refuse bad usage with exit code 2, or 125 for a verb that passes on the exit code of a program."""
         self.print_usage(sys.stderr)
         self.exit(125 if self.get_default("failed") == 125 else 2, f"{self.prog}: error: {message}\n")
 
     def flag(
         self, *names: str, dest: str | None = None, default: bool = False, help: str | None = None, into: Any = None
     ) -> None:  # fmt: skip
-        """Something that is so or not: ``--name``, ``--name=false``.
+        """Add an option that is true or false: ``--name``, ``--name=false``.
 
-        :param into: the group it is shown in
+        :param into: the group of the help that shows it
         """
         add = (into or self).add_argument
         made = add(*names, action="store_true", dest=dest, default=default, help=help)
@@ -75,16 +75,16 @@ class Parser(argparse.ArgumentParser):
         add(*spelt, action=_Said, dest=made.dest, default=default, nargs=0, help=argparse.SUPPRESS)
 
     def takes_format(self) -> None:
-        """``--format``: json, or a template."""
+        """Add ``--format``: json, or a template."""
         self.add_argument("--format", metavar="json|TEMPLATE", help="json, or a template such as '{{.ID}}'; 'table ...' has a heading")
 
     def takes_registry(self) -> None:
-        """How a registry is talked to."""
+        """Add the options that say how to talk to a registry."""
         self.flag("--tls-verify", default=True, help="--tls-verify=false takes any certificate")
         self.flag("--plain-http", help="without TLS; on this machine itself it is tried anyway")
 
     def takes_store(self, *, failed: int = 1) -> None:
-        """``--store`` and ``--skip`` may also follow the verb; an error is exit code `failed` from here on, as docker's."""
+        """Let ``--store`` and ``--skip`` follow the verb too; an error is exit code `failed` from here on, as docker's."""
         self.add_argument("--store", metavar="DIR", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         self.add_argument("--skip", action="append", choices=SKIPPABLE, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         self.add_argument(
@@ -95,20 +95,20 @@ class Parser(argparse.ArgumentParser):
 
 
 class _Said(argparse.Action):
-    """What a flag was said to be, as in ``--name=false``."""
+    """Return the value of a flag, as in ``--name=false``."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         setattr(namespace, self.dest, SAID[(option_string or "").rpartition("=")[2]])
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
-    """Writes help.  argparse asks one about every option, also where no help is wanted, and each would load `shutil` for the width."""
+    """Write help without `shutil`: argparse makes a formatter for every option, also without --help, and each would ask for the width."""
     return argparse.HelpFormatter(prog, width=_columns() - 2)
 
 
 @cache
 def _columns() -> int:
-    """How wide the terminal is, as `shutil.get_terminal_size` has it."""
+    """Return the width of the terminal, as `shutil.get_terminal_size` does."""
     said = os.environ.get("COLUMNS", "")
     if said.isdecimal() and int(said):
         return int(said)
@@ -119,9 +119,9 @@ def _columns() -> int:
 
 
 class DeferredParser:
-    """A verb's parser, made when the verb is typed: argparse takes 0.2 ms for each, and there are fifty verbs.
+    """Add a verb whose parser is made when the verb is typed: argparse takes 0.2 ms for each, and there are fifty verbs.
 
-    :param how: what `Parser` takes
+    :param how: the arguments of `Parser`
     """
 
     def __init__(self, **how: Any) -> None:
@@ -133,7 +133,7 @@ class DeferredParser:
 
 
 def store_of(options: argparse.Namespace) -> Store:
-    """The store that was asked for, or the user's own; from here on --limit counts.  :raises ImageError: there is no such limit"""
+    """Return the store that was asked for, or the user's own; from here on --limit counts.  :raises ImageError: there is no such limit"""
     from ..store.store import Store
 
     if words := getattr(options, "limit", ()):

@@ -18,7 +18,7 @@ KINDS = ("user", "pid", "ipc", "uts", "cgroup")
 
 
 def add_options(parser: Parser) -> None:
-    """All of them, and the words that follow."""
+    """Add all options, and the words that follow them."""
     parser.usage = f"{parser.prog} [options] IMAGE [CMD...]\n       {parser.prog} [options] [--rootfs DIR] -- CMD..."
     parser.add_argument("--help", action="help", help="show this")
     parser.takes_store(failed=125)
@@ -88,7 +88,7 @@ def _add_place(parser: Parser) -> None:
 
 
 class _Words(argparse.Action):
-    """The image, or ``--``, and all that follows.  argparse takes none for enough."""
+    """Take the image, or ``--``, and all words that follow, and refuse none: argparse would accept none."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
         if not values or values == ["--"]:

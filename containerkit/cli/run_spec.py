@@ -25,7 +25,7 @@ __all__ = ["image_spec", "root_spec", "words_of"]
 def words_of(options: argparse.Namespace) -> tuple[bool, list[str]]:
     """Whether the first word is an image, and the words.
 
-    What follows `--` is a program of the root that the other options make; so it is with --rootfs, also without `--`.
+    The words after `--` are a program of the root that the other options make; with --rootfs also without `--`.
     """
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     return words is options.words and not options.rootfs, words
@@ -44,7 +44,7 @@ def image_spec(options: argparse.Namespace, image: Image) -> ContainerSpec:
 
 
 def root_spec(options: argparse.Namespace, rootfs: Iterable[str | os.PathLike[str]], words: Sequence[str]) -> ContainerSpec:
-    """A program in a root of the caller's.  :raises PlanError: as for `image_spec`; something that only an image has was asked for"""
+    """Return the spec of a program in a root of the caller's.  :raises PlanError: as `image_spec`; an option needs an image"""
     if options.entrypoint is not None:
         raise PlanError("--entrypoint takes the place of an image's, and this is no image: name the program")
     env = environment(os.environ.get("TERM")) | _asked(options.env)
@@ -53,7 +53,7 @@ def root_spec(options: argparse.Namespace, rootfs: Iterable[str | os.PathLike[st
 
 
 def _common(options: argparse.Namespace) -> dict[str, Any]:
-    """The fields that do not depend on an image."""
+    """Return the fields that do not depend on an image."""
     said = {"user": options.user, "cwd": options.workdir or None, "stop_signal": options.stop_signal or None}
     alone = options.network == "none"
     chosen = dict.fromkeys(options.share, HOST) | {"net": NEW if alone else HOST}
@@ -69,12 +69,12 @@ def _common(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _profile(options: argparse.Namespace, *, setuid: bool) -> Profile:
-    """:param setuid: as docker has it, an image's su(1) and ping(8) work"""
+    """Return the profile.  :param setuid: whether an image's su(1) and ping(8) work, as with docker"""
     return Profile.privileged() if options.privileged else Profile(no_new_privileges=not setuid)
 
 
 def _asked(words: Iterable[str]) -> dict[str, str]:
-    """A name without a value is one of ours, where we have it."""
+    """Return the variables of --env.  A name without a value takes the value of our own variable, if there is one."""
     pairs = (word.partition("=") for word in words)
     return {name: value if given else os.environ[name] for name, given, value in pairs if given or name in os.environ}
 
@@ -85,5 +85,5 @@ def _volume(text: str) -> mounts.Bind:
     words = mode.split(",") if mode else []
     if not source or not target or set(words) - {"ro", "rw", "idmap"} or {"ro", "rw"} <= set(words):
         raise PlanError(f"a volume is SRC:DST, or with :ro, :idmap or :ro,idmap after it, not {text!r}")
-    options = ("nodev",) if os.path.isdir(source) else ()  # a device that is named is meant; those in a directory are not
+    options = ("nodev",) if os.path.isdir(source) else ()  # a device that is named may be used; devices in a directory may not
     return mounts.Bind(os.path.abspath(source), target, readonly="ro" in words, options=options, idmap="idmap" in words)

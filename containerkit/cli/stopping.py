@@ -17,9 +17,9 @@ ASKED = (signal.SIGTERM, signal.SIGHUP)
 
 
 class StoppingBySignal(Stopping):
-    """SIGTERM and SIGHUP, which ask this process to end, ask the program instead.
+    """Passes SIGTERM and SIGHUP on to the program, while this process runs it.
 
-    Enter it before there is a program, so that nothing that is asked is lost.
+    Enter it before there is a program, so that no signal is lost.
     """
 
     def _signalled(self, number: int, _: FrameType | None) -> None:

@@ -1,7 +1,7 @@
-"""One container's life: what to run and as whom.
+"""One container's life: its spec, its isolation and its end.
 
-    ContainerSpec      what runs, in what root, as whom: a value, and a JSON document
-    Profile            what a container is kept from
+    ContainerSpec      the program, its root and its user: a value, and a JSON document
+    Profile            the capabilities, calls and paths that a container is denied
     Namespaces         which namespaces are new, the caller's, or joined
 
 The command line, RUN of a build and `ck.sandbox` make their plans from such a spec.

@@ -1,4 +1,4 @@
-"""Checks of a spec's fields.  Each takes what a caller gave and gives what the spec keeps; none of them touches anything.
+"""Checks of a spec's fields.  Each takes a caller's value and returns the form that the spec keeps; none of them touches anything.
 
 Text is kept as `os.fsdecode` gives it, so that bytes which are not UTF-8 survive, and two ways to write the same bytes are equal.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def settle(value: Any, table: Checks) -> None:
-    """Puts every field of a frozen value through its check.  :raises SpecError: a field is refused; the error names it"""
+    """Put every field of a frozen value through its check.  :raises SpecError: a field is refused; the error names it"""
     for name, check in table.items():
         try:
             object.__setattr__(value, name, check(getattr(value, name)))
@@ -34,7 +34,7 @@ def settle(value: Any, table: Checks) -> None:
 
 
 def shown(value: Any, *, secret: str = "") -> str:
-    """A value of a class with many fields, as one would write it: without those that are as they are anyway.
+    """Return a value of a class with many fields, as one would write it: without those that are as they are anyway.
 
     :param secret: a field of which only the number of items is shown
     """
@@ -45,28 +45,28 @@ def shown(value: Any, *, secret: str = "") -> str:
 
 
 def word(value: Any) -> str:
-    """Text for the kernel, empty or not."""
+    """Return text for the kernel, empty or not."""
     return os.fsdecode(syscalls.text(value))
 
 
 def path(value: Any) -> str:
-    """A path, not empty."""
+    """Return a path, not empty."""
     return word(checks.path(value, "it"))
 
 
 def path_outside(value: Any) -> str:
-    """An absolute path of the host."""
+    """Return an absolute path of the host."""
     return mounting.outside(path(value))
 
 
 def path_inside(value: Any) -> str:
-    """An absolute path inside the root, without ``..``."""
+    """Return an absolute path inside the root, without ``..``."""
     mounting.inside(found := path(value))
     return found
 
 
 def text(value: Any) -> str:
-    """Text that is for people and documents, not for the kernel: any characters that UTF-8 has."""
+    """Return text that is for people and documents, not for the kernel: any characters that UTF-8 has."""
     if not isinstance(value, str):
         raise WrongType(f"expected text, not {checks.said(value)}")
     value.encode()
@@ -74,7 +74,7 @@ def text(value: Any) -> str:
 
 
 def tuple_of(check: Check, of: str) -> Check:
-    """A list, each item checked.  :param of: what the items are, as errors call them"""
+    """Return a list, each item checked.  :param of: what the items are, as errors call them"""
     return lambda value: tuple(_each(check, checks.listed(value, "it", of)))
 
 
@@ -95,27 +95,27 @@ paths_outside = tuple_of(path_outside, "paths")
 
 
 def environment(value: Any) -> FrozenDict[str, str]:
-    """Variables by name."""
+    """Return a mapping of variables by name."""
     return FrozenDict({word(name): word(text) for name, text in checks.environment(value).items()})
 
 
 def mapping(value: Any) -> FrozenDict[str, str]:
-    """Text by name."""
+    """Return a mapping of text by name."""
     return FrozenDict({text(name): text(words) for name, words in checks.mapping(value, "it").items()})
 
 
 def flag(value: Any) -> bool:
-    """True or False."""
+    """Return True or False, and refuse any other value."""
     return checks.flag(value, "it")
 
 
 def optional(check: Check) -> Check:
-    """The same, or None."""
+    """Return the check of a value that may also be None."""
     return lambda value: None if value is None else check(value)
 
 
 def one_of(*values: Any, kinds: tuple[type, ...] = ()) -> Check:
-    """One of some values, or an object of one of some types."""
+    """Return a check that a value is one of some values, or an object of one of some types."""
 
     def check(value: Any) -> Any:
         if isinstance(value, kinds) or any(value is each or (isinstance(value, str) and value == each) for each in values):
@@ -129,7 +129,7 @@ def one_of(*values: Any, kinds: tuple[type, ...] = ()) -> Check:
 
 
 def data(value: Any) -> Any:
-    """What JSON can say, and what cannot change: mappings, lists, text, numbers."""
+    """Return a copy that JSON can express and that cannot change: mappings, lists, text, numbers."""
     if isinstance(value, Mapping):
         return FrozenDict({text(name): data(item) for name, item in value.items()})
     if isinstance(value, list | tuple):

@@ -1,8 +1,8 @@
 """A spec as a JSON document, and back.
 
-Text is a string.  Words of the kernel's that are not UTF-8 are ``{"base64": "..."}``, for JSON has no other way to say bytes.  A mount
+Text is a string.  Bytes of the kernel's that are not UTF-8 are ``{"base64": "..."}``, for JSON has no other form for bytes.  A mount
 says with "type" which it is.  The document has a version; one that is not known is refused, as is a field that is not known: it
-might be isolation that somebody asked for.
+might be isolation that the caller asked for.
 """
 
 from __future__ import annotations
@@ -107,12 +107,12 @@ KINDS: dict[str, Kind] = {
 
 
 def write(spec: ContainerSpec) -> dict[str, Any]:
-    """A spec as plain values."""
+    """Return a spec as plain values."""
     return {"version": VERSION, **{name: kind.write(getattr(spec, name)) for name, kind in KINDS.items()}}
 
 
 def read(cls: type[ContainerSpec], document: Any) -> ContainerSpec:
-    """A spec from plain values.  :raises SpecError: they are none; the error names the field"""
+    """Return a spec from plain values.  :raises SpecError: they are none; the error names the field"""
     if not isinstance(document, Mapping):
         raise wrong("document", "an object", document)
     version = document.get("version")

@@ -1,4 +1,4 @@
-"""What each field of a `ContainerSpec` takes, and what the spec keeps of it."""
+"""The values that each field of a `ContainerSpec` takes, and the form in which the spec keeps them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOUNTED = (mounts.Bind, mounts.Tmpfs, mounts.Dev, mounts.Sysfs, mounts.Proc, mou
 
 
 def unknown(name: str, known: Iterable[str]) -> SpecError:
-    """The error for a field that is not there."""
+    """Return the error for a field that is not there."""
     import difflib
 
     close = difflib.get_close_matches(name, list(known), 1)
@@ -34,7 +34,7 @@ def unknown(name: str, known: Iterable[str]) -> SpecError:
 
 
 def _mounted(value: Any) -> Any:
-    """A part of a spec is plain data: paths are text, and no open descriptor is among it."""
+    """Check a mount.  A part of a spec is plain data: its paths are text, and it holds no open descriptor."""
     if not isinstance(value, MOUNTED):
         raise WrongType(f"expected {', '.join(kind.__name__ for kind in MOUNTED)} of containerkit.mounts, not {types.said(value)}")
     part: Any = value
@@ -70,7 +70,7 @@ def _ranges(kind: str) -> checks.Check:
 
 def _hostname(value: Any) -> str:
     found = checks.word(value)
-    ns.Uts(found)  # which says what a host name is
+    ns.Uts(found)  # refuses an invalid host name
     return found
 
 

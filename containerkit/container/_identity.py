@@ -1,4 +1,4 @@
-"""As whom a program of a spec runs: its user, as the root names it, and the ids that there are in its user namespace."""
+"""The user that a program of a spec runs as, looked up in the root, and the ids of its user namespace."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def account_of(spec: ContainerSpec, root: LayerFS | mounts.Root) -> Account:
-    """The user that the spec asks for, as the root calls it.  :raises SpecError: the root has no such user"""
+    """Return the user that the spec asks for, as the root calls it.  :raises SpecError: the root has no such user"""
     if spec.user is None:
         return Account(groups=tuple(spec.groups))
     try:
@@ -51,7 +51,7 @@ def _path(root: mounts.Root) -> Path:
 
 
 def user_of(spec: ContainerSpec, who: Account) -> ns.User:
-    """The part for the ids that there are inside."""
+    """Return the part for the ids that there are inside."""
     if spec.uids:
         return ns.User(uids=spec.uids, gids=spec.gids)
     if has_own_ids() and spec.ids != "host":
@@ -62,10 +62,10 @@ def user_of(spec: ContainerSpec, who: Account) -> ns.User:
 
 
 def credentials_of(spec: ContainerSpec, user: ns.User | None, who: Account) -> Iterator[Part]:
-    """The program as one of the ids, unless it is that one anyway.
+    """Yield the part that makes the program one of the ids, unless it has that id anyway.
 
-    Plain root is what it is without.  Where there is one id only the program has that one, whoever was asked for, and an ordinary
-    caller without a user namespace can become nobody else.
+    Without the part the program is plain root.  Where there is one id only, the program has that one, whichever user the spec
+    names; an ordinary caller without a user namespace cannot become another user.
     """
     if (who.uid, who.gid, who.groups) == (0, 0, ()) or (user is not None and _is_one(user)):
         return

@@ -28,10 +28,10 @@ NAMES = {
 
 @frozen
 class Kind:
-    """How one kind of value is written, and read.
+    """One kind of value: how to write it, and how to read it.
 
-    :ivar write: from the value to what JSON has
-    :ivar read: back, with the name of the field for errors
+    :ivar write: a function from the value to JSON's form
+    :ivar read: a function back, with the name of the field for errors
     """
 
     write: Callable[[Any], Any]
@@ -39,19 +39,19 @@ class Kind:
 
 
 def wrong(where: str, wanted: str, value: Any) -> SpecError:
-    """The error for a value of another kind."""
+    """Return the error for a value of another kind."""
     return SpecError(where, f"expected {wanted}, found {NAMES.get(type(value), type(value).__name__)}")
 
 
 def want(value: Any, where: str, *kinds: type) -> Any:
-    """The value, if it is of one of these types.  :raises SpecError: it is not"""
+    """Return the value, if it is of one of these types.  :raises SpecError: it is not"""
     if type(value) not in kinds:
         raise wrong(where, " or ".join(dict.fromkeys(NAMES[kind] for kind in kinds)), value)
     return value
 
 
 def plain(*kinds: type) -> Kind:
-    """A value that is in JSON what it is in Python."""
+    """Return a value that is in JSON what it is in Python."""
     return Kind(lambda value: value, lambda value, where: want(value, where, *kinds))
 
 
@@ -80,17 +80,17 @@ def _read_word(value: Any, where: str) -> str:
 
 
 def or_null(kind: Kind) -> Kind:
-    """The same, or None."""
+    """Return the kind of a value that may also be None."""
     return Kind(
         lambda value: None if value is None else kind.write(value), lambda value, where: None if value is None else kind.read(value, where)
     )
 
 
 def list_of(kind: Kind, made: Callable[[list[Any]], Any] = tuple, order: Callable[[Any], Any] = list) -> Kind:
-    """A list of one kind of value.
+    """Return a list of one kind of value.
 
-    :param made: makes of the list what the field has
-    :param order: gives the items in the order in which they are written
+    :param made: a function that makes the field's value of the list
+    :param order: a function that returns the items in the order in which they are written
     """
 
     def read(value: Any, where: str) -> Any:
@@ -100,9 +100,9 @@ def list_of(kind: Kind, made: Callable[[list[Any]], Any] = tuple, order: Callabl
 
 
 def object_of(cls: type, needed: str = "", /, **kinds: Kind) -> Kind:
-    """An object of a class, by the names of its fields.
+    """Return an object of a class, by the names of its fields.
 
-    :param needed: those that have no default
+    :param needed: the fields that have no default
     """
 
     def write(value: Any) -> Any:
@@ -122,7 +122,7 @@ def object_of(cls: type, needed: str = "", /, **kinds: Kind) -> Kind:
 
 
 def given(value: Any, where: str, kinds: Mapping[str, Kind]) -> dict[str, Any]:
-    """The fields that are there, read."""
+    """Return the fields that are there, read."""
     if not isinstance(value, Mapping):
         raise wrong(where, "an object", value)
     before = f"{where}." if where else ""
@@ -134,7 +134,7 @@ def given(value: Any, where: str, kinds: Mapping[str, Kind]) -> dict[str, Any]:
 
 
 def one_of(**kinds: tuple[type, Kind]) -> Kind:
-    """Objects that say with "type" which they are."""
+    """Return the kind of objects that name their class in "type"."""
     names = {cls: name for name, (cls, _) in kinds.items()}
 
     def read(value: Any, where: str) -> Any:

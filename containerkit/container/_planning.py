@@ -1,4 +1,4 @@
-"""From a spec to a plan, on this machine and for a root: here the user is looked up, and it counts whether the caller is root."""
+"""Make a plan from a spec, on this machine and for a root: look the user up, and consider whether the caller is root."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..parts.files import File
     from .spec import ContainerSpec
 
-#: What the kernel shows is mounted before what the caller wants to see.
+#: The kernel's filesystems are mounted before the caller's mounts, which may cover them.
 BASE = (mounts.Dev, mounts.Sysfs, mounts.Proc)
 
 
@@ -29,7 +29,7 @@ def plan_of(
     spec: ContainerSpec, root: LayerFS | mounts.Root | Lower, group: Cgroup | None, *,
     more: Iterable[Part], files: Iterable[File], die_with_parent: bool,
 ) -> Plan:  # fmt: skip
-    """See `ContainerSpec.plan`."""
+    """Do the work of `ContainerSpec.plan`."""
     layers = _root(spec, root)
     who = account_of(spec, layers)
     env = {"HOME": who.home} | dict(spec.env) if spec.set_home else spec.env
@@ -67,7 +67,7 @@ def _root(spec: ContainerSpec, root: LayerFS | mounts.Root | Lower) -> LayerFS |
 
 
 def _group(spec: ContainerSpec, group: Cgroup | None) -> list[Part]:
-    """The group, if it has the limits of the spec: no limit that is asked for is passed over."""
+    """Return the group, if it has the limits of the spec: no limit that is asked for is passed over."""
     if not spec.limits:
         return [group] if group else []
     from ..cgroup.limits import parse
@@ -114,7 +114,7 @@ def _umask(spec: ContainerSpec) -> Iterator[Part]:
 
 
 def _places(spec: ContainerSpec, files: Iterable[File]) -> Iterator[Part]:
-    """Directories that may be missing, and files in memory."""
+    """Yield the parts for directories that may be missing, and for files in memory."""
     made = [path for path in dict.fromkeys(spec.directories) if path.strip("/")]
     wanted = [*_name_files(spec), *files]
     if made or wanted:
@@ -125,7 +125,7 @@ def _places(spec: ContainerSpec, files: Iterable[File]) -> Iterator[Part]:
 
 
 def _name_files(spec: ContainerSpec) -> list[File]:
-    """/etc/hosts and its like.  In a network namespace that is joined names are looked up as they are on the host."""
+    """Return /etc/hosts and its like.  In a joined network namespace names are looked up as on the host."""
     if not spec.name_files:
         return []
     from ..parts.name_files import network_files

@@ -1,7 +1,7 @@
-"""What can be wrong with a container's spec.
+"""Errors in a container's spec.
 
     PlanError
-    └── SpecError                  a field cannot be what it is said to be; knows which
+    └── SpecError                  a field has an impossible value; knows which field
         └── WrongFieldType         (also WrongType)  a value of a type that the field does not take
 
 All of them are raised before anything is touched.
@@ -15,7 +15,7 @@ __all__ = ["SpecError", "WrongFieldType"]
 
 
 class SpecError(PlanError):
-    """A field of a spec, or of its document, cannot be what it is said to be.  Raised before anything is touched.
+    """A field of a spec, or of its document, has an impossible value.  Raised before anything is touched.
 
     :ivar field: where in the spec the field is, as in ``namespaces.net`` or ``mounts[2]``
     """
@@ -30,7 +30,7 @@ class WrongFieldType(SpecError, WrongType):
 
 
 def refused(field: str, error: Exception) -> SpecError:
-    """The error of a field that a check refused.  An error that names something in the field, as an item of a list, still does."""
+    """Return the error of a field that a check refused.  An error that names something in the field, as an item of a list, still does."""
     if isinstance(error, SpecError):
         below = error.field if error.field.startswith("[") else f".{error.field}"
         return type(error)(field + below, str(error).removeprefix(f"{error.field}: "))

@@ -1,4 +1,4 @@
-"""What an image says about running it, as a spec.
+"""Make a spec from an image's config.
 
     spec = ContainerSpec.from_image(image.config, ["ls", "/"], env={"LANG": "C"}, user="web")
 
@@ -25,9 +25,9 @@ __all__ = ["environment", "spec_of_image"]
 
 
 def environment(term: str | None = None) -> dict[str, str]:
-    """What every program finds in its environment, as docker has it.
+    """Return the variables that every program finds in its environment, as docker sets them.
 
-    :param term: TERM, the kind of the terminal
+    :param term: the value of TERM, the kind of the terminal
     """
     return {"PATH": DEFAULT_PATH} | ({"TERM": term} if term is not None else {})
 
@@ -36,7 +36,7 @@ def spec_of_image(
     config: ImageConfig, argv: Sequence[str] = (), *, image: str = "", entrypoint: str | None = None, hostname: str = "container",
     env: Mapping[str, str] | None = None, term: str | None = None, **others: Any,
 ) -> ContainerSpec:  # fmt: skip
-    """See `ContainerSpec.from_image`."""
+    """Do the work of `ContainerSpec.from_image`."""
     cwd = others.pop("cwd", None) or config.working_dir or "/"
     fields = {"user": config.user, "stop_signal": config.stop_signal, "set_home": True, "name_files": True, "labels": config.labels}
     variables = environment(term) | {"HOSTNAME": hostname} | config.environment | checks.environment(env)

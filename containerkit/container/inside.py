@@ -1,16 +1,17 @@
-"""Join a container as the program in it is: in the same place, behind the same walls.
+"""Join a container as its program is in it: in the same namespaces, with the same privileges.
 
     ck.exec(process, ["ps", "-e"])                  what `docker exec` does
     ck.plan(ck.Inside(process), run=["sh"])         the same as a part
 
-Namespaces alone are not a container: whoever only joins them has every capability there, no system call filter, and no limit.
-So `Inside` takes all that the running program has, and more only by name.
+Namespaces alone are not a container: a program that only joins them has every capability there, no system call filter, and no limit.
+So `Inside` takes the restrictions of the running program, and grants more only by name.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from errno import EACCES, ENODEV, EPERM
 from types import TracebackType
 
 from ..cgroup.hierarchy import system
@@ -42,30 +43,30 @@ if TYPE_CHECKING:
 __all__ = ["Inside", "exec"]
 
 EARLY = -10  # inside INSIDE: before a working directory of the plan's own; inside IDENTITY: before all else
-SET_AGAIN = ("setgroups", "setresgid", "setresuid", "capset", "fchown")  # made anew from what the process has now
+SET_AGAIN = ("setgroups", "setresgid", "setresuid", "capset", "fchown")  # these calls are made anew, as the process is now
 PRCTL_AGAIN = ("PR_SET_KEEPCAPS", "PR_CAPBSET_DROP", "PR_CAP_AMBIENT", "PR_SET_NO_NEW_PRIVS")
 ROOT_IDS = (0, 0)
 
 
 class Inside:
-    """As a part: the place of a running process, and its walls.
+    """A part that puts a program where a running process is, with the same privileges.
 
-    The place: all its namespaces that are not ours, its cgroup in every hierarchy, its root and its working directory.
-    The walls: its user, groups and capabilities, no-new-privileges, its system call filter; and of a `Process` what else its
-    plan does before the program, such as resource limits.  A program that a user 0 runs gets no capability which that
+    It joins all namespaces of the process that are not ours, its cgroup in every hierarchy, its root and its working directory.
+    It takes its user, groups and capabilities, no-new-privileges, its system call filter; and of a `Process` the other steps of
+    its plan before the program, such as resource limits.  A program that a user 0 runs gets no capability which that
     process does not have itself any more.
 
-    All this is looked up when the part is made, so the process has to live then, and until the plan is spawned.  What no
-    process can see of another one is not taken: Landlock rules, and of a process that is no `Process` its resource limits.
+    All this is looked up when the part is made, so the process has to live then, and until the plan is spawned.  Settings that no
+    process can see of another one are not taken: Landlock rules, and of a process that is no `Process` its resource limits.
 
     :param process: a `Process`, an `AsyncProcess`, a process id, or a pid `Namespace`, which stands for its process 1
     :param capabilities: others than its own
     :param credentials: another user than its own
-    :param seccomp: another filter than its own, or "none".  To be said for the id of a process that has one: nobody may read it
-    :param no_new_privileges: instead of what it has
+    :param seccomp: another filter than its own, or "none".  Needed for the id of a process that has a filter, which cannot be read
+    :param no_new_privileges: the setting in place of its own
     :raises ProcessLookupError: there is no such process any more
-    :raises PermissionError: it is not the caller's to look at
-    :raises Unavailable: it has a wall that cannot be made again; what to say instead is the remedy
+    :raises PermissionError: the caller may not look at it
+    :raises Unavailable: it has a restriction that cannot be set again; the remedy names the argument to give
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Inside:
         self._no_new_privileges = self._status.no_new_privileges if no_new_privileges is None else no_new_privileges
 
     def _check(self, there: ProcDirectory, here: ProcDirectory) -> None:
-        """Walls that we cannot build again."""
+        """Refuse a process with restrictions that we cannot set again."""
         if self._seccomp is None and self._repeated is None and self._status.filtered:
             remedy = "seccomp=Seccomp.default(), another filter, or seccomp='none'; or a Process of a plan instead of a number"
             raise Unavailable(f"the system call filter of process {self.pid}", probed="Seccomp in /proc/PID/status", remedy=remedy)
@@ -151,7 +152,7 @@ class Inside:
     # --- who it is -----------------------------------------------------------------------------------------------
 
     def _wanted(self) -> Credentials:
-        """Its user and groups, by their numbers inside."""
+        """Return the process's user and groups, by their numbers inside."""
         if self._credentials:
             return self._credentials
         uid, gid = _inside(self._uids, self._status.uid, "user", self.pid), _inside(self._gids, self._status.gid, "group", self.pid)
@@ -159,7 +160,7 @@ class Inside:
         return Credentials(uid, gid, tuple(groups) if self._may_set_groups else ())
 
     def _first_ids(self) -> tuple[int, int]:
-        """Who joins the user namespace: its root, who may do the rest; or where it has none, the user of the process itself."""
+        """Return the user who joins the user namespace: its root, with the rights for the rest; without one, the process's own user."""
         wanted = self._wanted()
         rooted = any(first == 0 for first, _, _ in self._uids) and any(first == 0 for first, _, _ in self._gids)
         return ROOT_IDS if rooted else (wanted.uid, wanted.gid)
@@ -175,7 +176,7 @@ class Inside:
                 yield step
 
     def _same_capabilities(self) -> Iterator[Step]:
-        """An exec gives a user 0 all that the bounding set has, so there that set may hold no more than the process has now."""
+        """Yield steps that keep the process's capabilities.  An exec gives user 0 the whole bounding set, so shrink that set for it."""
         has, root = self._status.capabilities, self._wanted().uid == 0
         bounding = has["Bnd"] & has["Prm"] if root else has["Bnd"]
         permitted, inheritable = has["Prm"], has["Inh"] & (has["Prm"] if root else ~0)
@@ -184,14 +185,14 @@ class Inside:
         yield Step.child(Phase.DROP, clear, why="no capability passes to programs of ordinary users", order=CAPSET)
         names = ", ".join(name for number, name in enumerate(NAMES) if permitted >> number & 1)
         call = syscalls.capset(permitted, permitted, inheritable)
-        why, hint = f"keep {names or 'no capability'}, as process {self.pid}", {1: "the caller lacks one of these capabilities"}
+        why, hint = f"keep {names or 'no capability'}, as process {self.pid}", {EPERM: "the caller lacks one of these capabilities"}
         yield Step.child(Phase.DROP, call, why=why, order=CAPSET, claims="capabilities", hint=hint)
         yield from raise_ambient(has["Amb"] & permitted & inheritable, AMBIENT)
 
     # --- ending --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Lets go of its namespaces and directories.  Plans that have this part cannot be spawned any more."""
+        """Close the descriptors of the namespaces and directories.  Plans that have this part cannot be spawned any more."""
         while self._opened:
             self._opened.pop().close()
 
@@ -216,28 +217,28 @@ def exec(
     cwd: str | os.PathLike[str] | None = None,
     **terms: Unpack[Terms],
 ) -> Result:
-    """Runs a program where another one runs, behind the same walls, and waits for it: what `docker exec` does.
+    """Run a program where another one runs, with the same privileges, and wait for it: `docker exec` does the same.
 
-    For more than the process has, give `run` an `Inside` that names it.
+    For more privileges than the process has, give `run` an `Inside` that names them.
 
     :param process: see `Inside`
     :param parts: further parts
     :param cwd: the working directory, inside; that of the process unless given
     :param terms: `timeout`, `input`, `check`, `stdout`, ...: the other parameters of `run`
-    :raises Unavailable: the process has a wall that cannot be made again
+    :raises Unavailable: the process has a restriction that cannot be set again
     """
     with Inside(process) as inside:
         return run(argv, inside, *parts, env=env, cwd=cwd, **terms)
 
 
 class _Opened:
-    """A descriptor that is closed when nobody needs it."""
+    """A descriptor that is closed when no object needs it."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
     def fileno(self) -> int:
-        """:raises ValueError: it was closed"""
+        """Return the descriptor.  :raises ValueError: it was closed"""
         if self._fd < 0:
             raise ValueError("this Inside was closed")
         return self._fd
@@ -251,7 +252,7 @@ class _Opened:
 
 
 def _pid(target: object) -> int:
-    """:raises PlanError: it stands for no process;  :raises ProcessLookupError: it has ended"""
+    """Return the process's id.  :raises PlanError: the target stands for no process;  :raises ProcessLookupError: it has ended"""
     if isinstance(target, Process):
         if target.poll() is not None:
             raise ProcessLookupError(3, f"process {target.pid} has ended")
@@ -274,7 +275,7 @@ def _first(namespace: Namespace) -> int:
 
 
 def _repeated(process: Process, *, filters: bool) -> list[Step]:
-    """What the plan of a process does last, but for what is taken from the process as it is now.  :param filters: those too"""
+    """Return the last steps of a process's plan, without those that are read from the running process.  :param filters: its filters too"""
     steps = [step for step in process.trace.steps if step.phase is Phase.DROP and step.side is Side.CHILD and SYNC not in step.call.args]
     return [step for step in steps if not _set_again(step) and (filters or step.call.name != "seccomp")]
 
@@ -286,13 +287,13 @@ def _set_again(step: Step) -> bool:
 
 def _enter(door: _Opened) -> Iterator[Step]:
     fd = Fd(f"cgroup.procs {door.fileno()}", door)
-    hint = {13: "moving a process wants write access to the cgroup", 19: "the cgroup was removed meanwhile"}
+    hint = {EACCES: "moving a process wants write access to the cgroup", ENODEV: "the cgroup was removed meanwhile"}
     yield Step.child(Phase.IDENTITY, syscalls.write(fd, b"0"), why="join its cgroup", at_least=1, hint=hint, order=EARLY)
     yield Step.child(Phase.IDENTITY, syscalls.close(fd), why="and let it go", order=EARLY)
 
 
 def _doors(there: ProcDirectory, here: ProcDirectory) -> Iterator[str]:
-    """The files through which one joins its cgroups, where they are not ours.  :raises Unavailable: one is out of sight"""
+    """Yield the files through which one joins its cgroups, where they are not ours.  :raises Unavailable: one is out of sight"""
     theirs, ours = there.cgroups(), here.cgroups()
     for controllers, path in theirs.items():
         if path == ours.get(controllers):
@@ -324,4 +325,4 @@ def _inside(ranges: Sequence[tuple[int, int, int]], outside: int, what: str, pid
     return found
 
 
-_CHROOT_HINT = {1: "taking another root needs CAP_SYS_CHROOT in the user namespace of the process"}
+_CHROOT_HINT = {EPERM: "taking another root needs CAP_SYS_CHROOT in the user namespace of the process"}

@@ -1,4 +1,4 @@
-"""Which namespaces a container has: new ones, the caller's, or those that are pinned somewhere."""
+"""Which namespaces a container has: new ones, the caller's, or pinned ones."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def _choice(value: Any) -> str:
 
 @frozen
 class Namespaces:
-    """For each kind: "new"; "host", which is the caller's own; or the path of one to join, as ``/proc/12/ns/net``.
+    """The choice for each kind: "new"; "host", which is the caller's own; or the path of one to join, as ``/proc/12/ns/net``.
 
     The mount namespace is always new, for the root is mounted in it.
 
-    :raises SpecError: neither of these
+    :raises SpecError: a value is none of these
     :see: namespaces(7)
     """
 

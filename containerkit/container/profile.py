@@ -1,9 +1,9 @@
-"""What a container is kept from: the one default, and the two others that this package uses.
+"""Profiles of what a container must not do: the default, and the two others that this package uses.
 
     Profile()                            as container engines commonly have it
     Profile().dropping("CAP_NET_RAW")    the same with one capability less
     Profile.bare()                       no capability at all, and no program gains one: `ck.sandbox`
-    Profile.privileged()                 nothing is kept from it: ``containerkit run --privileged``
+    Profile.privileged()                 it may do everything: ``containerkit run --privileged``
 
 The lists themselves stand beside the parts that take them: `mounts.MASKED`, `mounts.READONLY`, `capabilities.DEFAULT` and the
 filter of `Seccomp.default`.
@@ -36,7 +36,7 @@ class Profile:
 
     :param masked: paths inside that the program does not see
     :param readonly: paths inside that it does not change
-    :param capabilities: the kernel's names of those that it has at most; None leaves all of them
+    :param capabilities: the kernel's names of the capabilities that it has at most; None leaves all of them
     :param seccomp: "default" is `Seccomp.default` with the calls that belong to `capabilities`; a filter; or None
     :param no_new_privileges: set-user-ID programs such as su(1) and file capabilities do not count
     :raises SpecError: an unknown capability, a path that is not absolute
@@ -56,20 +56,20 @@ class Profile:
 
     @classmethod
     def bare(cls) -> Profile:
-        """Without a single capability: root inside is an ordinary user, and no program makes it more."""
+        """Return the profile without a single capability: root inside is an ordinary user, and no program makes it more."""
         return cls(capabilities=frozenset(), no_new_privileges=True)
 
     @classmethod
     def privileged(cls) -> Profile:
-        """Nothing hidden, all capabilities, no filter."""
+        """Return a profile with nothing hidden, all capabilities and no filter."""
         return cls(masked=(), readonly=(), capabilities=None, seccomp=None)
 
     def adding(self, *names: str) -> Profile:
-        """With these capabilities too.  :raises PlanError: an unknown name"""
+        """Return a profile that keeps these capabilities too.  :raises PlanError: an unknown name"""
         return self._with(Capabilities(self._capabilities).adding(*names).names)
 
     def dropping(self, *names: str) -> Profile:
-        """Without these capabilities.  :raises PlanError: an unknown name"""
+        """Return a profile without these capabilities.  :raises PlanError: an unknown name"""
         return self._with(Capabilities(self._capabilities).dropping(*names).names)
 
     @property
@@ -80,11 +80,11 @@ class Profile:
         return replace(self, capabilities=names)
 
     def parts(self, *, proc: bool = True) -> Iterator[Part]:
-        """The parts that keep a program from all that.
+        """Yield the parts that keep a program from all that.
 
-        Where set-user-ID programs count, the filter is there before the capabilities go, for which it needs no permission then.
+        Where set-user-ID programs count, the filter is installed before the capabilities go: then it needs no no-new-privileges.
 
-        :param proc: whether the container has a /proc of its own, in which something can be made read-only
+        :param proc: whether the container has a /proc of its own, in which paths can be made read-only
         """
         if self.masked:
             yield mounts.Masked(self.masked)

@@ -1,4 +1,4 @@
-"""A place to run code that one does not trust: every part there is, in one."""
+"""A sandbox for code that the caller does not trust: every part there is, in one."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = ["sandbox"]
 
 
 def sandbox(root: Lower | LayerFS, *more: Part, hostname: str = "sandbox", network: bool = False, tmp: int | str = "64M") -> Plan:
-    """A part that leaves a program nothing but its own processes, a root it cannot change, and some memory in /tmp.
+    """Return a part that leaves a program nothing but its own processes, a root it cannot change, and some memory in /tmp.
 
     It is root in a user namespace, without a single capability, behind a system call filter, without a network; outside it is the
-    caller, or nobody where root calls.  It is process 1, so that what it used is what is reported.  What this does not limit is how much it
-    uses: put a `Cgroup` beside it, and give `run` a timeout.
+    caller, or nobody where root calls.  It is process 1, so that its reported usage is complete.  The sandbox does not limit how much the
+    program uses: put a `Cgroup` beside it, and give `run` a timeout.
 
     :param root: a directory or an `Image`, which stay as they are; or an entered `LayerFS`, which takes the changes
     :param more: further parts
-    :param hostname: what it is called
+    :param hostname: the host name inside
     :param network: True leaves it the caller's network
     :param tmp: the size of /tmp
     :raises PlanError: `root` is no directory, or the parts contradict each other
@@ -40,7 +40,7 @@ def sandbox(root: Lower | LayerFS, *more: Part, hostname: str = "sandbox", netwo
 
 
 def _value(root: Lower | LayerFS, more: tuple[Part, ...], *words: object) -> Hashable | None:
-    """A sandbox over a directory is the same for the same words; what an image or a LayerFS holds is not kept here."""
+    """Return the key of a sandbox, equal for equal arguments; None over an image or a LayerFS, which are not kept here."""
     try:
         return None if more or not checks.is_path(root) else exact((root, *words))
     except Inexact:

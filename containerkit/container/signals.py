@@ -11,7 +11,7 @@ __all__ = ["signal_number"]
 
 
 def signal_number(text: str) -> int:
-    """The number of a signal: ``SIGTERM``, ``TERM``, ``15``, ``SIGRTMIN+3`` as systemd has it; SIGTERM for "".
+    """Return the number of a signal: ``SIGTERM``, ``TERM``, ``15``, ``SIGRTMIN+3`` as systemd has it; SIGTERM for "".
 
     :raises PlanError: there is no such signal
     """

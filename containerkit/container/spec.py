@@ -1,14 +1,14 @@
-"""A container's spec: what runs, in what root, as whom, with what around it.  A value.
+"""A container's spec, a value: the program, its root, its user and its isolation.
 
     spec = ContainerSpec(["sh", "-c", "id"], user="web", limits={"pids_max": 32}, mounts=(mounts.Dev(), mounts.Tmpfs("/tmp")))
-    spec = ContainerSpec.from_image(image.config)   what the image says
+    spec = ContainerSpec.from_image(image.config)   from an image
     data = spec.dump()                              JSON, for a file
     ContainerSpec.parse(data) == spec
     spec.with_(hostname="other")                    the same but for a field
     print(spec.plan(root, group))                   the plan, for a LayerFS and a Cgroup
 
-Making one opens nothing, looks at nothing and asks nobody: what this machine allows, whom the root calls "web", and whether the
-caller is root counts when the plan is made.  The command line, RUN of a build and `ck.sandbox` make their parts from it.
+Making one opens nothing and looks at nothing: the limits of this machine, the ids of "web" in the root, and whether the caller
+is root count when the plan is made.  The command line, RUN of a build and `ck.sandbox` make their parts from it.
 """
 
 from __future__ import annotations
@@ -49,38 +49,38 @@ NAMESPACES, PROFILE, RLIMITS, MOUNTS = Namespaces(), Profile(), Rlimits(), (moun
 
 @frozen(repr=False, kw_only=True)
 class ContainerSpec:
-    """What runs in a container, and in what.
+    """The description of a container: its program, its root and its isolation.
 
     :param argv: the program and its arguments; with none, the plan is a part of another one
-    :param env: the environment, but for what `set_home` adds
-    :param cwd: where the program starts, inside; / unless given
-    :param image: the name or the digest of the image that the root is made of, for those that make the root
+    :param env: the environment, without the variable that `set_home` adds
+    :param cwd: the directory where the program starts, inside; / unless given
+    :param image: the name or the digest of the image that the root is made of, for code that makes the root
     :param rootfs: the directories that the root is made of, the lowest first, where it is no image
     :param read_only: nothing in the root changes
-    :param user: as in an image's config: ``web``, ``33``, ``web:staff``, ``33:50``, "" for root; looked up in the root when the
-        plan is made.  None leaves the program the ids that it has anyway: root's in a user namespace
+    :param user: the program's user, as in an image's config: ``web``, ``33``, ``web:staff``, ``33:50``, "" for root; looked up in
+        the root when the plan is made.  None leaves the program the ids that it has anyway: root's in a user namespace
     :param groups: supplementary groups, besides those that the root gives the user
     :param set_home: HOME is the user's home in the root, unless `env` has one
-    :param ids: of a new user namespace.  "own": ids that are nobody's outside, where root of the machine makes the plan; all that
-        there are, where root of another user namespace does; the caller's one id else.  "single": the same, but one id also for
+    :param ids: the ids of a new user namespace.  "own": ids that no user outside has, where root of the machine makes the plan; all
+        ids, where root of another user namespace does; else the caller's one id.  "single": the same, but one id also for
         root of another user namespace.  "subids": the range that /etc/subuid gives an ordinary user.  "host": the ids are those outside
     :param uids, gids: ranges (inside, outside, count) instead; both or neither
-    :param namespaces: which are new, the caller's, or joined
-    :param hostname: in a UTS namespace of its own, and in the files of `name_files`
+    :param namespaces: which namespaces are new, the caller's, or joined
+    :param hostname: the name in a UTS namespace of its own, and in the files of `name_files`
     :param mounts: values of `containerkit.mounts`: Bind, Tmpfs, Dev, Sysfs, Proc, Mqueue, Devpts.  A device is a Bind of its node
-    :param directories: that are made where the root lacks them
+    :param directories: directories that are made where the root lacks them
     :param name_files: /etc/hosts, /etc/hostname and /etc/resolv.conf of its own, in memory, unless `mounts` has others
-    :param umask: which permissions new files do not get; the caller's unless given
-    :param profile: what the program is kept from
-    :param limits: of its control group, as `Cgroup` takes them
-    :param rlimits: of each of its processes
+    :param umask: the permissions that new files do not get; the caller's unless given
+    :param profile: the capabilities, calls and paths that the program is denied
+    :param limits: the limits of its control group, as `Cgroup` takes them
+    :param rlimits: the limits of each of its processes
     :param init: a small process 1 that passes signals on and reaps
     :param terminal: whether the program has a terminal
     :param interactive: whether its standard input is open
-    :param stop_signal: asks it to end: a number, or a name as "SIGQUIT"
+    :param stop_signal: the signal that asks it to end: a number, or a name as "SIGQUIT"
     :param stop_timeout: seconds that it has then; None for ever
     :param labels, annotations: text by name, which changes nothing; annotations are those of the OCI runtime specification
-    :raises SpecError: a field cannot be what it is said to be, or contradicts another one; the error names it
+    :raises SpecError: a field has an impossible value, or contradicts another one; the error names it
     """
 
     argv: Sequence[str] = field(default=(), kw_only=False)
@@ -123,33 +123,33 @@ class ContainerSpec:
             raise SpecError("mounts", text)
 
     def __repr__(self) -> str:
-        return shown(self, secret="env")  # passwords may be in it
+        return shown(self, secret="env")  # the environment may hold passwords
 
     @classmethod
     def from_image(
         cls, config: ImageConfig, argv: Sequence[str] = (), *, image: str = "", entrypoint: str | None = None,
         hostname: str = "container", env: Mapping[str, str] | None = None, term: str | None = None, **others: Any,
     ) -> ContainerSpec:  # fmt: skip
-        """What the image says, and instead of it what the caller says, as docker has it.
+        """Make a spec from an image's config, where the caller's arguments replace the image's, as docker does.
 
-        The working directory and the places of volumes are made where the root lacks them, and /etc/hosts and its like are the
+        The working directory and the mount targets of volumes are made where the root lacks them, and /etc/hosts and its like are the
         container's own.
 
         :param argv: instead of the image's arguments (CMD)
         :param image: its name or digest, for the spec
         :param entrypoint: instead of the image's; "" for none.  The image's arguments were not meant for it, and are left out
-        :param hostname: what the container is called, also in HOSTNAME
+        :param hostname: the container's host name, also in HOSTNAME
         :param env: more variables, also instead of the image's
         :param term: TERM, unless the image or `env` has it
         :param others: fields of `ContainerSpec`
-        :raises SpecError: there is no program, a signal that is none, or another field that cannot be
+        :raises SpecError: there is no program, the image names an unknown signal, or another field has an impossible value
         """
         from .from_image import spec_of_image
 
         return spec_of_image(config, argv, image=image, entrypoint=entrypoint, hostname=hostname, env=env, term=term, **others)
 
     def with_(self, **changes: Any) -> ContainerSpec:
-        """The same with some fields changed.  :raises SpecError: there is no such field, or it cannot be that"""
+        """Return the same with some fields changed.  :raises SpecError: there is no such field, or it cannot be that"""
         if wrong := changes.keys() - {each.name for each in fields(self)}:
             raise _fields.unknown(min(wrong), [each.name for each in fields(self)])
         return replace(self, **changes)
@@ -163,15 +163,15 @@ class ContainerSpec:
         files: Iterable[File] = (),
         die_with_parent: bool = False,
     ) -> Plan:
-        """The plan for a root, and for a group where the spec has limits.
+        """Return the plan for a root, and for a group where the spec has limits.
 
         :param root: an entered `LayerFS` or a `mounts.Root`; for a `read_only` spec also a directory or an image
-        :param group: has the limits of the spec
+        :param group: a group that has the limits of the spec
         :param more: further parts
         :param files: further files in memory.  They are not part of the spec, for secrets are given so
         :param die_with_parent: as for `containerkit.plan`
-        :raises SpecError: the root does not know the user; the root or the group is not what the spec says; a namespace that
-            is to be joined is not there
+        :raises SpecError: the root does not know the user; the root or the group contradicts the spec; a namespace
+            to join does not exist
         :raises PlanError: the parts contradict each other
         :raises Unavailable: this machine lacks what the spec asks for
         """
@@ -182,20 +182,20 @@ class ContainerSpec:
     # --- as a document -------------------------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values that JSON can say.  All fields are in it, so that a later default changes nothing."""
+        """Return the spec as plain values for JSON.  All fields are in it, so that a later default changes nothing."""
         from ._document import write
 
         return write(self)
 
     def dump(self) -> bytes:
-        """As a JSON document."""
+        """Return the spec as a JSON document."""
         import json
 
         return json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False, indent=1).encode()
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> ContainerSpec:
-        """From what `to_json` gives.  A field that is missing has its default.
+        """Make a spec from the plain values of `to_json`.  A missing field has its default.
 
         :raises SpecError: a version or a field that is not known, or a wrong value; the error names the field
         """
@@ -205,7 +205,7 @@ class ContainerSpec:
 
     @classmethod
     def parse(cls, data: bytes) -> ContainerSpec:
-        """From a JSON document.  :raises SpecError: it is none, or as for `from_json`"""
+        """Make a spec from a JSON document.  :raises SpecError: it is no document, or as `from_json`"""
         from ..image.documents import parse
         from ..image.errors import ImageError
 

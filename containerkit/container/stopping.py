@@ -1,4 +1,4 @@
-"""How a program is asked to end, and ended when it does not.
+"""Ask a program to end, and kill it when it does not.
 
     stopping = Stopping(signal_number("SIGQUIT"), seconds=10)
     stopping.watch(plan.spawn())
@@ -21,7 +21,7 @@ __all__ = ["Stopping"]
 class Stopping:
     """Asks a program to end with the signal that it wants, and kills it when it does not end in time.
 
-    `stop` may come before there is a program: the program is asked as soon as it is there.
+    `stop` may be called before there is a program: the program then gets the signal as soon as it runs.
 
     :param number: the signal
     :param seconds: how long the program has to end; None for ever
@@ -34,14 +34,14 @@ class Stopping:
         self._timers: list[threading.Timer] = []
 
     def watch(self, process: Process) -> Process:
-        """From now on this is the program."""
+        """Set the program that `stop` asks to end."""
         self._process = process
         if self._asked:
             self.stop()
         return process
 
     def stop(self) -> None:
-        """Asks the program to end."""
+        """Ask the program to end."""
         self._asked = True
         if self._process is None:
             return
@@ -53,6 +53,6 @@ class Stopping:
             self._timers.append(timer)
 
     def close(self) -> None:
-        """The program has ended: it is killed no more."""
+        """Cancel the kill: the program has ended."""
         for timer in self._timers:
             timer.cancel()

@@ -1,9 +1,9 @@
 """Compiling: from a timeline to the program that csrc/spawn.h describes.
 
-A program is bytes.  It can be made once and run many times, by several threads at once: what differs between two runs
-(descriptor numbers, the signal mask) is filled in when it is loaded.
+A program is bytes.  It can be made once and run many times, by several threads at once: the values that differ between
+two runs (descriptor numbers, the signal mask) are filled in when it is loaded.
 
-All but its last steps are the same whatever is run in the same parts: they are the `Body`, which is compiled once.  The
+All but its last steps are the same for every program in the same parts: they are the `Body`, which is compiled once.  The
 steps that execute the file, with its arguments and its environment, are put after them for each plan.
 
     header | the body's memory | the body's steps | the last steps | traces | the last steps' memory | addresses
@@ -35,10 +35,10 @@ SLOTS = 512  # CK_SLOTS of csrc/spawn.h
 class Prepared:
     """A call of the parent's, as far as it is known before it is made.
 
-    :ivar call: what it is
-    :ivar number: of the system call
+    :ivar call: the call itself
+    :ivar number: the number of the system call
     :ivar values: its six arguments, 0 where one is not known yet
-    :ivar holes: place -> an argument that is known only then: a result of another step, a path with the child's number in it
+    :ivar holes: index -> an argument known only when the call is made: a result of another step, a path with the child's number in it
     :ivar closes: the slot whose descriptor it closes
     """
 
@@ -74,7 +74,7 @@ def _is_open(arg: Arg) -> bool:
 class Turn:
     """The parent's turn, when the child has said so.
 
-    :ivar places: of its steps, among all
+    :ivar places: the indexes of its steps, among all
     :ivar answered: the child waits for the end of the turn
     """
 
@@ -90,12 +90,12 @@ class Program:
     :ivar child_steps: the steps of the program, in the trace's order, without the autopsy
     :ivar slots: slot name -> index
     :ivar spaces: name -> offset and size of memory the child fills in
-    :ivar clone: the place of the clone among all steps
+    :ivar clone: the index of the clone among all steps
     :ivar execs: which of the child's steps try to become the program
     :ivar forks: the helper clones the caller's child proper
     :ivar trusts_proc: a path in it begins with /proc, which must be a procfs
-    :ivar changes_ids: the child may become somebody else while it shares the caller's memory
-    :ivar calls: place among all steps -> the parent's call there
+    :ivar changes_ids: the child may become another user while it shares the caller's memory
+    :ivar calls: index among all steps -> the parent's call there
     :ivar turns: when the parent has to act after the clone
     :ivar talks_of_proc: the parent names the child by its number in /proc then
     """
@@ -117,7 +117,7 @@ class Program:
 
 
 def compile_timeline(timeline: Timeline) -> Program:
-    """The program of a timeline.  Raises PlanError when it does not fit, Unavailable without the extension."""
+    """Return the program of a timeline.  Raise PlanError when it does not fit, Unavailable without the extension."""
     return Body(timeline).program(timeline)
 
 
@@ -130,7 +130,7 @@ WORD = (1 << 64) - 1
 
 @cache
 def _sizes() -> tuple[int, int, int]:
-    """Of the header, of a step and of a trace entry."""
+    """Return the sizes of the header, of a step and of a trace entry."""
     header, step, trace = (int(extension().ffi.sizeof(f"struct ck_{name}")) for name in ("program", "step", "trace"))
     assert step == STEP.size
     return header, step, trace
@@ -138,7 +138,7 @@ def _sizes() -> tuple[int, int, int]:
 
 @cache
 def _field(name: str) -> int:
-    """Where a field is in the header."""
+    """Return a field's offset in the header."""
     return int(extension().ffi.offsetof("struct ck_program", name))
 
 
@@ -150,8 +150,8 @@ def _tolerated(errors: frozenset[int]) -> int:
 class _Writer:
     """Steps and memory, written one after the other.
 
-    :ivar memory: what the steps point to
-    :ivar steps: each packed, with the addresses in it as they are for the program's first byte
+    :ivar memory: the bytes that the steps point to
+    :ivar steps: the packed steps, whose addresses count from the program's first byte
     :ivar relocs: offsets of addresses in memory
     :ivar in_steps: offsets of addresses in the steps, from the first of them
     """
@@ -198,7 +198,7 @@ class _Writer:
         return index
 
     def _append(self, data: bytes) -> int:
-        """Where the data is in the program."""
+        """Append data to the program's memory, and return its offset."""
         self.memory += bytes(-len(self.memory) % 8)
         at = self.at + len(self.memory)
         self.memory += data
@@ -210,12 +210,12 @@ class _Writer:
         return self.interned[data]
 
     def _address(self, at: int, target: int) -> None:
-        """The word at `at` holds the address of the program's byte `target`."""
+        """Make the word at `at` hold the address of the program's byte `target`."""
         ADDRESS.pack_into(self.memory, at - self.at, target)
         self.relocs.append(at)
 
     def _memory(self, arg: bytes | Bytes | Deferred | OutputBuffer | Strings) -> int:
-        """Where the memory is that an argument stands for."""
+        """Return the offset of the memory that an argument stands for."""
         match arg:
             case bytes():
                 return self._string(arg)
@@ -255,7 +255,7 @@ class _Writer:
 class Body:
     """The compiled steps of a timeline; the program's own come after them.  It does not change, so that threads share it.
 
-    :param timeline: without the program's own steps, or with nothing that comes after
+    :param timeline: one without the program's own steps, or without later ones
     :raises PlanError: it does not fit;  :raises Unavailable: the extension is missing
     """
 
@@ -276,7 +276,7 @@ class Body:
         self._look_over(timeline)
 
     def _look_over(self, timeline: Timeline) -> None:
-        """What is asked of all steps is asked once."""
+        """Ask each question that concerns all steps once."""
         names = [s.call.name for s in self.child]
         self.execs = tuple(i for i, name in enumerate(names) if name == "execve")
         self.forks = "clone3" in names
@@ -298,9 +298,9 @@ class Body:
         self.talks_of_proc = any(PROC in timeline.steps[place].call.args for turn in self.turns for place in turn.places)
 
     def program(self, timeline: Timeline, last: Sequence[Step] = ()) -> Program:
-        """The program with these steps last.
+        """Return the program with these steps last.
 
-        :param timeline: of all steps; its autopsy is compiled too
+        :param timeline: the timeline of all steps; its autopsy is compiled too
         :param last: the program's own steps
         """
         _, step_size, trace_size = _sizes()
@@ -331,7 +331,7 @@ class Body:
         )  # fmt: skip
 
     def _with_helpers_arguments(self, size: int) -> bytes:
-        """The helper's argv names the program's descriptor and size; both are known only now."""
+        """Write the program's descriptor and size into the helper's argv: both are known only now."""
         values = {b"PROGRAM": self.numbers.get(Fd("program"), -1), b"SIZE": size}
         data, start = bytearray(self.data), _sizes()[0]
         for name, at in self.later.items():

@@ -1,6 +1,6 @@
 """Talking with a program: its input is written and its outputs are read at the same time, so that neither side can block the other.
 
-What is read goes to a sink, a function that takes each piece.  `Collected` is the usual one: it keeps a bounded number of bytes.
+The output goes to a sink, a function that takes each piece.  `Collected` is the usual one: it keeps a bounded number of bytes.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["OUTPUT_LIMIT", "Collected", "Conversation", "TooMuchOutput", "checked_limit"]
 
-#: How many bytes of one stream are kept unless the caller says otherwise.
+#: The bytes of one stream that are kept unless the caller says otherwise.
 OUTPUT_LIMIT = 64 << 20
 PIECE = 64 << 10  # bytes of one read(2) or write(2)
 
-"""What follows when a stream is longer than the limit: read on and drop it, or kill the program."""
+"""The reaction to a stream that is longer than the limit: read on and drop it, or kill the program."""
 Sink = Callable[[bytes], object]
 
 
@@ -66,7 +66,7 @@ class Collected:
                 raise TooMuchOutput
 
     def value(self) -> bytes:
-        """What was kept.  The buffer is handed over rather than copied, so that memory is not needed twice."""
+        """Return the kept bytes.  The buffer is handed over rather than copied, so that memory is not needed twice."""
         return self._kept.getvalue()
 
 
@@ -74,8 +74,8 @@ class Conversation:
     """One exchange with a program.  `run` is the loop for threads; event loops call `streams` and `ready`.
 
     :param writer: the program's standard input, or None
-    :param readers: the program's outputs, each with the sink that takes what it wrote
-    :param data: what to write; then the input is closed
+    :param readers: the program's outputs, each with the sink that takes its bytes
+    :param data: the bytes to write; then the input is closed
     """
 
     def __init__(self, writer: IO[bytes] | None, readers: Sequence[tuple[IO[bytes] | None, Sink]], data: bytes) -> None:
@@ -91,29 +91,29 @@ class Conversation:
                 self._sinks[reader.fileno()] = sink
 
     def _add(self, stream: IO[bytes]) -> None:
-        """The other end is the program's, and another open file: it still blocks there."""
+        """Add a stream, and make our end non-blocking.  The program's end is another open file, which still blocks."""
         os.set_blocking(stream.fileno(), False)
         self._open[stream.fileno()] = stream
 
     def streams(self) -> Mapping[int, bool]:
-        """The descriptors that are still open, and whether each is one to write to."""
+        """Return the descriptors that are still open, and whether each is one to write to."""
         return {fd: fd == self._writer for fd in self._open}
 
     def begin(self) -> None:
-        """Takes what a buffered reader had read ahead before this conversation began."""
+        """Take what a buffered reader had read ahead before this conversation began."""
         for fd, sink in self._sinks.items():
             if ahead := self._open[fd].peek():  # type: ignore[attr-defined]
                 sink(self._open[fd].read1(len(ahead)))  # type: ignore[attr-defined]
 
     def ready(self, fd: int) -> bool:
-        """Reads or writes one piece.  Returns whether this stream is done with: then `finish` it.
+        """Read or write one piece.  Return whether this stream is done with: then `finish` it.
 
         :raises Exception: what a sink raised
         """
         return self._write(fd) if fd == self._writer else self._read(fd)
 
     def finish(self, fd: int) -> None:
-        """Closes a stream.  Before that nobody may wait for it any more."""
+        """Close a stream, for which no loop may wait any more."""
         _close(self._open.pop(fd))
 
     def _read(self, fd: int) -> bool:
@@ -135,10 +135,10 @@ class Conversation:
         return not self._data
 
     def run(self, end: float | None) -> None:
-        """Goes on until every stream is done with.
+        """Go on until every stream is done with.
 
         :param end: a time of `time.monotonic`
-        :raises subprocess.TimeoutExpired: it came first
+        :raises subprocess.TimeoutExpired: `end` came first
         """
 
         self.begin()

@@ -1,4 +1,4 @@
-"""The same for asyncio: a program is made and waited for while the event loop goes on.
+"""Run programs from asyncio: the event loop goes on while a program is made and waited for.
 
     result = await ck.arun(["make"], timeout=60)
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncProcess", "Spawning", "arun"]
 
-LINE_LIMIT = 1 << 20  # bytes of a line that are waited for
+LINE_LIMIT = 1 << 20  # bytes: a longer line comes in pieces
 
 
 async def arun(
@@ -57,7 +57,7 @@ async def arun(
     output_limit: int | None = OUTPUT_LIMIT,
     over_limit: OverLimit = "drain",
 ) -> Result:
-    """What `run` does, as a coroutine.  The parameters and the errors are the same.
+    """Run a program and wait for it, as `run` does, as a coroutine.  The parameters and the errors are the same.
 
     A task that is cancelled meanwhile kills the program, and ends when nothing is left of it.  A function given as `stdout`
     or `stderr` is called in the event loop.
@@ -69,7 +69,7 @@ async def arun(
 
 
 async def arun_plan(made: Plan, **terms: Unpack[Terms]) -> Result:
-    """Runs a plan that has a program: what `Plan.arun` does."""
+    """Run a plan that has a program, for `Plan.arun`."""
     job = Job(made, **terms)
     making = Making(job.begin, lambda _: job.close())
     try:
@@ -96,10 +96,10 @@ async def _arun(job: Job, making: Making[Process]) -> Result:
 
 
 class AsyncProcess:
-    """A `Process` for coroutines: what waits is awaited.  Use it as an asynchronous context manager: `Plan.aspawn` makes one.
+    """A `Process` for coroutines, whose waiting methods are awaited.  Use it as an asynchronous context manager: `Plan.aspawn` makes one.
 
-    :param process: one that exists; leaving the context ends it
-    :ivar process: the same, for all that does not wait
+    :param process: a running process; leaving the context ends it
+    :ivar process: that process, for its methods that do not wait
     """
 
     def __init__(self, process: Process) -> None:
@@ -109,7 +109,7 @@ class AsyncProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id, as this process sees it."""
+        """The program's process id, as this process sees it."""
         return self.process.pid
 
     @property
@@ -119,12 +119,12 @@ class AsyncProcess:
 
     @property
     def usage(self) -> Usage | None:
-        """What it used; None while it runs."""
+        """The resources that the program used; None while it runs."""
         return self.process.usage
 
     @property
     def trace(self) -> Trace:
-        """What each step of the plan returned, and how long it took."""
+        """The result and the duration of each step of the plan."""
         return self.process.trace
 
     @property
@@ -133,33 +133,33 @@ class AsyncProcess:
         return self.process.truncated
 
     def signal(self, number: int) -> None:
-        """Sends a signal; nothing happens when the process has ended."""
+        """Send a signal; nothing happens when the process has ended."""
         self.process.signal(number)
 
     def kill(self) -> None:
-        """Ends it with SIGKILL, and with it, where it is pid 1, everything in its pid namespace."""
+        """Kill the process with SIGKILL, and everything in its pid namespace where it is pid 1."""
         self.process.kill()
 
     def terminate(self) -> None:
-        """Asks it to end with SIGTERM."""
+        """Ask the process to end, with SIGTERM."""
         self.process.terminate()
 
     async def wait(self, timeout: float | None = None) -> int:
-        """Waits until the program has ended.  :param timeout: seconds  :raises subprocess.TimeoutExpired: it still runs"""
+        """Wait until the program has ended.  :param timeout: seconds  :raises subprocess.TimeoutExpired: it still runs"""
         with _expiring(timeout):
             async with asyncio.timeout(timeout):
                 return await self.process
 
     def __await__(self) -> Generator[Any, None, int]:
-        """``await process``: the return code."""
+        """Return the return code, for ``await process``."""
         return self.wait().__await__()
 
     async def communicate(
         self, input: bytes | None = None, timeout: float | None = None, *, output_limit: int | None = OUTPUT_LIMIT
     ) -> tuple[bytes, bytes]:
-        """What `Process.communicate` does, as a coroutine.
+        """Write the input and read both outputs to their ends, as `Process.communicate` does.
 
-        :raises subprocess.TimeoutExpired: with what was read so far
+        :raises subprocess.TimeoutExpired: it has the output that was read so far
         """
         outputs = {name: Collected(output_limit) for name in self._ahead}
         with self._reading(*outputs), _expiring(timeout, *outputs.values()):
@@ -176,11 +176,11 @@ class AsyncProcess:
         return outputs["stdout"].value(), outputs["stderr"].value()
 
     def lines(self, stream: Literal["stdout", "stderr"] = "stdout", *, limit: int = LINE_LIMIT) -> AsyncIterator[bytes]:
-        """The lines of an output as they come, each with its end; of the last one the end may be missing.
+        """Return the lines of an output as they come, each with its end; of the last one the end may be missing.
 
-        Who stops in the middle may go on later, with this iterator or another one, or with `communicate`.
+        A loop that stops in the middle may be continued later, with this iterator or another one, or with `communicate`.
 
-        :param stream: which output; it has to be a PIPE
+        :param stream: "stdout" or "stderr", which has to be a PIPE
         :param limit: bytes; a line that is longer comes in pieces of that length
         :raises PlanError: the stream is no pipe, or the limit no number of bytes
         :raises RuntimeError: another task is waiting for the same stream
@@ -192,7 +192,7 @@ class AsyncProcess:
         return _Lines(self, stream, limit)
 
     async def _line(self, stream: str, limit: int) -> bytes:
-        """The next line, or b"".  What was read of it stays in `_ahead` when this is cancelled."""
+        """Return the next line, or b"".  The part that was read stays in `_ahead` when the task is cancelled."""
         ahead, reader, searched = self._ahead[stream], self._stream(stream), 0
         assert reader
         while True:
@@ -207,9 +207,9 @@ class AsyncProcess:
             return line
 
     async def write(self, data: bytes) -> None:
-        """Writes to the program's standard input, all of it.
+        """Write to the program's standard input, all of it.
 
-        :raises BrokenPipeError: nobody reads it any more
+        :raises BrokenPipeError: the program does not read it any more
         :raises PlanError: the input is no pipe
         """
         if not self.process.stdin:
@@ -223,13 +223,13 @@ class AsyncProcess:
                 await until_ready(fd, writes=True)
 
     def close_input(self) -> None:
-        """Closes the program's standard input, which it then reads to its end."""
+        """Close the program's standard input, which it then reads to its end."""
         if self.process.stdin:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.close()
 
     async def close(self) -> None:
-        """Kills what still runs, and leaves nothing behind."""
+        """Kill the program if it still runs, and leave nothing behind."""
         self.process.kill()
         await clean_up(self.process.close)
 
@@ -300,7 +300,7 @@ class Spawning:
 
 @contextlib.contextmanager
 def _expiring(timeout: float | None, *outputs: Collected) -> Generator[None]:
-    """Says it as `subprocess` does when time is up."""
+    """Raise the error that `subprocess` raises when time is up."""
     try:
         yield
     except TimeoutError as error:

@@ -28,7 +28,7 @@ _sync_ends: set[int] = set()
 
 
 def _forget_sync_ends() -> None:
-    """After os.fork() in another thread: a copy of a child's end there would hide the child's exec from its spawner."""
+    """Close the children's ends after os.fork() in another thread: a copy there would hide a child's exec from its spawner."""
     while _sync_ends:
         with contextlib.suppress(OSError):
             os.close(_sync_ends.pop())
@@ -38,14 +38,14 @@ os.register_at_fork(after_in_child=_forget_sync_ends)
 
 
 def fileno(stream: Stream) -> int:
-    """The descriptor behind a stream that is one."""
+    """Return the descriptor behind a stream that is one."""
     assert stream is not None
     return stream if isinstance(stream, int) else stream.fileno()
 
 
 @cache
 def helper() -> bytes:
-    """The bytes of csrc/helper.c, compiled.  Raises Unavailable where it was not."""
+    """Return the bytes of csrc/helper.c, compiled.  Raise Unavailable where it was not."""
     path = os.path.join(os.path.dirname(os.path.dirname(__file__)), "libexec", "ck-helper")
     if not os.path.isfile(path):
         raise Unavailable("the helper program", probed=path, remedy="install a wheel, or build with a C compiler")
@@ -54,9 +54,9 @@ def helper() -> bytes:
 
 
 def memfd(name: str, data: bytes | int, seals: int) -> int:
-    """An anonymous file with `data` in it, sealed; executable where the kernel lets one say so.
+    """Return an anonymous file with `data` in it, sealed; executable where the kernel lets one say so.
 
-    :param data: its bytes, or how many there will be, for whoever maps it to write
+    :param data: its bytes, or their number, where a caller writes them later through a mapping
     :see: memfd_create(2)
     """
     try:
@@ -77,7 +77,7 @@ def memfd(name: str, data: bytes | int, seals: int) -> int:
 
 
 class _Helper:
-    """The sealed file of the helper, which all spawns of this process execute: nobody can change it."""
+    """The sealed file of the helper, which all spawns of this process execute: no process can change it."""
 
     def __init__(self) -> None:
         self._kept: tuple[int, tuple[int, int]] | None = None
@@ -85,7 +85,7 @@ class _Helper:
         os.register_at_fork(after_in_child=self._forget_lock)
 
     def _forget_lock(self) -> None:
-        """Another thread may have had it when the process was forked."""
+        """Make a new lock after a fork: another thread may have held the old one."""
         self._lock = threading.Lock()
 
     def fileno(self) -> int:
@@ -97,7 +97,7 @@ class _Helper:
             return self._kept[0]
 
     def kept(self) -> frozenset[int]:
-        """The descriptor that stays open for as long as this process runs."""
+        """Return the descriptor that stays open for as long as this process runs."""
         with self._lock:
             return frozenset({self._kept[0]} if self._kept and is_still(*self._kept) else ())
 
@@ -118,7 +118,7 @@ PIDFD_THREAD = os.O_EXCL  # since Linux 6.9
 
 
 def calling_thread() -> int:
-    """A pidfd of the calling thread; before Linux 6.9, of its process.  :see: pidfd_open(2)"""
+    """Return a pidfd of the calling thread; before Linux 6.9, of its process.  :see: pidfd_open(2)"""
     try:
         return os.pidfd_open(threading.get_native_id(), PIDFD_THREAD)
     except OSError as error:
@@ -138,7 +138,7 @@ class ChildDescriptors:
         self.program = self.theirs = self.parents_proc = -1
 
     def sources(self, given: Mapping[str, int]) -> dict[str, int]:
-        """Input name -> a descriptor of this process.  `given` has those the caller brought."""
+        """Return input name -> a descriptor of this process.  `given` has those the caller brought."""
         return {source.name: self._source(source, given) for source in self.wanted.values()}
 
     def _source(self, source: Fd, given: Mapping[str, int]) -> int:
@@ -164,7 +164,7 @@ class ChildDescriptors:
         return self.program
 
     def proc(self) -> int:
-        """The proven procfs for steps of the parent, in which the child's number means the child."""
+        """Return the proven procfs for steps of the parent, in which the child's number means the child."""
         if self.parents_proc < 0:
             self.parents_proc = self._keep(procfs.opened(of_this_pid_namespace=True))
         return self.parents_proc
@@ -188,19 +188,19 @@ class ChildDescriptors:
         return fd
 
     def release_sync(self) -> None:
-        """Closes our copy of the child's end, so that its end is the end: of file, for us."""
+        """Close our copy of the child's socket end, so that the child's exit reads as end-of-file."""
         if self.theirs >= 0:
             theirs, self.theirs = self.theirs, -1  # first, for Ctrl-C may come in between
             _sync_ends.discard(theirs)
             os.close(theirs)
 
     def hang_up(self) -> None:
-        """Closes our end: a child that waits for its turn gives up."""
+        """Close our socket end, so that a child that waits for its turn gives up."""
         if self.ours:
             self.ours.close()
 
     def close(self) -> None:
-        """Closes all that was made for this spawn."""
+        """Close every descriptor that was made for this spawn."""
         self.release_sync()
         self.hang_up()
         while self.made:

@@ -1,8 +1,8 @@
-"""Device nodes of our own: a memory with a node of each device that everybody expects, which nobody can change.
+"""Device nodes of our own: a filesystem in memory with the usual device nodes, which no program can change.
 
 Mode, owner and times of a device node belong to its inode.  A program that is the host's root could change those of the
-host's own /dev/null through any mount or descriptor of it.  The filesystem of these nodes is read-only, which a device does
-not mind: it is read and written as ever.  Only root of the machine could make it writable, not one of a user namespace.
+host's own /dev/null through any mount or descriptor of it.  The filesystem of these nodes is read-only, but its devices
+can still be read and written.  Only root of the machine could make it writable, not one of a user namespace.
 :see: mknod(2), fsconfig(2)
 """
 
@@ -12,6 +12,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
+from errno import EPERM
 
 from ..linux import kernel, syscalls
 from ..linux.kept import keeps
@@ -21,17 +22,16 @@ from .step import Phase, Step
 
 __all__ = ["DEVICES", "MEMORY", "Shared", "made", "open_null", "shared"]
 
-#: The devices that everybody expects, with their major and minor numbers.
+#: The usual devices, with their major and minor numbers.
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
-#: Where the plan keeps the descriptor of the memory with the nodes.
+#: The slot of the filesystem with the nodes.
 MEMORY = Slot("devices")
 FS = Slot("devices.fs")
-HINT = {1: "this caller may make no device nodes: a device cgroup or a security module denies it; mounts.Dev(hosts=True) makes none"}
-EPERM = 1
+HINT = {EPERM: "this caller may make no device nodes: a device cgroup or a security module denies it; mounts.Dev(hosts=True) makes none"}
 
 
 def made() -> Iterator[Step]:
-    """Makes the memory, in the parent -> %devices, a mount that is attached nowhere."""
+    """Make the filesystem in memory, in the parent -> %devices, a mount that is attached nowhere."""
     options: list[tuple[Call, str, Slot | None]] = [
         (syscalls.fsopen("tmpfs"), "a memory for device nodes", FS),
         (syscalls.fsconfig(FS, "SET_STRING", "mode", "755"), "mode is 755", None),
@@ -41,33 +41,33 @@ def made() -> Iterator[Step]:
     ]
     for name, (major, minor) in DEVICES.items():
         options.append((syscalls.mknodat(MEMORY, name, stat.S_IFCHR | 0o666, os.makedev(major, minor)), f"a new {name}", None))
-        options.append((syscalls.fchmodat(MEMORY, name, 0o666), "for everybody, whatever the caller's umask is", None))
+        options.append((syscalls.fchmodat(MEMORY, name, 0o666), "for all users: the caller's umask does not count", None))
     options.append((syscalls.fsconfig(FS, "SET_FLAG", "ro"), "from now on", None))
-    options.append((syscalls.fsconfig(FS, "RECONFIGURE"), "nobody changes mode or owner of a node", None))
+    options.append((syscalls.fsconfig(FS, "RECONFIGURE"), "no program changes mode or owner of a node", None))
     options.append((syscalls.close(FS), "its configuration is done with", None))
     yield from (Step.parent(Phase.PREPARE, call, why=why, save=save, hint=HINT) for call, why, save in options)
 
 
 class Shared:
-    """The memory that all plans of this process share, made when it is first wanted, and kept.
+    """The filesystem with the nodes that all plans of this process share, made when it is first wanted, and kept.
 
-    There is one for each mount namespace that a thread of this process is in: only there can it be copied.
+    There is one for each mount namespace that a thread of this process is in: only there can its mount be copied.
 
     :ivar is_denied: this process may make no nodes, as root of a user namespace may not
     """
 
     def __init__(self) -> None:
         self.is_denied = False
-        self._kept: dict[int, tuple[int, tuple[int, int]]] = {}  # inode of the namespace -> descriptor, and what it is of
+        self._kept: dict[int, tuple[int, tuple[int, int]]] = {}  # inode of the namespace -> descriptor, and its device and inode
         self._forget_lock()
         os.register_at_fork(after_in_child=self._forget_lock)
 
     def _forget_lock(self) -> None:
-        """Another thread may have had it when the process was forked."""
+        """Make a new lock after a fork: another thread may have held the old one."""
         self._lock = threading.Lock()
 
     def fileno(self) -> int:
-        """A descriptor of the memory's root.  :raises StepError: it cannot be made"""
+        """Return a descriptor of the filesystem's root.  :raises StepError: it cannot be made"""
         here = os.stat("/proc/thread-self/ns/mnt").st_ino
         with self._lock:
             if here not in self._kept or not _is(*self._kept[here]):
@@ -75,7 +75,7 @@ class Shared:
             return self._kept[here][0]
 
     def kept(self) -> frozenset[int]:
-        """The descriptors that stay open for as long as this process runs: one for each mount namespace."""
+        """Return the descriptors that stay open for as long as this process runs: one for each mount namespace."""
         with self._lock:
             return frozenset(fd for fd, inode in self._kept.values() if _is(fd, inode))
 
@@ -90,7 +90,7 @@ class Shared:
 
 
 def _is(fd: int, inode: tuple[int, int]) -> bool:
-    """Who closes every descriptor, as a daemon does, closes this one too, and its number may be another file's by now."""
+    """Whether the descriptor still is ours: a daemon that closes every descriptor closes it too, and its number may be reused."""
     try:
         status = os.fstat(fd)
     except OSError:
@@ -98,7 +98,7 @@ def _is(fd: int, inode: tuple[int, int]) -> bool:
     return (status.st_dev, status.st_ino) == inode
 
 
-#: The one memory of this process that all its containers bind their devices from.
+#: The one filesystem of this process that all its containers bind their devices from.
 shared = Shared()
 keeps(shared.kept)
 
@@ -106,7 +106,7 @@ keeps(shared.kept)
 def open_null() -> int:
     """Open a null device for reading and writing; the caller closes it.  :see: null(4)
 
-    Who is not root, or may make no nodes, opens the host's, of which it may change nothing.
+    An ordinary user, or a process that may make no nodes, opens the host's, of which it may change nothing.
     """
     if os.geteuid() or shared.is_denied or not kernel.has("fsopen"):
         return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

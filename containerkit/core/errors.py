@@ -17,7 +17,7 @@ __all__ = ["Failed", "StepError", "StepRefused"]
 
 
 class Failed(ContainerKitError):
-    """A program run with ``check=True`` did not exit with 0.  `result` has everything it said."""
+    """A program run with ``check=True`` did not exit with 0.  `result` has all of its output."""
 
     def __init__(self, result: Result) -> None:
         self.result = result
@@ -32,7 +32,7 @@ class StepError(ContainerKitError, OSError):
     :ivar errno: the error number, 0 where the call succeeded but with too small a result
     :ivar step: the step that failed
     :ivar hint: what this failure usually means at this step, or ""
-    :ivar trace: what every step before it returned, and how long it took
+    :ivar trace: the result and the duration of every step before it
     """
 
     def __init__(self, step: Step, errno: int, *, trace: Trace, detail: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Pipes in an event loop: it waits for them itself, and reads and writes one piece at a time."""
+"""Pipes in an event loop: the loop itself waits for them, and reads and writes one piece at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["converse", "piece", "until_ready"]
 
 
 async def converse(conversation: Conversation) -> None:
-    """`Conversation.run` in the event loop: one piece of each stream in a turn."""
+    """Do what `Conversation.run` does in the event loop: one piece of each stream in a turn."""
     loop, done, failures = asyncio.get_running_loop(), asyncio.Event(), list[Exception]()
 
     def ready(fd: int) -> None:
@@ -43,7 +43,7 @@ async def converse(conversation: Conversation) -> None:
 
 
 async def until_ready(fd: int, *, writes: bool = False) -> None:
-    """Until a descriptor can be read, or written."""
+    """Wait until a descriptor can be read, or written."""
     loop, ready = asyncio.get_running_loop(), asyncio.Event()
     (loop.add_writer if writes else loop.add_reader)(fd, ready.set)
     try:
@@ -53,7 +53,7 @@ async def until_ready(fd: int, *, writes: bool = False) -> None:
 
 
 async def piece(reader: IO[bytes]) -> bytes:
-    """The next bytes of a pipe; b"" at its end.  What somebody read ahead comes first."""
+    """Return the next bytes of a pipe; b"" at its end.  Bytes that a buffer has read ahead come first."""
     if reader.closed:
         return b""
     os.set_blocking(reader.fileno(), False)

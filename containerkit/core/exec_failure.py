@@ -9,7 +9,7 @@ PT_INTERP = 3
 
 
 def interpreter(data: bytes) -> str:
-    """The interpreter that a program's first bytes name, after `#!` or in PT_INTERP; "" when they name none.
+    """Return the interpreter that a program's first bytes name, after `#!` or in PT_INTERP; "" when they name none.
 
     :param data: the first 4096 bytes, or fewer
     :see: execve(2), elf(5)

@@ -1,7 +1,7 @@
 """The guardian: a process that ends this process's programs when this one has ended, however it ended.
 
 A program that was asked to die with its parent (PR_SET_PDEATHSIG) may take that back.  The guardian holds pidfds of the
-program and of the thread that spawned it, and kills the one when the other has ended.  There is one guardian for each
+program and of the thread that spawned it, and kills the program when the thread has ended.  There is one guardian for each
 calling process.  The first plan with ``die_with_parent`` starts it, and it ends with its process.  It is csrc/guardian.h:
 a static program without a file of the caller's open, in a session of its own, and no child of the caller's.
 """
@@ -14,6 +14,7 @@ import os
 import select
 import threading
 from collections.abc import Iterable
+from errno import EINVAL, ENOSYS, EPERM
 from functools import cache
 
 from ..errors import Unavailable
@@ -36,7 +37,6 @@ DOOR, LIFE, PROGRAM = Fd("door"), Fd("life"), Fd("helper")
 INPUTS = {0: DOOR, 1: LIFE, 3: PROGRAM}
 WAIT_ALL = 0x40000000  # __WALL: also for a child that sends no signal at its end
 GET_CHILD_SUBREAPER = 37
-NOT_ALLOWED, NOT_POSSIBLE, NOT_THERE = 1, 22, 38  # EPERM, EINVAL, ENOSYS
 
 
 class _Guardian:
@@ -74,7 +74,7 @@ _lock = threading.Lock()
 
 
 def door() -> int:
-    """The descriptor of the socket on which a child registers.  Starts the guardian where there is none.
+    """Return the descriptor of the socket on which a child registers.  Start the guardian where there is none.
 
     :raises OSError: no more processes or descriptors
     :raises StepError: a step on the way to the guardian failed
@@ -92,13 +92,13 @@ def door() -> int:
 
 @keeps
 def descriptors() -> set[int]:
-    """The descriptors that this module keeps open in this process."""
+    """Return the descriptors that this module keeps open in this process."""
     known = [*_retired, *([_current] if _current else [])]
     return {each.fd for each in known if each.open()}
 
 
 def _forget() -> None:
-    """After os.fork(): the guardian is the parent's."""
+    """Forget the guardian after os.fork(): it is the parent's."""
     global _current, _lock
     known, _current, _lock = [*_retired, *([_current] if _current else [])], None, threading.Lock()
     _retired.clear()
@@ -157,8 +157,8 @@ def _steps(stays: bool) -> Iterable[Step]:
         (syscalls.chdir("/"), "no directory of the caller's in use", frozenset()),
     ]
     spaces = CLONE.NEWNET | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWCGROUP
-    # A thread may be in other namespaces than its process.  Where this fails, one of them may live as long as this process.
-    calls += [(syscalls.setns(LIFE, spaces), "no namespace of one thread's in use", frozenset({NOT_ALLOWED, NOT_POSSIBLE, NOT_THERE}))]
+    # A thread may be in other namespaces than its process.  Where this fails, such a namespace may live as long as this process.
+    calls += [(syscalls.setns(LIFE, spaces), "no namespace of one thread's in use", frozenset({EPERM, EINVAL, ENOSYS}))]
     argv = Strings((b"ck-guardian", b"0" if stays else b"1"))
     become = Call("execveat", (PROGRAM, b"", argv, Strings(()), Labelled(AT_EMPTY_PATH, "EMPTY_PATH")))
     calls += [(become, "become the guardian", frozenset())]
@@ -166,7 +166,7 @@ def _steps(stays: bool) -> Iterable[Step]:
 
 
 def _spawn(program: Program, given: dict[str, int]) -> None:
-    """Runs the few steps.  The child sends no signal at its end, so no wait(2) of the caller's meets it."""
+    """Run the guardian's few steps.  The child sends no signal at its end, so no wait(2) of the caller's meets it."""
     lib, ffi = extension().lib, extension().ffi
     above = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(INPUTS) + 1) for fd in given.values()]
     child = lib.ck_load(program.code, len(program.code), -1)
@@ -186,7 +186,7 @@ def _spawn(program: Program, given: dict[str, int]) -> None:
 
 
 def _started(program: Program, child: Any, pid: int) -> None:
-    """Waits for the process that leaves the guardian behind.  :raises StepError: a step failed"""
+    """Wait for the process that leaves the guardian behind.  :raises StepError: a step failed"""
     if pid < 0:
         raise StepError(program.timeline.steps[0], -pid, trace=Trace(program.timeline.steps, {}, b""))
     failed = child.program.failed

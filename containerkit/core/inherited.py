@@ -1,4 +1,4 @@
-"""What a child would inherit of the caller's although no namespace holds it back: its session keyring and its groups.
+"""The session keyring and the groups of the caller, which a child would inherit although it is in new namespaces.
 
 Both reach beyond a namespace.  A key of the caller's can be read, or used by a network file system, wherever the keyring is
 the program's session keyring.  A file that one of the caller's supplementary groups may read is read through a bind as well.
@@ -32,9 +32,9 @@ _GROUPS_HINTS = {errno.EPERM: "the plan was made with CAP_SETGID, and is spawned
 
 
 def left_behind(steps: Sequence[Step], options: Options, *, apart: bool) -> list[Step]:
-    """The steps before all others of the child.
+    """Return the steps before all others of the child.
 
-    :param steps: the parts' own
+    :param steps: the steps of the parts
     :param apart: the child begins in the caller's user namespace, and makes its own later
     """
     claims = {step.claims for step in steps}
@@ -59,16 +59,16 @@ def _no_groups() -> Step:
 
 @cache
 def keyctl_refusal() -> frozenset[int]:
-    """How this machine refuses every use of keyctl(2): ENOSYS or EPERM; empty where it does not.
+    """Return how this machine refuses every use of keyctl(2): ENOSYS or EPERM; empty where it does not.
 
-    A kernel without keyrings says ENOSYS, a filter either.  Programs inherit the filter, so they read no key.  Asked with a call
-    that changes nothing.
+    A kernel without keyrings says ENOSYS, a filter either.  Programs inherit the filter, so they read no key.  The
+    question is a call that changes nothing.
     """
     try:
         native.call("keyctl", GET_KEYRING_ID, SESSION_KEYRING & 0xFFFFFFFF, 0)
     except OSError as error:
         return frozenset({errno.ENOSYS, errno.EPERM} & {error.errno or 0})
-    except Unavailable:  # nothing is compiled: the plan is printed, and not run
+    except Unavailable:  # without the extension the plan is printed, and not run
         pass
     return frozenset()
 

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 __all__ = ["Making", "clean_up"]
 
-THREADS = 4  # that make processes, and as many that clean up: one of them holds the interpreter, the others are in system calls
+THREADS = 4  # make processes, and as many clean up: one of them holds the interpreter, the others are in system calls
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ _ENDING = ThreadPoolExecutor(THREADS, "containerkit cleans up")
 
 
 def _renew() -> None:
-    """In a child of os.fork() the threads are not there."""
+    """Make new thread pools in a child of os.fork(), which has none of the threads."""
     global _MAKING, _ENDING
     _MAKING, _ENDING = ThreadPoolExecutor(THREADS, "containerkit spawns"), ThreadPoolExecutor(THREADS, "containerkit cleans up")
 
@@ -34,10 +34,10 @@ os.register_at_fork(after_in_child=_renew)
 
 
 class Making(Generic[T]):
-    """Something that a thread makes, and that has to go, however far it got when the task is cancelled or the loop is closed.
+    """An object that a thread makes, and that is ended if the task is cancelled or the loop is closed meanwhile.
 
-    :param make: makes it
-    :param close: ends what was made, or None
+    :param make: a function that makes the object
+    :param close: a function that ends it; its argument is None where it was not made
     """
 
     made: T
@@ -51,13 +51,13 @@ class Making(Generic[T]):
                 self.made = self._make()
 
     def end(self) -> None:
-        """Waits for who is making it, then ends it."""
+        """Wait for the thread that makes the object, then end the object."""
         with self._lock:
             self._closed = True
             self._close(getattr(self, "made", None))
 
     async def start(self) -> None:
-        """Makes it.  When this is cancelled, what was made meanwhile is gone on return."""
+        """Make the object.  When this task is cancelled, an object that was made meanwhile is gone on return."""
         try:
             await _in_thread(_MAKING, self._begin)
         except GeneratorExit:
@@ -78,14 +78,14 @@ class Making(Generic[T]):
 
 
 async def clean_up(function: Callable[[], T]) -> T:
-    """What a function returns that blocks, and that has to be called, also when the task is cancelled."""
+    """Return the result of a function that blocks, and that has to be called, also when the task is cancelled."""
     return await _in_thread(_ENDING, function, sure=True)
 
 
 async def _in_thread(pool: ThreadPoolExecutor, function: Callable[[], T], *, sure: bool = False) -> T:
-    """What a function returns that blocks.
+    """Return the result of a function that blocks.
 
-    :param sure: it is called, and ends, also when the task is cancelled; cancelling a second time only stops the waiting
+    :param sure: the function is called, and ends, also when the task is cancelled; cancelling a second time only stops the waiting
     """
     loop, cancelled = asyncio.get_running_loop(), None
     future, done = pool.submit(function), asyncio.Event()

@@ -1,8 +1,8 @@
-"""Where mounts go: what lies below a mount of the plan's is found from that mount, never by walking there again.
+"""Mount targets: a target below a mount of the plan's is found from that mount, never by walking there again.
 
-A root that somebody else made may lead a path astray: `/proc` a link to `d/x/..` leads to `/d` until proc is mounted there,
-and nowhere afterwards, so that what is to be hidden in `/proc` is not found.  So the plan keeps a descriptor of each mount
-that others go below, and finds them from there.
+A root that a stranger made may lead a path astray: `/proc` a link to `d/x/..` leads to `/d` until proc is mounted there,
+and nowhere afterwards, so that a file to be hidden in `/proc` is not found.  So the plan keeps a descriptor of each mount
+with targets below it, and finds these targets from there.
 
     openat2(%root, "proc/kcore")     becomes     openat2(%at /proc, "kcore")
 
@@ -20,11 +20,11 @@ from .step import Phase, Place, Step
 
 __all__ = ["KERNELS", "ROOT", "is_kernels", "magic_of", "needed_places", "order_of", "through_mounts"]
 
-#: Where the plan keeps the descriptor of the new root.
+#: The slot of the new root's descriptor.
 ROOT = Slot("root")
 #: Directories that programs, and we, take for the kernel's own: no link leads to them or to anything in them.
 KERNELS = frozenset({"proc", "sys", "dev"})
-KERNELS_ORDER = 1 << 13  # after every other mount: one that a link leads to /proc is covered there, and does not cover
+KERNELS_ORDER = 1 << 13  # after every other mount: a mount that a link leads to /proc is covered there, and does not cover
 USERS = frozenset({"openat2", "dup", "fstatfs"})  # calls that find something from a mount that was kept, or prove it
 MAGIC = {"proc": 0x9FA0, "sysfs": 0x62656572, "tmpfs": 0x01021994, "devpts": 0x1CD1, "mqueue": 0x19800202}
 
@@ -35,33 +35,33 @@ def is_kernels(target: str) -> bool:
 
 
 def order_of(target: str) -> int:
-    """When something is mounted: after what is mounted above it, and the kernel's own after all others.
+    """Return a mount's position in the order: after the mounts above it, and the kernel's filesystems after all others.
 
-    The number before it is left to what makes its place.
+    The position before it is left to the step that makes its target.
     """
     return 2 * (target.count("/") + 1) + (KERNELS_ORDER if is_kernels(target) else 0)
 
 
 def magic_of(fstype: str) -> int:
-    """The number that fstatfs(2) gives for a filesystem.  :see: linux/magic.h"""
+    """Return the number that fstatfs(2) gives for a filesystem.  :see: linux/magic.h"""
     return MAGIC[fstype]
 
 
 def needed_places(steps: Iterable[Step]) -> tuple[Place, ...]:
-    """What has to be in the root.  What has to be in a mount of the plan's is not, for it is made there."""
+    """Return the targets that the root must have.  Targets inside a mount of the plan's are left out: they are made there."""
     steps = list(steps)
     mounted = {step.mounted for step in steps if step.mounted}
     return tuple(step.place for step in steps if step.place and _above(step.place.path, mounted, itself=False) is None)
 
 
 def through_mounts(steps: Sequence[Step]) -> list[Step]:
-    """The same steps; each that walks from %root to what a mount of the plan's covers walks from that mount."""
+    """Return the same steps, except that a step which walks from %root to a path below a mount of the plan's walks from that mount."""
     used = _used(steps)
     return list(_closed(list(_rewritten(steps, used)))) if used else list(steps)
 
 
 def _above(path: str, mounted: Collection[str], *, itself: bool = True) -> str | None:
-    """The deepest of the mounts that a path is in."""
+    """Return the deepest of the mounts that a path is in."""
     candidate = path if itself else path.rpartition("/")[0]
     while candidate and candidate not in mounted:
         candidate = candidate.rpartition("/")[0]
@@ -69,7 +69,7 @@ def _above(path: str, mounted: Collection[str], *, itself: bool = True) -> str |
 
 
 def _walk(step: Step) -> str | None:
-    """The path that a step finds from %root."""
+    """Return the path that a step finds from %root."""
     if step.phase is Phase.MOUNTS and step.call.name == "openat2" and step.call.args[0] == ROOT:
         assert isinstance(step.call.args[1], bytes)
         return step.call.args[1].decode(errors="surrogateescape")
@@ -77,7 +77,7 @@ def _walk(step: Step) -> str | None:
 
 
 def _used(steps: Iterable[Step]) -> set[str]:
-    """The mounts that something else is found from."""
+    """Return the mounts that something else is found from."""
     attached: set[str] = set()
     used: set[str | None] = set()
     for step in steps:
@@ -106,7 +106,7 @@ def _slot(path: str) -> Slot:
 
 
 def _from_mount(step: Step, path: str, base: str) -> Step:
-    """The step, walking from the mount at `base` and not leaving it."""
+    """Return the step, walking from the mount at `base` and not leaving it."""
     if path == base:
         return step.with_(call=Call("dup", (_slot(base),)))
     how = step.call.args[2]
@@ -117,7 +117,7 @@ def _from_mount(step: Step, path: str, base: str) -> Step:
 
 
 def _kept(step: Step, base: str | None) -> Iterator[Step]:
-    """Keeps hold of the mount that `step` attached: what is found below it is found from here."""
+    """Keep a descriptor of the mount that `step` attached: the targets below the mount are found from it."""
     more = {"part": step.part, "only_with": step.only_with, "order": step.order}
     why = f"what is in /{step.mounted} is found from here"
     if step.call.name != "mount":
@@ -133,16 +133,16 @@ def _kept(step: Step, base: str | None) -> Iterator[Step]:
 
 
 def _proven(slot: Slot, fstype: str, more: dict[str, object]) -> Iterator[Step]:
-    """mount(2) gives no descriptor of what it mounted, so the path is walked again, and what is there has to be of its kind."""
+    """Yield steps that prove the kind of filesystem at a path: it was walked again, as mount(2) gives no descriptor of its mount."""
     answer = OutputBuffer(120, "filesystem")
     yield Step.child(Phase.MOUNTS, syscalls.fstatfs(slot, answer), why="what is this?", **more)
-    hint = f"what is mounted here is no {fstype}: somebody moves directories of this root meanwhile"
+    hint = f"what is mounted here is no {fstype}: another process moves directories of this root meanwhile"
     call = syscalls.compare(answer, magic_of(fstype), f"{fstype.upper()}_MAGIC")
     yield Step.child(Phase.MOUNTS, call, why=f"it has to be the {fstype} just mounted", hint=hint, **more)
 
 
 def _closed(steps: Sequence[Step]) -> Iterator[Step]:
-    """The steps, and where each mount that was kept is needed no more, its end."""
+    """Yield the steps, and where each mount that was kept is needed no more, its end."""
     last = {step.call.args[0]: place for place, step in enumerate(steps) if step.call.name in USERS and _is_kept(step.call.args[0])}
     ends = {place: slot for slot, place in last.items()}
     for place, step in enumerate(steps):

@@ -1,15 +1,16 @@
-"""Steps every mounting part is made of: a filesystem, a bind, a place inside the root.
+"""Steps that every mounting part uses: make a filesystem, make a bind, make a target inside the root.
 
-A target is a path inside the new root, resolved there by openat2 with RESOLVE_IN_ROOT: whatever links an image holds,
-a mount cannot land outside.  Nothing that is /proc, /sys or /dev, or in them, is found through a link: the plan fails
+A target is a path inside the new root, resolved there by openat2 with RESOLVE_IN_ROOT: no link of an image
+can lead a mount outside.  Nothing that is /proc, /sys or /dev, or in them, is found through a link: the plan fails
 instead.  The new mount calls work on descriptors, so nothing is resolved twice.  Where a sandbox hides them, mount(2) does
-the same at /proc/self/fd/61, which is the target just found.  What lies below a mount is found from it: see `targets`.
+the same at /proc/self/fd/61, which is the target just found.  A target below a mount is found from that mount: see `mount_targets`.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from errno import EACCES, EBUSY, EEXIST, EINVAL, ELOOP, EMFILE, ENODEV, ENOENT, ENOTDIR, EPERM, EROFS, EXDEV
 from functools import lru_cache
 
 from ..base.frozen import replace
@@ -28,37 +29,37 @@ if TYPE_CHECKING:
 NEEDS = frozenset({"new mnt namespace"})
 MOUNT, TARGET, FS = Slot("mount"), Slot("target"), Slot("fs")
 IDS = Slot("ids")
-"""In the parent: the child's user namespace, where the plan has a range of ids of its own."""
+"""The parent's name for the child's user namespace, where the plan has a range of ids of its own."""
 OPEN, MAP, TAKE, SHOW, SHOW_ONE, BECOME = 10, 20, 30, 40, 50, 60
-"""Inside IDENTITY.  The child, which still is who the caller is, opens what it will show; the parent maps its ids, takes hold of its user
-namespace, and shows what was opened with these ids; then the child becomes somebody else.  So one handshake does for all."""
+"""Orders inside IDENTITY.  The child, still with the caller's ids, opens the directories to show; the parent maps the child's ids, opens
+its user namespace, and translates the opened mounts; then the child changes its ids.  So one handshake serves all."""
 F_DUPFD_CLOEXEC, HIGH = 1030, 100
 SHOWN_FD, LAYERS_FD, BIND_FD = 61, 62, 63
-"""Numbers that are free again before anything is mounted below the root, when others use them."""
+"""Numbers of descriptors that are free again before the mounts below the root, which use them again."""
 CLASSIC_FD = 61
 CLASSIC_TARGET = f"/proc/self/fd/{CLASSIC_FD}"
-FROZEN = 1 << 16  # inside MOUNTS: after everything that may need a place in the root
+FROZEN = 1 << 16  # inside MOUNTS: after all mounts that may need a target in the root
 TARGET_HINTS = {
-    13: "root inside may not enter a directory on the way: it is nobody outside, unless in ns.User.same()",
-    2: "the root has no such place, and mounts.Root(readonly=True) gets none: use LayerFS(directory, readonly=True), or make it there",
-    20: "a file is mounted on a file, a directory on a directory, and this root has the other kind there",
-    18: "a link leads out of the mount that this is in",
-    40: "a link in the root leads in a circle, or through /proc/PID/fd",
+    EACCES: "root inside may not enter a directory on the way: it is nobody outside, unless in ns.User.same()",
+    ENOENT: "the root has no such place, and mounts.Root(readonly=True) gets none: use LayerFS(directory, readonly=True), or make it there",
+    ENOTDIR: "a file is mounted on a file, a directory on a directory, and this root has the other kind there",
+    EXDEV: "a link leads out of the mount that this is in",
+    ELOOP: "a link in the root leads in a circle, or through /proc/PID/fd",
 }
 PLACE_HINTS = {
-    13: "root inside may make nothing in this directory of the host's, for it is nobody outside: make the place on the host, "
+    EACCES: "root inside may make nothing in this directory of the host's, for it is nobody outside: make the place on the host, "
     "show the directory with the ids inside (Bind(idmap=True), -v SRC:DST:idmap), or ask for the caller's own: ns.User.same()",
 }
 SOURCE_HINTS = {
-    1: "the caller's mount namespace is not its own: ask for ns.User() and ns.Mount()",
-    2: "there is no such file or directory on the host",
-    13: "the caller may not reach the source",
-    22: "the source is unbindable, or a user namespace may not show what is hidden below it: bind it recursively",
+    EPERM: "the caller's mount namespace is not its own: ask for ns.User() and ns.Mount()",
+    ENOENT: "there is no such file or directory on the host",
+    EACCES: "the caller may not reach the source",
+    EINVAL: "the source is unbindable, or a user namespace may not show what is hidden below it: bind it recursively",
 }
 IDMAP_HINTS = {
-    22: "the filesystem, or one that is mounted below, cannot be idmapped, so its files cannot be those of a root who is nobody "
+    EINVAL: "the filesystem, or one that is mounted below, cannot be idmapped, so its files cannot be those of a root who is nobody "
     "outside: put them on another (ext4, xfs, btrfs, tmpfs); or ask for the caller's own ids inside: ns.User.same(), --userns=host",
-    1: "mapping ids needs CAP_SYS_ADMIN over the filesystem; without it ask for the caller's own ids inside: ns.User.same()",
+    EPERM: "mapping ids needs CAP_SYS_ADMIN over the filesystem; without it ask for the caller's own ids inside: ns.User.same()",
 }
 UNDONE = "; a program that keeps CAP_SYS_ADMIN over these mounts can undo that"
 PRIVILEGE = "mounting needs CAP_SYS_ADMIN over this mount namespace: run as root, or ask for ns.User()"
@@ -74,7 +75,7 @@ _CLASSIC = {
 
 
 def attributes(options: Iterable[str]) -> ATTR:
-    """Mount attributes by their names in fstab(5).  Raises PlanError for an unknown one."""
+    """Return mount attributes by their names in fstab(5).  Raise PlanError for an unknown one."""
     value = ATTR(0)
     for option in options:
         if option not in OPTIONS:
@@ -84,7 +85,7 @@ def attributes(options: Iterable[str]) -> ATTR:
 
 
 def classic_flags(attr: int) -> MS:
-    """The same attributes as flags of mount(2)."""
+    """Return the same attributes as flags of mount(2)."""
     flags = MS(0)
     for member, flag in _CLASSIC.items():
         flags |= flag if attr & member else MS(0)
@@ -92,7 +93,7 @@ def classic_flags(attr: int) -> MS:
 
 
 def inside(target: str | os.PathLike[str]) -> str:
-    """A target as a path below the root.  Raises PlanError when it is not absolute, or climbs."""
+    """Return a target as a path below the root.  Raise PlanError when it is not absolute, or climbs."""
     return _inside(os.fsdecode(syscalls.text(target)))
 
 
@@ -104,14 +105,14 @@ def _inside(path: str) -> str:
 
 
 def target_of(path: str | os.PathLike[str]) -> str:
-    """A place of a mount, as a path below the root.  Raises PlanError also for the root itself."""
+    """Return a mount target as a path below the root.  Raise PlanError also for the root itself."""
     if (found := inside(path)) == ".":
         raise PlanError("nothing can be mounted on / itself: what is / is said by mounts.Root or LayerFS")
     return found
 
 
 def outside(source: str | os.PathLike[str]) -> str:
-    """A source as an absolute path of the host.  Raises PlanError when it is relative."""
+    """Return a source as an absolute path of the host.  Raise PlanError when it is relative."""
     path = os.fsdecode(syscalls.text(source))
     if not path.startswith("/"):
         raise PlanError(f"a source is an absolute path of the host: {path!r}")
@@ -119,16 +120,16 @@ def outside(source: str | os.PathLike[str]) -> str:
 
 
 def step(phase: Phase, call: syscalls.Call, why: str, **more: Any) -> Step:
-    """A child's step that needs a mount namespace of its own: without one it would change the host."""
+    """Return a child's step that needs a mount namespace of its own: without one it would change the host."""
     return Step.child(phase, call, why=why, **{"needs": NEEDS, **more})
 
 
 def placed(target: str, steps: Iterable[Step]) -> Iterator[Step]:
-    """Steps that mount something at `target`: after those that mount above it, and nobody else may mount there."""
+    """Yield steps that mount something at `target`: after those that mount above it, and no other part may mount there."""
     order, claims = order_of(target), f"mount at /{target}"
     for made in steps:
-        stays = made.only_with not in ("root", OWN_IDS) and not made.unless  # what is left out of some plans claims nothing
-        place = replace(made.place, mount=True) if made.place else None  # not only there to be there
+        stays = made.only_with not in ("root", OWN_IDS) and not made.unless  # a step that some plans leave out claims nothing
+        place = replace(made.place, mount=True) if made.place else None  # a mount goes there
         yield made.with_(place=place, order=order if made.phase is Phase.MOUNTS else made.order, claims=claims if stays else "")
         claims = "" if stays else claims
 
@@ -137,16 +138,16 @@ def placed(target: str, steps: Iterable[Step]) -> Iterator[Step]:
 
 
 def find(target: str, *, directory: bool = True, at: Slot = ROOT, kernels: bool | None = None, **more: Any) -> Step:
-    """Finds `target` inside the root -> %target.
+    """Find `target` inside the root -> %target.
 
-    :param kernels: no link may lead there; so it is in /proc, /sys and /dev unless said
+    :param kernels: no link may lead there; True in /proc, /sys and /dev unless given
     """
     kernels = is_kernels(target) if kernels is None else kernels
     flag = O.PATH | O.CLOEXEC | (O.DIRECTORY if directory else O(0))
     how = RESOLVE.IN_ROOT | (RESOLVE.NO_SYMLINKS if kernels else RESOLVE.NO_MAGICLINKS)
     why = f"find /{target.lstrip('.')} inside the root" + (", where no link may lead" if kernels else "")
     hint = (
-        TARGET_HINTS | {40: f"/{target}, or a directory on the way to it, is a link in this root, and may not be one"}
+        TARGET_HINTS | {ELOOP: f"/{target}, or a directory on the way to it, is a link in this root, and may not be one"}
         if kernels
         else TARGET_HINTS
     )
@@ -154,15 +155,15 @@ def find(target: str, *, directory: bool = True, at: Slot = ROOT, kernels: bool 
 
 
 def make_directory(target: str, mode: int = 0o755, *, kernels: bool | None = None, **more: Any) -> Iterator[Step]:
-    """Makes `target` and what is missing on the way to it, inside a root of its own; what is there stays as it is.
+    """Make `target` and what is missing on the way to it, inside a root of its own; what is there stays as it is.
 
-    Without one nothing is made: it would be made on the host.
+    Without a root of its own nothing is made: it would be made on the host.
     """
     yield from _placed_first(Place(target), _make_directory(target, mode, kernels=kernels, **more))
 
 
 def make_file(target: str, **more: Any) -> Iterator[Step]:
-    """Makes an empty file to mount on, inside a root of its own, unless something is there."""
+    """Make an empty file to mount on, inside a root of its own, unless something is there."""
     yield from _placed_first(Place(target, directory=False), _make_file(target, **more))
 
 
@@ -181,7 +182,7 @@ def _make_directory(target: str, mode: int = 0o755, *, kernels: bool | None = No
         if depth:
             yield find("/".join(words[:depth]), kernels=kernels, **more)
         made = syscalls.mkdirat(TARGET if depth else ROOT, word, mode)
-        yield step(Phase.MOUNTS, made, why, tolerates={17, 30}, hint=PLACE_HINTS, **more)
+        yield step(Phase.MOUNTS, made, why, tolerates={EEXIST, EROFS}, hint=PLACE_HINTS, **more)
         if depth:
             yield step(Phase.MOUNTS, syscalls.close(TARGET), "%target is done with", **more)
 
@@ -193,13 +194,13 @@ def _make_file(target: str, **more: Any) -> Iterator[Step]:
         yield from _make_directory(parent, **more)
         yield find(parent, **more)
     call = syscalls.mknodat(TARGET if parent else ROOT, name, 0o100644)
-    yield step(Phase.MOUNTS, call, f"make /{target}, unless it is there", tolerates={17, 30}, hint=PLACE_HINTS, **more)
+    yield step(Phase.MOUNTS, call, f"make /{target}, unless it is there", tolerates={EEXIST, EROFS}, hint=PLACE_HINTS, **more)
     if parent:
         yield step(Phase.MOUNTS, syscalls.close(TARGET), "%target is done with", **more)
 
 
 def make_place(place: Place, **more: Any) -> Iterator[Step]:
-    """Makes a place that a link in the root leads to, before what is mounted there."""
+    """Make the missing path that a link in the root leads to, before something is mounted there."""
     yield from (_make_directory if place.directory else _make_file)(place.path, **more)
 
 
@@ -209,7 +210,7 @@ def make_place(place: Place, **more: Any) -> Iterator[Step]:
 def filesystem(
     fstype: str, target: str, options: Mapping[str, str | None], why: str, *, attr: int = 0, hint: Any = PRIVILEGE, **more: Any
 ) -> Iterator[Step]:
-    """A new filesystem at `target` inside the root."""
+    """Yield a new filesystem at `target` inside the root."""
     kernels = True if fstype != "tmpfs" else None
     if kernel.has("fsopen"):
         yield from detached(fstype, [("source", fstype), *options.items()], why, attr=attr, hint=hint, **more)
@@ -222,7 +223,7 @@ def filesystem(
 
 
 def either(plain: Iterable[Step], own: Iterable[Step]) -> Iterator[Step]:
-    """Steps for a plan in which the child goes on with the caller's ids, and for one with a range of ids of its own."""
+    """Yield steps for a plan in which the child keeps the caller's ids, and for one with a range of ids of its own."""
     if not idmaps.has_own_ids():
         yield from plain
         return
@@ -234,9 +235,9 @@ def bind(
     source: str, target: str, why: str, *, attr: int, recursive: bool, directory: bool, userns: syscalls.Fd | bool | None = None,
     hosts: bool = True, **more: Any,
 ) -> Iterator[Step]:  # fmt: skip
-    """What is at `source` on the host, also at `target` inside the root.
+    """Show the host's `source` at `target` inside the root too.
 
-    :param userns: whose ids it shows; True: those of the plan's own range, where it has one
+    :param userns: the user namespace whose ids it shows; True: that of the plan's own range, where it has one
     :param hosts: False where the source is the child's own work
     :see: open_tree(2), mount_setattr(2)
     """
@@ -262,17 +263,17 @@ def bind(
 
 
 def change(target: str, attr: int, *, directory: bool = True, **more: Any) -> Iterator[Step]:
-    """Adds attributes to the mount at `target`.  :see: mount(2), "Changing the mount flags of an existing mount" """
+    """Add attributes to the mount at `target`.  :see: mount(2), "Changing the mount flags of an existing mount" """
     yield from _at_target(target, directory, more)
     call = syscalls.mount(None, CLASSIC_TARGET, None, MS.REMOUNT | MS.BIND | classic_flags(attr))
     why = f"/{target} becomes {'|'.join(k for k, v in OPTIONS.items() if attr & v)}{UNDONE}"
-    hint = {1: "a mount from another user namespace keeps the attributes it was locked with: ask for those too"}
+    hint = {EPERM: "a mount from another user namespace keeps the attributes it was locked with: ask for those too"}
     yield step(Phase.MOUNTS, call, why, hint=hint, **more)
     yield step(Phase.MOUNTS, syscalls.close(CLASSIC_FD), "the place is done with", **more)
 
 
 def set_attributes(mount: Slot, attr: int, recursive: bool, phase: Phase = Phase.MOUNTS, **more: Any) -> Iterator[Step]:
-    """Attributes of a mount that is attached nowhere yet."""
+    """Set attributes of a mount that is attached nowhere yet."""
     if attr:
         kernel.require("mount_setattr", "attributes for a whole tree of mounts")
         why = ", ".join(k for k, v in OPTIONS.items() if attr & v) + (", and every mount below it" if recursive else "") + UNDONE
@@ -282,15 +283,15 @@ def set_attributes(mount: Slot, attr: int, recursive: bool, phase: Phase = Phase
 def idmapped(
     source: str, why: str, attr: int, recursive: bool, userns: syscalls.Fd, *, phase: Phase, save: Slot, theirs: Slot
 ) -> Iterator[Step]:
-    """A copy of the mount at `source` with its ids translated -> `save`; `theirs` is its name in the parent, in use once.
+    """Yield a copy of the mount at `source` with its ids translated -> `save`; `theirs` is its name in the parent, in use once.
 
-    The parent makes it and hands it on: it takes power over the filesystem, which nobody in a new user namespace has.
+    The parent makes it and hands it on: that takes power over the filesystem, which no process in a new user namespace has.
     :see: mount_setattr(2), "ID-mapped mounts"
     """
     kernel.require("mount_setattr", "an idmapped mount")
     made = clone_tree(source, why, recursive=recursive, phase=Phase.PREPARE, save=theirs)
     yield made.with_(side=Side.PARENT)
-    hint = {22: "this filesystem cannot be idmapped, or it is already", 1: "mapping ids needs CAP_SYS_ADMIN over the filesystem"}
+    hint = {EINVAL: "this filesystem cannot be idmapped, or it is already", EPERM: "mapping ids needs CAP_SYS_ADMIN over the filesystem"}
     call = syscalls.mount_setattr(theirs, attr | ATTR.IDMAP, recursive=recursive, userns=userns, propagation=MS.PRIVATE)
     why = "its ids are shown as the user namespace maps them, and no mount in it reaches the host"
     yield Step.parent(Phase.PREPARE, call, why=why, hint=hint)
@@ -299,19 +300,19 @@ def idmapped(
 
 
 def can_idmap() -> bool:
-    """Whether the calls are there.  Filesystems may refuse all the same."""
+    """Whether the kernel has the calls for idmapped mounts.  A filesystem may refuse all the same."""
     return all(map(kernel.has, ("open_tree", "move_mount", "mount_setattr")))
 
 
 def shown(
     source: str, why: str, save: Slot, *, attr: int = 0, recursive: bool = True, below: bool = True, fd: int = SHOWN_FD, order: int = SHOW
 ) -> Iterator[Step]:
-    """A copy of the mount at `source` -> `save`, and `fd`; the parent shows its files with the ids that the plan has inside.
+    """Yield a copy of the mount at `source` -> `save`, and `fd`; the parent shows its files with the ids that the plan has inside.
 
-    The child opens it, so that what the host's mounts forbid stays forbidden; that takes the ids that the caller has.  The parent maps
-    it, since that takes power over the filesystem.
+    The child opens it with the caller's ids, so that restrictions of the host's mounts stay.  The parent maps it, since that takes
+    power over the filesystem.
 
-    :param below: with the mounts below it, which have to be shown so too; else they are as nobody's
+    :param below: translate the mounts below it too; otherwise their files show as nobody's
     :see: mount_setattr(2), "ID-mapped mounts"
     """
     needs, first = {"needs": NEEDS if can_idmap() else {IDMAPPED}}, OPEN if order == SHOW else order
@@ -319,19 +320,19 @@ def shown(
     yield step(Phase.IDENTITY, syscalls.dup3(save, fd, O.CLOEXEC), "under a number that the parent can name", order=first)
     there = f"/proc/{{pid}}/fd/{fd}"
     call = syscalls.mount_setattr(AT_FDCWD, attr | ATTR.IDMAP, recursive=recursive and below, userns=IDS, path=there)
-    whys = ["its files are whose they are on disk", *(k for k, v in OPTIONS.items() if attr & v)]
+    whys = ["its files have the owners that they have on disk", *(k for k, v in OPTIONS.items() if attr & v)]
     yield Step.parent(Phase.IDENTITY, call, why=", ".join(whys) + (UNDONE if attr else ""), hint=IDMAP_HINTS, order=order)
 
 
 def shown_root(source: str, why: str, attr: int) -> Iterator[Step]:
-    """A directory as %root, attached."""
+    """Yield a directory as %root, attached."""
     yield from shown(source, why, ROOT, attr=attr)
     yield step(Phase.ROOTFS, syscalls.close(SHOWN_FD), "it is %root")
     yield root_at()
 
 
 def _opened_before(source: str, target: str, why: str, attr: int, recursive: bool, *, shown: bool) -> Iterator[Step]:
-    """The child opens it while it is who the caller is: to somebody else the way there may be closed."""
+    """The child opens the source while it still is the caller: another user may not reach it."""
     mount, order = Slot(f"{source} for /{target}"), SHOW_ONE if shown else OPEN
     more: dict[str, Any] = {"phase": Phase.IDENTITY, "order": order}
     yield from (
@@ -340,7 +341,10 @@ def _opened_before(source: str, target: str, why: str, attr: int, recursive: boo
         else (clone_tree(source, why, recursive=recursive, **more), *set_attributes(MOUNT, attr, recursive, **more))
     )
     call = Call("fcntl", (MOUNT, Labelled(F_DUPFD_CLOEXEC, "DUPFD_CLOEXEC"), HIGH), "fcntl(2)")
-    hint = {22: "the limit of open files (RLIMIT_NOFILE) is too low for this many binds", 24: "too many binds for the limit of open files"}
+    hint = {
+        EINVAL: "the limit of open files (RLIMIT_NOFILE) is too low for this many binds",
+        EMFILE: "too many binds for the limit of open files",
+    }
     yield step(Phase.IDENTITY, call, "under a number that no other step uses", save=mount, order=order, hint=hint)
     yield step(Phase.IDENTITY, syscalls.close(MOUNT), "%mount is done with", order=order)
     yield step(Phase.MOUNTS, Call("dup", (mount,)), f"what was opened for /{target}", save=MOUNT)
@@ -348,7 +352,7 @@ def _opened_before(source: str, target: str, why: str, attr: int, recursive: boo
 
 
 def _shown_alone(source: str, why: str, attr: int, recursive: bool) -> Iterator[Step]:
-    """With a handshake of its own: one number does for any number of binds."""
+    """Make a handshake for the binds: one descriptor serves any number of them."""
     yield from shown(source, why, MOUNT, attr=attr, recursive=recursive, fd=BIND_FD, order=SHOW_ONE)
     yield step(Phase.IDENTITY, syscalls.close(BIND_FD), "the number is free again", order=SHOW_ONE)
 
@@ -357,8 +361,8 @@ def detached(
     fstype: str, options: Iterable[tuple[str, str | None]], why: str, *, attr: int = 0, phase: Phase = Phase.MOUNTS, save: Slot = MOUNT,
     hint: Any = PRIVILEGE, **more: Any,
 ) -> Iterator[Step]:  # fmt: skip
-    """A new filesystem, attached nowhere yet -> `save`.  :see: fsopen(2), fsconfig(2), fsmount(2)"""
-    opening = {19: f"this kernel has no {fstype}", 1: hint if isinstance(hint, str) else hint.get(1, PRIVILEGE)}
+    """Yield a new filesystem, attached nowhere yet -> `save`.  :see: fsopen(2), fsconfig(2), fsmount(2)"""
+    opening = {ENODEV: f"this kernel has no {fstype}", EPERM: hint if isinstance(hint, str) else hint.get(EPERM, PRIVILEGE)}
     yield step(phase, syscalls.fsopen(fstype), why, save=FS, hint=opening, **more)
     for key, value in options:
         call = syscalls.fsconfig(FS, "SET_FLAG", key) if value is None else syscalls.fsconfig(FS, "SET_STRING", key, value)
@@ -369,13 +373,13 @@ def detached(
 
 
 def clone_tree(source: str, why: str, *, recursive: bool, phase: Phase, save: Slot = MOUNT, **more: Any) -> Step:
-    """A copy of the mount at `source`, attached nowhere yet -> `save`."""
+    """Return a copy of the mount at `source`, attached nowhere yet -> `save`."""
     flag = OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC | (OPEN_TREE.AT_RECURSIVE if recursive else OPEN_TREE(0))
     return step(phase, syscalls.open_tree(AT_FDCWD, source, flag), why, **{"save": save, "hint": SOURCE_HINTS, **more})
 
 
 def attach(target: str, *, directory: bool = True, mount: Slot = MOUNT, kernels: bool | None = None, **more: Any) -> Iterator[Step]:
-    """Attaches a mount at `target` inside the root.  :see: move_mount(2)"""
+    """Attach a mount at `target` inside the root.  :see: move_mount(2)"""
     yield find(target, directory=directory, kernels=kernels, **more)
     yield step(Phase.MOUNTS, syscalls.move_mount(mount, TARGET), f"attach it at /{target}", mounted=target, **more)
     for slot in (TARGET, mount):
@@ -389,7 +393,7 @@ def _at_target(target: str, directory: bool, more: Mapping[str, Any], kernels: b
 
 
 def classic_data(options: Iterable[tuple[str, str | None]]) -> str:
-    """Options as one string.  Raises PlanError when it is longer than the page that mount(2) reads."""
+    """Return the options as one string.  Raise PlanError when it is longer than the page that mount(2) reads."""
     data = ",".join(key if value is None else f"{key}={value}" for key, value in options)
     if len(os.fsencode(data)) > 4095:
         raise PlanError("these mount options are longer than mount(2) takes (4095 bytes), and fsconfig(2) is not there")
@@ -400,34 +404,34 @@ def classic_data(options: Iterable[tuple[str, str | None]]) -> str:
 
 
 def root_at(path: str = "/") -> Step:
-    """Attaches the detached %root: a root has to be somewhere before it can be the root.
+    """Attach the detached %root: pivot_root(2) takes only an attached mount.
 
-    On "/" it covers the old root, but nobody is led there: absolute paths still begin below it.  No directory of the
-    host's is covered, and none has to be reachable for the child, who may be somebody else by now.
+    On "/" it covers the old root, but no path leads there: absolute paths still begin below it.  No directory of the
+    host's is covered, and none has to be reachable for the child, whose ids may have changed by now.
     """
     return step(Phase.ROOTFS, syscalls.move_mount(ROOT, AT_FDCWD, path), "in this mount namespace only")
 
 
 def cover_root(mount: Slot, **more: Any) -> Step:
-    """Attaches a detached mount where no path leads, on the host's root, for as long as something needs it attached."""
+    """Attach a detached mount where no path leads, on the host's root, for as long as something needs it attached."""
     return step(Phase.ROOTFS, syscalls.move_mount(mount, AT_FDCWD, "/"), "attached for a moment, where no path leads", **more)
 
 
 def uncover_root(**more: Any) -> Step:
-    """Takes the mount away that `cover_root` attached last: before the pivot, whose umount would meet it instead of the old root."""
+    """Unmount what `cover_root` attached last, before the pivot: its umount would meet that mount instead of the old root."""
     call = syscalls.umount2("/..", MNT.DETACH)
     return step(Phase.ROOTFS, call, "attached nowhere again: a path that ends in .. leads to what covers the root", **more)
 
 
 def enter_root() -> Iterator[Step]:
-    """Makes %root the root directory and lets the old one go, with everything that was mounted in it.
+    """Make %root the root directory and let the old one go, with everything that was mounted in it.
 
-    With both arguments ".", the new root covers the old one, and umount takes away what lies below: no directory is
-    needed to put the old root in.  :see: pivot_root(2)
+    With both arguments ".", the new root covers the old one, and umount takes the old one away: no directory is
+    needed to put it in.  :see: pivot_root(2)
     """
     hint = {
-        22: "the new root is no mount point, or a mount on the way is shared, or / is the initial ramfs",
-        16: "the new root is on the current root's mount",
+        EINVAL: "the new root is no mount point, or a mount on the way is shared, or / is the initial ramfs",
+        EBUSY: "the new root is on the current root's mount",
     }
     yield step(Phase.PIVOT, syscalls.fchdir(ROOT), "stand in the new root")
     yield step(Phase.PIVOT, syscalls.pivot_root(".", "."), "it becomes /", hint=hint)

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class ParentExecutor:
-    """This process making steps: its slots, its trace, and its way back.
+    """This process as it makes steps: its slots, its trace, and its undo functions.
 
-    :ivar pid: the child's, once there is one: ``{pid}/`` in a path, ``{pid}`` in a tool's argument
+    :ivar pid: the child's process id, once there is one: ``{pid}/`` in a path, ``{pid}`` in a tool's argument
     :ivar slots: name -> descriptor that a step opened and none closed yet
-    :ivar trace: the step's place -> what it returned, and when
-    :ivar undo: the ways back, in the order they came
-    :ivar written: the same as they are written down for the next process
-    :ivar said: what the last tool that failed wrote
+    :ivar trace: the step's index -> its result, and when it was made
+    :ivar undo: the undo functions, in the order of their steps
+    :ivar written: the same undo functions as they are written down for the next process
+    :ivar said: the output of the last tool that failed
     """
 
     def __init__(self, inputs: ChildDescriptors | None = None) -> None:
@@ -48,10 +48,10 @@ class ParentExecutor:
     def make_all(
         self, steps: Sequence[Step], places: Iterable[int], calls: Mapping[int, Prepared], left: Callable[[], float | None]
     ) -> int:  # fmt: skip
-        """Makes some of a plan's steps, one after the other: the place of the first that failed, or -1.
+        """Make some of a plan's steps, one after the other; return the index of the first that failed, or -1.
 
-        :param calls: place -> the call there, where that was compiled
-        :param left: how many seconds a tool has at most
+        :param calls: index -> the call there, where that was compiled
+        :param left: a function that returns how many seconds a tool has at most
         :raises subprocess.TimeoutExpired: a tool took longer, and was killed
         """
         for place in places:
@@ -68,9 +68,9 @@ class ParentExecutor:
         return -1
 
     def make(self, step: Step, place: int, seconds: float | None = None) -> int:
-        """Makes one step of the parent's: a result, or a negated error number.
+        """Make one step of the parent's; return its result, or a negated error number.
 
-        :param seconds: what a tool has at most
+        :param seconds: the longest time for a tool
         :raises subprocess.TimeoutExpired: the tool took longer, and was killed
         """
         call = step.call
@@ -84,7 +84,7 @@ class ParentExecutor:
         return result
 
     def _keep(self, name: str, result: int) -> None:
-        if name in self.slots:  # two parts that make the same, as two that hide files do
+        if name in self.slots:  # two parts may make the same, as two that hide files do
             os.close(self.slots[name])
         self.slots[name] = result
 
@@ -104,7 +104,7 @@ class ParentExecutor:
             for place, arg in call.holes:
                 values[place] = (self.slots[arg.name] if type(arg) is Slot else self.value(arg, alive)) & WORD
         if call.closes is not None:
-            del self.slots[call.closes]  # first: whatever interrupts us, nobody closes it twice
+            del self.slots[call.closes]  # first: an interrupt from here on must not lead to a second close
         self.lib.ck_call(trace, call.number, *values)
         return trace.result, trace.begin, trace.end
 
@@ -121,7 +121,7 @@ class ParentExecutor:
         return -1 if done.returncode else 0, begin, self.lib.ck_clock()
 
     def _written(self, step: Step) -> Undo:
-        """What the step has to undo, on disk before it is made."""
+        """Write down what the step has to undo, before the step is made."""
         from ..state.undo import Undo
 
         assert step.undo
@@ -138,7 +138,7 @@ class ParentExecutor:
         return undo
 
     def value(self, arg: Arg, alive: list[Any]) -> int:
-        """An argument as a number; memory it points to is kept in `alive`.  ``{pid}`` becomes the child's."""
+        """Return an argument as a number; memory it points to is kept in `alive`.  ``{pid}`` becomes the child's."""
         if type(arg) is Slot:
             return self.slots[arg.name]
         if type(arg) is Fd:
@@ -160,7 +160,7 @@ class ParentExecutor:
         raise ContainerKitError(f"the parent cannot pass {arg}")
 
     def _fileno(self, source: Any) -> int:
-        """Asked once: a dozen steps may copy from the same place."""
+        """Return a descriptor's number, asked once: a dozen steps may copy from it."""
         if id(source) not in self._asked:
             self._asked[id(source)] = source, fileno(source)
         return self._asked[id(source)][1]
@@ -174,7 +174,7 @@ class ParentExecutor:
         return bytes(data)
 
     def perform(self, steps: Sequence[Step], keep: str = "") -> int:
-        """Makes steps one after the other.  :raises StepError: one failed; what was opened is closed, nothing is undone
+        """Make steps one after the other.  :raises StepError: one failed; the opened descriptors are closed, nothing is undone
 
         :param keep: the slot whose descriptor stays open
         :return: that descriptor
@@ -189,6 +189,6 @@ class ParentExecutor:
             self.close_slots()
 
     def close_slots(self) -> None:
-        """Closes what the parent's steps opened and left open."""
+        """Close what the parent's steps opened and left open."""
         while self.slots:
             os.close(self.slots.popitem()[1])

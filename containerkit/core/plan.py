@@ -1,4 +1,4 @@
-"""A plan: parts folded into an ordered, printable list of system calls.  And itself a part.
+"""A plan: parts folded into an ordered, printable list of system calls.  A plan is a part itself.
 
 Building and printing one needs no privilege and no compiled extension, and touches nothing.
 """
@@ -59,14 +59,14 @@ def plan(
     hide_executable: bool | None = None,
     keep_keyring: bool = False,
 ) -> Plan:
-    """Folds parts into a plan.  Their order does not matter, except among those of one phase.
+    """Fold parts into a plan.  Their order does not matter, except among those of one phase.
 
     :param parts: anything with ``steps()``; a plan is one too
     :param run: the program and its arguments; a name without a slash is looked up in ``env["PATH"]``, inside
     :param env: the whole environment; empty unless given
     :param cwd: the working directory, inside; ``/`` in a root of its own, otherwise the caller's
     :param die_with_parent: kill the program when the thread that spawned it ends, also one that took its death signal back:
-        a guardian process does it.  What shares the caller's pid namespace and user can kill the guardian, as it can the caller
+        a guardian process does it.  A process of the caller's user in its pid namespace can kill the guardian, as it can the caller
     :param new_session: lead a session of its own, so that no terminal of the caller's is within reach
     :param share_memory: False makes the child an image of its own before anything else happens; slower
     :param hide_executable: execute the program from another image than the caller's, so that no link to /proc/self/exe in
@@ -101,7 +101,7 @@ def _environment(env: Mapping[str, str] | None) -> Mapping[str, str]:
 
 
 def _value(made: Plan) -> Hashable:
-    """A plan stands for the steps that its parts had when it was made."""
+    """Return a plan's exact value.  A plan stands for the steps that its parts had when it was made."""
     if not made._arranged.kept:
         raise Inexact
     return made._arranged
@@ -111,7 +111,7 @@ def _value(made: Plan) -> Hashable:
 class Plan:
     """An immutable, ordered list of steps.  `print` it, `explain()` it, `spawn()` it, or use it as a part.
 
-    :ivar parts: what it was made of
+    :ivar parts: the parts that it was made of
     :ivar argv: the program it runs, or ()
     """
 
@@ -126,7 +126,7 @@ class Plan:
         self._timeline: Timeline | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Its parts and options; the steps are made again from them where it arrives."""
+        """Pickle the plan's parts and options; the other process makes the steps from them again."""
         return Plan, (self.parts, self.options)
 
     @property
@@ -137,11 +137,11 @@ class Plan:
         return self._timeline
 
     def steps(self) -> Sequence[Step]:
-        """The steps of its parts: a plan is a part.  Its program and options stay behind."""
+        """Return the steps of its parts: a plan is a part.  Its program and options stay behind."""
         return self._arranged.steps
 
     def leaves(self) -> Iterable[tuple[Part, Sequence[Step]]]:
-        """The parts it is made of, with their steps; those of plans among them instead of the plans."""
+        """Return the parts it is made of, with their steps; those of plans among them instead of the plans."""
         parts = [*self._parts_of_plans()] if self._arranged.kept else self._arranged.parts
         return [*zip(parts, self._arranged.leaves, strict=True)]
 
@@ -165,7 +165,7 @@ class Plan:
         return f"<Plan of {len(self.timeline.steps)} steps" + (f", runs {run}>" if run else ">")
 
     def explain(self) -> str:
-        """The plan with the reason for every step, who asked for it, and where to read on."""
+        """Return the plan with the reason for every step, who asked for it, and where to read on."""
         lines = []
         for i, step in enumerate(self.timeline.steps, 1):
             asked = f"   (asked for by {step.part})" if step.part else ""
@@ -173,7 +173,7 @@ class Plan:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as plain values, for other programs."""
+        """Return the plan as plain values, for other programs."""
         return {"run": [os.fsdecode(a) for a in self.argv], "steps": [_plain(s) for s in self.timeline.steps]}
 
     def _repr_html_(self) -> str:
@@ -193,14 +193,14 @@ class Plan:
         self, *, stdin: Stream = None, stdout: Stream = None, stderr: Stream = None, fds: Mapping[int, Stream] | None = None,
         timeout: float | None = None, size: tuple[int, int] | None = None,
     ) -> Process:  # fmt: skip
-        """Makes the process.  On return it runs its program.
+        """Make the process.  On return it runs its program.
 
         :param stdin, stdout, stderr: as in `subprocess`: None to inherit, PIPE, DEVNULL, STDOUT, a file or a descriptor;
             or PTY, for all three
         :param fds: more descriptors for the program: number there -> file or descriptor here
         :param timeout: seconds from this call until the program runs, or None to wait for ever: processes of a namespace
             that is joined may stop the child, and a tool such as newuidmap(1) may hang
-        :param size: of the terminal, rows and columns, before the program says its first word
+        :param size: the terminal's rows and columns, set before the program's first output
         :raises StepError: a step failed; nothing is left behind
         :raises subprocess.TimeoutExpired: the program does not run in time; nothing is left behind
         :raises Unavailable: this kernel lacks something the plan asks for
@@ -224,7 +224,7 @@ class Plan:
         self, streams: tuple[Stream, Stream, Stream] = (None, None, None), passed: Iterable[int] = (),
         size: tuple[int, int] | None = None,
     ) -> Program:  # fmt: skip
-        """The compiled plan, made once for each set of redirected streams."""
+        """Return the compiled plan, made once for each set of redirected streams."""
         key = (streams[0] is None, streams[1] is None, streams[2] is None, PTY in streams, size, *passed)
         program = self._programs.get(key)
         if program is None:
@@ -241,7 +241,7 @@ class Plan:
         return way.body.program(way.timeline.with_program(last), last)
 
     def _way(self, options: Options) -> Way:
-        """The way to the program, without the program: it is the same for every other in the same parts."""
+        """Return the way to the program, without the program: it is the same for every other in the same parts."""
         arranged = self._arranged
         key = options.way() if arranged.kept else None
         return _ways.get(None if key is None else (arranged, key), lambda: Way(fold(arranged.selected, options)))
@@ -253,7 +253,7 @@ class Plan:
     def with_streams(
         self, *, stdin: Stream = None, stdout: Stream = None, stderr: Stream = None, size: tuple[int, int] | None = None
     ) -> Plan:  # fmt: skip
-        """The plan as `spawn` makes it with these streams, to look at: they bring steps along, a terminal some twenty.
+        """Return the plan as `spawn` makes it with these streams, to look at: they bring steps along, a terminal some twenty.
 
         The parameters are those of `spawn`.
         """
@@ -262,19 +262,19 @@ class Plan:
         return Plan(self.parts, self._streamed(streams, frozenset(), size))
 
     def run(self, **terms: Unpack[Terms]) -> Result:
-        """Spawns, waits, and says how it went.  The parameters are those of `containerkit.core.run` that are not about the plan."""
+        """Run the program and return how it ended.  The parameters are those of `containerkit.core.run` that are not about the plan."""
         from .run import run_plan
 
         return run_plan(self, **terms)
 
     async def arun(self, **terms: Unpack[Terms]) -> Result:
-        """The same as a coroutine.  See `containerkit.arun`."""
+        """Run the plan as a coroutine, as `run` does.  See `containerkit.arun`."""
         from .coroutines import arun_plan
 
         return await arun_plan(self, **terms)
 
     def aspawn(self, **streams: Unpack[Streams]) -> Spawning:
-        """What `spawn` does, for coroutines: ``async with plan.aspawn(...) as process``, or ``await plan.aspawn(...)``.
+        """Spawn the program as `spawn` does, for coroutines: ``async with plan.aspawn(...) as process``, or ``await plan.aspawn(...)``.
 
         The parameters are those of `spawn`; the process is an `AsyncProcess`.
         """
@@ -284,12 +284,12 @@ class Plan:
 
     @property
     def child_steps(self) -> tuple[Step, ...]:
-        """What strace(1) sees of the child."""
+        """The steps of the child, whose calls strace(1) sees."""
         return tuple(s for s in self.timeline.steps if s.side is Side.CHILD)
 
 
 class Way:
-    """What a plan does before the program's own steps, and those compiled.  Nothing in it is the program's."""
+    """The steps of a plan before the program's own, and their compiled form.  Nothing in it depends on the program."""
 
     def __init__(self, timeline: Timeline) -> None:
         self.timeline = timeline
@@ -297,7 +297,7 @@ class Way:
 
     @property
     def body(self) -> Body:
-        """Compiled when it is first wanted: to look at a plan needs no compiled extension."""
+        """The compiled steps, made when they are first wanted: printing a plan needs no compiled extension."""
         if self._body is None:
             from .compiler import Body
 

@@ -1,4 +1,4 @@
-"""A process that a plan made: a pidfd, its streams, and the trace of how it came to be."""
+"""A process that a plan made: a pidfd, its streams, and the trace of its steps."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ HELD_SECONDS, HELD_PAUSE = 1.0, 0.005
 
 @frozen
 class Usage:
-    """What a process and the children it waited for used.
+    """The resources that a process and the children it waited for used.
 
     :ivar user_seconds: CPU seconds in programs
     :ivar system_seconds: CPU seconds in the kernel on their behalf
-    :ivar memory_peak: largest resident memory of one of them, in bytes.  None where nobody knows: the kernel counts the
+    :ivar memory_peak: largest resident memory of one of them, in bytes.  None where it is unknown: the kernel counts the
         caller's own peak for a child that shared its memory, so a smaller one stays hidden.  A `Cgroup` or
         ``share_memory=False`` makes it known.
     """
@@ -52,7 +52,7 @@ class Usage:
 
 
 class Process(OneProcess):
-    """A running or ended program.  Use it as a context manager: leaving it kills what still runs and cleans up.
+    """A running or ended program.  Use it as a context manager: leaving it kills a program that still runs, and cleans up.
 
     :ivar pid: its process id, as this process sees it
     :ivar pidfd: a descriptor of it, which never comes to mean another process; -1 once closed
@@ -61,7 +61,7 @@ class Process(OneProcess):
     :ivar truncated: whether the last `communicate` dropped output beyond its limit
     :ivar stdin, stdout, stderr: our ends of the pipes, or None
     :ivar terminal: our end of the pseudo-terminal, or None
-    :ivar trace: what each step of the plan returned, and how long it took
+    :ivar trace: the result and the duration of each step of the plan
     """
 
     stays = "only the process that spawned it can wait for it; send its pid, or its result"
@@ -85,14 +85,14 @@ class Process(OneProcess):
     # --- waiting -------------------------------------------------------------------------------------------------
 
     def poll(self) -> int | None:
-        """The return code, or None while it runs.  Does not wait."""
+        """Return the return code, or None while it runs.  Do not wait."""
         if self.returncode is None:
             with self._reaping:
                 self._reap()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Waits until the program has ended.
+        """Wait until the program has ended.
 
         :param timeout: seconds, or None to wait for ever
         :raises subprocess.TimeoutExpired: it still runs
@@ -100,7 +100,7 @@ class Process(OneProcess):
         """
         checks.seconds(timeout)
         end = None if timeout is None else time.monotonic() + timeout
-        while self.returncode is None:  # only the collecting is locked, so that others may wait, or kill it, meanwhile
+        while self.returncode is None:  # only the collecting is locked, so that other threads may wait, or kill it, meanwhile
             left = None if end is None else max(0.0, end - time.monotonic())
             ended = self.pidfd < 0 or readable(self.pidfd, left)
             if self.poll() is None and timeout is not None and (not ended or left == 0.0):
@@ -110,9 +110,9 @@ class Process(OneProcess):
         return self.returncode
 
     def _given_up(self) -> bool:
-        """It has ended, and yet cannot be collected: a process in its container traces it, and so holds its status back.
+        """Give up on an end whose status stays away: a process in the container traces the program, and so holds the status back.
 
-        What we killed is not waited for longer than a second, and nobody knows then what it used.  :see: ptrace(2), waitid(2)
+        We wait at most a second for a program that we killed; after that its usage is unknown.  :see: ptrace(2), waitid(2)
         """
         self._held_since = self._held_since or time.monotonic()
         if not self._killed or time.monotonic() - self._held_since < HELD_SECONDS:
@@ -124,7 +124,7 @@ class Process(OneProcess):
         return True
 
     def __await__(self) -> Generator[Any, None, int]:
-        """``await process``: the return code, without blocking the event loop."""
+        """Return the return code, for ``await process``, without blocking the event loop."""
         return self._wait_in_loop().__await__()
 
     async def _wait_in_loop(self) -> int:
@@ -144,7 +144,7 @@ class Process(OneProcess):
         return self.wait()
 
     def _reap(self) -> None:
-        """Collects the process, if it has ended, with what it used; the pidfd stays open until close()."""
+        """Collect the process, if it has ended, with its resource usage; the pidfd stays open until close()."""
         ffi, lib = extension().ffi, extension().lib
         info, used, trace = ffi.new("char[128]"), ffi.new("char[144]"), ffi.new("struct ck_trace *")
         address = [int(ffi.cast("uintptr_t", memory)) for memory in (info, used)]
@@ -152,7 +152,7 @@ class Process(OneProcess):
         if self.returncode is not None:
             return
         if result < 0:
-            raise ChildProcessError(-result, f"process {self.pid} was waited for by somebody else")
+            raise ChildProcessError(-result, f"process {self.pid} was waited for by other code")
         code, pid, status = struct.unpack_from("8xi4xi4xi", ffi.buffer(info))
         if result == 0 and pid:
             self.returncode = status if code == os.CLD_EXITED else -status
@@ -166,22 +166,22 @@ class Process(OneProcess):
     # --- acting --------------------------------------------------------------------------------------------------
 
     def signal(self, number: int) -> None:
-        """Sends a signal; nothing happens when the process has ended.  :see: pidfd_send_signal(2)"""
+        """Send a signal; nothing happens when the process has ended.  :see: pidfd_send_signal(2)"""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, number)
 
     def kill(self) -> None:
-        """Ends it with SIGKILL, and with it, where it is pid 1, everything in its pid namespace."""
+        """Kill the process with SIGKILL, and everything in its pid namespace where it is pid 1."""
         self._killed = True
         self.signal(signal.SIGKILL)
 
     def terminate(self) -> None:
-        """Asks it to end with SIGTERM.  A pid 1 without a handler ignores that: use ``ns.Pid(init=True)`` or kill()."""
+        """Ask the process to end, with SIGTERM.  A pid 1 without a handler ignores that: use ``ns.Pid(init=True)`` or kill()."""
         self.signal(signal.SIGTERM)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Tells the program how large its pseudo-terminal is, in characters."""
+        """Tell the program how large its pseudo-terminal is, in characters."""
         if self.terminal is None:
             raise Unavailable("a terminal", remedy="spawn with stdin=PTY, stdout=PTY, stderr=PTY")
         set_size(self.terminal, rows, columns)
@@ -189,12 +189,12 @@ class Process(OneProcess):
     def communicate(
         self, input: bytes | None = None, timeout: float | None = None, *, output_limit: int | None = OUTPUT_LIMIT
     ) -> tuple[bytes, bytes]:
-        """Writes `input`, reads both outputs to their ends, waits.  Neither side can block the other.
+        """Write `input`, read both outputs to their ends, and wait.  Neither side can block the other.
 
         :param timeout: seconds; then subprocess.TimeoutExpired is raised with what was read so far
-        :param output_limit: bytes that are kept of each stream; what comes after is read and dropped, and `truncated` is
+        :param output_limit: bytes that are kept of each stream; later ones are read and dropped, and `truncated` is
             true then.  None keeps everything
-        :return: (stdout, stderr); b"" for what is no pipe
+        :return: (stdout, stderr); b"" for a stream that is no pipe
         """
         checks.seconds(timeout), checks.data(input)
         end = None if timeout is None else time.monotonic() + timeout
@@ -211,11 +211,11 @@ class Process(OneProcess):
     # --- ending --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Kills what still runs, waits for it, closes our descriptors and undoes the parent's steps, last first."""
+        """Kill and collect a program that still runs, close our descriptors and undo the parent's steps, last first."""
         if self.pidfd < 0:
             return
         if self.returncode is None:
-            with contextlib.suppress(ChildProcessError):  # somebody else collected it: it has ended
+            with contextlib.suppress(ChildProcessError):  # other code collected it: it has ended
                 self.kill()
                 self.wait()
         self._close_descriptors()
@@ -249,7 +249,7 @@ class Process(OneProcess):
 
 
 def run_undo(undo: list[Callable[[], None]]) -> None:
-    """Runs the ways back, last first.  One that fails does not stop the others; the first failure is raised."""
+    """Run the undo functions, last first.  One that fails does not stop the others; the first failure is raised."""
     failures: list[Exception] = []
     while undo:
         try:
@@ -261,7 +261,7 @@ def run_undo(undo: list[Callable[[], None]]) -> None:
 
 
 def collect_later(pidfd: int) -> None:
-    """Collects, in a thread of its own, a child that has ended and whose tracer holds its status back.
+    """Collect, in a thread of its own, a child that has ended and whose tracer holds its status back.
 
     The container's process 1 cannot end before that: the kernel lets it wait for every process of its pid namespace.
     """
@@ -275,7 +275,7 @@ def collect_later(pidfd: int) -> None:
 
 def _collect(pidfd: int) -> None:
     try:
-        with contextlib.suppress(OSError):  # somebody else has
+        with contextlib.suppress(OSError):  # other code has collected it
             os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
     finally:
         os.close(pidfd)
@@ -284,12 +284,12 @@ def _collect(pidfd: int) -> None:
 def _is_collected(pidfd: int) -> bool:
     try:
         return os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG) is not None
-    except OSError:  # somebody else has
+    except OSError:  # other code has collected it
         return True
 
 
 def end_child(pidfd: int, seconds: float = HELD_SECONDS) -> None:
-    """Waits for a child that was killed and collects it; one that somebody traces is left for later."""
+    """Wait for a killed child and collect it; leave a child that a debugger traces for later."""
     end = time.monotonic() + seconds
     readable(pidfd, None)
     while not _is_collected(pidfd):

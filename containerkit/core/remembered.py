@@ -1,10 +1,10 @@
-"""What was made once from the same values, and need not be made again.
+"""Results that were made once from the same values, and need not be made again.
 
-A part of the library's own is a frozen value.  What is made of it depends on that value and on the host, and on nothing else.  So
+A part of the library's own is a frozen value.  Its steps depend on that value and on the host, and on nothing else.  So
 the result is kept under the value, with the questions to the host that were asked on the way (see `facts`).  It is used again when
 the same value comes along and the host gives the same answers; a result is never older than its answers.
 
-What has no exact value is not kept: a part of the user's own, a subclass, whatever holds a descriptor or a file.
+Parts without an exact value are not kept: a part of the user's own, a subclass, an object that holds a descriptor or a file.
 
 :see: "Build Systems a la Carte" (2018), verifying traces
 """
@@ -33,7 +33,7 @@ __all__ = ["Inexact", "Memory", "by_value", "exact", "forget", "value_of"]
 
 
 class Inexact(Exception):
-    """A value of which only its own code knows what it is equal to."""
+    """A value whose equality only its own code knows."""
 
 
 # --- exact values ----------------------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ _PLAIN = frozenset({int, bool, str, bytes, type(None)})
 
 
 def exact(value: object) -> Hashable:
-    """The same for values that nothing can tell apart: 1 and True differ, and so do "a" and Path("a").
+    """Return a key that is equal only for values that nothing can tell apart: 1 and True differ, and so do "a" and Path("a").
 
     A list becomes its items as they are now.
 
@@ -73,9 +73,9 @@ def _is_path(kind: type) -> bool:
 
 
 def by_value(kind: C) -> C:
-    """Marks a frozen dataclass as a value: its fields say everything that its steps depend on, beside the host.
+    """Mark a frozen dataclass as a value: its fields say everything that its steps depend on, beside the host.
 
-    Subclasses are not marked by that: they may do anything.
+    Subclasses are not marked by that: their steps may depend on anything.
     """
     names = [field.name for field in fields(kind)]
     if not names:
@@ -90,7 +90,7 @@ def by_value(kind: C) -> C:
 
 
 def by(key: Callable[[Any], Hashable]) -> Callable[[C], C]:
-    """Marks a class as a value.
+    """Mark a class as a value.
 
     :param key: everything that its steps depend on, beside the host; it may raise `Inexact`
     """
@@ -103,7 +103,7 @@ def by(key: Callable[[Any], Hashable]) -> Callable[[C], C]:
 
 
 def value_of(part: object) -> Hashable | None:
-    """A part's exact value; None where it has none, and its steps are made each time."""
+    """Return a part's exact value; None where it has none, and its steps are made each time."""
     found = _values.get(type(part))
     try:
         return found(part) if found else None
@@ -115,9 +115,9 @@ def value_of(part: object) -> Hashable | None:
 
 
 class Memory(Generic[T]):
-    """Results by key.  The oldest goes when there are too many.
+    """Results by key.  The oldest is dropped when there are too many.
 
-    :param most: how many
+    :param most: how many results are kept
     :param fits: whether a result is small enough to be kept
     """
 
@@ -127,10 +127,10 @@ class Memory(Generic[T]):
         _memories.append(self)
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` returns: now, or what it returned for the same key when the host gave the same answers.
+        """Return the result of `make`: a new one, or the one for the same key, made when the host gave the same answers.
 
         :param key: None remembers nothing
-        :raises Exception: what `make` raised, which is not kept
+        :raises Exception: `make` raised it; it is not kept
         """
         if key is None:
             return make()
@@ -146,7 +146,7 @@ class Memory(Generic[T]):
         return result
 
     def _keep(self, key: Hashable, result: T, answers: facts.Answers) -> None:
-        """Without a lock, which a fork in another thread, or a signal's handler, would find locked for ever."""
+        """Keep a result, without a lock: a fork in another thread, or a signal handler, would find it locked for ever."""
         self._kept.pop(key, None)
         while len(self._kept) >= self._most:
             with contextlib.suppress(RuntimeError, StopIteration):  # another thread was here in between
@@ -159,7 +159,7 @@ class Memory(Generic[T]):
         return found is not None and found[0] is result
 
     def forget(self) -> None:
-        """Drops everything."""
+        """Drop everything."""
         self._kept = {}
 
     def __len__(self) -> int:
@@ -170,6 +170,6 @@ _memories: list[Memory[Any]] = []
 
 
 def forget() -> None:
-    """Drops all results of this process."""
+    """Drop all results of this process."""
     for memory in _memories:
         memory.forget()

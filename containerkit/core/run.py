@@ -1,4 +1,4 @@
-"""Run a program in whatever parts it is given, wait for it, and say how it went."""
+"""Run a program in the parts it is given, wait for it, and say how it ended."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ LOG = Log(__name__)
 
 StoppedBy = Literal["oom", "pids", "timeout", "output", "signal"] | None
 Output = Stream | Callable[[bytes], object]
-"""Where an output goes: PIPE, DEVNULL, STDOUT, a file, a descriptor, None to inherit, or a function that takes each piece."""
+"""The destination of an output: PIPE, DEVNULL, STDOUT, a file, a descriptor, None to inherit, or a function that takes each piece."""
 
 
 class Watch(Protocol):
-    """What a part's ``watch()`` gives: a context manager around one run, asked at its end."""
+    """The result of a part's ``watch()``: a context manager around one run, asked at its end."""
 
     def __enter__(self) -> Watch: ...
 
@@ -49,7 +49,7 @@ class Watch(Protocol):
         ...
 
     def memory_peak(self) -> int | None:
-        """Bytes in use at most, or None where nobody counted."""
+        """Return the most bytes in use at one time, or None where no group counted them."""
         ...
 
 
@@ -59,10 +59,10 @@ class Result:
 
     :ivar exit_code: what a shell would say: the exit code, or 128 and the signal's number
     :ivar stdout, stderr: what it wrote, up to the limit; b"" for an output that went elsewhere
-    :ivar stopped_by: who stopped it: "timeout" (we did), "output" (we did, for it wrote more than its limit), "oom" (the OOM
-        killer, in its `Cgroup`), "pids" (it could not live with pids_max), "signal" (somebody else, or itself), or None
-    :ivar usage: what it used
-    :ivar trace: how it came to be, step by step
+    :ivar stopped_by: what stopped it: "timeout" (we did), "output" (we did, for it wrote more than its limit), "oom" (the OOM
+        killer, in its `Cgroup`), "pids" (it could not live with pids_max), "signal" (another process, or itself), or None
+    :ivar usage: the resources that it used
+    :ivar trace: the steps that made it
     :ivar seconds: from the spawn to the end
     :ivar truncated: whether it wrote more than `stdout` or `stderr` holds
     """
@@ -95,18 +95,18 @@ def run(
     output_limit: int | None = OUTPUT_LIMIT,
     over_limit: OverLimit = "drain",
 ) -> Result:
-    """Runs a program and waits for it.  It ends with the thread that called this.
+    """Run a program and wait for it.  The program ends with the thread that called this.
 
     :param argv: the program and its arguments
-    :param parts: what to run it in; none means: a plain process
+    :param parts: the parts to run it in; none means a plain process
     :param timeout: seconds; then it is killed, with its whole pid namespace if it has one, and `stopped_by` is "timeout"
-    :param input: what it reads on its standard input; nothing unless given
+    :param input: the bytes of its standard input; empty unless given
     :param check: raise `Failed` unless it exits with 0
     :param env: the whole environment; empty unless given
     :param cwd: the working directory, inside
     :param stdout, stderr: PIPE collects into the Result.  Else DEVNULL, a file, a descriptor, None for the caller's own, for
         stderr also STDOUT, or a function that is called with each piece of bytes, in this thread: while it works, the
-        program waits, and so does the timeout.  What it raises kills the program and is raised here
+        program waits, and so does the timeout.  An exception of it kills the program and is raised here
     :param output_limit: how many bytes of each stream are collected, 64 MiB unless given; None lifts the limit
     :param over_limit: what follows beyond: "drain" reads on and drops it, and `truncated` says so; "kill" also kills the
         program, and `stopped_by` is "output"
@@ -132,7 +132,7 @@ class Terms(TypedDict, total=False):
 
 
 def run_plan(made: Plan, **terms: Unpack[Terms]) -> Result:
-    """Runs a plan that has a program: what `Plan.run` does.  The parameters are those of `run`."""
+    """Run a plan that has a program, for `Plan.run`.  The parameters are those of `run`."""
     with Job(made, **terms) as job:
         try:
             process = job.begin()
@@ -150,14 +150,14 @@ def run_plan(made: Plan, **terms: Unpack[Terms]) -> Result:
 
 
 class Job:
-    """One run.  `begin` makes the process, then somebody talks with it and waits for it, then `result` says how it went.
+    """One run.  `begin` makes the process, the caller reads its output and waits for it, then `result` says how it ended.
 
-    `begin`, `result` and `close` may block; who waits in an event loop calls them in a thread.
+    `begin`, `result` and `close` may block; a coroutine calls them in a thread.
 
     :ivar end: when time is up, on the clock of `time.monotonic`, counted from when this was made; or None
     :ivar process: the process, once it was begun
-    :ivar conversation: with that process
-    :raises PlanError: a value that cannot be
+    :ivar conversation: the exchange with that process
+    :raises PlanError: a value is not allowed
     """
 
     process: Process
@@ -179,11 +179,11 @@ class Job:
         self._stack = contextlib.ExitStack()
 
     def left(self) -> float | None:
-        """Seconds until time is up, from 0; None without a limit."""
+        """Return the seconds until time is up, 0 or more; None without a limit."""
         return None if self.end is None else max(0.0, self.end - time.monotonic())
 
     def begin(self) -> Process:
-        """Makes the process.  :raises StepError: it could not be made;  :raises SpawnTimeout: not in time"""
+        """Make the process.  :raises StepError: it could not be made;  :raises SpawnTimeout: not in time"""
         self._watches = [self._stack.enter_context(watch) for watch in _watches(self._plan.parts)]
         stdout, stderr = (PIPE if callable(output) else output for output in self._outputs)
         self.process = self._stack.enter_context(
@@ -194,13 +194,13 @@ class Job:
         return self.process
 
     def stop(self, why: Literal["timeout", "output"]) -> None:
-        """Kills the program.  Only the first to end it counts: one that ended by itself a moment ago was not stopped by us."""
+        """Kill the program, unless it has ended.  A program that ended by itself a moment ago was not stopped by us."""
         if self.process.poll() is None:
             self._stopped_by = why
         self.process.kill()
 
     def result(self) -> Result:
-        """How the program, which has ended, went.  :raises Failed: it did not exit with 0, and that was to be checked"""
+        """Return how the program ended.  :raises Failed: it did not exit with 0, and `check` was given"""
         process, returncode = self.process, self.process.returncode
         assert returncode is not None
         assert process.usage
@@ -216,7 +216,7 @@ class Job:
         return self._checked(result)
 
     def never_began(self, expired: late.subprocess.TimeoutExpired) -> Result:
-        """Time was up before the program began.  :raises Failed: that was to be checked"""
+        """Return the result where time was up before the program began.  :raises Failed: `check` was given"""
         nothing, trace = Usage(0.0, 0.0, None), getattr(expired, "trace", None) or Trace((), {}, b"")
         return self._checked(Result(128 + signal.SIGKILL, b"", b"", "timeout", nothing, trace, time.monotonic() - self._begun))
 
@@ -227,7 +227,7 @@ class Job:
         return result
 
     def _verdict(self, returncode: int) -> StoppedBy:
-        """Timeouts and limits on output are ours; ask the watches about other deaths."""
+        """Say what stopped the program.  Timeouts and limits on output are ours; ask the watches about other deaths."""
         if self._stopped_by:
             return self._stopped_by
         for watch in self._watches:
@@ -236,7 +236,7 @@ class Job:
         return "signal" if returncode < 0 else None
 
     def close(self) -> None:
-        """Kills what still runs, and leaves nothing behind."""
+        """Kill the program if it still runs, and leave nothing behind."""
         self._stack.close()
 
     def __enter__(self) -> Job:
@@ -247,7 +247,7 @@ class Job:
 
 
 def _watches(parts: Iterable[Part]) -> Iterator[Watch]:
-    """Of every part that offers one, also inside plans that are parts."""
+    """Yield the watch of every part that offers one, also inside plans that are parts."""
     for part in parts:
         if isinstance(part, Plan):
             yield from _watches(part.parts)
@@ -256,7 +256,7 @@ def _watches(parts: Iterable[Part]) -> Iterator[Watch]:
 
 
 def _output(output: Any, name: str) -> Output:
-    """:raises PlanError: it cannot be where a program writes to"""
+    """Check an output.  :raises PlanError: a program cannot write to it"""
     if output is None or (isinstance(output, int) and not isinstance(output, bool)):
         if output == PTY:
             raise PlanError(f"{name}=PTY: a terminal is for programs that one talks to; use plan.spawn()")

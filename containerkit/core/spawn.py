@@ -1,7 +1,7 @@
 """From a program to a process: the parent's side of the timeline.
 
 On return the child is running its program, or it never existed: a failure at any step ends the child, undoes what the
-parent had done, closes what was opened, and raises the StepError of that step.  The caller's thread, signal mask,
+parent had done, closes all descriptors, and raises the StepError of that step.  The caller's thread, signal mask,
 working directory, namespaces and descriptors are as they were.
 """
 
@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from errno import EINTR, ENOENT, ENOTDIR
 
 from ..base import late
 from ..linux import dumpable, procfs, sockets
@@ -34,7 +35,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-EINTR, ENOENT, ENOTDIR = 4, 2, 20
 ADDED_BY_CK_START = int(CLONE.CLEAR_SIGHAND | CLONE.INTO_CGROUP)
 
 
@@ -42,9 +42,9 @@ def spawn(
     program: Program, streams: tuple[Stream, Stream, Stream], passed: Mapping[int, Stream], *, size: tuple[int, int] | None = None,
     timeout: float | None = None,
 ) -> Process:  # fmt: skip
-    """Runs a program.
+    """Run a program.
 
-    :param size: of the terminal, rows and columns
+    :param size: the terminal's rows and columns
     :param timeout: seconds from this call to the program's first instruction, or None to wait for ever
     :raises StepError: for the step that failed;  :raises Unavailable: this kernel lacks something
     :raises subprocess.TimeoutExpired: the program does not run yet; nothing is left behind
@@ -100,7 +100,7 @@ class _Spawn:
         return Process(self.parent.pid, self.pidfd, trace, opened.ours, master, self.parent.undo, self.program.forks)
 
     def _guardian(self) -> dict[str, int]:
-        """The socket on which the child registers; it also holds the place of the child's own pidfd until there is one."""
+        """Return the socket on which the child registers; it also holds the place of the child's own pidfd until there is one."""
         if GUARDIAN.name not in self.program.timeline.asks:
             return {}
         door = guardian.door()
@@ -131,7 +131,7 @@ class _Spawn:
         flags, *cgroup = self.steps[at].call.args
         assert isinstance(flags, int)
         if self.deadline is not None:
-            flags &= ~CLONE.VFORK  # it would hold this thread, whatever holds the child
+            flags &= ~CLONE.VFORK  # it would block this thread for as long as the child is blocked
         for written in self.parent.written:
             written.cloning()
         pid = self.lib.ck_start(self.child, int(flags) & ~ADDED_BY_CK_START, self.parent.value(cgroup[0], []) if cgroup else -1)
@@ -143,7 +143,7 @@ class _Spawn:
         self._is(pid)
 
     def _is(self, pid: int) -> None:
-        """The child is this one."""
+        """Note the child's process id, also in what is written down for the sweep."""
         self.parent.pid = pid
         for written in self.parent.written:
             written.child(pid)
@@ -151,7 +151,7 @@ class _Spawn:
     # --- two actors ----------------------------------------------------------------------------------------------
 
     def _talk(self) -> None:
-        """The parent's steps after the clone, each time the child says that it is the parent's turn."""
+        """Make the parent's steps after the clone, each time the child says that it is the parent's turn."""
         self.inputs.release_sync()
         for turn in self.program.turns:
             if not self._hear():
@@ -168,7 +168,7 @@ class _Spawn:
         return heard
 
     def _receive(self) -> bool:
-        """One byte of the child's, or False at the end of file; what it had not read of ours makes that a reset."""
+        """Return one byte of the child's, or False at the end of file; what it had not read of ours makes that a reset."""
         assert self.inputs.ours
         self._await(self.inputs.ours.fileno())
         with contextlib.suppress(ConnectionResetError):
@@ -183,7 +183,7 @@ class _Spawn:
     # --- time ----------------------------------------------------------------------------------------------------
 
     def _left(self) -> float | None:
-        """Seconds that are left, or None.  :raises subprocess.TimeoutExpired: none are"""
+        """Return the seconds that are left, or None without a limit.  :raises subprocess.TimeoutExpired: none are left"""
         if self.deadline is None:
             return None
         left = self.deadline - time.monotonic()
@@ -195,7 +195,7 @@ class _Spawn:
         return late.subprocess.TimeoutExpired(self.program.timeline.what, self.timeout or 0.0)
 
     def _await(self, fd: int) -> None:
-        """Waits until there is something to read, as long as the caller's time allows."""
+        """Wait until there is something to read, as long as the caller's time allows."""
         left = self._left()
         if left is not None and not readable(fd, left):
             raise self._expired()
@@ -209,13 +209,13 @@ class _Spawn:
         failed = self.parent.make_all(self.steps, places, self.program.calls, self._left)
         if failed >= 0:
             if self.child and self.child.program.failed >= 0:
-                self._verdict()  # the child failed first, and with it went what this step wanted of it
+                self._verdict()  # the child failed first, so this step could not have it
             self._fail(self.steps[failed], max(0, -self.parent.trace[failed][0]), self.parent.said)
 
     # --- how it ended --------------------------------------------------------------------------------------------
 
     def _await_exec(self) -> None:
-        """Until the child has left our memory and, where a helper goes on with the plan, become the program."""
+        """Wait until the child has left our memory and, where a helper continues the plan, has become the program."""
         while self.lib.ck_await_release(self.child, self._slice()):
             pass  # in slices, so that Ctrl-C gets through
         if self.program.timeline.needs_program_file:
@@ -225,12 +225,12 @@ class _Spawn:
             self._receive()
 
     def _slice(self) -> int:
-        """Milliseconds, at most 200."""
+        """Return the milliseconds to wait now, at most 200."""
         left = self._left()
         return 200 if left is None else min(200, int(left * 1000) + 1)
 
     def _verdict(self) -> None:
-        """A step failed, the child was killed on its way, or the program runs."""
+        """Raise StepError where a step failed or the child was killed on its way; return where the program runs."""
         if self.program.forks:
             self._adopt()
         head = self.child.program
@@ -241,7 +241,7 @@ class _Spawn:
             self._fail(self.program.child_steps[at], EINTR, "the child was killed from outside before this step was done")
 
     def _adopt(self) -> None:
-        """The helper cloned the caller's child proper: wait for the helper, go on with that one."""
+        """Wait for the helper, and continue with the child that it cloned for the caller."""
         forked = self.child.program.forked
         if forked > 0 and forked != self.parent.pid:
             self._await(self.pidfd)
@@ -253,7 +253,7 @@ class _Spawn:
             self._is(forked)
 
     def _fail_in_child(self, index: int, trace: list[Raw]) -> None:
-        """Of several tries to find the program, the one that got furthest has the most to say."""
+        """Report the try to find the program that got furthest: it says the most."""
         tries, detail = [i for i in self.program.execs if trace[i][1]], ""
         if index in tries:
             index = next((i for i in tries if -trace[i][0] not in (ENOENT, ENOTDIR)), index)
@@ -261,7 +261,7 @@ class _Spawn:
         self._fail(self.program.child_steps[index], max(0, -trace[index][0]), detail)
 
     def _why_missing(self, tries: list[int]) -> str:
-        """ENOENT of an exec has two meanings.  The autopsy read the file, so this tells them apart."""
+        """Explain ENOENT of an exec: the program or its interpreter is missing.  The autopsy read the file, which tells."""
         for i, index in enumerate(tries):
             offset, size = self.program.spaces[f"program{i}"]
             data = bytes(self.ffi.buffer(self.ffi.cast("char *", self.child.program) + offset, size))
@@ -277,9 +277,9 @@ class _Spawn:
         raise StepError(step, errno, trace=self.trace(), detail=detail)
 
     def _abort(self) -> None:
-        """Ends the child, waits until it has left our memory, undoes what the parent did.
+        """End the child, wait until it has left our memory, and undo the parent's steps.
 
-        Ctrl-C may have come at any moment: what the kernel wrote into `child` counts, not what we made of it.
+        Ctrl-C may have come at any moment, so the values that the kernel wrote into `child` count, not our copies.
         """
         self.inputs.hang_up()
         if self.terminal is not None:
@@ -293,14 +293,14 @@ class _Spawn:
         run_undo(self.parent.undo)
 
     def _end(self, pidfd: int) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # of another user by now: it ends at its next handshake
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has another user by now: it ends at its next handshake
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         self.lib.ck_await_release(self.child, -1)
         end_child(pidfd)
         os.close(pidfd)
 
     def _end_forked(self) -> None:
-        """The child proper, where it was not adopted yet.  Only a child of ours can be meant."""
+        """End the child that the helper cloned, where it was not adopted yet, after a check that it is a child of ours."""
         forked = self.child.program.forked
         if forked > 0 and (forked != self.parent.pid or self.pidfd < 0):
             with contextlib.suppress(ChildProcessError, ProcessLookupError):
@@ -319,17 +319,17 @@ class _Spawn:
     # --- the trace -----------------------------------------------------------------------------------------------
 
     def _child_trace(self) -> bytes:
-        """A copy of the entries.  Taken apart only when somebody reads it: for most spawns that is nobody."""
+        """Return a copy of the entries.  They are decoded only when the trace is read, which most callers never do."""
         at, size = self.program.traces, ENTRY.size * len(self.program.child_steps)
         return self.ffi.buffer(self.child.program, at + size)[at:]  # type: ignore[no-any-return]
 
     def trace(self) -> Trace:
-        """What was made so far."""
+        """Return the steps that were made so far."""
         return Trace(self.steps, self.parent.trace, self._child_trace() if self.child else b"")
 
 
 def _child_of_ours(pid: int) -> int:
-    """A pidfd of a child.  Raises ChildProcessError for anybody else, whom no failure later on may then kill."""
+    """Return a pidfd of a child.  Raise ChildProcessError for any other process, so that no later failure can kill it."""
     pidfd = os.pidfd_open(pid)
     try:
         os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)

@@ -14,7 +14,7 @@ __all__ = ["SpawnTimeout"]
 class SpawnTimeout(subprocess.TimeoutExpired):
     """The time given to `Plan.spawn` is over, and the child is no more.
 
-    :ivar trace: what was made so far, and when
+    :ivar trace: the steps that were made so far, and when
     """
 
     trace: Trace | None = None

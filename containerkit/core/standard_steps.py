@@ -1,6 +1,6 @@
-"""The steps that every plan has, whoever its parts are: descriptors, session, working directory, exec.
+"""The steps that every plan has, independent of its parts: descriptors, session, working directory, exec.
 
-Also the two places where the child becomes an image of its own, and the handshakes between the two actors.
+Here are also the two points where the child leaves the caller's memory, and the handshakes between the two actors.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import itertools
 import os
 import signal
 from collections.abc import Hashable, Mapping, Sequence
+from errno import E2BIG, EACCES, ELOOP, ENOENT, ENOEXEC, ENOTDIR, EPERM, EPIPE, ETOOMANYREFS
 
 from ..base.frozen import field, frozen
 from ..errors import Unavailable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-NOT_FOUND = frozenset({2, 13, 20})  # ENOENT, EACCES, ENOTDIR: execvp(3) goes on to the next directory
+NOT_FOUND = frozenset({ENOENT, EACCES, ENOTDIR})  # execvp(3) goes on to the next directory
 NONE: frozenset[int] = frozenset()
 AT_ONCE = syscalls.O.NONBLOCK | syscalls.O.CLOEXEC
 SYNC, PROGRAM, HELPER, CALLER = Fd("sync"), Fd("program"), Fd("helper"), Fd("caller")
@@ -32,7 +33,7 @@ GUARDIAN, OWN = Fd("guardian"), Fd("own")
 
 @frozen(slots=False)
 class Options:
-    """What belongs to the program rather than to a part.  Documented at `containerkit.core.plan`."""
+    """The arguments that belong to the program rather than to a part.  Documented at `containerkit.core.plan`."""
 
     run: tuple[bytes, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
@@ -49,15 +50,15 @@ class Options:
     size: tuple[int, int] | None = None
 
     def changed(self, **changes: Any) -> Options:
-        """The same, but for these."""
+        """Return the same, but for these."""
         made = object.__new__(Options)
         made.__dict__.update(self.__dict__, **changes)
         return made
 
     def way(self) -> Hashable | None:
-        """All that is not the program's own: what the steps before the program depend on.  None where it has no exact value."""
+        """Return the options that the steps before the program depend on.  None where one of them has no exact value."""
         try:
-            odd = exact((self.hide_executable, self.passed, self.size))  # the others were checked
+            odd = exact((self.hide_executable, self.passed, self.size))  # the other options were checked
             flags = self.die_with_parent, self.new_session, self.share_memory, self.keep_keyring, self.terminal, self.own_terminal
             return self.cwd, self.redirected, flags, odd
         except Inexact:
@@ -65,9 +66,9 @@ class Options:
 
 
 def descriptors(inputs: Mapping[int, Fd], options: Options) -> list[Step]:
-    """The file descriptors asked for, under their numbers; every other one is closed.
+    """Return the file descriptors asked for, under their numbers; every other one is closed.
 
-    The plan's own outlive an exec only when that is the helper's, which goes on with the plan.
+    Internal descriptors survive exec only into the helper, which continues the plan.
     """
     steps, helped = [], HELPER in inputs.values()
     for number, source in inputs.items():
@@ -76,7 +77,7 @@ def descriptors(inputs: Mapping[int, Fd], options: Options) -> list[Step]:
         steps.append(Step.child(Phase.CLONE, call, why=f"{source.name} becomes {number}"))
     kept = sorted({0, 1, 2, *inputs})
     gaps = [(a + 1, b - 1) for a, b in itertools.pairwise(kept) if b > a + 1] + [(kept[-1] + 1, 0xFFFFFFFF)]
-    why = "nothing else of the caller's stays open"
+    why = "no other descriptor of the caller's stays open"
     return steps + [Step.child(Phase.CLONE, syscalls.close_range(*gap), why=why) for gap in gaps]
 
 
@@ -88,21 +89,21 @@ _HELPER_WHYS = {
 
 
 def become_helper(kind: str, *, guarded: bool = True) -> list[Step]:
-    """`guarded` where others are.  In new namespaces nobody is, and a user's own files in /proc would be out of its reach."""
+    """Return the steps that become the helper, `guarded` against tracers.  New namespaces have none, and a guard hides /proc/self."""
     phase, why = Phase.CLONE if kind == "join" else Phase.EXEC, _HELPER_WHYS[kind]
     argv = Strings((b"ck-helper", b"PROGRAM", b"SIZE"), deferred=True)
     run = Call("execveat", (HELPER, b"", argv, Strings(()), Labelled(AT_EMPTY_PATH, "EMPTY_PATH")))
     own = syscalls.Call("mmap", (0, Labelled(0, "SIZE"), Labelled(3, "READ|WRITE"), Labelled(1, "SHARED"), PROGRAM, 0))
-    guard = "nobody without rights over the caller's namespace may trace this"
-    steps = [(run, why), (own, "go on with the plan where it stopped"),
+    guard = "no process without rights over the caller's namespace may trace this"
+    steps = [(run, why), (own, "map the plan, to continue it"),
              *([(syscalls.prctl("SET_DUMPABLE", 0), guard)] if guarded else []),
-             (syscalls.close(PROGRAM), "nobody else gets at the plan")]  # fmt: skip
-    hint = {13: "the memfd may not be executed here: see sysctl vm.memfd_noexec"}
+             (syscalls.close(PROGRAM), "no other program gets at the plan")]  # fmt: skip
+    hint = {EACCES: "the memfd may not be executed here: see sysctl vm.memfd_noexec"}
     return [Step.child(phase, call, why=w, hint=hint if call is run else "") for call, w in steps]
 
 
 def session(options: Options) -> list[Step]:
-    """A session of its own, and the pseudo-terminal as its terminal."""
+    """Return a session of its own, and the pseudo-terminal as its terminal."""
     steps = []
     if options.new_session or options.terminal:
         why = "no terminal of the caller's to type into"
@@ -114,12 +115,12 @@ def session(options: Options) -> list[Step]:
 
 
 def working_directory(options: Options) -> list[Step]:
-    """The working directory, never outside the root: a link through /proc to a descriptor is refused."""
+    """Return the working directory, never outside the root: a link through /proc to a descriptor is refused."""
     cwd = options.cwd
     if cwd is None:
         return []
     flag, how = syscalls.O.PATH | syscalls.O.DIRECTORY | syscalls.O.CLOEXEC, syscalls.RESOLVE.NO_MAGICLINKS
-    hint = {2: f"there is no directory {cwd} in the root", 40: "a link on the way leads through /proc/PID/fd or in a circle"}
+    hint = {ENOENT: f"there is no directory {cwd} in the root", ELOOP: "a link on the way leads through /proc/PID/fd or in a circle"}
     here = Slot("cwd")
     return [
         Step.child(Phase.INSIDE, syscalls.openat2(syscalls.AT_FDCWD, cwd, flag, how), why="the working directory", hint=hint, save=here),
@@ -131,14 +132,14 @@ def working_directory(options: Options) -> list[Step]:
 def exposed(nobody: bool = False) -> bool:
     """Whether who executes /proc/self/exe as this process could go on to overwrite the file.
 
-    :param nobody: the program has ids that own nothing here, so it may write what everybody may
+    :param nobody: the program has ids that own nothing here, so it may write only files that every user may write
 
     Until its exec a child that shares our memory *is* our program there, so a root whose program, or whose program's
     interpreter, is a link to /proc/self/exe would run the host's own file (CVE-2019-5736).
     """
     try:
         proc = procfs.opened()
-    except Unavailable:  # nothing is known about the file
+    except Unavailable:  # the file cannot be looked up
         return True
     try:
         if nobody:
@@ -151,12 +152,12 @@ def exposed(nobody: bool = False) -> bool:
 
 
 def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: bool, nobody: bool = False) -> list[Step]:
-    """The steps right before the program's own.
+    """Return the steps right before the program's own.
 
-    :param last: the parts' own steps of the phase
+    :param last: the parts' steps of the phase
     :param apart: the child is the helper's image already
-    :param foreign: the program comes out of a root of its own, which somebody else may have made
-    :param nobody: it has ids that are nobody's outside
+    :param foreign: the program comes out of a root of its own, which a stranger may have made
+    :param nobody: it has ids that no user of the host has
     """
     reset = [Step.child(Phase.EXEC, _default_action(n), why=f"{n.name}, which Python ignores, acts as usual again")
              for n in (signal.SIGPIPE, signal.SIGXFSZ)]  # fmt: skip
@@ -182,12 +183,12 @@ def execute(last: Sequence[Step], options: Options, *, apart: bool, foreign: boo
 
 
 def say(phase: Phase) -> Step:
-    """The child has done its part."""
+    """Return the step by which the child says that its turn is over."""
     return Step.child(phase, syscalls.write(SYNC, b"."), why="handshake: the parent's turn", at_least=1)
 
 
 def hear(phase: Phase) -> Step:
-    """The child waits for the parent's."""
+    """Return the step by which the child waits for the parent's turn to end."""
     hint = "the parent ended, or gave up, before it had done its part"
     return Step.child(phase, syscalls.read(SYNC, OutputBuffer(1, "sync")), why="handshake: wait for the parent", at_least=1, hint=hint)
 
@@ -198,7 +199,7 @@ def _default_action(number: signal.Signals) -> Call:
 
 
 def _die_with_parent() -> list[Step]:
-    """The order matters: who ends after the first call is noticed by the kernel, who ended before it by the second."""
+    """Return the steps, in this order: the kernel notices a parent that ends after the first call, the poll one that ended before it."""
     call = Call("prctl", (Labelled(1, "PR_SET_PDEATHSIG"), Labelled(9, "SIGKILL")))
     gone = Call("ppoll", (CALLER,), "poll(2)")
     return [
@@ -208,9 +209,9 @@ def _die_with_parent() -> list[Step]:
 
 
 def register(options: Options) -> list[Step]:
-    """The guardian gets two pidfds: of the thread that spawns, and of this child, which is about to become the program.
+    """Return the steps that send the guardian two pidfds: of the thread that spawns, and of this child, which will be the program.
 
-    A death signal is the program's own to take back.  The guardian's SIGKILL is not.
+    A program can take a death signal back, but not the guardian's SIGKILL.
     """
     if not options.die_with_parent:
         return []
@@ -223,8 +224,8 @@ def register(options: Options) -> list[Step]:
     message = Bytes(header, "{SCM_RIGHTS [<caller>, <own>]}", ((16, part), (32, control)))
     send = Call("sendmsg", (GUARDIAN, message, Labelled(0x4000, "NOSIGNAL")), "unix(7)")
     hint = {
-        32: "the guardian of this process was killed a moment ago: spawn again",
-        109: "too many descriptors of this user are on their way: raise the limit of open files (RLIMIT_NOFILE)",
+        EPIPE: "the guardian of this process was killed a moment ago: spawn again",
+        ETOOMANYREFS: "too many descriptors of this user are on their way: raise the limit of open files (RLIMIT_NOFILE)",
     }
     steps: list[tuple[Call, str, dict[str, Any]]] = [
         (Call("getpid", ()), "the child's own number, in its pid namespace", {"save": pid}),
@@ -236,7 +237,7 @@ def register(options: Options) -> list[Step]:
 
 
 def program(options: Options) -> list[Step]:
-    """The program takes over; of several directories that may have it, the first.  Nothing before these steps knows what is run."""
+    """Return the steps that execute the program, from the first directory that has it.  No earlier step depends on the program."""
     if not options.run:
         return []
     name, env = options.run[0], options.env
@@ -252,7 +253,7 @@ def program(options: Options) -> list[Step]:
 
 
 def autopsy(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """After a failed exec: is the file there?  Its first bytes name the interpreter that may be missing."""
+    """Return the steps after a failed exec, which read the file's first bytes: they name the interpreter that may be missing."""
     out: list[Step] = []
     for i, step in enumerate(s for s in steps if s.call.name == "execve"):
         fd, path = Slot("autopsy"), step.call.args[0]
@@ -263,13 +264,13 @@ def autopsy(steps: Sequence[Step]) -> tuple[Step, ...]:
     return tuple(out)
 
 
-_FILTERED = {1: "a seccomp filter, of this plan or of the caller, refuses a call that the plan still has to make"}
+_FILTERED = {EPERM: "a seccomp filter, of this plan or of the caller, refuses a call that the plan still has to make"}
 _EXEC_HINTS = {
-    1: "a seccomp filter, of this plan or of the caller, refuses execve; or a security module does",
-    2: "no such program in this root",
-    13: "the file is not executable for this user, or its mount is noexec",
-    8: "not a program: neither ELF nor a script that begins with #!",
-    7: "arguments and environment are longer than the kernel takes",
-    20: "a part of the path is not a directory",
-    40: "too many links on the way to the program",
+    EPERM: "a seccomp filter, of this plan or of the caller, refuses execve; or a security module does",
+    ENOENT: "no such program in this root",
+    EACCES: "the file is not executable for this user, or its mount is noexec",
+    ENOEXEC: "not a program: neither ELF nor a script that begins with #!",
+    E2BIG: "arguments and environment are longer than the kernel takes",
+    ENOTDIR: "a part of the path is not a directory",
+    ELOOP: "too many links on the way to the program",
 }

@@ -1,4 +1,4 @@
-"""Where a program's standard streams lead: files, pipes, nothing, or a pseudo-terminal."""
+"""The standard streams of a program: files, pipes, /dev/null, or a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO
 
-#: A pipe: the program's end goes to it, ours to `Process`.
+#: A pipe: the program gets one end, `Process` the other.
 PIPE = -1  # as `subprocess` has it
-#: For stderr: where stdout goes.
+#: For stderr: the same destination as stdout.
 STDOUT = -2
-#: Nothing to read, and what is written is gone.
+#: /dev/null: it has nothing to read, and drops all output.
 DEVNULL = -3
 #: For all three streams: a pseudo-terminal, of which `Process.terminal` is our end.  The container's own, where the plan
 #: mounts a devpts (as `mounts.Dev` does); else the host's.
@@ -38,7 +38,7 @@ class Streams:
     """The two ends of every stream.
 
     :ivar child: number in the child -> the descriptor that goes there
-    :ivar ours: what this process reads and writes
+    :ivar ours: the files that this process reads and writes
     :ivar master: our end of the pseudo-terminal, or None
     """
 
@@ -49,12 +49,12 @@ class Streams:
     opened: list[int] = field(default_factory=list)
 
     def close_child_ends(self) -> None:
-        """Ours stay open; the child has its own by now."""
+        """Close the descriptors that the child has copies of by now; ours stay open."""
         while self.opened:
             os.close(self.opened.pop())
 
     def close(self) -> None:
-        """Everything, after a failed spawn."""
+        """Close everything, after a failed spawn."""
         self.close_child_ends()
         for stream in self.ours.values():
             with contextlib.suppress(OSError):
@@ -64,7 +64,7 @@ class Streams:
 
 
 def check(streams: tuple[Stream, Stream, Stream], size: tuple[int, int] | None = None) -> None:
-    """Raises PlanError for what cannot be a stream: STDOUT anywhere but for stderr, half a terminal, a size of none."""
+    """Raise PlanError for a value that cannot be a stream: STDOUT anywhere but for stderr, half a terminal, a size of none."""
     for name, stream in zip(NAMES, streams, strict=True):
         checks.stream(stream, name)
     if size is not None:
@@ -85,10 +85,10 @@ def open_streams(
     streams: tuple[Stream, Stream, Stream], owner: tuple[int, int] | None = None, *, own_terminal: bool = False,
     size: tuple[int, int] | None = None,
 ) -> Streams:  # fmt: skip
-    """Opens what has to be opened.  All descriptors are close-on-exec.
+    """Open the files and pipes of the streams.  All descriptors are close-on-exec.
 
     :param owner: the user and the group whose the pipes and the terminal are, so that a program may open /dev/stdout; the
-        caller unless given.  What the caller opened itself stays as it is
+        caller unless given.  Files that the caller opened stay as they are
     :param own_terminal: the child opens the terminal itself; until then its streams lead nowhere
     :param size: rows and columns of a terminal that is opened here
     """
@@ -128,8 +128,8 @@ def _pipe(made: Streams, number: int) -> tuple[int, IO[bytes]]:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     theirs, ours = (reader, writer) if number == 0 else (writer, reader)
     made.opened.append(theirs)
-    # A pipe has no name: only /proc/PID/fd leads to it, and only those who may trace the process.  So this mode gives nothing
-    # to anybody else, and opens /dev/stdout to a program that becomes another user, also where the next line may not say which.
+    # A pipe has no name: only /proc/PID/fd leads to it, and only processes that may trace it can open that.  So this mode gives nothing
+    # to other users, and opens /dev/stdout to a program that becomes another user, also where the next line must not chown(2).
     os.fchmod(theirs, 0o666)
     _give(theirs, made.owner)
     if number == 0:
@@ -138,7 +138,7 @@ def _pipe(made: Streams, number: int) -> tuple[int, IO[bytes]]:
 
 
 def _terminal(made: Streams) -> int:
-    """A new pseudo-terminal of the host's devpts, for a plan that mounts none of its own: see `containerkit.core.terminals`."""
+    """Return a new pseudo-terminal of the host's devpts, for a plan that mounts none of its own: see `containerkit.core.terminals`."""
     made.master, slave = os.openpty()
     made.opened.append(slave)
     _give(slave, made.owner)
@@ -146,7 +146,7 @@ def _terminal(made: Streams) -> int:
 
 
 def _give(descriptor: int, owner: tuple[int, int] | None) -> None:
-    """Only root may give something away, and only to ids that it has.  Else it stays the caller's, whom the mode lets share a pipe."""
+    """Give a stream to the program's user.  Only root may, and only to ids that it has; else it stays the caller's, shared by its mode."""
     if owner and owner != (os.geteuid(), os.getegid()):
         with contextlib.suppress(OSError, OverflowError):
             os.fchown(descriptor, *owner)

@@ -18,21 +18,21 @@ Hint = str | Mapping[int, str]
 
 
 class Side(Enum):
-    """Who makes the call."""
+    """The process that makes the call."""
 
     PARENT = "parent"
     CHILD = "child"
 
 
 class Phase(IntEnum):
-    """When a step happens.  Inside a phase the caller's order holds."""
+    """The phases of a plan, in their order.  Inside a phase the caller's order holds."""
 
     PREPARE = 0
     """The parent makes what the child will need.  First, because a failure here has touched nothing yet."""
     CLONE = 1
     """The process and its new namespaces come to be, in one call, so that it never runs outside them."""
     IDENTITY = 2
-    """Who the child is: joined namespaces and id maps.  Before any mount, which needs the capabilities they give."""
+    """The child's identity: joined namespaces and id maps.  Before any mount, which needs the capabilities they give."""
     ROOTFS = 3
     """The new root is mounted.  Before the mounts that go into it."""
     MOUNTS = 4
@@ -49,11 +49,11 @@ class Phase(IntEnum):
 
 @frozen
 class Place:
-    """Something in the root that a mount, or the program, needs to be there.
+    """A file or directory that a mount, or the program, needs in the root.
 
-    :ivar path: from the root, without a slash before it
-    :ivar directory: a directory, or else a file
-    :ivar mount: something is mounted there
+    :ivar path: the path from the root, without a slash before it
+    :ivar directory: whether it is a directory; else it is a file
+    :ivar mount: whether a mount goes there
     """
 
     path: str
@@ -65,27 +65,27 @@ class Place:
 class Step:
     """One system call with a reason.  Make it with `Step.child` or `Step.parent`.
 
-    A step holds only what was said about it; the rest are the defaults of the class.  So making one, and making one that
+    A step holds only the attributes that were given; the others are the defaults of the class.  So making one, and making one that
     differs a little, copies a small dictionary.
 
-    :ivar call: what is called, with its arguments
-    :ivar why: the reason, as one would say it to a reader of the plan
+    :ivar call: the system call, with its arguments
+    :ivar why: the reason, as a sentence for readers of the plan
     :ivar hint: what a failure usually means here: one text, or one for each error number
-    :ivar part: who asked for it
+    :ivar part: the part that asked for it
     :ivar save: keeps the result under this name for later steps
     :ivar at_least: a smaller result is a failure
     :ivar at_most: a greater result ends this process's part of the plan in silence
     :ivar tolerates: error numbers that are no failure here
-    :ivar undo: the parent's way back, run when the process's context ends, or, if this process was killed, by the next one: it removes a
-        name or a directory (unlinkat, unlink, rmdir), unmounts (umount2) or closes
-    :ivar claims: what this step takes for itself: two steps that claim the same thing contradict each other
-    :ivar needs: claims that must be made by somebody in the plan
+    :ivar undo: the call that undoes the step, made by the parent when the process's context ends, or, if this process was
+        killed, by the next one: it removes a name or a directory (unlinkat, unlink, rmdir), unmounts (umount2) or closes
+    :ivar claims: the thing that this step takes for itself: two steps that claim the same thing contradict each other
+    :ivar needs: claims that some step of the plan must make
     :ivar only_with: keep this step only when the plan has this claim; or, as "%ids", when another step uses the result of that name
     :ivar unless: leave this step out when the plan has this claim
     :ivar helper: "join": the child must be an image of its own before it gets here, "init": from here on, as pid 1
     :ivar joins: this step enters a namespace that exists already: its CLONE flag
     :ivar order: inside the phase lower comes first: a mount before those below it
-    :ivar place: this step is the first of those that make a place in the root
+    :ivar place: this step is the first of those that make this file or directory in the root
     :ivar mounted: this step attaches its mount at this path, from the root, without a slash before it
     """
 
@@ -112,12 +112,12 @@ class Step:
 
     @classmethod
     def child(cls, phase: Phase, call: Call, *, why: str, **more: Any) -> Step:
-        """A step the child makes."""
+        """Return a step the child makes."""
         return _made(cls, {"call": call, "phase": phase, "side": Side.CHILD, "why": why}, more)
 
     @classmethod
     def parent(cls, phase: Phase, call: Call | Tool, *, why: str, **more: Any) -> Step:
-        """A step the parent makes.  :raises PlanError: its undo is none that another process could do"""
+        """Return a step the parent makes.  :raises PlanError: another process could not make its undo"""
         return _made(cls, {"call": call, "phase": phase, "side": Side.PARENT, "why": why}, more)
 
     @property
@@ -126,11 +126,11 @@ class Step:
         return self.call.man
 
     def hint_for(self, errno: int) -> str:
-        """What the error `errno` usually means at this step, or ""."""
+        """Return what the error `errno` usually means at this step, or ""."""
         return self.hint if isinstance(self.hint, str) else self.hint.get(errno, "")
 
     def with_(self, **changes: Any) -> Step:
-        """The same step, changed."""
+        """Return the same step, changed."""
         return _made(Step, self.__dict__, changes)
 
     def __str__(self) -> str:
@@ -142,7 +142,7 @@ _SETS = ("tolerates", "needs")
 
 
 def _made(cls: type[Step], known: dict[str, Any], changes: dict[str, Any]) -> Step:
-    """A step with these attributes, and the changes.  :raises TypeError: a step has no such attribute; :raises PlanError: see `parent`"""
+    """Return a step with these attributes and the changes.  :raises TypeError: an attribute is unknown; :raises PlanError: see `parent`"""
     made = object.__new__(cls)
     attributes = made.__dict__
     attributes.update(known)
@@ -161,7 +161,7 @@ def _made(cls: type[Step], known: dict[str, Any], changes: dict[str, Any]) -> St
 
 
 class Joined(Sequence[Step]):
-    """Steps, and others after them: two tuples that nobody copies.  Hundreds of steps may be in the first."""
+    """Steps, and others after them: two tuples that are not copied.  Hundreds of steps may be in the first."""
 
     __slots__ = ("first", "last")
 
@@ -196,7 +196,7 @@ class Part(Protocol):
     """
 
     def steps(self) -> Iterable[Step]:
-        """The steps this part adds to a plan."""
+        """Return the steps that this part adds to a plan."""
 
 
 @runtime_checkable
@@ -204,7 +204,7 @@ class Composite(Protocol):
     """A part made of parts, as a plan is."""
 
     def leaves(self) -> Iterable[tuple[Part, Sequence[Step]]]:
-        """The parts that are made of no others, each with its steps; a `RootPart` without."""
+        """Return the parts that are made of no others, each with its steps; a `RootPart` without."""
 
 
 @runtime_checkable
@@ -212,7 +212,7 @@ class RootPart(Protocol):
     """A part that makes the root, and can look into it beforehand."""
 
     def root_steps(self, places: Sequence[Place]) -> Iterable[Step]:
-        """The steps of a root that has these places, or in which they can be made.
+        """Return the steps of a root that has these places, or in which they can be made.
 
-        :param places: what the other parts of the plan need to be there
+        :param places: the files and directories that the other parts of the plan need
         """

@@ -1,6 +1,6 @@
-"""To whom a program's streams belong: the user and the group that the program has when its plan is done, seen from here.
+"""The owner of a program's streams: the user and the group that the program has when its plan is done, by the caller's count.
 
-A program that opens /dev/stdout opens its own pipe anew, and the kernel asks whose that is.
+A program that opens /dev/stdout opens its own pipe again, and the kernel checks the pipe's owner.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ Range = tuple[int, int, int]
 
 
 def inside(steps: Sequence[Step], kind: str) -> int | None:
-    """The "uid" or "gid" that the program has by its own count; None where no step changes it."""
+    """Return the "uid" or "gid" that the program has by its own count; None where no step changes it."""
     calls = [step.call for step in steps if step.side is Side.CHILD and step.call.name == f"setres{kind}"]
     number = calls[-1].args[1] if calls else None
     return int(number) if isinstance(number, int) else None
 
 
 def outside(steps: Sequence[Step]) -> tuple[int, int] | None:
-    """The same user and group as the caller has them.  None where they are the caller's own, or only the kernel knows them.
+    """Return the program's user and group by the caller's count.  None where they are the caller's own, or only the kernel knows them.
 
-    :param steps: of a plan, in order
+    :param steps: the steps of a plan, in order
     """
     found = [_outside(steps, kind) for kind in ("uid", "gid")]
     return (found[0], found[1]) if found[0] is not None and found[1] is not None else None
@@ -41,7 +41,7 @@ def _outside(steps: Sequence[Step], kind: str) -> int | None:
 
 
 def _map(steps: Sequence[Step], kind: str) -> Iterator[Range]:
-    """The map that the plan gives to its user namespace: what it writes to a file of that name, or passes to newuidmap(1)."""
+    """Yield the map that the plan gives to its user namespace: what it writes to a file of that name, or passes to newuidmap(1)."""
     for place, step in enumerate(steps):
         if isinstance(step.call, Tool):
             if step.call.name == f"new{kind}map":

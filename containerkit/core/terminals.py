@@ -1,8 +1,8 @@
 """A terminal of the container's own: the child opens it in the container's devpts, and hands our end to us.
 
 So the program finds its terminal under the name that it has (`tty` says /dev/pts/0, and that exists), as its owner, and no
-device of the host's is inside.  Nobody but this child has been in there when it opens the terminal, and no link is followed on
-the way: what is handed over is a pseudo-terminal of the devpts that the plan mounted (CVE-2025-52565).
+device of the host's is inside.  No other process has been in there when the child opens the terminal, and no link is followed
+on the way: so it hands over a pseudo-terminal of the devpts that the plan mounted (CVE-2025-52565).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import stat
 import struct
 from collections.abc import Iterator, Sequence
+from errno import EEXIST, ENOENT, ENOSPC
 
 from ..linux import kernel, syscalls
 from ..linux.syscalls import AT_FDCWD, MS, OPEN_TREE, RESOLVE, Bytes, Call, Labelled, O, Slot
@@ -19,11 +20,10 @@ from .step import Phase, Step
 
 __all__ = ["has_own_devpts", "steps"]
 
-FD = 60  # under which our end is handed over: a number that the message can name
+FD = 60  # the number of our end when it is handed over, which the message can name
 FIRST = -20  # inside INSIDE
 OWNER = 5  # inside DROP: while changing owners is allowed
 MASTER, TERMINAL, DEV, CONSOLE = Slot("ptmx"), Slot("terminal"), Slot("dev"), Slot("console")
-EEXIST = 17
 
 
 def has_own_devpts(settled: Sequence[Step]) -> bool:
@@ -33,12 +33,12 @@ def has_own_devpts(settled: Sequence[Step]) -> bool:
 
 
 def steps(settled: Sequence[Step], size: tuple[int, int] | None) -> Iterator[Step]:
-    """Opens the terminal, makes it the program's, and hands our end to the caller.
+    """Open the terminal, make it the program's, and hand our end to the caller.
 
     :param settled: the steps of the plan's parts
-    :param size: rows and columns, from the first byte on
+    :param size: rows and columns
     """
-    hint = {2: "the plan's devpts is not at /dev/pts", 28: "a limit on pseudo-terminals is reached: /proc/sys/kernel/pty/max"}
+    hint = {ENOENT: "the plan's devpts is not at /dev/pts", ENOSPC: "a limit on pseudo-terminals is reached: /proc/sys/kernel/pty/max"}
     flag = O.RDWR | O.NOCTTY | O.CLOEXEC
     call = syscalls.openat2(AT_FDCWD, "/dev/pts/ptmx", flag, RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS)
     yield _step(call, "a new pseudo-terminal, of the container's own", save=MASTER, hint=hint)
@@ -62,7 +62,7 @@ def _step(call: Call, why: str, **more: object) -> Step:
 
 
 def _console(settled: Sequence[Step]) -> Iterator[Step]:
-    """/dev/console is the same terminal, where /dev is the plan's own."""
+    """Yield the steps that make /dev/console the same terminal, where /dev is the plan's own."""
     if not any(step.claims == "mount at /dev" for step in settled):
         return
     find = syscalls.openat2(AT_FDCWD, "/dev", O.PATH | O.DIRECTORY | O.CLOEXEC, RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS)
@@ -90,7 +90,7 @@ def _hand_over() -> Iterator[Step]:
 
 
 def _owner(settled: Sequence[Step]) -> Iterator[Step]:
-    """Who opened it owns it; the program may become another user later."""
+    """Yield the opener owns the terminal; the program may become another user later."""
     uid = stream_owners.inside([step for step in settled if step.phase is Phase.DROP], "uid")
     if uid is not None:
         call = Call("fchown", (0, uid, Labelled(0xFFFFFFFF, "-1")), "chown(2)")

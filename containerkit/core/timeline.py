@@ -1,6 +1,6 @@
 """Folding: from parts, in any order, to one timeline with two actors.
 
-What a caller writes is a bag of parts.  What the kernel needs is an order.  `fold` makes the second from the first:
+A caller writes a bag of parts; the kernel needs an order.  `fold` makes the order from the bag:
 it checks that nothing is claimed twice and nothing is missing, sorts by phase, turns all clone contributions into one
 call, decides where the child must be an image of its own, numbers the file descriptors, and puts a handshake at every
 change of side.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from errno import EACCES, EAGAIN, EBADF, EBUSY, EINVAL, ENOSPC, EPERM, EUSERS
 from functools import lru_cache
 from operator import attrgetter
 
@@ -32,11 +33,11 @@ WHEN = attrgetter("phase", "order")
 
 @frozen
 class Timeline:
-    """Everything that will happen, in order.
+    """All steps of the plan and its program, in order.
 
     :ivar steps: the parent's and the child's steps, handshakes included
-    :ivar inputs: file descriptors the child gets: its number there -> who provides it
-    :ivar autopsy: what the child looks at after a failed exec
+    :ivar inputs: file descriptors the child gets: its number there -> its source
+    :ivar autopsy: the steps that look at the file after a failed exec
     :ivar asks: the names of the inputs
     :ivar own_terminal: the child opens the terminal inside, and hands the caller's end over
     :ivar owner: the user and the group that the program becomes, as the caller has them; None where that is the caller
@@ -59,7 +60,7 @@ class Timeline:
         return os.path.basename(os.fsdecode(paths[0])) if paths and isinstance(paths[0], bytes) else "the program"
 
     def with_program(self, last: Sequence[Step]) -> Timeline:
-        """The same with the program's own steps."""
+        """Return the same with the program's own steps."""
         execs = [s for s in self.steps if s.call.name == "execve"] if self.autopsy else []  # of a part of the caller's own
         autopsy = standard_steps.autopsy([*execs, *last])
         return Timeline(Joined(tuple(self.steps), tuple(last)), self.inputs, autopsy, self.owner, self.own_terminal)
@@ -74,16 +75,16 @@ class Timeline:
 
     @property
     def changes_ids(self) -> bool:
-        """Whether the child becomes somebody else; where it shares the caller's memory, the kernel then lets nobody trace either."""
+        """Whether the child changes its ids; where it shares the caller's memory, the kernel then forbids tracing either of them."""
         return any(s.side is Side.CHILD and s.call.name in ("setresuid", "setresgid") for s in self.steps)
 
 
 def leaves(parts: Iterable[Part]) -> Iterator[tuple[Part, Sequence[Step]]]:
-    """The parts with their steps, each of which has the name of its part; those of plans instead of the plans.
+    """Yield the parts with their steps, each of which has the name of its part; those of plans instead of the plans.
 
-    A root comes without steps: it is to be told first which places the others need in it.
+    A root comes without steps: it must first know the files and directories that the others need in it.
 
-    :raises PlanError: something is no part
+    :raises PlanError: an object is no part
     """
     for part in parts:
         _check(part)
@@ -95,7 +96,7 @@ def leaves(parts: Iterable[Part]) -> Iterator[tuple[Part, Sequence[Step]]]:
 
 
 def _check(part: object) -> None:
-    """:raises WrongType: it is no part"""
+    """Check a part.  :raises WrongType: it is no part"""
     if isinstance(part, type) or _kind(type(part)) is None:  # type: ignore[arg-type]
         raise WrongType(f"{checks.said(part)} is not a part: it has no steps()" + _meant(part))
 
@@ -117,8 +118,8 @@ class Arranged:
     :ivar steps: all of them, with those of the root
     :ivar selected: those that apply, in order
     :ivar inside: a root of its own means a working directory in it, unless a part chooses one
-    :ivar parts: those that are no plans, unless this is kept
-    :ivar kept: this object comes again for the same parts, as long as the host gives the same answers
+    :ivar parts: the parts that are no plans, unless this is kept
+    :ivar kept: whether this object is used again for the same parts, as long as the host gives the same answers
     """
 
     __slots__ = ("inside", "kept", "leaves", "parts", "selected", "steps")
@@ -136,9 +137,9 @@ class Arranged:
 
 
 def arrange(parts: Sequence[Part]) -> Arranged:
-    """The steps of all parts, of which the root gets the places that the others need.
+    """Return the steps of all parts, of which the root gets the places that the others need.
 
-    :raises PlanError: something is no part, or the parts contradict each other
+    :raises PlanError: an object is no part, or the parts contradict each other
     """
     for part in parts:
         _check(part)  # before an image is unpacked
@@ -146,7 +147,7 @@ def arrange(parts: Sequence[Part]) -> Arranged:
     key = None if None in values else values
     arranged = _arranged.get(key, lambda: Arranged([*leaves(parts)]))
     if _arranged.has(key, arranged):
-        arranged.kept, arranged.parts = True, ()  # a part may hold what must not live on
+        arranged.kept, arranged.parts = True, ()  # a part may hold an object that must not live on
     return arranged
 
 
@@ -171,7 +172,7 @@ def _named(part: Part, steps: Iterable[Step]) -> list[Step]:
 
 
 def _meant(part: object) -> str:
-    """What somebody may have wanted who gave this as a part."""
+    """Return a guess at what the caller meant by giving this value as a part."""
     if isinstance(part, type):
         return ", did you forget the ()?"
     if callable(part):
@@ -184,7 +185,7 @@ def _meant(part: object) -> str:
 
 
 def part_name(part: object) -> str:
-    """`ns.Pid` for ours, `Nice` for a user's own."""
+    """Return a part's name: `ns.Pid` for one of ours, `Nice` for a user's own."""
     kind = type(part)
     module = kind.__module__
     if not module.startswith("containerkit."):
@@ -194,9 +195,9 @@ def part_name(part: object) -> str:
 
 
 def select_steps(steps: Iterable[Step]) -> list[Step]:
-    """The steps that apply, in order.
+    """Return the steps that apply, in order.
 
-    :raises PlanError: the parts contradict each other: a thing is claimed twice, or needed and missing, or asked of nobody who is there
+    :raises PlanError: the parts contradict each other: a thing is claimed twice, or needed and missing, or no process can do it
     """
     kept = _chosen(list(steps))
     claimed: dict[str, Step] = {}
@@ -218,7 +219,7 @@ def select_steps(steps: Iterable[Step]) -> list[Step]:
 
 
 def _chosen(steps: Sequence[Step]) -> Sequence[Step]:
-    """The steps whose conditions hold.  One that is kept may claim what another waits for: they are asked until nothing new comes."""
+    """Return the steps whose conditions hold.  A kept step may claim what another waits for, so repeat until no step is added."""
     sure = _present(s for s in steps if not s.only_with and not s.unless)
     while True:
         kept = [s for s in steps if (not s.only_with or s.only_with in sure) and not (s.unless and s.unless in sure)]
@@ -228,7 +229,7 @@ def _chosen(steps: Sequence[Step]) -> Sequence[Step]:
 
 
 def _results(steps: Iterable[Step]) -> set[str]:
-    """The results that steps of the parent's pass on in memory."""
+    """Return the results that steps of the parent's pass on in memory."""
     found: set[str] = set()
     for step in steps:
         if step.side is Side.PARENT:
@@ -259,7 +260,7 @@ def _present(steps: Iterable[Step]) -> set[str]:
 
 
 def fold(steps: Sequence[Step], options: Options) -> Timeline:
-    """The timeline of a plan's selected steps, up to the program's own.  Touches nothing and needs no privilege."""
+    """Return the timeline of a plan's selected steps, up to the program's own.  This touches nothing and needs no privilege."""
     made: list[Step] = []
     others: list[Step] = []
     for step in steps:
@@ -309,7 +310,7 @@ class _Fold:
 
     def _clone_why(self) -> str:
         if self.apart:
-            return "a new process, which will be an image of its own before it meets anybody"
+            return "a new process, which will be an image of its own before it meets another process"
         whys = [s.why for s in self.made if s.why]
         return "a new process" + (" in " + ", ".join(whys) if whys else "")
 
@@ -321,7 +322,7 @@ class _Fold:
         return flags & ~CLONE.INTO_CGROUP
 
     def _fork(self, joins: Sequence[Step]) -> list[Step]:
-        """In an image of its own, the namespaces are made (and a joined pid namespace entered) by one more clone."""
+        """Return the steps by which a child that left our memory makes its namespaces, or enters a joined pid namespace."""
         flags = self._made_flags()
         if not self.apart or not (flags or any(s.joins == CLONE.NEWPID for s in joins) or not self.options.share_memory):
             return []
@@ -353,13 +354,13 @@ class _Fold:
 
 
 def _fixed(steps: Sequence[Step]) -> set[int]:
-    """The numbers of descriptors that the child's steps choose for themselves."""
+    """Return the numbers of descriptors that the child's steps choose for themselves."""
     calls = (step.call for step in steps if step.side is Side.CHILD and step.call.name == "dup3")
     return {number for call in calls if isinstance(number := call.args[1], int)}
 
 
 def _all_wanted(steps: Iterable[Step]) -> Iterator[Fd]:
-    """What the child's steps use of the caller's: descriptors, and results that steps of the parent's before them saved."""
+    """Yield what the child's steps use of the caller's: descriptors, and results that earlier steps of the parent saved."""
     saved: set[str] = set()
     for step in steps:
         if step.side is Side.CHILD:
@@ -369,7 +370,7 @@ def _all_wanted(steps: Iterable[Step]) -> Iterator[Fd]:
 
 
 def _wanted(step: Step, saved: Container[str]) -> Sequence[Fd]:
-    """What one of the child's steps uses of the caller's.  :param saved: names of results of the parent's steps before it"""
+    """Return what one of the child's steps uses of the caller's.  :param saved: names of results of the parent's steps before it"""
     found: list[Fd] = []
     for arg in step.call.args:
         kind = type(arg)
@@ -384,7 +385,7 @@ def _wanted(step: Step, saved: Container[str]) -> Sequence[Fd]:
 
 
 def _named_in(memory: Bytes) -> list[Fd]:
-    """The descriptors whose numbers stand in memory, or in memory that it points to."""
+    """Return the descriptors whose numbers stand in memory, or in memory that it points to."""
     named: list[Fd] = []
     for _, word in memory.words:
         named += [word] if isinstance(word, Fd) else _named_in(word) if isinstance(word, Bytes) else []
@@ -392,7 +393,7 @@ def _named_in(memory: Bytes) -> list[Fd]:
 
 
 def _numbered(step: Step, inputs: Mapping[int, Fd]) -> Step:
-    """The poll for the caller's end has to name its descriptor inside a buffer: now the number is known."""
+    """Fill in the numbers of descriptors that stand inside a buffer, as poll(2) wants them: they are known only now."""
     if len(step.call.args) != 1 or step.call.args[0] != CALLER:
         return step
     number = next(n for n, f in inputs.items() if f == CALLER)
@@ -400,7 +401,7 @@ def _numbered(step: Step, inputs: Mapping[int, Fd]) -> Step:
 
 
 def _with_root(steps: list[Step]) -> list[Step]:
-    """Mount targets are resolved from %root.  In a plan without a root of its own that is the host's `/`."""
+    """Open %root, from which mount targets are resolved: in a plan without a root of its own it is the host's `/`."""
     uses = [i for i, s in enumerate(steps) if ROOT in s.call.args]
     if not uses or any(s.save == ROOT for s in steps):
         return steps
@@ -411,13 +412,12 @@ def _with_root(steps: list[Step]) -> list[Step]:
 
 
 _TO_THE_END = frozenset({SYNC, PROGRAM, HELPER, CALLER, GUARDIAN, OWN})
-"""Nothing lies below these: they are sockets, pidfds and memory."""
+"""Descriptors that may stay open to the end, as no path leads through them: sockets, pidfds and memory."""
 _OPENERS = frozenset({"openat", "openat2", "open_tree", "fsmount", "dup", "fcntl"})
-_EBADF = 9
 
 
 def _closed_after_use(steps: Sequence[Step], saved: set[str], options: Options) -> list[Step]:
-    """Each descriptor of the plan's own is closed after its last use, where its part does not do that.
+    """Close each descriptor of the plan's own after its last use, where its part does not do that.
 
     Close-on-exec is too late: while the kernel looks for the program, a path such as /proc/self/fd/3/../bin/sh, which an image
     names as its program or interpreter, leads through a directory that is still open to the host (CVE-2024-21626).
@@ -450,19 +450,19 @@ def _closed_after_use(steps: Sequence[Step], saved: set[str], options: Options) 
 
 
 def _key(arg: object, saved: Container[str]) -> tuple[str, str]:
-    """What a descriptor is told by: its name, among the caller's or among the child's own.  Its source may be closed by now."""
+    """Return a descriptor's key: its name, among the caller's or among the child's own.  Its source may be closed by now."""
     is_callers = isinstance(arg, Fd) or (isinstance(arg, Slot) and arg.name in saved)
     return "caller's" if is_callers else "own", str(getattr(arg, "name", arg))
 
 
 def _let_go(step: Step, name: Fd | Slot) -> Step:
-    tolerated = {_EBADF} if step.save == name and step.tolerates else set()  # there may be none
+    tolerated = {EBADF} if step.save == name and step.tolerates else set()  # there may be none
     why = f"{name} is done with: nothing leads through it"
     return Step.child(step.phase, syscalls.close(name), why=why, part=step.part, order=step.order, tolerates=tolerated)
 
 
 def _with_handshakes(steps: Sequence[Step]) -> list[Step]:
-    """At each change of side, who has done its part says so with one byte, and the other waits for it."""
+    """Add handshakes: at each change of side, the actor that has made its steps writes one byte, and the other waits for it."""
     out: list[Step] = []
     side = Side.CHILD
     for step in steps:
@@ -478,12 +478,12 @@ def _names(steps: Iterable[Step]) -> str:
 
 
 _CLONE_HINTS = {
-    1: "making these namespaces needs CAP_SYS_ADMIN, or a user namespace made along with them (ns.User()); "
+    EPERM: "making these namespaces needs CAP_SYS_ADMIN, or a user namespace made along with them (ns.User()); "
        "where ns.User() is asked for, user namespaces are switched off for this user: see containerkit doctor",
-    13: "the cgroup is not delegated to this user, or not together with the one it is in: begin inside a delegated one",
-    11: "no more processes for this user, or in this cgroup (RLIMIT_NPROC, pids.max, kernel.pid_max)",
-    22: "this kernel does not know one of the flags",
-    28: "a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces",
-    87: "a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces",
-    16: "the cgroup holds controllers for its children (no-internal-process rule): use a leaf",
+    EACCES: "the cgroup is not delegated to this user, or not together with the one it is in: begin inside a delegated one",
+    EAGAIN: "no more processes for this user, or in this cgroup (RLIMIT_NPROC, pids.max, kernel.pid_max)",
+    EINVAL: "this kernel does not know one of the flags",
+    ENOSPC: "a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces",
+    EUSERS: "a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces",
+    EBUSY: "the cgroup holds controllers for its children (no-internal-process rule): use a leaf",
 }  # fmt: skip

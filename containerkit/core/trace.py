@@ -1,6 +1,6 @@
-"""What each step of a plan returned, and how long it took.
+"""The trace: the result and the duration of each step of a plan.
 
-The error report and the benchmark of single system calls are the same data: this.
+The error report and the benchmark of single system calls both read it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 Raw = tuple[int, int, int]
 """A result with the ticks of its begin and end."""
 ENTRY = struct.Struct("qQQ")
-"""The same in memory: struct ck_trace."""
+"""A result in memory: struct ck_trace."""
 
 
 @frozen
 class Entry:
     """One step that was made.
 
-    :ivar result: what the kernel returned: a value, or a negated error number
+    :ivar result: the kernel's answer: a value, or a negated error number
     :ivar begin: microseconds since the spawn began
     :ivar microseconds: how long the call took; for an exec that succeeded, and for the clone, until it was known
     """
@@ -54,7 +54,7 @@ class Trace(Sequence[Entry]):
     """The entries of one spawn, in the order of the plan.  `steps` are all of the plan's, made or not; `child` is an array
     of struct ck_trace.
 
-    Ticks become microseconds when somebody looks.
+    Ticks become microseconds when the trace is read.
     """
 
     def __init__(self, steps: Sequence[Step], parent: Mapping[int, Raw], child: bytes) -> None:
@@ -72,7 +72,7 @@ class Trace(Sequence[Entry]):
         return tuple(_entry(step, entry, start, self._now, rate) for step, entry in made)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """As it is read: the ticks of this process's clock mean nothing in another one."""
+        """Pickle the entries in microseconds: the ticks of this process's clock mean nothing in another one."""
         return _read_again, (self.steps, self.entries)
 
     def __eq__(self, other: object) -> bool:
@@ -96,16 +96,16 @@ class Trace(Sequence[Entry]):
 
     @property
     def microseconds(self) -> float:
-        """From the first step's begin to the last one's end."""
+        """The time from the first step's begin to the last one's end."""
         return max((e.begin + e.microseconds for e in self.entries), default=0.0)
 
     def position(self, step: Step) -> tuple[int, int]:
-        """The step's number in the plan, from 1, and the number of steps."""
+        """Return the step's number in the plan, from 1, and the number of steps."""
         places = [i for i, s in enumerate(self.steps, 1) if s is step]
         return (places or [i for i, s in enumerate(self.steps, 1) if s == step] or [0])[0], len(self.steps)
 
     def done_before(self, step: Step) -> str:
-        """`1-7` when seven steps were made before this one; the undoing of what needs undoing is the library's."""
+        """Return `1-7` when seven steps were made before this one; the library undoes those that need it."""
         done = self.position(step)[0] - 1
         return "" if done < 1 else "1" if done == 1 else f"1-{done}"
 
@@ -120,7 +120,7 @@ class Trace(Sequence[Entry]):
         return f"<Trace of {len(self.entries)} steps, {self.microseconds:.0f} us>"
 
     def to_json(self) -> list[dict[str, object]]:
-        """The entries as plain values."""
+        """Return the entries as plain values."""
         return [{"call": str(e.step), "side": e.step.side.value, "result": e.result, "begin_us": round(e.begin, 2),
                  "us": round(e.microseconds, 2)} for e in self]  # fmt: skip
 
@@ -158,7 +158,7 @@ _first_pair = cache(_pair)
 
 
 def _nanoseconds_per_tick() -> float:
-    """What a tick is worth, by the longest time this process has watched both clocks: 10 ms at the least."""
+    """Return the length of a tick, by the longest time this process has watched both clocks: 10 ms at the least."""
     first, now = _first_pair(), _pair()
     if now[1] - first[1] < 10_000_000:
         time.sleep(0.01)

@@ -118,7 +118,7 @@ class Host:
 
     :ivar root: the directory that holds proc, sys and etc
     :ivar release: the kernel release, as uname(2) returns it
-    :ivar uid: the id of the user who asks
+    :ivar uid: the id of the user that the checks are made for
     """
 
     root: str = "/"

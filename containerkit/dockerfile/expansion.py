@@ -57,8 +57,8 @@ class Expansion:
         return [Word(word, where) for word in self._lexed(text, where)[1]]
 
     def document(self, text: str, where: Where) -> str:
-        """Expand a heredoc's text: variables replaced, quotes kept, escapes removed.  The escape is a backslash whatever the directive
-        says.
+        """Expand a heredoc's text: variables replaced, quotes kept, escapes removed.  The escape is always a backslash: the
+        directive does not count here.
 
         :raises DockerfileError: as `word`
         """

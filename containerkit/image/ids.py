@@ -3,7 +3,7 @@
     Ids()                                  the same ids in both
     Ids.shifted(100000)                    0 becomes 100000, up to 65535
     Ids(uids=((0, 1000, 1), (1, 100000, 65536)), gids=...)        as in uid_map: inside, outside, count
-    Ids.mine()                             all files are the caller's, whatever the layer says
+    Ids.mine()                             all files are the caller's; the layer's owners do not count
     Ids.usual()                            `Ids()` for root, `Ids.mine()` for other users
 
 :see: user_namespaces(7)

@@ -21,7 +21,7 @@ Made = tuple[Descriptor, Digest]
 
 
 class _Sink(Protocol):
-    """Where the bytes of a new blob go."""
+    """The file that takes the bytes of a new blob."""
 
     def write(self, data: bytes, /) -> object: ...
 
@@ -29,7 +29,7 @@ class _Sink(Protocol):
 
 
 def written(write: Callable[[Feed], object], blobs: Store, compression: str, level: int | None = None) -> Made:
-    """The descriptor and the diff_id of what `write` writes."""
+    """Return the descriptor and the diff_id of what `write` writes."""
     import hashlib
 
     hasher = hashlib.sha256()
@@ -45,7 +45,7 @@ def written(write: Callable[[Feed], object], blobs: Store, compression: str, lev
 
 
 def from_tar(stream: Readable, blobs: Store, compression: str, limits: Limits | None) -> Made:
-    """The same of a tar; one that is compressed already keeps its bytes, unless no layer may be compressed that way."""
+    """Return the descriptor and the diff_id of a tar.  A compressed tar keeps its bytes, unless layers must not be compressed that way."""
     import hashlib
 
     head = b""
@@ -54,7 +54,7 @@ def from_tar(stream: Readable, blobs: Store, compression: str, limits: Limits | 
     whole = _Joined(head, stream)
     if (found := media.sniff(head)) == "none":
         return written(lambda sink: _copy(whole, sink), blobs, compression)
-    if found in ("xz", "bzip2"):  # no layer is: it is compressed anew
+    if found in ("xz", "bzip2"):  # no layer has this compression: the tar is compressed anew
         plain = Decompressed(whole, limits=limits)
         return written(lambda sink: _copy(plain, sink), blobs, compression)
     hasher = hashlib.sha256()
@@ -83,7 +83,7 @@ class _Joined:
 
 
 class _Tee:
-    """Keeps what is read."""
+    """Keeps the bytes that are read."""
 
     def __init__(self, stream: Readable, sink: _Sink) -> None:
         self._stream, self._sink = stream, sink
@@ -109,7 +109,7 @@ class _Memory:
 
 
 def _write_to(sink: _Sink) -> Feed:
-    return sink.write  # type: ignore[return-value]  # a bytearray is bytes to whoever only reads it
+    return sink.write  # type: ignore[return-value]  # a bytearray is bytes to a function that only reads it
 
 
 @contextlib.contextmanager
@@ -122,7 +122,7 @@ def _writer(blobs: Store) -> Iterator[_Sink]:
 
 
 def _copy(stream: Readable, sink: Callable[[Block], object]) -> None:
-    """In blocks of one size, whatever the stream gives: the compressed bytes depend on it."""
+    """Copy in blocks of one size, independent of the stream's reads: the compressed bytes depend on the block size."""
     block = bytearray()
     while data := stream.read(CHUNK):
         block += data

@@ -1,7 +1,7 @@
-"""Several layers as one: what a stack of them shows, and what it hides of what lies below.
+"""Merge several layers into one, which shows and hides the same files as the stack of them.
 
-First the entries of all layers are laid over each other, without their contents: what each of them means is decided as for
-unpacking (see `meaning`).  Then the layers are read once more, and the contents that are still seen are copied.  Hard links to
+First the entries of all layers are laid over each other, without their contents: the meaning of each is decided as for
+unpacking (see `meaning`).  Then the layers are read once more, and the contents that still show are copied.  Hard links to
 files below the stack come first, then directories, then the files as they come, then other names of files, then whiteouts.
 :see: https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts
 """
@@ -25,9 +25,9 @@ __all__ = ["Stack", "write"]
 
 
 class Content(NamedTuple):
-    """Where something comes from.
+    """The origin of a name in the merged tree.
 
-    :ivar place: of its layer, and of its entry in it
+    :ivar place: the index of its layer, and of its entry in it
     """
 
     entry: Entry
@@ -37,8 +37,8 @@ class Content(NamedTuple):
 class Stack:
     """Layers laid over each other.
 
-    :param bottom: nothing lies below them
-    :param limits: what the layers may ask for
+    :param bottom: whether no layers lie below them
+    :param limits: how much the layers may ask for
     """
 
     def __init__(self, *, bottom: bool = True, limits: Limits | None = None) -> None:
@@ -48,7 +48,7 @@ class Stack:
     def lay(self, place: int, entries: Iterable[Entry]) -> None:
         """Put one more layer on top.
 
-        :raises InvalidLayer: it makes no sense, or has another name of what is not there
+        :raises InvalidLayer: it makes no sense, or has a hard link to a missing file
         """
         meaning = Meaning(self._limits)
         for number, entry in enumerate(entries):
@@ -58,7 +58,7 @@ class Stack:
         _over(self.root, meaning.root)
 
     def _borrow(self, borrowed: Borrowed, root: Directory) -> None:
-        """A hard link to a file of a layer below becomes one more name of that file."""
+        """Make a hard link to a file of a layer below one more name of that file."""
         file = self._below(borrowed)
         for name in borrowed.names:
             *parts, last = name.split(b"/")
@@ -69,7 +69,7 @@ class Stack:
             above.children[last] = file
 
     def _below(self, borrowed: Borrowed) -> File:
-        """The file that shows, in the stack or below it.  :raises InvalidLayer: none does"""
+        """Return the file that shows, in the stack or below it.  :raises InvalidLayer: none does"""
         node: Node | None = self.root
         hidden = self._bottom
         for part in borrowed.target.split(b"/"):
@@ -86,17 +86,17 @@ class Stack:
 
     @property
     def outside(self) -> list[Borrowed]:
-        """Files that have to be there below the stack."""
+        """Return the files that must exist below the stack."""
         return [Borrowed(target, ()) for target in self._outside]
 
     def has(self, wanted: Iterable[Borrowed]) -> None:
-        """:raises InvalidLayer: one of these files is not in the stack"""
+        """Check files below the stack.  :raises InvalidLayer: one of these files is not in the stack"""
         for each in wanted:
             self._below(each)
 
 
 def _over(root: Directory, upper: Directory) -> None:
-    """Lays one tree over another, as overlayfs shows them."""
+    """Merge an upper tree into a lower one, as overlayfs shows them."""
     waiting = [(root, upper)]
     while waiting:
         below, above = waiting.pop()
@@ -117,9 +117,9 @@ def _over(root: Directory, upper: Directory) -> None:
 def write(layers: Sequence[Layer], sink: Sink, *, below: Sequence[Layer] = (), limits: Limits | None = None) -> None:
     """Write the tar of several layers as one.
 
-    :param sink: as `Writer` has it
-    :param below: what they lie on; where there is nothing, no whiteouts are needed
-    :param limits: what each of them may ask for
+    :param sink: as for `Writer`
+    :param below: the layers below; without any, no whiteouts are needed
+    :param limits: how much each layer may ask for
     :raises InvalidLayer: one of them cannot be laid over the others;  :raises ImageError: one cannot be read
     """
     bottom, writer = not below, Writer(sink)
@@ -156,7 +156,7 @@ def _laid(layers: Sequence[Layer], limits: Limits | None, *, bottom: bool) -> St
 
 
 def _directory(node: Directory, name: bytes, *, known: bool) -> list[Entry]:
-    """The entry to write.  A directory without one gets one unless a layer below may tell what it is like."""
+    """Return the entry to write.  A directory without one gets one unless a layer below may tell what it is like."""
     if isinstance(node.what, Content):
         return [node.what.entry._replace(name=name)]
     return [Entry(name, "directory", 0o755)] if (node.fresh or not known) and name != b"." else []

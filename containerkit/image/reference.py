@@ -39,7 +39,7 @@ class Reference:
     :param registry: "docker.io", "127.0.0.1:5000"
     :param repository: "library/nginx"
     :param tag: "latest" when neither a tag nor a digest is given
-    :param digest: of the manifest or index; when given, it decides which image is meant, whatever the tag says
+    :param digest: of the manifest or index; when given, it decides which image is meant, and the tag does not count
     :raises InvalidReference: a part does not follow distribution's grammar
     """
 

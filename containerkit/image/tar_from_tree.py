@@ -1,6 +1,6 @@
-"""From a directory to a tar: what a layer is made of.
+"""Make the tar of a layer from a directory.
 
-    write_tree(directory, sink)          all that is there
+    write_tree(directory, sink)          the whole directory
     write_upper(upper, sink)             the changes that overlayfs wrote down, with its whiteouts as the image format has them
 
 The same tree gives the same bytes: entries are sorted by name, access times and names of users stay out, and no time is later
@@ -38,12 +38,12 @@ BELOW = {"metacopy": "the bytes of a file are in the layer below", "redirect": "
 
 @frozen
 class TarOptions:
-    """How a tree is written down.
+    """The form in which a tree is written.
 
-    :param ids: whose the files are; the same that they were unpacked with
+    :param ids: the owners on disk of the ids in the layer, as they were for unpacking
     :param epoch: seconds since 1970: no time is later; SOURCE_DATE_EPOCH unless given
     :param nanoseconds: keep the fractions of times; most programs do not, and every entry takes 1 KiB more
-    :param depth: directories inside each other at most
+    :param depth: the largest number of directories inside each other
     """
 
     ids: Ids = field(default_factory=Ids)
@@ -52,14 +52,14 @@ class TarOptions:
     depth: int = field(default_factory=lambda: Limits.default().depth)
 
     def time(self, status: os.stat_result) -> int:
-        """A file's time as it is written down."""
+        """Return a file's time as it is written down."""
         latest = self.epoch if self.epoch is not None else int(os.environ.get("SOURCE_DATE_EPOCH") or 1 << 40)
         value = min(status.st_mtime_ns, latest * pax.SECOND)
         return value if self.nanoseconds else value // pax.SECOND * pax.SECOND
 
 
 def write_tree(directory: StrPath, sink: Sink, form: TarOptions | None = None) -> int:
-    """Writes all that is in a directory, and the directory itself as ``./``.  Sockets, which no tar can hold, are left out.
+    """Write everything in a directory, and the directory itself as ``./``.  Sockets, which no tar can hold, are left out.
 
     :return: bytes of the tar
     :raises InvalidLayer: a name that means a deletion, or a file that changes while it is read
@@ -68,7 +68,7 @@ def write_tree(directory: StrPath, sink: Sink, form: TarOptions | None = None) -
 
 
 def write_upper(upper: StrPath, sink: Sink, form: TarOptions | None = None) -> int:
-    """Writes what overlayfs recorded in an upper directory.
+    """Write what overlayfs recorded in an upper directory.
 
     :return: bytes of the tar
     :raises Unsupported: part of it is in the layers below: mounted with metacopy or redirect_dir
@@ -85,7 +85,7 @@ def _run(kind: type[_Tree], directory: StrPath, sink: Sink, form: TarOptions | N
 
 
 def listing(fd: int) -> list[tuple[bytes, os.stat_result]]:
-    """What is in a directory, by name.  Sockets are not."""
+    """Return the content of a directory, by name, without sockets."""
     with os.scandir(fd) as entries:
         names = sorted(os.fsencode(entry.name) for entry in entries)
     found = [(name, os.lstat(name, dir_fd=fd)) for name in names]

@@ -1,6 +1,6 @@
-"""From two plain trees to a tar: what turns one into the other.
+"""Make the tar of the layer that turns one plain tree into another.
 
-write_difference(old, new, sink)     see `diff` for what becomes of one tree
+write_difference(old, new, sink)     see `diff` for one tree
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["write_difference"]
 
 
 def write_difference(old: StrPath, new: StrPath, sink: Sink, form: TarOptions | None = None) -> int:
-    """Writes what turns `old` into `new`.  Files are compared byte by byte.
+    """Write the layer that turns `old` into `new`.  Files are compared byte by byte.
 
     :return: bytes of the tar
     """
@@ -76,7 +76,7 @@ class _Difference(Upper):
             self.waiting.pop()
 
     def flush(self) -> None:
-        """Something changed here: the directories on the way to it come first, or they would be made with other modes."""
+        """Write the directories on the way to a change, before the change: otherwise they would be made with other modes."""
         for _, entry in self.waiting:
             self.writer.add(entry)
         self.waiting.clear()
@@ -100,7 +100,7 @@ class _Difference(Upper):
 
 
 def _names(fd: int, path: bytes) -> Iterator[tuple[bytes, frozenset[bytes]]]:
-    """For each file with several names, all of them."""
+    """Yield each name of a file that has several names, with all of them."""
     groups: dict[tuple[int, int], set[bytes]] = {}
     _gather(fd, path, groups)
     for names in groups.values():

@@ -15,11 +15,11 @@ It is an overlay(7) mounted in the child's mount namespace: the host never sees 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from errno import EBUSY, EEXIST, EINVAL, ELOOP, ENODEV, ENOENT, EOPNOTSUPP, EOVERFLOW, EPERM
 from types import TracebackType
 
 from ..base import checks
@@ -58,29 +58,29 @@ __all__ = ["LayerFS"]
 
 FSCONFIG_VALUE = 255  # bytes; fsconfig(2) takes no longer string
 HINTS = {
-    1: "mounting an overlay needs CAP_SYS_ADMIN here: run as root, or ask for ns.User(); before Linux 5.11 only root can",
-    2: "one of the layers is gone",
-    16: "the upper or work directory is in use by another overlay that is still mounted",
-    17: "a layer is named twice",
-    19: "this kernel has no overlay filesystem",
-    22: "the upper directory's filesystem cannot hold one, as an overlay or NFS cannot: set TMPDIR or directory= to a tmpfs or a disk",
-    40: "overlays are stacked too deep: two levels at most",
-    75: "the layers are too many, or stacked too deep",
+    EPERM: "mounting an overlay needs CAP_SYS_ADMIN here: run as root, or ask for ns.User(); before Linux 5.11 only root can",
+    ENOENT: "one of the layers is gone",
+    EBUSY: "the upper or work directory is in use by another overlay that is still mounted",
+    EEXIST: "a layer is named twice",
+    ENODEV: "this kernel has no overlay filesystem",
+    EINVAL: "the upper directory's filesystem cannot hold one, as an overlay or NFS cannot: set TMPDIR or directory= to a tmpfs or a disk",
+    ELOOP: "overlays are stacked too deep: two levels at most",
+    EOVERFLOW: "the layers are too many, or stacked too deep",
 }
 XATTRS = ("user", "trusted")
 IN_USE = "in-use"
 PLACES = [("upperdir", f"{mounting.CLASSIC_TARGET}/upper"), ("workdir", f"{mounting.CLASSIC_TARGET}/work")]
-"""The memory on top, in which a read-only root gets the places that its layers lack."""
+"""The tmpfs on top, in which a read-only root gets the mount targets that its layers lack."""
 LAID = "lay the directories over each other"
 PROBE = "user.containerkit.probe"
 
 
 @frozen
 class _State:
-    """Where one LayerFS keeps its changes.
+    """The directories in which one LayerFS keeps its changes.
 
-    :ivar upper: takes the changes
-    :ivar work: where the kernel prepares a change before it shows; on the same filesystem, and empty in between
+    :ivar upper: the directory that takes the changes
+    :ivar work: the directory in which the kernel prepares a change before it shows; on the same filesystem, and empty in between
     :ivar in_use: a link that exists while a child has the overlay mounted: two of them on one upper lose data.  It names its
         owner, so that one left by a killed owner is told from a living one's
     """
@@ -101,7 +101,7 @@ class _State:
 
     @property
     def mark(self) -> str:
-        """The source of an overlay whose upper directory is named by a relative path: what tells in a table of mounts whose it is."""
+        """The source of an overlay whose upper directory is a relative path: in a table of mounts it tells the owner."""
         return ask(_mark, self.upper)
 
     def is_taken(self, by: Identity | None = None) -> bool:
@@ -111,18 +111,18 @@ class _State:
             return False
 
     def free_if_abandoned(self) -> None:
-        """After an owner that was killed, unless its child lives on and has the overlay mounted."""
+        """Remove the link of an owner that was killed, unless its child lives on and has the overlay mounted."""
         with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as stack:
             lock = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, lock)
-            fcntl.flock(lock, fcntl.LOCK_EX)  # nobody judges an old link, and then takes away a newer one
+            fcntl.flock(lock, fcntl.LOCK_EX)  # no other process may judge an old link, and then remove a newer one
             owner = Identity.parse(os.readlink(self.in_use))
             if not (owner and owner.alive) and not _mounted_anywhere(self.upper, self.mark):
                 os.unlink(self.in_use)
 
 
 def _value(root: LayerFS) -> Hashable:
-    """Everything that the steps of a LayerFS depend on, beside the host.  Images are unpacked for that, as for its steps."""
+    """Return everything that the steps of a LayerFS depend on, beside the host.  Images are unpacked for that, as for its steps."""
     if root._state is None and not root.readonly:
         raise Inexact
     directory = root._state.directory if root._state else ""
@@ -134,13 +134,13 @@ class LayerFS(OneProcess):
     """A root made of layers.  A part, once it is entered; a read-only one needs no entering.
 
     :param lowers: directories and images, the lowest first, at most 500 layers; another LayerFS stands for its own lowers.  An
-        image is unpacked when this is entered or its steps are asked for, unless its store has it unpacked, and nobody
-        collects it from there before this is closed
-    :param readonly: no upper directory: nothing is changed.  Of several layers that holds for every program; a single directory is
-        shown itself, and a program with CAP_SYS_ADMIN over these mounts can make it writable.  Where a place for a mount is
-        missing, a memory on top has it
+        image is unpacked when this is entered or its steps are asked for, unless its store has it unpacked, and it is
+        not collected from there before this is closed
+    :param readonly: no upper directory: nothing is changed.  With several layers that holds for every program; a single directory
+        is shown itself, and a program with CAP_SYS_ADMIN over these mounts can make it writable.  Missing mount targets are made
+        in a tmpfs on top
     :param directory: keeps the changes here, after this object and for the next one, in a directory of mode 700 that is made in it,
-        so that nobody else runs a set-user-ID file that a program left; a temporary directory unless given
+        so that no other user runs a set-user-ID file that a program left; a temporary directory unless given
     :param scratch: where the temporary directory is made; the directory for temporary files unless given
     :param xattrs: which extended attributes say "opaque": "user" works with and without privilege, "trusted" is what other
         tools write as root; all layers must agree
@@ -197,7 +197,7 @@ class LayerFS(OneProcess):
         return state
 
     def _check_attributes(self, upper: str) -> None:
-        """Without attributes the mount works, and later a program that replaces a directory gets EIO."""
+        """Refuse a filesystem without extended attributes: it would mount, but a program that replaces a directory would get EIO."""
         if self.xattrs != "user":
             return
         try:
@@ -205,7 +205,7 @@ class LayerFS(OneProcess):
             os.removexattr(upper, PROBE)
         except OSError as error:
             self.close()
-            if error.errno != errno.EOPNOTSUPP:
+            if error.errno != EOPNOTSUPP:
                 raise
             probed = f"setxattr on {upper}: EOPNOTSUPP"
             remedy = 'a directory on a disk as scratch= or TMPDIR; a tmpfs needs Linux 6.6; or, as root without ns.User(), xattrs="trusted"'
@@ -215,7 +215,7 @@ class LayerFS(OneProcess):
         self.close()
 
     def close(self) -> None:
-        """Removes the temporary directories; a kept one stays.  :raises LayerError: a child still has it mounted"""
+        """Remove the temporary directories; a kept one stays.  :raises LayerError: a child still has it mounted"""
         if self._state and self._state.is_taken(by=Identity.of()):
             raise LayerError(f"{self!r} is still mounted by a process that was not closed")
         self._state = None
@@ -234,13 +234,13 @@ class LayerFS(OneProcess):
     # --- as a part -----------------------------------------------------------------------------------------------
 
     def steps(self) -> Iterable[Step]:
-        """As a part it is the root; this is one for a plan that needs no places in it."""
+        """Return the steps that mount the overlay as the root, for a plan without further mounts in it."""
         return self.root_steps(())
 
     def root_steps(self, places: Sequence[Place]) -> Iterable[Step]:
-        """The steps, with those that make places where the layers lack them.
+        """Yield the steps, with those that make places where the layers lack them.
 
-        A read-only root in which a place is missing gets a memory on top for the places, and is frozen when they are made.
+        A read-only root without a mount target gets a tmpfs on top for the targets, and is frozen when they are made.
         """
         if not self.readonly and not self._state:
             raise PlanError(
@@ -258,16 +258,17 @@ class LayerFS(OneProcess):
         yield from (first.with_(claims="root"), *rest)
 
     def _take(self, state: _State) -> Step:
-        """Only one child at a time has it mounted.  The link goes when the process is closed."""
+        """Return the step that makes the link, so that only one child at a time has the overlay mounted.  Its undo removes the link."""
         path, owner = state.in_use, Bytes(ask(_owner, "self").encode() + b"\0", "{this process}")
         taken, mark = (
             Call("symlinkat", (owner, syscalls.AT_FDCWD, os.fsencode(path)), "symlink(2)"),
             Call("unlinkat", (syscalls.AT_FDCWD, os.fsencode(path), 0), "unlink(2)"),
         )
         hint = {
-            17: "another process has this LayerFS mounted: join its mount namespace instead, or make another LayerFS over the same layers"
+            EEXIST: "another process has this LayerFS mounted: join its mount namespace instead, "
+            "or make another LayerFS over the same layers"
         }
-        return Step.parent(Phase.PREPARE, taken, why="nobody else may mount these changes meanwhile", undo=mark, hint=hint)
+        return Step.parent(Phase.PREPARE, taken, why="no other process may mount these changes meanwhile", undo=mark, hint=hint)
 
     @property
     def _attributes(self) -> ATTR:
@@ -282,9 +283,9 @@ class LayerFS(OneProcess):
         return [("userxattr", None)] if self.xattrs == "user" else []
 
     def _root_steps(self, place: str = "", *, on_top: bool = False) -> Iterator[Step]:
-        """Mounts the layers -> %root, attached at `place`; in a child that makes no difference.
+        """Mount the layers -> %root, attached at `place`; in a child that makes no difference.
 
-        :param on_top: with a memory on top, in which places can be made
+        :param on_top: with a tmpfs on top, in which mount targets can be made
         """
         if self.readonly and len(self._lowers.paths) == 1 and not on_top:
             yield from self._single(place or "/")
@@ -294,11 +295,11 @@ class LayerFS(OneProcess):
             yield from self._classic(place or self._lowers.paths[-1], on_top)
 
     def _memory(self) -> Iterator[Step]:
-        """Attached, for nothing else can be an upper directory; it goes as soon as the overlay has its own view of it."""
+        """Yield the steps that attach the tmpfs, as an upper directory must be; it goes as soon as the overlay has its own view of it."""
         attr, here = ATTR.NOSUID | ATTR.NODEV | ATTR.NOEXEC, Slot("places")
         why, options = "a memory for the places that the layers lack", [("source", "tmpfs"), ("size", "4m")]
         yield from mounting.detached("tmpfs", options, why, attr=attr, phase=Phase.ROOTFS, save=here)
-        yield mounting.step(Phase.ROOTFS, syscalls.move_mount(here, syscalls.AT_FDCWD, "/"), "where nobody is led to")
+        yield mounting.step(Phase.ROOTFS, syscalls.move_mount(here, syscalls.AT_FDCWD, "/"), "where no path leads")
         mode = ask(_mode, self._lowers.paths[-1])
         for name in ("upper", "work"):
             yield mounting.step(Phase.ROOTFS, syscalls.mkdirat(here, name, 0o700), f"its {name} directory")
@@ -318,17 +319,17 @@ class LayerFS(OneProcess):
             yield from mounting.change(".", ATTR.RDONLY | self._attributes, order=mounting.FROZEN)
 
     def _single(self, place: str) -> Iterator[Step]:
-        """An overlay wants two layers; one alone, read-only, is the directory itself."""
+        """Yield the steps that show a single read-only layer as it is: an overlay wants two layers."""
         yield mounting.clone_tree(self._lowers.paths[0], "the only layer", recursive=True, phase=Phase.ROOTFS, save=ROOT)
         yield from mounting.set_attributes(ROOT, ATTR.RDONLY | self._attributes, True, phase=Phase.ROOTFS)
         yield mounting.root_at(place)
 
     def _paths(self) -> list[str]:
-        """The topmost first, as the kernel wants them."""
+        """Return the layers' paths, the topmost first, as the kernel wants them."""
         return [*reversed(self._lowers.paths)]
 
     def _fits_new_api(self) -> bool:
-        values = [*self._paths(), *(v or "" for _, v in self._options())]  # a memory on top has short paths
+        values = [*self._paths(), *(v or "" for _, v in self._options())]  # a tmpfs on top has short paths
         return kernel.has("fsopen") and kernel.has("lowerdir+") and all(len(os.fsencode(v)) <= FSCONFIG_VALUE for v in values)
 
     def _new_api(self, place: str, on_top: bool) -> Iterator[Step]:
@@ -339,7 +340,7 @@ class LayerFS(OneProcess):
         yield mounting.root_at(place)
 
     def _classic(self, place: str, on_top: bool) -> Iterator[Step]:
-        """mount(2) takes the options as one string, in which some characters need a backslash, and a comma cannot be had."""
+        """Mount the overlay with mount(2), whose options are one string: some characters need a backslash, and a comma cannot be had."""
         yield from self._memory() if on_top else ()
         data = _one_string(self._paths(), self._options(on_top))
         call = syscalls.mount("overlay", place, "overlay", MS(0) if self._devices else MS.NODEV, data)
@@ -350,14 +351,14 @@ class LayerFS(OneProcess):
     # --- as a part, in a plan whose root is nobody outside ---------------------------------------------------------
 
     def _shown(self, *, on_top: bool) -> Iterator[Step]:
-        """The same root, in which the files have the ids that they have on disk: the parent translates the mounts they are on."""
+        """Yield the same root, in which the files have the ids that they have on disk: the parent translates the mounts they are on."""
         if self.readonly and len(self._lowers.paths) == 1 and not on_top:
             yield from mounting.shown_root(self._lowers.paths[0], "the only layer", ATTR.RDONLY | self._attributes)
         else:
             yield from self._translated(on_top)
 
     def _translated(self, on_top: bool) -> Iterator[Step]:
-        """The parent translates the mounts; the overlay is made by the child, as root inside."""
+        """Yield the steps by which the parent translates the mounts, and the child makes the overlay as root inside."""
         trees, lowers = shown([*reversed(self._lowers.paths)])
         changes = [changes_tree(str(self._state.directory))] if self._state else []
         for tree in trees:
@@ -394,29 +395,29 @@ class LayerFS(OneProcess):
     # --- what changed --------------------------------------------------------------------------------------------
 
     def changes(self) -> Iterator[Change]:
-        """What differs from the lower layers: paths added, modified and deleted, in order of their names."""
+        """Yield the differences to the lower layers: paths added, modified and deleted, in order of their names."""
         from .changes import changes
 
         return changes(self.upper, self.lowers)
 
     def read(self, path: str) -> bytes | None:
-        """The file that shows at a path, with its links followed inside; None where there is none.
+        """Return the file that shows at a path, with its links followed inside; None where there is none.
 
         :raises LayerError: it is something else, or more than 16 MiB
         """
         return merged.read(path, [*self._lowers.paths, *([self._state.upper] if self._state else [])])
 
     def usage(self) -> DiskUsage:
-        """What the changes take: bytes on disk and entries."""
+        """Return the size of the changes: bytes on disk and entries."""
         from .changes import usage
 
         return usage(self.upper)
 
     def diff(self, blobs: Any = None, **options: Any) -> Layer:
-        """The changes as a layer of an image: ``image.append(root.diff())``.
+        """Return the changes as a layer of an image: ``image.append(root.diff())``.
 
-        :param blobs: where the layer is kept, a `FileBlobs` or `MemoryBlobs`; in a temporary file, gone with the layer, unless given
-        :param options: of `Layer.from_directory`: form, compression, level
+        :param blobs: the store of the layer, a `FileBlobs` or `MemoryBlobs`; in a temporary file, gone with the layer, unless given
+        :param options: those of `Layer.from_directory`: form, compression, level
         :raises LayerError: a child still has it mounted
         """
         upper = self.upper
@@ -426,9 +427,9 @@ class LayerFS(OneProcess):
         return layer
 
     def commit(self, directory: str | os.PathLike[str] | None = None) -> LayerFS:
-        """Freezes the changes as one more read-only layer.  This LayerFS is at its end; go on with the one returned.
+        """Freeze the changes as one more read-only layer.  This LayerFS cannot be used any more; use the returned one.
 
-        :param directory: where the layer is to stay; a temporary directory, gone with the returned LayerFS, unless given.  It has
+        :param directory: the directory that the layer stays in; a temporary one, gone with the returned LayerFS, unless given.  It has
             to be below one of mode 700, or of one like it: a program may have left a set-user-ID file, which others could run
         :return: a LayerFS over the same lowers and the new layer, not entered yet
         :raises LayerError: a child still has it mounted; others may enter the directory
@@ -449,7 +450,7 @@ class LayerFS(OneProcess):
 
     @contextlib.contextmanager
     def mounted(self, at: str | os.PathLike[str] | None = None) -> Iterator[Path]:
-        """Mounts it on the host, for as long as the `with` lasts.  Needs root.
+        """Mount the layers on the host, for as long as the `with` block lasts.  Needs root.
 
         :param at: an existing directory; a temporary one unless given
         :raises StepRefused: the caller may not mount; it is a PermissionError
@@ -467,7 +468,7 @@ class LayerFS(OneProcess):
                 place.close()
 
     def _host_steps(self, target: str) -> Iterator[Step]:
-        """The same mount, attached in the caller's own mount namespace."""
+        """Yield the same mount, attached in the caller's own mount namespace."""
         if self._state:
             yield self._take(self._state)
         elif not self.readonly:
@@ -502,7 +503,7 @@ def _mark(upper: str) -> str:
 
 
 def _one_string(lowers: Iterable[str], options: Iterable[tuple[str, str | None]]) -> str:
-    """Options as mount(2) takes them.  :raises PlanError: they cannot be said that way"""
+    """Return the options as mount(2) takes them.  :raises PlanError: mount(2) cannot express them"""
     escaped = ":".join(path.replace("\\", "\\\\").replace(":", "\\:") for path in lowers)
     every = [("lowerdir", escaped), *options]
     if any(value and "," in value for _, value in every):
@@ -529,7 +530,7 @@ def _mounted_anywhere(upper: str, mark: str) -> bool:
 
 
 def _move(upper: Path, frozen: Path) -> None:
-    """Renames where that is possible; a copy would have to keep what only the kernel may write."""
+    """Rename where that is possible: a copy would have to keep attributes that only the kernel may write."""
     try:
         os.rename(upper, frozen)
     except OSError as error:

@@ -1,6 +1,6 @@
-"""What lies below in a `LayerFS`: directories, and what has layers of its own, as an image has.
+"""The lower layers of a `LayerFS`: directories, and objects that have layers of their own, as an image has.
 
-The second kind says where its layers are only when it is asked, and keeps them there for as long as it is held.
+An object of the second kind says where its layers are when it is asked, and keeps them there for as long as it is held.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ MOST = 500  # layers of one overlay
 
 @runtime_checkable
 class Layered(Protocol):
-    """What has layers and can say where they are, as an `Image` does."""
+    """An object that has layers and can say where they are, as an `Image` does."""
 
     def hold(self, *, xattrs: str | None = None) -> AbstractContextManager[Sequence[Path]]:
-        """The directories, the lowest first, which stay as they are for as long as the ``with`` lasts.
+        """Return the directories, the lowest first, which stay as they are for as long as the ``with`` lasts.
 
         :param xattrs: which attributes say "opaque" in them
         """
 
 
-#: One layer below: a directory, or what has layers of its own.
+#: One layer below: a directory, or an object that has layers of its own.
 Lower = str | os.PathLike[str] | Layered
 
 
 class Lowers:
-    """The layers below.  Making it looks at directories only; what is `Layered` is held from the first look at `paths`.
+    """The layers below.  Making it looks at directories only; `Layered` objects are held from the first look at `paths`.
 
     :param sources: the lowest first
     :param xattrs: which attributes the layers have
@@ -73,7 +73,7 @@ class Lowers:
         return held.enter_context(source.hold(xattrs=self._xattrs)) if _is_layered(source) else [source]  # type: ignore[union-attr,list-item]
 
     def close(self) -> None:
-        """Lets go of what is held.  The next look at `paths` holds it again."""
+        """Close the held directories.  The next look at `paths` opens them again."""
         with self._lock:
             self._held.close()
             if any(_is_layered(source) for source in self.sources):
@@ -89,7 +89,7 @@ def _is_layered(lower: object) -> bool:
 
 @lru_cache(maxsize=64)
 def _has_layers(kind: type) -> bool:
-    """Asked of the class: to ask a protocol takes long."""
+    """Whether a source is `Layered`.  The class is asked, because asking a protocol takes long."""
     return issubclass(kind, Layered)
 
 
@@ -104,7 +104,7 @@ def _source(lower: Lower) -> str | Layered:
 
 
 def _let_go(pid: int, held: ExitStack) -> None:
-    """A forked child that ends does not let go of what its parent holds."""
+    """Release the held layers, except in a forked child: there they are the parent's."""
     if os.getpid() == pid:
         held.close()
 

@@ -62,7 +62,7 @@ def entry(below: Sequence[StrPath], name: str) -> list[Path]:
 
 
 def entry_paths(below: Sequence[StrPath], name: str) -> list[str]:
-    """The same as text, for who asks often."""
+    """Return the same paths as text, for callers that ask often."""
     found: list[str] = []
     for layer in below:
         path = os.path.join(layer, name)

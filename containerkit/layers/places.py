@@ -1,9 +1,9 @@
-"""Places for mounts in layers that lack them, seen before anything is mounted.
+"""Mount targets that the layers lack, found before anything is mounted.
 
-    lead("etc/resolv.conf", layers)     where a program inside that opens it is led to, and whether anything is there
+    lead("etc/resolv.conf", layers)     the path that a program inside would open, and whether it exists
 
-A link may dangle: as systemd-resolved leaves it, /etc/resolv.conf leads to a file that only a running system has.  What is to
-be mounted there needs a place where the link leads to.
+A link may dangle: as systemd-resolved leaves it, /etc/resolv.conf leads to a file that only a running system has.  A mount
+there needs a file at the link's end.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ __all__ = ["Led", "are_missing", "behind_links", "lead"]
 
 @frozen
 class Led:
-    """Where a path leads to in a root.
+    """The end of a path in a root, with links followed.
 
-    :ivar path: without a link on it, and without a slash before it
-    :ivar exists: whether anything is there; what cannot be looked at counts as there
+    :ivar path: the path, without links on it and without a slash before it
+    :ivar exists: whether the path exists; a path that cannot be looked up counts as existing
     :ivar linked: whether a link was on the way
     :ivar through: directories that are missing and that ".." leads out of again
     """
@@ -44,7 +44,7 @@ class Led:
 
 
 def lead(path: str, layers: Sequence[str | Path]) -> Led:
-    """Follows links as a program inside would, and goes on by name where nothing is there.
+    """Return where a path leads: links are followed as a program inside would, and where nothing exists the names count.
 
     :param layers: the lowest first
     """
@@ -108,7 +108,7 @@ def are_missing(places: Iterable[Place], layers: Sequence[str | Path]) -> bool:
 
 
 def behind_links(places: Iterable[Place], layers: Sequence[str | Path]) -> Iterator[Step]:
-    """Makes what links of the layers lead to where nothing is yet, each before what is mounted there."""
+    """Make the missing paths that links of the layers lead to, each before something is mounted there."""
     for place in places:
         if is_kernels(place.path):
             continue  # no link leads there: the child refuses one
@@ -123,7 +123,7 @@ def behind_links(places: Iterable[Place], layers: Sequence[str | Path]) -> Itera
 
 
 def _refused(place: Place, led: Led, order: int) -> Iterator[Step]:
-    """What a link leads to /proc, /sys or /dev would be covered there by the kernel's own, and be missing without a word."""
+    """Yield steps that refuse a target which a link leads to /proc, /sys or /dev: the kernel's filesystems would cover it in silence."""
     hint = f"/{place.path} leads to /{led.path} in this root: nothing is mounted in /proc, /sys or /dev by way of a link"
     yield mounting.find(place.path, directory=False, kernels=True, order=order).with_(hint=hint)
     yield mounting.step(Phase.MOUNTS, syscalls.close(mounting.TARGET), "%target is done with", order=order)

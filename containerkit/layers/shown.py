@@ -1,10 +1,10 @@
-"""Directories of layers on mounts that the parent translates, and the paths by which a child that is nobody outside reaches them.
+"""Directories of layers on mounts that the parent translates, and the paths by which a child without rights outside reaches them.
 
     trees, paths = shown(["/store/layers/sha256/b/diff", "/store/layers/sha256/a/diff"])
     trees           (Tree("/store/layers/sha256"),)         one mount for all layers that a directory holds
     paths           ("b/diff", "a/diff")                    from the child's working directory
 
-The child may enter nothing on the way there: so it stands in the first tree, and has a descriptor of every other one.
+The child may not enter the directories on the way there: so its working directory is the first tree, and it has descriptors of the others.
 :see: mount_setattr(2), "ID-mapped mounts"
 """
 
@@ -24,7 +24,7 @@ from ..linux.syscalls import Slot
 
 __all__ = ["Tree", "changes_tree", "shown"]
 
-MORE_FD = 61  # and down from there, for layers on more than one mount
+MORE_FD = 61  # and lower numbers, for layers on more than one mount
 MOST = 30
 LONGEST = 230  # bytes of a path in a tree: fsconfig(2) takes 255, with what is before it
 
@@ -36,7 +36,7 @@ class Tree:
     :ivar path: the directory
     :ivar slot: its name in the child
     :ivar fd: the number of one more descriptor of it
-    :ivar stands: the child stands in it
+    :ivar stands: whether it is the child's working directory
     """
 
     path: str
@@ -45,34 +45,34 @@ class Tree:
     stands: bool = False
 
     def below(self, path: str) -> str:
-        """How the child reaches something in it.  :param path: absolute, or relative to this directory"""
+        """Return the path by which the child reaches a file in it.  :param path: absolute, or relative to this directory"""
         relative = os.path.relpath(path, self.path) if path.startswith("/") else path
         return relative if self.stands else f"/proc/self/fd/{self.fd}/{relative}"
 
     def make(self, why: str) -> Iterator[Step]:
-        """The child copies the mount, and the parent translates it; not those below it."""
+        """Yield the steps by which the child copies the mount, without those below it, and the parent translates it."""
         return mounting.shown(self.path, why, self.slot, below=False, fd=self.fd)
 
     def attach(self) -> Iterator[Step]:
-        """Until Linux 6.15 an overlay takes nothing that is attached nowhere."""
+        """Attach the tree: until Linux 6.15 an overlay takes no directory of a mount that is attached nowhere."""
         yield mounting.cover_root(self.slot)
         if self.stands:
             yield mounting.step(Phase.ROOTFS, syscalls.fchdir(self.slot), "paths of layers begin here")
 
     def let_go(self) -> Iterator[Step]:
-        """The overlay has what it needs.  In the reverse order of `attach`."""
+        """Detach the trees, which the overlay no longer needs, in the reverse order of `attach`."""
         yield mounting.uncover_root()
         yield mounting.step(Phase.ROOTFS, syscalls.close(self.slot), f"{self.slot} is done with")
         yield mounting.step(Phase.ROOTFS, syscalls.close(self.fd), "under both names")
 
 
 def changes_tree(directory: str) -> Tree:
-    """The directory that takes changes."""
+    """Return the directory that takes changes."""
     return Tree(directory, Slot("changes"), mounting.SHOWN_FD)
 
 
 def shown(lowers: Sequence[str]) -> tuple[tuple[Tree, ...], tuple[str, ...]]:
-    """The trees for some directories, and how the child reaches each of these.
+    """Return the trees for some directories, and how the child reaches each of these.
 
     Directories on one mount are in one tree, which holds no other mount on the way to them.
 
@@ -97,6 +97,6 @@ def _is_below(path: str, point: str) -> bool:
 
 
 def _mount_points() -> set[str]:
-    """:see: proc_pid_mountinfo(5)"""
+    """Return the mount points of this process.  :see: proc_pid_mountinfo(5)"""
     shown = (line.split(" ", 5)[4] for line in (text_of("/proc/self/mountinfo") or "").split("\n") if line)
     return {re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point) if "\\" in point else point for point in shown}

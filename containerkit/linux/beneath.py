@@ -49,7 +49,7 @@ class Beneath:
 
     @contextlib.contextmanager
     def opened(self, path: bytes, flags: int = DIRECTORY) -> Iterator[int]:
-        """The same, closed at the end."""
+        """Open something below, as `open` does, and close it at the end of the block."""
         fd = self.open(path, flags)
         try:
             yield fd
@@ -58,13 +58,13 @@ class Beneath:
 
     @contextlib.contextmanager
     def parent(self, path: bytes) -> Iterator[tuple[int, bytes]]:
-        """The directory that something is in, and its name there, for calls that take ``dir_fd``.  It may be a link itself."""
+        """Give the directory that a file is in, and its name there, for calls that take ``dir_fd``.  The file may be a link itself."""
         above, _, name = path.rpartition(b"/")
         with self.opened(above) as fd:
             yield fd, name
 
     def walk(self) -> Iterator[tuple[bytes, int, list[os.DirEntry[str]]]]:
-        """Every directory, itself first: its path, a descriptor for as long as it is looked at, what is in it.
+        """Yield every directory, itself first: its path, a descriptor for as long as it is looked at, what is in it.
 
         A directory that cannot be opened is passed over, as `os.walk` does.
         """
@@ -78,7 +78,7 @@ class Beneath:
                 waiting += [path + b"/" + name if path else name for name in names]
 
     def close(self) -> None:
-        """Closes the directory."""
+        """Close the directory."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

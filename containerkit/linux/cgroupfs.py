@@ -20,7 +20,7 @@ GONE = (errno.ENOENT, errno.ENODEV)
 
 
 def tree(path: str) -> list[str]:
-    """The directories of a group and of all below it, the deepest first."""
+    """Return the directories of a group and of all below it, the deepest first."""
     try:
         if os.stat(path).st_nlink == LEAF:
             return [path]
@@ -32,7 +32,7 @@ def tree(path: str) -> list[str]:
 
 
 def processes(path: str, name: str = "cgroup.procs", *, recursive: bool = True) -> list[int]:
-    """The ids that a file lists; of groups gone meanwhile, none.  0 stands for one that our pid namespace cannot see."""
+    """Return the ids that a file lists; of groups gone meanwhile, none.  0 stands for one that our pid namespace cannot see."""
     found: list[int] = []
     for directory in tree(path) if recursive else [path]:
         try:
@@ -44,13 +44,13 @@ def processes(path: str, name: str = "cgroup.procs", *, recursive: bool = True) 
 
 
 def end_all(path: str) -> bool:
-    """Sends SIGKILL to each process of the tree.  False when one cannot be reached: it is not ours to signal, or we cannot see it."""
+    """Send SIGKILL to each process of the tree.  Return False when one cannot be reached: it is not ours to signal, or we cannot see it."""
     missed = [pid for pid in processes(path) if not _ended(pid)]
     return not missed
 
 
 def _ended(pid: int) -> bool:
-    """One that our pid namespace cannot see is listed as 0, and kill(0) means our own process group."""
+    """Kill one process; return False where we cannot.  A process outside of our pid namespace is listed as 0: kill(0) would be us."""
     try:
         if pid > 0:
             os.kill(pid, signal.SIGKILL)
@@ -62,7 +62,7 @@ def _ended(pid: int) -> bool:
 
 
 def end(path: str) -> None:
-    """Kills what is in a group that nobody will be put into any more, and removes it and those below it.
+    """Kill the processes of a group that gets no new ones, and remove it and the groups below it.
 
     :raises OSError: something of it stays
     """
@@ -75,7 +75,7 @@ def end(path: str) -> None:
 
 
 def _kill_each(path: str) -> None:
-    """Stopped, nobody can fork away.  What is not stopped soon is killed too, and what it forks in the next round."""
+    """Stop all processes, so that none can fork, and kill each.  Children of one that did not stop in time die in the next round."""
     for name, stopped, going in STOP:
         if _put(path, name, stopped):
             time.sleep(PAUSE)
@@ -86,7 +86,7 @@ def _kill_each(path: str) -> None:
 
 
 def remove(path: str, patience: float) -> None:
-    """Removes a group and those below it.  One that has just become empty may still be busy for a moment.
+    """Remove a group and those below it.  One that has just become empty may still be busy for a moment.
 
     :param patience: seconds for each directory
     :raises OSError: it is in use
@@ -106,7 +106,7 @@ def remove(path: str, patience: float) -> None:
 
 
 def _put(path: str, name: str, text: str) -> bool:
-    """Writes one file of a group.  False where this hierarchy has none of that name."""
+    """Write one file of a group.  Return False where this hierarchy has none of that name."""
     with contextlib.suppress(FileNotFoundError):
         fd = os.open(f"{path}/{name}", os.O_WRONLY | os.O_CLOEXEC)
         try:

@@ -1,8 +1,8 @@
-"""Who may trace this process, while a child that shares its memory becomes somebody else.
+"""Keep this process traceable while a child that shares its memory changes its ids.
 
-A change of ids makes the memory of whoever changes them non-dumpable: nobody without privilege may trace it, or read its /proc/PID/mem.
-That is right for the child, whose new user may be somebody else's too.  But the memory is the caller's as well, and is the caller's
-alone again when the child has left it.
+A change of ids makes the memory of the process that changes them non-dumpable: no process without privilege may trace it, or read
+its /proc/PID/mem.  That is right for the child, whose new user may have other processes.  But the memory is the caller's as well,
+and is the caller's alone again when the child has left it.
 :see: PR_SET_DUMPABLE(2const), ptrace(2)
 """
 
@@ -24,7 +24,7 @@ _children, _before = 0, 1
 
 @contextlib.contextmanager
 def changing_ids() -> Iterator[None]:
-    """While children may change their ids in this memory.  Afterwards, with the last of them, it is dumpable as it was before."""
+    """Let children change their ids in this memory during the block.  After the last of them it is dumpable as it was before."""
     global _children, _before  # the memory is the process's, so there is one of these
     with _lock:
         if not _children:
@@ -40,7 +40,7 @@ def changing_ids() -> Iterator[None]:
 
 
 def _after_fork() -> None:
-    """The other threads, and so their children's spawns, are not in the new process; its memory is a copy, as dumpable as ours was then."""
+    """Begin anew in a forked child: the other threads' spawns are not in it, and its memory is a copy, as dumpable as ours was then."""
     global _children, _lock
     under_way, _children, _lock = _children, 0, threading.Lock()
     if under_way:

@@ -1,7 +1,7 @@
 """Questions to the host, and whether its answers still hold.
 
-What a plan's steps are depends on the parts and on the host: who the caller is, what it may do, what is in a directory.  The code that
-makes steps puts each such question through `ask`.  So whoever remembers steps can remember the questions too, and put them again:
+A plan's steps depend on the parts and on the host: the caller's ids, its capabilities, the content of a directory.  The code that
+makes steps puts each such question through `ask`.  So code that remembers steps can remember the questions too, and ask them again:
 
     with recorded() as answers:         # {(os.geteuid,): 0, ...}
         steps = make()
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LONGEST", "UNKNOWN", "Answers", "ask", "hold", "look", "read", "recorded", "text_of"]
 
-#: Bytes of a file that are kept as an answer.  What rests on a longer one is not remembered.
+#: Bytes of a file that are kept as an answer.  Steps that rest on a longer file are not remembered.
 LONGEST = 1 << 16
 PIECE = 1 << 14
 SETTLED = 2_000_000_000  # nanoseconds: two changes within a tick of the clock show one time
@@ -50,7 +50,7 @@ UNKNOWN = _Unknown()
 
 
 class _Thread(threading.local):
-    """What one thread has asked: capabilities and mounts belong to a thread."""
+    """The questions of one thread: capabilities and mounts belong to a thread."""
 
     def __init__(self) -> None:
         self.look: Answers | None = None
@@ -61,10 +61,10 @@ _thread = _Thread()
 
 
 def ask(question: Callable[..., T], *arguments: Hashable) -> T:
-    """The host's answer now; or, inside of one `look`, the answer that it gave before.
+    """Ask the host; inside of one `look`, return the answer that it gave before.
 
     :param question: a function that changes nothing; two with equal arguments ask the same
-    :raises Exception: what the question raised; what rests on that is not remembered
+    :raises Exception: the question raised it; steps that rest on it are not remembered
     """
     key = (question, *arguments)
     look = _thread.look
@@ -83,7 +83,7 @@ def ask(question: Callable[..., T], *arguments: Hashable) -> T:
 
 
 def _record(key: Question, answer: object) -> None:
-    """Two answers to one question are none."""
+    """Keep an answer.  A question with two different answers gets one that never holds."""
     for recording in _thread.recordings:
         same = key not in recording or (recording[key] is not UNKNOWN and recording[key] == answer)
         recording[key] = answer if same else UNKNOWN
@@ -91,7 +91,7 @@ def _record(key: Question, answer: object) -> None:
 
 @contextlib.contextmanager
 def recorded() -> Iterator[Answers]:
-    """Collects the questions that this thread asks in the block, with their answers."""
+    """Collect the questions that this thread asks in the block, with their answers."""
     answers: Answers = {}
     before = _thread.recordings
     _thread.recordings = (*before, answers)
@@ -122,13 +122,13 @@ def hold(answers: Mapping[Question, object]) -> bool:
         for question, answer in answers.items():
             if ask(*question) != answer:  # type: ignore[arg-type]
                 return False
-    except Exception:  # whoever makes the steps anew meets it again, where it can be said what for
+    except Exception:  # the code that makes the steps again meets the error again, and can say what it was needed for
         return False
     return True
 
 
 def text_of(path: str) -> str | None:
-    """The text of a small file, asked; None where there is none.  For a file on disk the question is whether it is the same.
+    """Return the text of a small file, asked; None where there is none.  For a file on disk the question is whether it is the same.
 
     :raises OSError: it cannot be read
     """
@@ -140,7 +140,7 @@ def text_of(path: str) -> str | None:
 
 
 def _state(path: str) -> bytes | tuple[int, ...] | None:
-    """What tells a file from a later state of it: its times, once they are old enough to tell; until then, and in procfs, its bytes."""
+    """Return a value that differs for each state of a file: its times, once they are old enough; until then, and in procfs, its bytes."""
     if path.startswith("/proc/"):
         return read(path)
     try:
@@ -154,7 +154,7 @@ def _state(path: str) -> bytes | tuple[int, ...] | None:
 
 
 def read(path: str) -> bytes | None:
-    """The bytes of a file, read without a file object, which takes three times as long; None where there is none."""
+    """Return the bytes of a file, read without a file object, which takes three times as long; None where there is none."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -19,7 +19,7 @@ ALL: Range = (0, 0, 2**32 - 1)  # the map of the machine's own user namespace
 
 
 def check(name: str, ranges: Sequence[Range]) -> None:
-    """Raises PlanError for ranges that overlap, are empty, or are too many."""
+    """Raise PlanError for ranges that overlap, are empty, or are too many."""
     if len(ranges) > LIMIT:
         raise PlanError(f"the kernel takes {LIMIT} ranges of {name}s, not {len(ranges)}")
     for numbers in ranges:
@@ -32,7 +32,7 @@ def check(name: str, ranges: Sequence[Range]) -> None:
 
 
 def outside_of(ranges: Sequence[Range], inside: int) -> int:
-    """The id outside that one inside stands for."""
+    """Return the id outside that one inside stands for."""
     return next(outside + inside - first for first, outside, count in ranges if first <= inside < first + count)
 
 
@@ -61,7 +61,7 @@ def is_machine_root() -> bool:
 
 
 def machine_uid() -> int:
-    """Who this process is for the machine."""
+    """Return the ids of this process in the machine's own user namespace."""
     return outside_of(own("uid"), os.geteuid())
 
 
@@ -79,7 +79,7 @@ def may_map() -> bool:
 
 
 def subordinate(path: str) -> list[tuple[int, int]]:
-    """What /etc/subuid or /etc/subgid gives this user: (first, how many).  :see: subuid(5)"""
+    """Return the ranges that /etc/subuid or /etc/subgid gives this user: (first, how many).  :see: subuid(5)"""
     try:
         names = {pwd.getpwuid(os.geteuid()).pw_name, str(os.geteuid())}
     except KeyError:
@@ -88,7 +88,7 @@ def subordinate(path: str) -> list[tuple[int, int]]:
 
 
 def _given(path: str) -> list[tuple[str, int, int]]:
-    """The entries of /etc/subuid or /etc/subgid; what is none is passed over, as newuidmap(1) does."""
+    """Return the entries of /etc/subuid or /etc/subgid; a line that is none is passed over, as newuidmap(1) does."""
     return [(f[0], int(f[1]), int(f[2])) for f in _fields(path) if len(f) == 3 and f[1].isdecimal() and f[2].isdecimal() and int(f[2])]
 
 
@@ -100,9 +100,9 @@ def _fields(path: str) -> list[list[str]]:
 # --- the ids of containers that root makes ------------------------------------------------------------------------
 
 NAMES = ("containerkit", "root")
-"""Whose entry in /etc/subuid and /etc/subgid gives root's containers their ids; the first that has one."""
+"""Users whose entry in /etc/subuid and /etc/subgid gives root's containers their ids; the first that has one counts."""
 FREE = (0x70000000, 0x7FFE0000)
-"""From where, and up to where, ids are taken when there is no entry.  Nobody else does: see https://systemd.io/UIDS-GIDS/"""
+"""The first and the last id to take when there is no entry.  No other program uses this range: see https://systemd.io/UIDS-GIDS/"""
 FEWEST = 65536
 
 
@@ -112,7 +112,7 @@ def has_own_ids() -> bool:
 
 
 def own_range(kind: str, etc: str = "/etc") -> tuple[Range, ...]:
-    """The map of containers that root makes: nobody outside has these ids.
+    """Return the map of containers that root makes: no user outside has these ids.
 
     What /etc/subuid (or subgid) gives to the first of `NAMES` that it has; else the largest part of `FREE` that neither that file
     nor /etc/passwd (or group) names.
@@ -135,7 +135,7 @@ def own_range(kind: str, etc: str = "/etc") -> tuple[Range, ...]:
 
 
 def _in_a_row(kind: str, ranges: Sequence[tuple[int, int]]) -> tuple[Range, ...]:
-    """Ranges outside, one after the other inside.  :raises PlanError: root or another user would be among them"""
+    """Map ranges outside to consecutive ids inside.  :raises PlanError: root or another user would be among them"""
     found, next_id = [], 0
     for first, count in ranges[:LIMIT]:
         if first <= 0:
@@ -147,7 +147,7 @@ def _in_a_row(kind: str, ranges: Sequence[tuple[int, int]]) -> tuple[Range, ...]
 
 
 def _largest_gap(taken: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The largest part of `FREE` in which nothing is taken: (first, how many)."""
+    """Return the largest part of `FREE` in which nothing is taken: (first, how many)."""
     at, (end, best) = FREE[0], (FREE[1], (FREE[0], 0))
     for first, count in sorted([*taken, (end, 0)]):
         gap = min(first, end) - at

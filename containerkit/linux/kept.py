@@ -1,4 +1,4 @@
-"""Descriptors that the library keeps open until this process ends: what looks for leaks asks here which those are.
+"""Descriptors that the library keeps open until this process ends: a check for leaks asks here which those are.
 
 @keeps
 def descriptors(): ...          a module says which descriptors it keeps; it is asked each time
@@ -20,11 +20,11 @@ _sources: list[Callable[[], Iterable[int]]] = []
 
 
 def keeps(source: Source) -> Source:
-    """Makes `source` one of those that `descriptors` asks.  Returns it, so that this is also a decorator."""
+    """Make `source` one of those that `descriptors` asks.  Return it, so that this is also a decorator."""
     _sources.append(source)
     return source
 
 
 def descriptors() -> frozenset[int]:
-    """Every descriptor that a loaded module of the library keeps on purpose."""
+    """Return every descriptor that a loaded module of the library keeps on purpose."""
     return frozenset(fd for source in _sources for fd in source())

@@ -1,4 +1,4 @@
-"""What this kernel offers, found out once by asking it, with calls that cannot do anything.
+"""The features of this kernel, found out once with calls that change nothing.
 
 Degrading is allowed only where the meaning is the same.  Where it would not be, the plan raises `Unavailable`.
 """
@@ -16,7 +16,7 @@ __all__ = ["FLOOR", "assume_missing", "assumed", "has", "require", "version"]
 
 #: The oldest kernel the library is made for.
 FLOOR = (5, 10)
-#: Since when a call is there, for machines without the compiled extension.
+#: The kernel versions that brought a call, for machines without the compiled extension.
 SINCE = {"clone3": (5, 3), "openat2": (5, 6), "close_range": (5, 9), "fsopen": (5, 2), "open_tree": (5, 2), "move_mount": (5, 2),
          "mount_setattr": (5, 12), "pidfd_open": (5, 3), "statmount": (6, 8), "landlock_create_ruleset": (5, 13),
          "userxattr": (5, 11), "lowerdir+": (6, 7), "exec enters time namespaces": (6, 3),
@@ -31,7 +31,7 @@ _missing: frozenset[str] = frozenset()
 
 @cache
 def version() -> tuple[int, int]:
-    """The running kernel's version: (major, minor)."""
+    """Return the running kernel's version: (major, minor)."""
     major, _, rest = os.uname().release.partition(".")
     minor = rest[: len(rest) - len(rest.lstrip("0123456789"))]
     return (int(major), int(minor)) if major.isdecimal() and minor else (0, 0)
@@ -57,7 +57,7 @@ def _probe(name: str) -> bool:
 
 
 def require(name: str, what: str) -> None:
-    """Raises Unavailable, saying what needs it, when `name` is not there."""
+    """Raise Unavailable, saying what needs it, when `name` is not there."""
     if not has(name):
         since = ".".join(map(str, SINCE[name]))
         probed = f"the call on Linux {os.uname().release}" if name in HARMLESS else f"Linux {os.uname().release}"
@@ -66,7 +66,7 @@ def require(name: str, what: str) -> None:
 
 @contextlib.contextmanager
 def assume_missing(*names: str) -> Iterator[None]:
-    """Makes plans as for a kernel without these: to look at, or to test, the older way."""
+    """Make plans as for a kernel without these features, to print or to test the older way."""
     global _missing
     added = set(names) - _missing
     _missing |= added
@@ -77,5 +77,5 @@ def assume_missing(*names: str) -> Iterator[None]:
 
 
 def assumed() -> frozenset[str]:
-    """What is assumed to be missing now."""
+    """Return the features that are assumed to be missing now."""
     return _missing

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @cache
 def extension() -> Any:
-    """The compiled extension.  Raises Unavailable where it is missing, as it may be for who only prints plans."""
+    """Return the compiled extension.  Raise Unavailable where it is missing: printing plans works without it."""
     try:
         from .. import _spawn  # type: ignore[attr-defined]
     except ImportError as error:
@@ -31,7 +31,7 @@ def extension() -> Any:
 
 @cache
 def number(name: str) -> int:
-    """The number of a system call on this machine."""
+    """Return the number of a system call on this machine."""
     found = int(extension().lib.ck_number(name.encode()))
     if found < 0:
         raise Unavailable(f"the system call {name}", probed="the kernel headers the extension was built with")
@@ -42,7 +42,7 @@ def call(name: str, *arguments: int | bytes | bytearray) -> int:
     """Make a system call from this thread, which is not the child of a plan.
 
     :param name: as in its man page
-    :param arguments: numbers, or what the kernel reads from (text ends with a zero byte) or writes into
+    :param arguments: numbers, or buffers that the kernel reads (text ends with a zero byte) or writes
     :return: its result
     :raises OSError: its error number
     """

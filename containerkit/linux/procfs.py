@@ -1,6 +1,6 @@
 """A procfs that is proven to be one, and the files in it.
 
-A path such as /proc/self/uid_map leads wherever the mounts of its reader say.  In a mount namespace that somebody else
+A path such as /proc/self/uid_map leads wherever the mounts of its reader say.  In a mount namespace that a stranger
 made, that may be any file of root's (CVE-2019-16884, CVE-2025-52881).  So a plan writes there through a descriptor that
 the parent opened in its own mount namespace before the child joined another one, and the kernel resolves the rest below
 it without leaving that mount.
@@ -20,7 +20,7 @@ from .syscalls import RESOLVE, Call, Fd
 
 PLACE = "/proc/"
 PROC = Fd("proc")
-"""In a step: the proven procfs, opened by the parent before the clone."""
+"""The name that steps use for the proven procfs, which the parent opens before the clone."""
 
 _SUPER_MAGIC = 0x9FA0  # PROC_SUPER_MAGIC in linux/magic.h
 _CAPABILITY_VERSION = 0x20080522  # with 64 bits a set: twice effective, permitted, inheritable
@@ -28,10 +28,10 @@ REMEDY = "mount -t proc proc /proc, in the mount namespace of the caller"
 
 
 def opened(*, of_this_pid_namespace: bool = False) -> int:
-    """A descriptor of /proc, close-on-exec, which the caller closes.
+    """Return a descriptor of /proc, close-on-exec, which the caller closes.
 
     :param of_this_pid_namespace: the numbers in it must mean the processes that they mean here
-    :raises Unavailable: what is mounted there is no procfs, or that of another pid namespace
+    :raises Unavailable: another filesystem is mounted there, or the procfs of another pid namespace
     """
     try:
         fd = os.open(PLACE, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -40,7 +40,7 @@ def opened(*, of_this_pid_namespace: bool = False) -> int:
     try:
         _prove(fd)
         if of_this_pid_namespace and _own_number(fd) != str(os.getpid()):
-            raise Unavailable("a procfs of this pid namespace", probed=f"{PLACE}self is {_own_number(fd) or 'nobody'}", remedy=REMEDY)
+            raise Unavailable("a procfs of this pid namespace", probed=f"{PLACE}self is {_own_number(fd) or 'no process'}", remedy=REMEDY)
     except BaseException:
         os.close(fd)
         raise
@@ -71,7 +71,7 @@ def proven(*, of_this_pid_namespace: bool = False) -> Iterator[int]:
 
 
 def directory(fd: int, path: str) -> int:
-    """Opens a directory below a proven procfs; the caller closes it.  Nothing that is mounted over it counts.
+    """Open a directory below a proven procfs; the caller closes it.  Nothing that is mounted over it counts.
 
     :raises OSError: it is not there, or something is mounted on the way
     """
@@ -84,7 +84,7 @@ def directory(fd: int, path: str) -> int:
 
 
 def open_file(path: str, flag: int) -> Call:
-    """The call that opens a file of procfs, given as ``/proc/self/...`` or, for the parent, ``/proc/{pid}/...``.
+    """Return the call that opens a file of procfs, given as ``/proc/self/...`` or, for the parent, ``/proc/{pid}/...``.
 
     ``self`` is a link that the kernel itself makes, so links are followed; magic ones, and mounts, are not.
     """
@@ -95,7 +95,7 @@ def open_file(path: str, flag: int) -> Call:
 
 
 def effective_capabilities() -> int:
-    """The calling thread's, as a bit mask.  :see: capabilities(7), capget(2)"""
+    """Return the calling thread's effective capabilities, as a bit mask.  :see: capabilities(7), capget(2)"""
     return ask(_effective_capabilities)
 
 

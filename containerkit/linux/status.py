@@ -1,4 +1,4 @@
-"""What the kernel says about a process, read from a directory that is proven to be its own in a procfs.
+"""The kernel's account of a process, read from a directory that is proven to be its own in a procfs.
 
 with ProcDirectory(pid) as there:
     there.status().capabilities["Eff"]
@@ -25,10 +25,10 @@ Range = tuple[int, int, int]
 class Status:
     """A part of /proc/PID/status.
 
-    :ivar uid, gid: the real ones, as the caller has them; so with `groups`
+    :ivar uid, gid, groups: the real ids, as the caller has them
     :ivar capabilities: "Inh", "Prm", "Eff", "Bnd" and "Amb": bit n for capability n
     :ivar filtered: whether there is a seccomp filter
-    :ivar pid_inside: its number in its own pid namespace
+    :ivar pid_inside: the process's id in its own pid namespace
     """
 
     uid: int
@@ -45,7 +45,7 @@ class ProcDirectory:
 
     :param pid: 0 for this thread
     :raises ProcessLookupError: there is no such process
-    :raises Unavailable: what is at /proc is no procfs, or that of another pid namespace
+    :raises Unavailable: /proc is another filesystem, or the procfs of another pid namespace
     """
 
     def __init__(self, pid: int) -> None:
@@ -59,11 +59,11 @@ class ProcDirectory:
             self._device = os.fstat(proc).st_dev
 
     def open(self, name: str, flag: int = os.O_RDONLY) -> int:
-        """A descriptor of what a file, or a link of the kernel's, in it leads to."""
+        """Return a descriptor of what a file, or a link of the kernel's, in it leads to."""
         return os.open(name, flag | os.O_CLOEXEC, dir_fd=self._fd)
 
     def read(self, name: str) -> str:
-        """A file in it.  :raises ProcessLookupError: the process has ended;  :raises Unavailable: something is mounted over the file"""
+        """Return the text of one file.  :raises ProcessLookupError: the process has ended;  :raises Unavailable: a mount covers the file"""
         try:
             with open(self.open(name, os.O_RDONLY | os.O_NOFOLLOW)) as file:
                 if os.fstat(file.fileno()).st_dev != self._device:
@@ -75,7 +75,7 @@ class ProcDirectory:
             raise
 
     def status(self) -> Status:
-        """Who it is, and what it may do."""
+        """Return the ids and capabilities of the process."""
         fields = {name: value.split() for name, _, value in (line.partition(":") for line in self.read("status").splitlines())}
         return Status(
             int(fields["Uid"][0]), int(fields["Gid"][0]), tuple(map(int, fields["Groups"])),
@@ -84,21 +84,21 @@ class ProcDirectory:
         )  # fmt: skip
 
     def ids(self, kind: str) -> tuple[Range, ...]:
-        """The ids of its user namespace, "uid" or "gid": (inside, as the caller has it, count)."""
+        """Return the ids of its user namespace, "uid" or "gid": (inside, as the caller has it, count)."""
         lines = self.read(f"{kind}_map").splitlines()
         return tuple((first, out, count) for first, out, count in (map(int, line.split()) for line in lines))
 
     def may_set_groups(self) -> bool:
-        """Whether its user namespace lets anybody change supplementary groups."""
+        """Whether the process's user namespace lets its members change supplementary groups."""
         return self.read("setgroups").strip() == "allow"
 
     def cgroups(self) -> dict[str, str]:
-        """Its cgroup in each hierarchy: controllers, "" for v2 -> path."""
+        """Return the process's cgroup in each hierarchy: controllers, "" for v2 -> path."""
         lines = (line.split(":", 2) for line in self.read("cgroup").splitlines())
         return {controllers: path for _, controllers, path in lines}
 
     def namespace(self, kind: str) -> int:
-        """A descriptor of the namespace that it is in; -1 where the kernel has no such kind."""
+        """Return a descriptor of the namespace that it is in; -1 where the kernel has no such kind."""
         try:
             return self.open(f"ns/{kind}")
         except FileNotFoundError:
@@ -106,7 +106,7 @@ class ProcDirectory:
             return -1
 
     def label(self) -> str:
-        """What a security module calls it; "" where there is none."""
+        """Return the label that a security module gives the process; "" where there is none."""
         with contextlib.suppress(OSError):
             return self.read("attr/current").strip("\0\n")
         return ""
@@ -116,7 +116,7 @@ class ProcDirectory:
         return os.path.samestat(os.stat(name, dir_fd=self._fd), os.stat(name, dir_fd=other._fd))
 
     def working_directory(self) -> str:
-        """Its working directory as a path in its root; the root where it was removed, or lies outside."""
+        """Return the working directory as a path in the process's root; the root where the directory was removed, or lies outside."""
         root, path = (os.readlink(name, dir_fd=self._fd) for name in ("root", "cwd"))
         below = path.removeprefix(root.rstrip("/"))
         return below if path.startswith(root) and below.startswith("/") and not path.endswith(DELETED) else "/"

@@ -153,7 +153,7 @@ PR = {"SET_PDEATHSIG": 1, "SET_DUMPABLE": 4, "SET_KEEPCAPS": 8, "CAPBSET_DROP": 
 
 
 def flags(kind: type[F], value: int) -> F:
-    """`value` as flags of `kind`.  Raises PlanError when it has a bit that `kind` does not know."""
+    """`value` as flags of `kind`.  Raise PlanError when it has a bit that `kind` does not know."""
     known = _known(kind)
     if value < 0 or int(value) & ~known:
         raise PlanError(f"unknown flag {int(value) & ~known:#x} for {kind.__name__}")
@@ -162,7 +162,7 @@ def flags(kind: type[F], value: int) -> F:
 
 @functools.cache
 def _known(kind: type[IntFlag]) -> int:
-    """Every bit that has a name."""
+    """Return every bit that has a name."""
     return functools.reduce(operator.or_, map(int, kind.__members__.values()), 0)
 
 
@@ -170,7 +170,7 @@ _TEXT = (str, bytes, os.PathLike)
 
 
 def text(value: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> bytes:
-    """A string for the kernel.  Raises PlanError when it holds a NUL, where the kernel would stop reading."""
+    """Return a string for the kernel.  Raise PlanError when it holds a NUL, where the kernel would stop reading."""
     if not isinstance(value, _TEXT):
         raise WrongType(f"the kernel wants text here, as str, bytes or a path, not {value!r} ({type(value).__name__})")
     data = os.fsencode(value)
@@ -206,7 +206,7 @@ class Fd:
         return f"<{self.name}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A descriptor's number means nothing in another process."""
+        """Pickle the name without the descriptor, whose number means nothing in another process."""
         return Fd, (self.name, None if self.source is None else Elsewhere(f"the descriptor {self}"))
 
     def __deepcopy__(self, memo: object) -> Fd:
@@ -220,7 +220,7 @@ class Fd:
 class Bytes:
     """Memory that the kernel reads.
 
-    :ivar words: offset -> what only the compiled program knows and goes there: the address of a `HeaderAddress` or of other
+    :ivar words: offset -> a value that only the compiled program knows: the address of a `HeaderAddress` or of other
         `Bytes` (8 bytes), or the number that an `Fd` gets in the child, or that a `Slot` has in the parent (4 bytes)
     """
 
@@ -368,7 +368,7 @@ def _show(arg: Arg) -> str:
 
 
 def clone3(flag: int, cgroup: FdArg | None = None) -> Call:
-    """A new process.  Every part's flags are folded into one call.  :see: clone(2)"""
+    """Make a new process.  Every part's flags are folded into one call.  :see: clone(2)"""
     return Call("clone3", (flags(CLONE, flag),) if cgroup is None else (flags(CLONE, flag), cgroup), "clone(2)")
 
 
@@ -396,7 +396,7 @@ def capset(effective: int, permitted: int, inheritable: int) -> Call:
 
 
 def seccomp(filter: Deferred | Bytes) -> Call:
-    """Every system call from here on is put to `filter` first, a struct sock_fprog.  :see: seccomp(2)"""
+    """Put every later system call to `filter` first, a struct sock_fprog.  :see: seccomp(2)"""
     return Call("seccomp", (Labelled(1, "SET_MODE_FILTER"), 0, filter))
 
 
@@ -422,7 +422,7 @@ def ioctl(fd: FdArg, request: int, arg: Arg, *, shown: str) -> Call:
 
 
 def socket(family: int, kind: int, *, shown: str) -> Call:
-    """An endpoint; here only to reach the kernel's network settings.  :see: socket(2)"""
+    """Make an endpoint; here only to reach the kernel's network settings.  :see: socket(2)"""
     return Call("socket", (Labelled(family, shown), kind, 0))
 
 
@@ -520,7 +520,7 @@ def symlinkat(target: PathArg, at: FdArg, path: PathArg) -> Call:
 
 
 def fchmodat(at: FdArg, path: PathArg, mode: int) -> Call:
-    """Set permissions, whatever the umask is.  :see: chmod(2)"""
+    """Set permissions; the umask does not count.  :see: chmod(2)"""
     return Call("fchmodat", (at, text(path), Labelled(mode, f"{mode:#o}")), "chmod(2)")
 
 
@@ -532,7 +532,7 @@ def fstatfs(fd: FdArg, space: OutputBuffer) -> Call:
 def compare(space: OutputBuffer, value: int, words: str) -> Call:
     """Succeed when the first four bytes of `space` are `value`, and fail with EAGAIN otherwise.
 
-    The kernel compares before it moves waiters from one futex to another; here nobody waits.  :see: futex(2)
+    The kernel compares before it moves waiters from one futex to another; here no process waits.  :see: futex(2)
     """
     return Call("futex", (space, Labelled(4 | 128, "CMP_REQUEUE|PRIVATE"), 0, 0, space, Labelled(value, words)))
 
@@ -551,7 +551,7 @@ def fchdir(fd: FdArg) -> Call:
 
 
 def mount(source: PathArg | None, target: PathArg, fstype: str | None, flag: int, data: str | None = None) -> Call:
-    """The classic call: make, bind, move or change a mount by path.  :see: mount(2)"""
+    """Make, bind, move or change a mount by path, with the classic call.  :see: mount(2)"""
     words = [None if w is None else text(w) for w in (source, target, fstype, data)]
     return Call("mount", (words[0], words[1], words[2], flags(MS, flag), words[3]))
 
@@ -578,12 +578,12 @@ def fsconfig(fs: FdArg, command: str, key: str | None = None, value: PathArg | N
 
 
 def fsmount(fs: FdArg, attributes: int = 0) -> Call:
-    """A mount of the created filesystem, attached nowhere yet.  :see: fsmount(2)"""
+    """Make a mount of the created filesystem, attached nowhere yet.  :see: fsmount(2)"""
     return Call("fsmount", (fs, Labelled(1, "CLOEXEC"), flags(ATTR, attributes)))
 
 
 def open_tree(at: FdArg, path: PathArg, flag: int) -> Call:
-    """A copy of a mount, attached nowhere yet.  :see: open_tree(2)"""
+    """Make a copy of a mount, attached nowhere yet.  :see: open_tree(2)"""
     return Call("open_tree", (at, text(path), flags(OPEN_TREE, flag)))
 
 
@@ -596,7 +596,7 @@ def move_mount(source: FdArg, at: FdArg, path: PathArg = "") -> Call:
 def mount_setattr(
     at: FdArg, attr: int, *, recursive: bool = False, userns: Fd | Slot | None = None, propagation: int = 0, path: PathArg = "",
 ) -> Call:  # fmt: skip
-    """Add attributes to a mount that is open, or at `path`, and with `recursive` to every mount below it; and say where its mounts go.
+    """Add attributes to a mount that is open, or at `path`, and with `recursive` to every mount below it, and set its propagation.
 
     :see: mount_setattr(2)
     """

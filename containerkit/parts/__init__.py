@@ -1,1 +1,1 @@
-"""What a plan is made of: namespaces, mounts and the parts that take privileges away."""
+"""The parts of a plan: namespaces, mounts and the parts that take privileges away."""

@@ -1,7 +1,7 @@
-"""The devices that everybody expects, as mounts, without the host's own device nodes within reach.
+"""The usual devices of /dev, as mounts, without the host's own device nodes within reach.
 
-Where the caller may make nodes, they are new ones, of a filesystem that nobody can change: see `device_nodes`.  Otherwise they are
-the host's, through read-only mounts: a device can still be read and written there.
+Where the caller may make nodes, they are new ones, of a filesystem that no program inside can change: see `device_nodes`.  Otherwise
+they are the host's, through read-only mounts: a device can still be read and written there.
 :see: mknod(2), mount_setattr(2)
 """
 
@@ -37,7 +37,7 @@ def may_make() -> bool:
 
 
 def from_own() -> Iterator[Step]:
-    """Shows our own nodes, made in the parent, for in a user namespace nobody may -> %null, %zero, ..., attached nowhere yet."""
+    """Show our own nodes, made in the parent, since no user namespace allows mknod(2) -> %null, %zero, ..., attached nowhere yet."""
     if kernel.has("copies of detached mounts"):
         memory = Fd("devices", device_nodes.shared)
         for name in DEVICES:
@@ -57,9 +57,9 @@ def from_own() -> Iterator[Step]:
 
 
 def null_to_bind(**more: Any) -> Iterator[Step]:
-    """Makes /dev/null of the host's tree, in this mount namespace, a null device that can be bound and not be changed.
+    """Make /dev/null of the host's tree, in this mount namespace, a null device that can be bound and not be changed.
 
-    Several parts may do so: a mount that is there already is not moved onto itself, which is ELOOP.
+    Several parts may do so: the kernel refuses with ELOOP to move a mount onto itself, which is tolerated.
     """
     if not (may_make() and kernel.has("copies of detached mounts")):
         yield from readonly_node("/dev/null", **more)
@@ -71,28 +71,26 @@ def null_to_bind(**more: Any) -> Iterator[Step]:
 
 
 def from_hosts() -> Iterator[Step]:
-    """Shows the host's nodes read-only -> %null, %zero, ..., each a mount that is attached nowhere yet.  Needs open_tree(2).
+    """Show the host's nodes read-only -> %null, %zero, ..., each a mount that is attached nowhere yet.  Needs open_tree(2).
 
-    Taken hold of before the empty /dev, which in a plan without a root of its own covers the host's.
+    They are opened before the empty /dev is mounted, which in a plan without a root of its own covers the host's.
     """
     for name in DEVICES:
         if not kernel.has("mount_setattr"):
             yield from _covered(f"/dev/{name}")
         yield mounting.clone_tree(f"/dev/{name}", f"the host's /dev/{name}", recursive=False, phase=Phase.MOUNTS, save=Slot(name))
         if kernel.has("mount_setattr"):
-            yield mounting.step(
-                Phase.MOUNTS, syscalls.mount_setattr(Slot(name), ATTR.RDONLY), "whose mode and owner cannot be changed there"
-            )
+            yield mounting.step(Phase.MOUNTS, syscalls.mount_setattr(Slot(name), ATTR.RDONLY), "its mode and owner cannot be changed there")
 
 
 def readonly_node(path: str, **more: Any) -> Iterator[Step]:
-    """Covers a device node of the host's, in this mount namespace, with a read-only mount of itself.  Binds of it are read-only too."""
+    """Cover a device node of the host's, in this mount namespace, with a read-only mount of itself.  Binds of it are read-only too."""
     if not (kernel.has("open_tree") and kernel.has("mount_setattr")):
         yield from _covered(path, **more)
         return
     yield mounting.clone_tree(path, f"the host's {path}", recursive=False, phase=Phase.MOUNTS, save=mounting.MOUNT, **more)
     yield mounting.step(
-        Phase.MOUNTS, syscalls.mount_setattr(mounting.MOUNT, ATTR.RDONLY), "whose mode and owner cannot be changed there", **more
+        Phase.MOUNTS, syscalls.mount_setattr(mounting.MOUNT, ATTR.RDONLY), "its mode and owner cannot be changed there", **more
     )
     yield mounting.step(
         Phase.MOUNTS, syscalls.move_mount(mounting.MOUNT, AT_FDCWD, path), "covers it, in this mount namespace only", **more
@@ -101,14 +99,14 @@ def readonly_node(path: str, **more: Any) -> Iterator[Step]:
 
 
 def _covered(path: str, **more: Any) -> Iterator[Step]:
-    """The same by mount(2), which takes all attributes at once: those that the host's mount has are kept, for they may be locked."""
+    """Cover the node by mount(2), which takes all attributes at once: those that the host's mount has are kept, for they may be locked."""
     bind = syscalls.mount(path, path, None, MS.BIND)
     yield mounting.step(Phase.MOUNTS, bind, f"the host's {path}, over itself in this mount namespace", hint=mounting.SOURCE_HINTS, **more)
     change = syscalls.mount(None, path, None, MS.REMOUNT | MS.BIND | MS.RDONLY | ask(_locked, path))
-    yield mounting.step(Phase.MOUNTS, change, "whose mode and owner cannot be changed there", **more)
+    yield mounting.step(Phase.MOUNTS, change, "its mode and owner cannot be changed there", **more)
 
 
 def _locked(path: str) -> MS:
-    """The attributes of the mount that something is on."""
+    """Return the attributes of the mount that something is on."""
     flags = os.statvfs(path).f_flag if os.path.exists(path) else 0
     return MS(sum(flag for shown, flag in _STATVFS.items() if flags & shown))

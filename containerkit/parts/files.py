@@ -92,7 +92,7 @@ class Files:
 
 @frozen
 class Umask:
-    """The permissions that new files do not get, whatever the caller's umask is.
+    """The permissions that new files do not get, independent of the caller's umask.
 
     :see: umask(2)
     """

@@ -1,19 +1,19 @@
-"""Mounts, as parts: what the program finds where.
+"""Mounts, as parts: the filesystems that the program sees, and their targets.
 
     mounts.Root(dir)   a directory as /        mounts.Bind(src, dst)  something of the host's
-    mounts.Tmpfs(dst)  memory                  mounts.Proc, Sysfs, Mqueue, Devpts   what the kernel shows
-    mounts.Dev()       the devices everybody expects
-    mounts.Masked()    what a container should not see;  mounts.ReadOnly()  what it should not change
+    mounts.Tmpfs(dst)  memory                  mounts.Proc, Sysfs, Mqueue, Devpts   the kernel's own
+    mounts.Dev()       the usual devices
+    mounts.Masked()    paths that a container should not see;  mounts.ReadOnly()  paths that it should not change
 
 Every target is an absolute path inside the root.  Missing targets are made there, also where a dangling link leads to, and also
 in a read-only `LayerFS`; not in a read-only `Root`, nor on the host.
 
-No link leads to /proc, /sys or /dev or to anything in them: a root in which one is a link is refused.  What lies in a mount of
+No link leads to /proc, /sys or /dev or to anything in them: a root in which one is a link is refused.  A target in a mount of
 the plan's is found from that mount, not by its path from the root.
 
 Attributes such as read-only, nosuid and nodev hold for every program that has no CAP_SYS_ADMIN in the user namespace that owns
-the mounts, such as those of `ck.sandbox` and `containerkit run`.  With it, as root of its own ``ns.User()`` has it when the plan
-has no `Capabilities`, a program takes them off again: what it then writes is the host's.
+the mounts, such as those of `ck.sandbox` and `containerkit run`.  A program with that capability,
+as root of its own ``ns.User()`` has it without `Capabilities`, takes them off again: its writes then change the host's files.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from errno import EBADF, EINVAL, ENOENT, ENOTDIR, EPERM
 
 from ..base import checks
 from ..base.frozen import frozen
@@ -42,20 +43,19 @@ if TYPE_CHECKING:
 
 __all__ = ["MASKED", "READONLY", "Bind", "Dev", "Devpts", "Masked", "Mqueue", "Proc", "ReadOnly", "Root", "Sysfs", "Tmpfs"]
 
-#: What runtimes hide by default, so that no secret of the kernel's shows.
+#: The paths that runtimes hide by default, so that no secret of the kernel's shows.
 MASKED = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
     "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
 )  # fmt: skip
-#: What runtimes make read-only by default, so that no setting of the kernel's changes.
+#: The paths that runtimes make read-only by default, so that no setting of the kernel's changes.
 READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 SAFE = ATTR.NOSUID | ATTR.NODEV | ATTR.NOEXEC
 HOSTS_FD = 62
-NULL_FD = 63  # the highest: where RLIMIT_NOFILE denies one of them, it is this one, whose failure nothing tolerates
+NULL_FD = 63  # the highest: where RLIMIT_NOFILE denies a number, it is this one, whose failure is never tolerated
 PROC_NULL = f"/proc/self/fd/{NULL_FD}"
 EARLY, LATE = -1, 1 << 15  # before every mount, and after every one, however deep
-LAST = LATE + 2  # after what is masked, by any part, and what is frozen
-ENOENT, EBADF, ENOTDIR = 2, 9, 20
+LAST = LATE + 2  # after the masked paths of all parts, and the frozen ones
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"}
 
 Path = str | os.PathLike[str]
@@ -64,7 +64,7 @@ Path = str | os.PathLike[str]
 @by_value
 @frozen
 class Root:
-    """A directory of the host's as the root; the host's own root goes, with all its mounts.
+    """A directory of the host's as the root; the host's own root is unmounted, with all its mounts.
 
     :param path: an absolute path
     :param readonly: nothing in it is changed, nor in any mount below it, by a program without CAP_SYS_ADMIN over these mounts
@@ -80,11 +80,11 @@ class Root:
         mounting.outside(self.path)
 
     def steps(self) -> Iterable[Step]:
-        """The steps, for a plan that needs no places in the root."""
+        """Return the steps, for a plan that needs no mount targets in the root."""
         return self.root_steps(())
 
     def root_steps(self, places: Sequence[Place]) -> Iterable[Step]:
-        """The steps, and those that make places where links in the directory lead to, unless it is read-only."""
+        """Yield the steps, and those that make places where links in the directory lead to, unless it is read-only."""
         yield from self._attached()
         yield from () if self.readonly else _places.behind_links(places, [mounting.outside(self.path)])
         first, *rest = mounting.enter_root()
@@ -125,10 +125,10 @@ class Bind:
     :param recursive: with the mounts below it
     :param options: more attributes by their names in mount(8): "nosuid", "nodev", "noexec", "noatime", ...; they hold as
         `readonly` does
-    :param directory: whether it is one; looked up unless given
+    :param directory: whether the source is a directory; looked up unless given
     :param idmap: a user `Namespace` whose ids the files are shown with; True: the ids that the plan has inside.  A plan that root
-        makes with `ns.User()` has a range of its own, which is nobody's outside; so without this a file of root's shows as nobody's,
-        cannot be changed, and is read only where everybody may
+        makes with `ns.User()` has a range of its own, which no user outside has; so without this a file of root's shows as
+        nobody's, cannot be changed, and can be read only where every user may read it
     :see: mount_namespaces(7), mount_setattr(2)
     """
 
@@ -159,7 +159,7 @@ class Bind:
 @by_value
 @frozen
 class Tmpfs:
-    """Memory as a directory.
+    """A directory in memory, a tmpfs.
 
     :param size: at most so many bytes, or "64M", or "50%" of the machine's memory
     :param mode: permissions of the directory
@@ -206,7 +206,7 @@ class Proc:
 
     def steps(self) -> Iterable[Step]:
         target = mounting.inside(self.target)
-        hint = {1: "a proc for a new user namespace needs a new pid namespace, and a fully visible proc still mounted here"}
+        hint = {EPERM: "a proc for a new user namespace needs a new pid namespace, and a fully visible proc still mounted here"}
         yield from _placed(
             "proc", target, 0o555, {"hidepid": self.hidepid} if self.hidepid else {}, "the kernel's view of processes", attr=SAFE, hint=hint
         )
@@ -224,7 +224,7 @@ class Sysfs:
         mounting.target_of(self.target)
 
     def steps(self) -> Iterable[Step]:
-        target, hint = mounting.inside(self.target), {1: "a sysfs for a new user namespace needs a new network namespace too: ns.Net()"}
+        target, hint = mounting.inside(self.target), {EPERM: "a sysfs for a new user namespace needs a new network namespace too: ns.Net()"}
         attr = SAFE | (ATTR.RDONLY if self.readonly else ATTR(0))
         yield from _placed("sysfs", target, 0o555, {}, "the kernel's view of devices", attr=attr, hint=hint)
 
@@ -240,7 +240,10 @@ class Mqueue:
         mounting.target_of(self.target)
 
     def steps(self) -> Iterable[Step]:
-        target, hint = mounting.inside(self.target), {1: "message queues for a new user namespace need a new IPC namespace too: ns.Ipc()"}
+        target, hint = (
+            mounting.inside(self.target),
+            {EPERM: "message queues for a new user namespace need a new IPC namespace too: ns.Ipc()"},
+        )
         yield from _placed("mqueue", target, 0o755, {}, "message queues as files", attr=SAFE, hint=hint)
 
 
@@ -262,7 +265,7 @@ class Devpts:
     def steps(self) -> Iterable[Step]:
         target = mounting.inside(self.target)
         options = {"newinstance": None, "ptmxmode": "0666", "mode": "0620"} | ({} if self.gid is None else {"gid": str(self.gid)})
-        hint = {22: "the group is not mapped in this user namespace", 1: mounting.PRIVILEGE}
+        hint = {EINVAL: "the group is not mapped in this user namespace", EPERM: mounting.PRIVILEGE}
         yield from _placed("devpts", target, 0o755, options, "terminals of its own", attr=ATTR.NOSUID | ATTR.NOEXEC, hint=hint)
 
 
@@ -271,13 +274,13 @@ class Devpts:
 class Dev:
     """A minimal /dev: null zero full random urandom tty, ptmx and pts, shm, fd and the standard streams.
 
-    Root makes the device nodes anew, in the parent, for a user namespace allows no mknod(2).  Who may make none shows the
-    host's read-only: the devices work, while chmod(2), chown(2) and utimes(2) on them fail with EROFS.  A program with
+    Root makes the device nodes anew, in the parent, for a user namespace allows no mknod(2).  A caller who may make none shows
+    the host's read-only: the devices work, while chmod(2), chown(2) and utimes(2) on them fail with EROFS.  A program with
     CAP_SYS_ADMIN in the user namespace of these mounts can make them writable, and change what its user may change.
 
-    :param shm_size: of /dev/shm
+    :param shm_size: the size of /dev/shm
     :param mknod: the child makes the devices, in /dev itself; needs CAP_MKNOD over the host
-    :param hosts: show the host's nodes; done unless said where the caller may make none
+    :param hosts: show the host's nodes; True unless given where the caller may make none
     :raises PlanError: both `mknod` and `hosts`
     """
 
@@ -292,7 +295,7 @@ class Dev:
     def steps(self) -> Iterable[Step]:
         yield from mounting.placed("dev", self._all())
         shm = _placed("tmpfs", "dev/shm", 0o755, {"mode": "1777", "size": str(self.shm_size)}, "shared memory", attr=SAFE)
-        yield from (made for made in (*Devpts().steps(), *shm) if made.only_with != "root")  # their places are made already
+        yield from (made for made in (*Devpts().steps(), *shm) if made.only_with != "root")  # their targets are made already
 
     def _all(self) -> Iterator[Step]:
         yield from mounting.make_directory("dev")
@@ -312,11 +315,11 @@ class Dev:
         for name, (major, minor) in DEVICES.items():
             call = syscalls.mknodat(mounting.TARGET, name, stat.S_IFCHR | 0o666, os.makedev(major, minor))
             yield mounting.step(
-                Phase.MOUNTS, call, f"/dev/{name}", hint={1: "mknod needs CAP_MKNOD over the host: let it bind the devices instead"}
+                Phase.MOUNTS, call, f"/dev/{name}", hint={EPERM: "mknod needs CAP_MKNOD over the host: let it bind the devices instead"}
             )
 
     def _hosts(self) -> Iterator[Step]:
-        """Taken hold of before the empty /dev, which in a plan without a root of its own covers the host's."""
+        """Open the host's devices before the empty /dev is mounted, which in a plan without a root of its own covers them."""
         if kernel.has("open_tree"):
             yield from devices.from_hosts()
             return
@@ -347,17 +350,17 @@ class Dev:
 @by_value
 @frozen
 class Masked:
-    """Hides paths: files behind /dev/null, directories behind an empty read-only tmpfs.  Missing ones stay missing.
+    """A part that hides paths: files behind /dev/null, directories behind an empty read-only tmpfs.  Missing ones stay missing.
 
-    What is bound over a file is a null device, checked and taken hold of before anything is mounted: no link planted in a
-    root, and no other part's /dev, comes in between (CVE-2025-31133).  Nobody inside changes its mode or owner: it is our own
-    where the caller is root (Linux 6.15), and otherwise the host's, read-only.
+    A file is covered by a null device, which is checked and opened before anything is mounted: no link planted in a
+    root, and no other part's /dev, comes in between (CVE-2025-31133).  No program inside changes its mode or owner: it is our
+    own where the caller is root (Linux 6.15), and otherwise the host's, read-only.
 
     A path in a mount of the plan's is found from that mount, and one in /proc, /sys or /dev through no link, so that a path
-    counts as missing only where it is.  In a root without that path there is nothing to hide, and the plan shows nothing else.
+    counts as missing only where it is missing.  In a root without that path there is nothing to hide, and the plan shows nothing else.
 
     :param paths: absolute paths inside
-    :raises Unavailable: the host's /dev/null is something else
+    :raises Unavailable: the host's /dev/null is no null device
     """
 
     paths: Sequence[Path] = MASKED
@@ -385,9 +388,9 @@ class Masked:
         yield mounting.step(Phase.MOUNTS, done, "the null device is done with, here or in another part", order=LAST, tolerates={EBADF})
 
     def _hide(self, path: str) -> Iterator[Step]:
-        """Of two mounts one fits: a file takes no directory, a directory no file, and the kernel says ENOTDIR.
+        """Mount the directory or the file, whichever fits: the kernel refuses a directory on a file, and a file on a directory (ENOTDIR).
 
-        Only a path that is not there gets neither.
+        Only a path that does not exist gets neither mount.
         """
         absent = {"order": LATE, "tolerates": {ENOENT, EBADF}}
         other = {"order": LATE, "tolerates": {ENOENT, ENOTDIR}}
@@ -406,9 +409,9 @@ class Masked:
 @by_value
 @frozen
 class ReadOnly:
-    """Makes paths read-only that another part mounted, with every mount below them.  Missing ones stay missing.
+    """A part that makes paths read-only which another part mounted, with every mount below them.  Missing ones stay missing.
 
-    It holds for a program without CAP_SYS_ADMIN over these mounts: another one takes the cover off.  Paths are found as those of
+    That holds for a program without CAP_SYS_ADMIN over these mounts: a program with it can unmount the cover.  Paths are found as those of
     `Masked` are.
 
     :param paths: absolute paths inside
@@ -426,7 +429,7 @@ class ReadOnly:
             yield from self._freeze(path)
 
     def _freeze(self, path: str) -> Iterator[Step]:
-        """The path is bound over itself, read-only.  Where it is not there, every descriptor is none (EBADF)."""
+        """Bind the path over itself, read-only.  Where it does not exist, the later steps fail with EBADF, which is allowed."""
         absent = {"order": LATE + 1, "tolerates": {EBADF}}
         yield mounting.find(path, directory=False, order=LATE + 1, tolerates={ENOENT, ENOTDIR})
         flag = OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC | OPEN_TREE.AT_EMPTY_PATH | OPEN_TREE.AT_RECURSIVE
@@ -434,7 +437,7 @@ class ReadOnly:
             Phase.MOUNTS, syscalls.open_tree(mounting.TARGET, "", flag), f"another view of /{path}", save=mounting.MOUNT, **absent
         )
         yield mounting.step(
-            Phase.MOUNTS, syscalls.mount_setattr(mounting.MOUNT, ATTR.RDONLY, recursive=True), "which cannot be written to", **absent
+            Phase.MOUNTS, syscalls.mount_setattr(mounting.MOUNT, ATTR.RDONLY, recursive=True), "the view cannot be written to", **absent
         )
         yield mounting.step(Phase.MOUNTS, syscalls.move_mount(mounting.MOUNT, mounting.TARGET), "covers it", **absent)
         for slot in (mounting.MOUNT, mounting.TARGET):

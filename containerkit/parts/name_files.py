@@ -16,7 +16,7 @@ __all__ = ["NAME_FILES", "NETWORKS", "network_files"]
 
 #: The networks that a build may ask for.
 NETWORKS = ("default", "host", "none")
-#: Where they are.
+#: The paths of the files.
 NAME_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/hostname")
 LOOPBACK = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback"
 

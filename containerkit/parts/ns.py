@@ -1,10 +1,10 @@
-"""New namespaces, as parts: each adds its flag to the clone, and the steps that make it of use.
+"""New namespaces, as parts: each adds its flag to the clone, and the steps that set the namespace up.
 
-    ns.User()   who one is          ns.Mount()   what is where        ns.Pid()     who else is there
-    ns.Net()    whom one can reach  ns.Ipc()     what is shared       ns.Uts()     what one is called
-    ns.Cgroup() where limits begin  ns.Time()    how long it has been up
+    ns.User()   users and rights    ns.Mount()   the mounts           ns.Pid()     the processes
+    ns.Net()    the network         ns.Ipc()     shared memory        ns.Uts()     the host name
+    ns.Cgroup() the cgroup's root   ns.Time()    the clocks since boot
 
-To join one that exists put a `Namespace` in the plan.
+To join an existing namespace put a `Namespace` in the plan.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from errno import EINVAL, ENOENT, ENOSYS, EPERM, ERANGE, EXDEV
 
 from ..base import checks
 from ..base.frozen import frozen
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Cgroup", "Ipc", "Mount", "Net", "Pid", "Time", "User", "Uts", "subids"]
 
 FILE = Slot("file")
-PARENTS_FILE = Slot("map")  # a name that both sides save would pass the parent's descriptor on to the child
+PARENTS_FILE = Slot("map")  # a name of the parent's alone: one that both sides save would pass its descriptor to the child
 
 
 def _made(kind: str, flag: CLONE, why: str) -> Step:
@@ -41,14 +42,14 @@ def _made(kind: str, flag: CLONE, why: str) -> Step:
 
 
 _FILE_HINTS = {
-    2: "the kernel has no such file, or /proc is that of a pid namespace in which the child is not",
-    18: "something is mounted over the file",
-    38: "a sandbox hides openat2(2), without which no file of procfs is proven",
+    ENOENT: "the kernel has no such file, or /proc is that of a pid namespace in which the child is not",
+    EXDEV: "something is mounted over the file",
+    ENOSYS: "a sandbox hides openat2(2), without which no file of procfs is proven",
 }
 
 
 def write_file(path: str, data: bytes, why: str, *, phase: Phase, child: bool = True, hint: object = "") -> Iterator[Step]:
-    """Opens a file of procfs below the proven descriptor, writes `data` in one call, closes it."""
+    """Open a file of procfs below the proven descriptor, write `data` in one call, and close it."""
     step, file = (Step.child, FILE) if child else (Step.parent, PARENTS_FILE)
     yield step(phase, procfs.open_file(path, O.WRONLY | O.CLOEXEC), why=why, save=file, hint=_FILE_HINTS)
     yield step(phase, syscalls.write(file, data), why=data.decode().replace("\n", "; "), at_least=len(data), hint=hint)
@@ -60,17 +61,17 @@ def write_file(path: str, data: bytes, why: str, *, phase: Phase, child: bool = 
 class User:
     """A user namespace: root in here, and only in here.
 
-    Made by root of the machine, and without ranges, its ids are nobody's outside: those that /etc/subuid and /etc/subgid give to
-    "containerkit", or else to "root", or else a free range high up, which nothing else uses.  So what the program makes, reads or
-    signals as root, it does as nobody.  All containers of root's have this one range: what keeps them apart is `ns.Pid` and `ns.Ipc`,
-    without which one may signal the programs of another, and use its shared memory.  The files of the plan's root (of a `LayerFS`, a
-    `mounts.Root`) show with the ids that they have on disk; what is bound does not, unless by ``Bind(idmap=True)``.  For the caller's
-    own ids inside there is `User.same`.
+    Made by root of the machine, and without ranges, its ids are those of no user outside: those that /etc/subuid and /etc/subgid give to
+    "containerkit", or else to "root", or else a free range high up, which no other program uses.  So the program, root inside,
+    makes, reads and signals outside as nobody.  All containers of root's have this one range: only `ns.Pid` and `ns.Ipc` keep them
+    apart; without these one may signal the programs of another, and use its shared memory.  The files of the plan's root (of a
+    `LayerFS`, a `mounts.Root`) show with the ids that they have on disk; bound files do so only by ``Bind(idmap=True)``.  For the
+    caller's own ids inside there is `User.same`.
 
-    Made by anybody else, and without ranges, the caller's own ids become `uid` and `gid` inside, which needs no privilege.  With
+    Made by an ordinary user, and without ranges, the caller's own ids become `uid` and `gid` inside, which needs no privilege.  With
     ranges the caller's privilege is used where it has it, newuidmap(1) and newgidmap(1) otherwise, and files keep their ids.
 
-    :param uid, gid: who the program is, inside
+    :param uid, gid: the program's user and group, inside
     :param uids, gids: (inside, outside, count) of each range; both or neither
     :raises PlanError: ranges that overlap or are empty, or do not hold `uid` and `gid`
     :see: user_namespaces(7), mount_setattr(2)
@@ -93,7 +94,7 @@ class User:
 
     @classmethod
     def same(cls) -> User:
-        """A user namespace whose ids are those outside: all that the caller has, or its own one without privilege.
+        """Return a user namespace whose ids are those outside: all that the caller has, or its own one without privilege.
 
         Made by root, root inside is root outside for every file that it reaches, and for every process that it sees.
         """
@@ -116,7 +117,7 @@ class User:
         return ((self.uid, ask(os.geteuid), 1),), ((self.gid, ask(os.getegid), 1),)
 
     def outside(self, uid: int = 0, gid: int = 0) -> tuple[int, int]:
-        """The user and the group, for the caller, that a user and a group inside are.  :raises PlanError: they are not mapped"""
+        """Return the user and the group, for the caller, that a user and a group inside are.  :raises PlanError: they are not mapped"""
         uids, gids = self.maps
         _held("uid", uids, uid)
         _held("gid", gids, gid)
@@ -137,7 +138,7 @@ class User:
         return (tuple(self.uids), tuple(self.gids)) == ids
 
     def _own(self) -> Iterator[Step]:
-        """A range that is nobody's outside, and a descriptor of the same map for the files that are shown inside."""
+        """Yield a range that is nobody's outside, and a descriptor of the same map for the files that are shown inside."""
         if not idmaps.may_map():
             raise PlanError("root inside cannot be nobody outside without CAP_SETUID and CAP_SETGID; as the caller itself: ns.User.same()")
         uids, gids = self.maps
@@ -154,8 +155,8 @@ class User:
         yield from self._become(uids, gids)
 
     def _single(self) -> Iterator[Step]:
-        hint = {1: "one process maps its own id, and once only; a group only after setgroups is denied"}
-        why = "no group can be dropped in here, so that one which is denied something cannot leave"
+        hint = {EPERM: "one process maps its own id, and once only; a group only after setgroups is denied"}
+        why = "no process inside can drop a group, for the group may be one that is denied access"
         yield from write_file("/proc/self/setgroups", b"deny", why, phase=Phase.IDENTITY)
         for name, inside, own in (("uid", self.uid, ask(os.geteuid)), ("gid", self.gid, ask(os.getegid))):
             data = b"%d %d 1" % (inside, own)
@@ -165,7 +166,7 @@ class User:
 
     @staticmethod
     def _direct(uids: Sequence[Range], gids: Sequence[Range]) -> Iterator[Step]:
-        hint = {1: "mapping these ids needs CAP_SETUID and CAP_SETGID outside"}
+        hint = {EPERM: "mapping these ids needs CAP_SETUID and CAP_SETGID outside"}
         for name, ranges in (("uid", uids), ("gid", gids)):
             data = b"\n".join(b"%d %d %d" % r for r in ranges)
             steps = write_file(f"/proc/{{pid}}/{name}_map", data, f"map ranges of {name}s", phase=Phase.IDENTITY, child=False, hint=hint)
@@ -180,15 +181,15 @@ class User:
             yield Step.parent(Phase.IDENTITY, tool, order=mounting.MAP, why=f"map ranges of {name}s that /etc/sub{name} allows", hint=hint)
 
     def _become(self, uids: Sequence[Range], gids: Sequence[Range]) -> Iterator[Step]:
-        """After what still needs the caller's ids, such as the child's own files in /proc.
+        """Yield the steps that change ids, after the steps that still need the caller's ids, as for the child's own files in /proc.
 
-        A change of ids takes from everybody without privilege the right to trace the memory.  For root that is no loss, and the
+        After a change of ids no process without privilege may trace the memory.  For root that is no loss, and the
         spawn gives it back; an ordinary caller would lose its own files in /proc meanwhile, so there the child leaves its memory first.
         """
         moved = (idmaps.outside_of(uids, self.uid), idmaps.outside_of(gids, self.gid)) != (ask(os.geteuid), ask(os.getegid))
         more: dict[str, Any] = {"helper": "join" if moved and ask(os.geteuid) else "", "order": mounting.BECOME}
         for call in (syscalls.setgroups(()), syscalls.setresgid(self.gid), syscalls.setresuid(self.uid)):
-            yield Step.child(Phase.IDENTITY, call, why="be who was asked for", **more)
+            yield Step.child(Phase.IDENTITY, call, why="become the user and group of the plan", **more)
 
 
 def _held(name: str, ranges: Sequence[Range], inside: int) -> None:
@@ -197,11 +198,11 @@ def _held(name: str, ranges: Sequence[Range], inside: int) -> None:
 
 
 def subids(size: int = 65536) -> User:
-    """A User with a whole range: the caller as root, and the ids that /etc/subuid and /etc/subgid give it as the rest.
+    """Return a User with a whole range: the caller as root, and the ids that /etc/subuid and /etc/subgid give it as the rest.
 
     For root of the machine this is `User()`: its range has no id of the caller's in it.
 
-    :param size: how many ids inside, at most
+    :param size: the largest number of ids inside
     :raises Unavailable: the files give the caller none
     :see: subuid(5), newuidmap(1)
     """
@@ -225,7 +226,7 @@ def subids(size: int = 65536) -> User:
 @by_value
 @frozen
 class Mount:
-    """A mount namespace: a copy of the host's table of mounts, which changes without the host's noticing.
+    """A mount namespace: a copy of the host's table of mounts, whose changes do not reach the host.
 
     :param propagation: "private", or "slave" to still see what the host mounts later
     :see: mount_namespaces(7)
@@ -242,14 +243,14 @@ class Mount:
         flag = MS.REC | (MS.PRIVATE if self.propagation == "private" else MS.SLAVE)
         why = "no mount from here on reaches the host" + ("" if self.propagation == "slave" else ", and none of the host's arrives")
         yield Step.child(
-            Phase.IDENTITY, syscalls.mount(None, "/", None, flag), why=why, hint={22: "/ is no mount point: the caller was chrooted"}
+            Phase.IDENTITY, syscalls.mount(None, "/", None, flag), why=why, hint={EINVAL: "/ is no mount point: the caller was chrooted"}
         )
 
 
 @by_value
 @frozen
 class Pid:
-    """A pid namespace: the program is process 1, and sees only what it started.  When it ends, all of them do.
+    """A pid namespace: the program is process 1, and sees only processes that it started.  When it ends, all of them end.
 
     :param proc: mount a /proc that shows it, when the plan has a mount namespace
     :param init: put a small process 1 before the program: it passes signals on, and reaps orphans.  A program that is
@@ -264,7 +265,7 @@ class Pid:
     def steps(self) -> Iterable[Step]:
         yield _made("pid", CLONE.NEWPID, "a pid namespace")
         if self.proc:
-            hint = {1: "a new proc needs a fully visible one still mounted here: the caller's own /proc may be hidden in part"}
+            hint = {EPERM: "a new proc needs a fully visible one still mounted here: the caller's own /proc may be hidden in part"}
             more: dict[str, Any] = {"only_with": "new mnt namespace", "needs": frozenset()}
             attr = ATTR.NOSUID | ATTR.NODEV | ATTR.NOEXEC
             shown = mounting.filesystem("proc", "proc", {}, "show this pid namespace in /proc", attr=attr, hint=hint, **more)
@@ -293,7 +294,7 @@ class Net:
             call = syscalls.socket(sockets.AF_INET, sockets.SOCK_DGRAM | sockets.SOCK_CLOEXEC, shown="AF_INET")
             yield Step.child(Phase.INSIDE, call, why="a way to talk to the network namespace", save=endpoint)
             up = syscalls.ioctl(endpoint, 0x8914, Bytes(request, "{lo, UP}"), shown="SIOCSIFFLAGS")
-            yield Step.child(Phase.INSIDE, up, why="127.0.0.1 answers", hint={1: "this needs CAP_NET_ADMIN over the network namespace"})
+            yield Step.child(Phase.INSIDE, up, why="127.0.0.1 answers", hint={EPERM: "this needs CAP_NET_ADMIN over the network namespace"})
             yield Step.child(Phase.INSIDE, syscalls.close(endpoint), why="%socket is done with")
 
 
@@ -335,7 +336,7 @@ class Uts:
 @by_value
 @frozen
 class Cgroup:
-    """A cgroup namespace: the cgroup the child is in looks like the root.  Limits nothing.  :see: cgroup_namespaces(7)"""
+    """A cgroup namespace: the cgroup the child is in looks like the root.  It sets no limits.  :see: cgroup_namespaces(7)"""
 
     def steps(self) -> Iterable[Step]:
         yield _made("cgroup", CLONE.NEWCGROUP, "a cgroup namespace")
@@ -357,19 +358,22 @@ class Time:
         checks.seconds(self.monotonic, "monotonic"), checks.seconds(self.boottime, "boottime")
 
     def steps(self) -> Iterable[Step]:
-        hint = {1: "this needs CAP_SYS_ADMIN: run as root, or ask for ns.User()", 22: "this kernel has no time namespaces"}
+        hint = {EPERM: "this needs CAP_SYS_ADMIN: run as root, or ask for ns.User()", EINVAL: "this kernel has no time namespaces"}
         call = Call("unshare", (CLONE.NEWTIME,))
-        yield Step.child(Phase.IDENTITY, call, why="a time namespace for who comes after the exec", claims="time namespace", hint=hint)
+        yield Step.child(Phase.IDENTITY, call, why="a time namespace for the program after the exec", claims="time namespace", hint=hint)
         offsets = "".join(
             f"{clock} {self._split(value)}\n" for clock, value in (("monotonic", self.monotonic), ("boottime", self.boottime))
         )
-        hint = {34: "an offset leads to before the boot, or too far ahead", 1: "setting clocks needs CAP_SYS_TIME over the namespace"}
+        hint = {
+            ERANGE: "an offset leads to before the boot, or too far ahead",
+            EPERM: "setting clocks needs CAP_SYS_TIME over the namespace",
+        }
         yield from write_file("/proc/self/timens_offsets", offsets.encode(), "clocks that only it sees", phase=Phase.IDENTITY, hint=hint)
         if not kernel.has("exec enters time namespaces"):
             yield from self._enter()
 
     def _enter(self) -> Iterator[Step]:
-        """Before Linux 6.3 an exec did not enter it, and only a process that shares memory with nobody may."""
+        """Join the namespace before the exec, which enters it only since Linux 6.3.  Only a process that shares no memory may join."""
         links, fd = Slot("links"), Slot("time")
         found = procfs.open_file("/proc/self/ns", O.PATH | O.DIRECTORY | O.CLOEXEC)
         yield Step.child(Phase.IDENTITY, found, why="find the child's own namespaces", save=links, hint=_FILE_HINTS)

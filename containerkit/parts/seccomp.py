@@ -1,6 +1,6 @@
 """Seccomp: a filter in front of the kernel.  It sees the number and the arguments of every system call, and answers.
 
-The filter is a list of what is allowed.  What it does not name, and what the kernel gains in years to come, is refused.
+The filter is a list of allowed calls.  It refuses all other calls, also those that the kernel gains in years to come.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ __all__ = ["Rule", "Seccomp", "Where"]
 
 ALLOW, LOG, KILL, ERRNO = 0x7FFF0000, 0x7FFC0000, 0x80000000, 0x00050000
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # AUDIT_ARCH_*
-NAMESPACES = 0x7E020000  # CLONE_NEW*; that of time cannot be asked of clone
+NAMESPACES = 0x7E020000  # CLONE_NEW*, without CLONE_NEWTIME, which clone(2) does not take
 AF_ALG, AF_VSOCK = 38, 40
 LACKING = ("clone3", "file_getattr", "file_setattr", "lsm_get_self_attr", "lsm_list_modules")
 ANY_PERSONALITY = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)  # Linux, 32 bits, version 2.6, both; and only asking
 
-#: What a plan does after the filter is there, and a program may always do: give up, and wait for its children.
-#: Without it a child whose exec fails could not even end.
+#: Calls that a plan makes behind the filter, and that a program may always make: give up, and wait for its children.
+#: Without these calls a child whose exec fails could not even end.
 ALWAYS = tuple("close close_range exit exit_group munmap ppoll rt_sigaction rt_sigprocmask rt_sigreturn rt_sigtimedwait wait4".split())
-# Inside DROP: last, because it may forbid what the others need.  But without no_new_privs only CAP_SYS_ADMIN may install it.
+# Inside DROP: last, because it may forbid calls that the other steps need.  But without no_new_privs only CAP_SYS_ADMIN may install it.
 ORDER, EARLY = 50, 15
 AFTER_EARLY = ("prctl", "capset", "setgroups", "setresgid", "setresuid")
 
@@ -55,7 +55,7 @@ _HINT = {
 @by_value
 @frozen
 class Rule:
-    """What happens to one system call.
+    """The filter's answer to one system call.
 
     :param name: the kernel's name of it
     :param where: conditions on its arguments, which must all hold
@@ -79,7 +79,7 @@ class Rule:
 
 
 def _value(seccomp: Seccomp) -> Hashable:
-    """Its exact value as text, made once: a filter has hundreds of rules.  Of a list, which may change, it is made each time."""
+    """Return the rules' exact value as text, made once for a tuple, since a filter has hundreds of rules; a list may change."""
     if (known := seccomp._exact) is not None:
         return known
     text = repr((exact(seccomp.rules), exact(seccomp.otherwise), exact(seccomp.early)))
@@ -93,14 +93,14 @@ def _value(seccomp: Seccomp) -> Hashable:
 class Seccomp:
     """A filter for the program and all its children.  Make it with `default`, `allow` or `log`.
 
-    What holds after: a call that no rule names gets `otherwise`.  Calls newer than this library get ENOSYS instead of an
+    Afterwards a call that no rule names gets `otherwise`.  Calls newer than this library get ENOSYS instead of an
     error, as from the kernel before them, so that libraries fall back.  Calls in the manner of another architecture (32
-    bits) end the program; those of x32 get ENOSYS.  It cannot be taken back.
+    bits) end the program; those of x32 get ENOSYS.  A filter cannot be removed.
 
     :param rules: for each call the first one that matches counts
-    :param otherwise: what every other call gets: an error as in "EPERM", "kill", or "log" (and allow)
+    :param otherwise: the answer to every other call: an error as in "EPERM", "kill", or "log" (and allow)
     :param early: install it before the capabilities go: for a plan without `NoNewPrivileges`, in which set-user-ID programs
-        count.  It must let through what takes capabilities away and changes ids.
+        count.  It must allow the calls that drop capabilities and change ids.
     :raises PlanError: an unknown name or action
     :see: seccomp(2)
     """
@@ -115,15 +115,15 @@ class Seccomp:
             raise PlanError("a filter that allows everything is none")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Without what this process tells it by."""
+        """Pickle the fields, without the key that is valid only in this process."""
         return Seccomp, (self.rules, self.otherwise, self.early)
 
     @classmethod
     def default(cls, capabilities: Iterable[str] = ()) -> Seccomp:
-        """What ordinary programs need, as docker has it: see `why` for what is refused.
+        """Return a filter that allows the calls of ordinary programs, as docker's does: see `why` for the refused ones.
 
-        :param capabilities: what the program keeps, as ``Capabilities.default().names``: with each go the calls that need it, as
-            chroot(2) with CAP_SYS_CHROOT.  The kernel still asks for the capability
+        :param capabilities: the capabilities that the program keeps, as ``Capabilities.default().names``: with each go the calls that
+            need it, as chroot(2) with CAP_SYS_CHROOT.  The kernel still asks for the capability
         :raises PlanError: not a list of capabilities' names
         """
         granted = _granted(capabilities)
@@ -141,25 +141,25 @@ class Seccomp:
         return made
 
     def before_capabilities(self) -> Seccomp:
-        """The same with `early`."""
+        """Return the same with `early`."""
         return replace(self, early=True)
 
     @classmethod
     def log(cls) -> Seccomp:
-        """Forbids nothing: what `default` would refuse is allowed and written to the kernel's audit log."""
+        """Forbid nothing: calls that `default` would refuse are allowed and written to the kernel's audit log."""
         return replace(cls.default(), rules=tuple(r for r in cls.default().rules if r.action == "allow"), otherwise="log")
 
     @classmethod
     def allow(cls, names: Iterable[str], *, otherwise: str = "EPERM") -> Seccomp:
-        """Only these calls, and those by which a process ends and waits.
+        """Return a filter that allows only these calls, and those by which a process ends and waits.
 
-        :param names: execve among them, or nothing can run
+        :param names: the names of the calls; without execve no program can run
         :raises PlanError: an unknown name; a list that kills execve
         """
         return cls(_rules(ALWAYS), otherwise).allowing(names)
 
     def allowing(self, names: Iterable[str], *where: Where) -> Seccomp:
-        """These as well, instead of what was said about them.
+        """Return a filter that allows these calls too, in place of earlier rules about them.
 
         :param where: conditions on the arguments, which must all hold
         """
@@ -168,7 +168,7 @@ class Seccomp:
         return replace(self, rules=(*added, *(r for r in self.rules if r.name not in replaced)))
 
     def denying(self, names: Iterable[str]) -> Seccomp:
-        """Not these: they get `otherwise`.  :raises PlanError: an unknown name, or one that no process can do without"""
+        """Return a filter that answers these calls with `otherwise`.  :raises PlanError: a name is unknown, or every process needs it"""
         gone = {rule.name for rule in _rules(names)}
         if vital := gone & set(ALWAYS):
             raise PlanError(f"no process can do without {', '.join(sorted(vital))}")
@@ -176,23 +176,23 @@ class Seccomp:
 
     @staticmethod
     def why(name: str) -> str:
-        """The attack that refusing a call stops, or "" for one that `default` allows."""
+        """Return the attack that refusing a call stops, or "" for one that `default` allows."""
         return why_denied(Rule(name).name)
 
     def allows(self, name: str) -> bool:
-        """Whether a call is allowed whatever its arguments are."""
+        """Whether a call is allowed with any arguments."""
         rules = [r for r in self.rules if r.name == name]
         actions = [r.action for r in rules] + ([] if any(not r.where for r in rules) else [self.otherwise])
         return set(actions) <= {"allow", "log"}
 
     def steps(self) -> Iterable[Step]:
-        """The one step.  Raises PlanError where the child could not end, or would be killed before it is the program."""
+        """Yield the one step.  Raise PlanError where the child could not end, or would be killed before it is the program."""
         kills = "kill" in (self.otherwise, *(r.action for r in self.rules))
         wanted = (*ALWAYS, *(("execve",) if kills else ()), *(AFTER_EARLY if self.early else ()))
         if missing := [name for name in wanted if not self.allows(name)]:
             raise PlanError(f"under this filter no program could start, or end: it lacks {', '.join(missing)}")
         call, why = syscalls.seccomp(Deferred(self._program, str(self))), "only system calls that the filter lets through"
-        # Before Linux 5.16 a kill with a core dump took along everybody who shared the memory: the caller.
+        # Before Linux 5.16 a kill with a core dump killed every process that shared the memory: the caller too.
         yield Step.child(Phase.DROP, call, why=why, order=EARLY if self.early else ORDER, hint=_HINT, helper="join" if kills else "")
 
     def __str__(self) -> str:
@@ -204,7 +204,7 @@ class Seccomp:
         return Bytes(struct.pack("H14x", len(code) // 8), str(self), ((8, Bytes(code, str(self))),))
 
     def compile(self) -> bytes:
-        """The filter for this machine: an array of struct sock_filter.
+        """Return the filter for this machine: an array of struct sock_filter.
 
         :raises Unavailable: the extension is missing, which has the system call numbers
         :raises PlanError: more instructions than the kernel takes
@@ -227,14 +227,14 @@ def _compiled(
 
 
 def _granted(capabilities: Iterable[str]) -> set[str]:
-    """The calls that go with capabilities."""
+    """Return the calls that go with capabilities."""
     if isinstance(capabilities, str) or not all(isinstance(name, str) and name.upper().startswith("CAP_") for name in capabilities):
         raise PlanError(f'capabilities are a list of names, as ["CAP_SYS_CHROOT"], not {capabilities!r}')
     return {call for name in capabilities for call in GRANTED.get(name.upper(), ())}
 
 
 def _answer(action: str) -> int:
-    """An action as the kernel has it."""
+    """Return an action as the kernel has it."""
     if action in (plain := {"allow": ALLOW, "log": LOG, "kill": KILL}):
         return plain[action]
     found = getattr(errno, action, None) if action.isupper() else None
@@ -250,7 +250,7 @@ def _rules(names: Iterable[str], *where: Where) -> tuple[Rule, ...]:
 
 
 def _architecture() -> int:
-    """This machine, as the kernel's audit names it.  Raises Unavailable for one the library does not know."""
+    """Return the kernel's audit name of this machine.  :raises Unavailable: the library does not know the machine"""
     machine = os.uname().machine
     if machine not in ARCHITECTURES:
         raise Unavailable("a seccomp filter", probed=f"uname on {machine}", remedy="x86-64 or aarch64")
@@ -259,7 +259,7 @@ def _architecture() -> int:
 
 @cache
 def _numbers() -> dict[str, int]:
-    """The calls that this machine has: aarch64 lacks the old ones.  Raises Unavailable without the extension."""
+    """Return the calls that this machine has: aarch64 lacks the old ones.  Raise Unavailable without the extension."""
     extension()
     found = {}
     for name in KNOWN:

@@ -34,11 +34,11 @@ Block = tuple[tuple[int, int, int, int], ...]
 class Where:
     """A condition on an argument: ``argument & mask == value``.
 
-    The mask says how wide the kernel reads the argument.  An `int` has 32 bits; what a program puts above them never
-    reaches the kernel's code, so a filter that looked at it could be fooled.
+    The mask says how wide the kernel reads the argument.  An `int` has 32 bits; higher bits never reach the
+    kernel's code, so a filter that looked at them could be fooled.
 
     :param index: 0 to 5
-    :param value: what it must be
+    :param value: the value that it must have
     :param mask: the bits that count; the lower 32 unless given
     :raises PlanError: an index or a value that can never match
     """
@@ -59,7 +59,7 @@ Rule = tuple[tuple[Where, ...], int]
 
 
 def compile_filter(arch: int, foreign: int, table: Mapping[int, Sequence[Rule]], otherwise: int, newer: int) -> bytes:
-    """An array of struct sock_filter.
+    """Return an array of struct sock_filter.
 
     :param arch: AUDIT_ARCH of the machine
     :param foreign: the answer to calls made in the manner of another architecture
@@ -76,7 +76,7 @@ def compile_filter(arch: int, foreign: int, table: Mapping[int, Sequence[Rule]],
 
 
 def _segments(table: Mapping[int, Sequence[Rule]], otherwise: int, newer: int) -> list[tuple[int, Block]]:
-    """The first number of each run of numbers that are treated alike, and how."""
+    """Return the first number of each run of numbers that are treated alike, and how."""
     end = max(table, default=-1) + 1
     blocks = ((n, _rules(table.get(n, ()), otherwise)) for n in range(end))
     runs = [(next(run)[0], block) for block, run in groupby(blocks, key=lambda pair: pair[1])]
@@ -98,7 +98,7 @@ def _rules(rules: Sequence[Rule], otherwise: int) -> Block:
 
 
 def _all(wheres: Sequence[Where], then: Block) -> Block:
-    """`then` where all conditions hold; on to what follows it where one does not."""
+    """Return code that runs `then` where all conditions hold, and goes on behind it where one does not."""
     for where in reversed(wheres):
         for shift in (0, 32):
             mask, value = where.mask >> shift & LOW, where.value >> shift & LOW
@@ -113,7 +113,7 @@ def _branch(test: int, k: int, yes: Block, no: Block) -> Block:
 
 
 def _only_if(test: int, k: int, then: Block) -> Block:
-    """`then` if the test holds; on to what follows it if not."""
+    """Return code that runs `then` if the test holds, and goes on behind it if not."""
     if len(then) <= FARTHEST:
         return ((test, 0, len(then), k), *then)
     return ((test, 1, 0, k), (JUMP, 0, 0, len(then)), *then)

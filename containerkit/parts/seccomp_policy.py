@@ -1,6 +1,6 @@
-"""Every system call of Linux on x86-64 and aarch64, once: what it is for, and where it is denied the attack that stops.
+"""Every system call of Linux on x86-64 and aarch64, once: its purpose, and for a denied call the attack that its denial stops.
 
-The line is drawn where docker draws it.  `GRANTED` is what comes with a capability; the API reference has a table of where the two differ.
+The policy is docker's.  `GRANTED` has the calls that come with a capability; the API reference has a table of the differences.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ ALLOWED = _table({
         timerfd_settime uname""",
 })  # fmt: skip
 
-#: Allowed for some arguments only, or answered in a way of their own: the rules are in `seccomp`.
+#: Calls that are allowed for some arguments only, or have an answer of their own: the rules are in `seccomp`.
 SPECIAL = _table({
     "a new process, but not a new namespace: in one of its own an attacker is root, and all of mount and netfilter is open to him": "clone",
     "its flags lie in memory, where no filter can look: ENOSYS, and libc falls back to clone": "clone3",
@@ -91,7 +91,7 @@ DENIED = _table({
         uselib ustat vserver""",
 })  # fmt: skip
 
-#: What the kernel asks this capability for anyway: who has it may make the call.
+#: Calls for which the kernel asks for this capability anyway: a program that has it may make the call.
 GRANTED = {f"CAP_{name}": tuple(calls.split()) for name, calls in {
     "BPF": "bpf",
     "DAC_READ_SEARCH": "open_by_handle_at",
@@ -115,5 +115,5 @@ KNOWN = frozenset(name for groups in (ALLOWED, SPECIAL, DENIED) for names in gro
 
 
 def why_denied(name: str) -> str:
-    """The attack that denying a call stops, or ""."""
+    """Return the attack that denying a call stops, or ""."""
     return next((about for groups in (DENIED, SPECIAL) for about, names in groups.items() if name in names), "")

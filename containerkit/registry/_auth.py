@@ -110,7 +110,7 @@ class Authority:
         return self._basic.get(_repository(scopes), "")
 
     def answer(self, response: Response, scopes: Scopes, shown: str) -> str:
-        """Return the Authorization header for a request that was answered 401.  Closes the response.
+        """Return the Authorization header for a request that was answered 401.  Close the response.
 
         :param shown: the header of that request
         :raises Unauthorized: there are no other credentials

@@ -93,7 +93,7 @@ class Response:
             raise ProtocolError(f"{self._what}: {error}") from error
 
     def refusal(self) -> RegistryError:
-        """Return the error for this answer.  Closes the answer."""
+        """Return the error for this answer.  Close the answer."""
         after = seconds_after(text) if (text := self.headers.get("Retry-After")) is not None else None
         return refusal(self._what, self.status, self._faults(), after=after)
 

@@ -19,8 +19,8 @@ from ..state.scratch import LOCK, Scratch, remove, sweep
 
 StrPath = str | os.PathLike[str]
 
-STAGING = ".staging-"  # what is begun in the cache
-_FORM = "1"  # part of every cache key: raise it when the same files would make another root
+STAGING = ".staging-"  # prefix of unfinished roots in the cache
+_FORM = "1"  # part of every cache key: raise the number when the same files would make another root
 _FICLONE = 0x40049409
 EMPTY = ("dev", "etc", "home", "mnt", "proc", "root", "run", "sys", "tmp", "usr/bin", "var/tmp")
 _SHARED = ("/tmp", "/var/tmp")  # directories that every user may write: mode 1777
@@ -148,7 +148,7 @@ def _copy(source: str, target: str, status: os.stat_result) -> None:
         os.utime(to_file.fileno(), ns=(status.st_mtime_ns, status.st_mtime_ns))
 
 
-# Where the root goes --------------------------------------------------------------------------------------------
+# The directory of the root --------------------------------------------------------------------------------------------
 
 
 def cache_directory() -> Path:
@@ -160,7 +160,7 @@ def cache_directory() -> Path:
 
 
 def _sweep(cache: Path) -> None:
-    """Remove what killed makers left.  Version 0.1 locked the staging directory itself."""
+    """Remove the leftovers of killed makers.  Version 0.1 locked the staging directory itself."""
     sweep(cache, STAGING)
     for stale in cache.glob(f"{STAGING}*"):
         if not os.path.lexists(stale / LOCK) and (fd := try_lock(stale)) is not None:

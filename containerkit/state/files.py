@@ -1,4 +1,4 @@
-"""What reaches the disk, and when: files that appear whole, one sync for a tree."""
+"""Durable files: files that appear whole, and one sync for a whole tree."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ NEW = ".new-"
 
 
 class Unfinished:
-    """A file that is being written under a name of its own, until it gets the right one.  It is locked meanwhile: see `owner`.
+    """A file that is written under a temporary name, until it gets its own.  It is locked meanwhile: see `owner`.
 
-    :param directory: where
-    :param prefix: of its name
-    :ivar fd: open for writing
+    :param directory: the directory that the file is made in
+    :param prefix: the beginning of its temporary name
+    :ivar fd: a descriptor, open for writing
     """
 
     def __init__(self, directory: str | os.PathLike[str], prefix: str) -> None:
@@ -42,9 +42,9 @@ class Unfinished:
         self.record, self.fd = made, made.fd
 
     def finish(self, path: str | os.PathLike[str], *, mode: int = 0o644, sync: bool = False) -> None:
-        """Gives it its name.  What had that name is replaced.
+        """Give the file its name.  A file that had that name is replaced.
 
-        :param sync: wait until the disk has it, and its name
+        :param sync: wait until the disk has the file and its name
         """
         os.fchmod(self.fd, mode)
         if sync:
@@ -56,14 +56,14 @@ class Unfinished:
         self._entry.done()
 
     def close(self) -> None:
-        """Removes it, unless it is finished."""
+        """Remove the file, unless it is finished."""
         self.record.remove()
         self._entry.done()
 
 
 @contextlib.contextmanager
 def appearing_file(path: str | os.PathLike[str], *, mode: int = 0o644, sync: bool = False) -> Iterator[int]:
-    """A file, open for writing, that has its name when the `with` ends well, and not before; an old one stays until then.
+    """Give a new file, open for writing, which gets its name when the `with` block ends well; an old file stays until then.
 
     :param sync: wait until the disk has it
     """
@@ -77,7 +77,7 @@ def appearing_file(path: str | os.PathLike[str], *, mode: int = 0o644, sync: boo
 
 
 def replace(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600, sync: bool = False) -> None:
-    """A small file that has the old bytes or the new ones, whatever happens.  Any number of processes may do so at once.
+    """Write a small file so that it has the old bytes or the new ones after any crash.  Any number of processes may do so at once.
 
     :param sync: wait until the disk has it
     """
@@ -90,14 +90,14 @@ def replace(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600, syn
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Writes all of it, however much the kernel takes at a time."""
+    """Write all of the data, however much the kernel takes at a time."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
 
 
 def sync_directory(path: str | os.PathLike[str]) -> None:
-    """Makes the names in a directory last.  :see: fsync(2)"""
+    """Write the names in a directory to the disk.  :see: fsync(2)"""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -106,7 +106,7 @@ def sync_directory(path: str | os.PathLike[str]) -> None:
 
 
 def sync_filesystem(path: str | os.PathLike[str]) -> None:
-    """Makes all that was written last: one call for a tree of many files.  :see: syncfs(2)"""
+    """Write everything to the disk that was written: one call for a tree of many files.  :see: syncfs(2)"""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         native.call("syncfs", fd)
@@ -117,6 +117,6 @@ def sync_filesystem(path: str | os.PathLike[str]) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Gives a thing that is already on disk its name, for good."""
+    """Give a file that is already on disk its name, and write the name to the disk."""
     os.rename(source, target)
     sync_directory(target.parent)

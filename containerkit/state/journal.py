@@ -1,14 +1,14 @@
-"""What a process owns that a SIGKILL would leave behind, written down before it is made.
+"""Journals: a process writes down what a SIGKILL would leave behind, before it makes it.
 
     entry = about_to("tree", "/tmp/containerkit-layer-x")     the line is on disk before the directory is
     ...
-    entry.done()                                              it is gone
+    entry.done()                                              it is removed
 
 A journal is a record (see `owner`) in a directory that only this user enters: below /run for root, below XDG_RUNTIME_DIR for
-others, and where that is not set, among the temporary files.  A process that needs one has one until it ends.  `sweep` reads those
+others, and where that is not set, among the temporary files.  A process that needs a journal keeps it until it ends.  `sweep` reads those
 of dead processes.
 
-Its lines: what is about to be, ["tree", 0, "/tmp/..."], with a number; what more became known of it, ["made", 0, "child", ...]; and
+Its lines: a thing about to be made, ["tree", 0, "/tmp/..."], with a number; later facts about it, ["made", 0, "child", ...]; and
 ["done", 0].
 """
 
@@ -43,7 +43,7 @@ MOST = 1 << 18  # bytes of a journal before it is begun again
 
 @frozen
 class Line:
-    """An entry as it is read: what kind of thing, which, and what became known of it later."""
+    """An entry as it is read: the kind of the thing, its words, and the facts that became known later."""
 
     number: int
     verb: str
@@ -52,7 +52,7 @@ class Line:
 
 
 class Entry:
-    """One thing that a journal speaks of."""
+    """One thing that a journal lists."""
 
     __slots__ = ("_journal", "number")
 
@@ -60,12 +60,12 @@ class Entry:
         self._journal, self.number = journal, number
 
     def add(self, what: str, value: object) -> None:
-        """Writes down what became known of it."""
+        """Write down what became known of the entry's object."""
         if self._journal:
             self._journal.write(self.number, MADE, self.number, what, value)
 
     def done(self) -> None:
-        """It is gone.  A second time does nothing."""
+        """Write down that the thing is removed.  A second call does nothing."""
         journal, self._journal = self._journal, None
         if journal:
             journal.done(self.number)
@@ -79,10 +79,10 @@ class Journal:
 
     def __init__(self) -> None:
         self.record, self._number, self._size = _begun(), 0, 0
-        self._open: dict[int, list[tuple[object, ...]]] = {}  # the lines of what is not done
+        self._open: dict[int, list[tuple[object, ...]]] = {}  # the lines of entries that are not done
 
     def about_to(self, verb: str, *words: object) -> Entry:
-        """Writes down what is about to be made."""
+        """Write down what is about to be made."""
         with owner.guard:
             number, self._number = self._number, self._number + 1
             self._open[number] = []
@@ -94,14 +94,14 @@ class Journal:
             return Entry(self, number)
 
     def write(self, number: int, *line: object) -> None:
-        """One more line about an entry."""
+        """Write one more line about an entry."""
         with owner.guard:
             if not self.ended and number in self._open:
                 self._open[number].append(line)
                 self._size += self.record.write(*line)
 
     def done(self, number: int) -> None:
-        """One thing less."""
+        """Write down that an entry is done."""
         with owner.guard:
             if self._open.pop(number, None) is None or self.ended:
                 return
@@ -113,20 +113,20 @@ class Journal:
                 self.end_if_idle()
 
     def end_if_idle(self) -> None:
-        """Removes it where it has no entry that is not done."""
+        """Remove the journal where all of its entries are done."""
         with owner.guard:
             if not self._open:
                 self.record.remove()
 
     def _begin_again(self) -> None:
-        """A new file, of what is not done, takes the place of one that has become long.  In between both say so."""
+        """Replace a file that has become long by a new one with the entries that are not done.  In between both list them."""
         old, self.record, self._size = self.record, _begun(), 0
         for line in [line for lines in self._open.values() for line in lines]:
             self._size += self.record.write(*line)
         old.remove()
 
     def hand_to(self, named: Identity | str | os.PathLike[str]) -> None:
-        """Gives all that it speaks of to another owner: see `owner.Record.hand_to`.  What this process makes next has a new journal."""
+        """Give all that the journal lists to another owner: see `owner.Record.hand_to`.  Later entries start a new journal."""
         with owner.guard:
             self.record.hand_to(named)
 
@@ -141,7 +141,7 @@ _place: tuple[object, ...] = ()
 
 
 def own() -> Journal:
-    """This process's journal.  :raises LayerError: no directory for it is this user's"""
+    """Return this process's journal.  :raises LayerError: no directory for it is this user's"""
     global _own, _place
     with owner.guard:
         place = (os.geteuid(), os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"))
@@ -154,7 +154,7 @@ def own() -> Journal:
 
 @atexit.register
 def _end() -> None:
-    """What is not done is left to the next start of anything."""
+    """Leave the entries that are not done to the next start of any process."""
     if _own:
         _own.end_if_idle()
 
@@ -165,13 +165,13 @@ def _descriptors() -> list[int]:
 
 
 def about_to(verb: str, *words: object) -> Entry:
-    """Writes down, in the journal of this process, what is about to be made.  :raises LayerError: there is no place for it"""
+    """Write down, in the journal of this process, what is about to be made.  :raises LayerError: there is no place for it"""
     with owner.guard:
         return own().about_to(verb, *words)
 
 
 def maybe(verb: str, *words: object) -> Entry:
-    """The same for what a later sweep finds anyway where it lies: without a place for a journal it goes on without."""
+    """Write down, as `about_to` does, a thing that a later sweep finds anyway; without a directory for journals, write nothing."""
     try:
         return about_to(verb, *words)
     except (LayerError, OSError):
@@ -182,7 +182,7 @@ def maybe(verb: str, *words: object) -> Entry:
 
 
 def directory() -> str:
-    """Where this user's journals are."""
+    """Return the directory of this user's journals."""
     runtime = "/run" if is_machine_root() else os.environ.get("XDG_RUNTIME_DIR")
     if runtime:
         return f"{runtime}/containerkit/journals"
@@ -204,7 +204,7 @@ def _begun() -> Record:
 
 @contextlib.contextmanager
 def opened(path: str, *, make: bool = False) -> Iterator[int]:
-    """A directory of this user's alone.  :raises OSError: it is not there, or is another user's"""
+    """Give a directory of this user's alone.  :raises OSError: it is not there, or is another user's"""
     if make:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         with contextlib.suppress(FileExistsError):
@@ -219,7 +219,7 @@ def opened(path: str, *, make: bool = False) -> Iterator[int]:
 
 
 def sweep_if_any() -> None:
-    """Removes what killed processes left.  What cannot be removed stops nobody."""
+    """Remove the leftovers of killed processes.  A failure to remove one does not stop the rest."""
     with contextlib.suppress(OSError):
         if any(not is_owned(name, here) for here, name in journals() if _own is None or name != _own.record.name):
             from .sweeping import sweep
@@ -229,7 +229,7 @@ def sweep_if_any() -> None:
 
 @cache
 def sweep_once() -> None:
-    """The same at the first spawn or group of a process, or when it opens its first store."""
+    """Sweep at the first spawn or group of a process, or when it opens its first store."""
     sweep_if_any()
 
 
@@ -237,21 +237,21 @@ def sweep_once() -> None:
 
 
 def journals() -> Iterator[tuple[int, str]]:
-    """The journals of this user: a descriptor of the directory, and the name."""
+    """Yield the journals of this user: a descriptor of the directory, and the name."""
     with contextlib.suppress(FileNotFoundError, PermissionError), opened(directory()) as here:
         for name in sorted(os.listdir(here)):
             yield here, name
 
 
 def living() -> Iterator[Line]:
-    """What the journals of this user's living processes speak of."""
+    """Return the entries in the journals of this user's living processes."""
     for here, name in journals():
         if is_owned(name, here):
             yield from entries(_read(name, here))
 
 
 def left() -> Iterator[str]:
-    """The journals of dead processes, and of this one, that have something that is not done."""
+    """Yield the journals of dead processes, and of this one, that have something that is not done."""
     for here, name in journals():
         lines = _read(name, here)
         if entries(lines) and ([HEAD, os.getpid()] in lines or not is_owned(name, here)):
@@ -259,7 +259,7 @@ def left() -> Iterator[str]:
 
 
 def _read(name: str, here: int) -> list[list[Any]]:
-    """The lines of a journal of somebody else's; none where it is gone."""
+    """Return the lines of another process's journal; none where it is gone."""
     with contextlib.suppress(OSError):
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=here)
         try:
@@ -270,7 +270,7 @@ def _read(name: str, here: int) -> list[list[Any]]:
 
 
 def entries(lines: Iterable[list[Any]]) -> list[Line]:
-    """The entries of a journal that are not done, in order."""
+    """Return the entries of a journal that are not done, in order."""
     found: dict[int, Line] = {}
     for verb, *words in lines:
         if verb == HEAD or not words or not isinstance(words[0], int):
@@ -287,7 +287,7 @@ def entries(lines: Iterable[list[Any]]) -> list[Line]:
 
 
 def marked(home: str, mark: str) -> list[str]:
-    """The control groups in a directory that an owner has marked as its own."""
+    """Return the control groups in a directory that an owner has marked as its own."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(home) as found:
         return sorted(entry.path for entry in found if entry.name.startswith(mark))
     return []

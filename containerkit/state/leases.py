@@ -1,8 +1,8 @@
-"""Which processes are at work in a store, and what each needs meanwhile.
+"""Leases: which processes are at work in a store, and which blobs each of them needs.
 
-A lease is a scratch directory below ``staging`` (see `scratch`).  What its owner prepares lies in it until it is renamed to its
-place; what its owner relies on is pinned there, an empty file a digest, so that nobody collects it.  Taking a lease removes those
-of dead owners first.
+A lease is a scratch directory below ``staging`` (see `scratch`).  The files that its owner prepares lie in it until they are
+renamed into the store; the digests that its owner relies on are pinned there as empty files, so that no process collects
+them.  Taking a lease removes those of dead owners first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PINS = "pins"
 
 
 class Lease:
-    """One owner's place in ``staging``.  Leave it with `close` or a ``with`` block.
+    """One owner's directory in ``staging``.  Leave it with `close` or a ``with`` block.
 
     :ivar path: the directory
     """
@@ -36,15 +36,15 @@ class Lease:
         (self.path / PINS).mkdir()
 
     def pin(self, digest: str) -> None:
-        """Keeps a blob or a layer from being collected for as long as the lease lasts, whether it is there yet or not."""
+        """Keep a blob or a layer from being collected for as long as the lease lasts, whether it is there yet or not."""
         os.close(os.open(self.path / PINS / digest.replace(":", "-"), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
 
     def place(self) -> Path:
-        """A path for something new, that nobody else uses."""
+        """Return a path for something new, that nobody else uses."""
         return self.path / f"{next(self._count)}"
 
     def close(self) -> None:
-        """Removes what is left, and the pins."""
+        """Remove the lease's files, and with them the pins."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             try:
@@ -66,13 +66,13 @@ class Leases:
         self.directory, self._lock = root / "staging", root / "locks" / "staging"
 
     def take(self) -> Lease:
-        """A new lease.  Sweeps first."""
+        """Return a new lease.  Sweep first."""
         self.sweep()
         with locked(self._lock):  # version 0.1 does not sweep between the directory and its lock
             return Lease(Scratch("lease", self.directory, prefix=""))
 
     def pinned(self) -> set[str]:
-        """The digests that leases pin.  A stale lease pins until it is swept."""
+        """Return the digests that leases pin.  A stale lease pins until it is swept."""
         found: set[str] = set()
         for lease in self._all():
             with contextlib.suppress(FileNotFoundError):
@@ -80,11 +80,11 @@ class Leases:
         return found
 
     def sweep(self) -> list[Path]:
-        """Removes the leases of owners that ended.  Returns their paths."""
+        """Remove the leases of owners that ended.  Return their paths."""
         return [path for path in self.dead() if self._remove(path)]
 
     def dead(self) -> list[Path]:
-        """The leases that the next sweep removes."""
+        """Return the leases that the next sweep removes."""
         with locked(self._lock):
             return [path for path in self._all() if _is_dead(path)]
 
@@ -101,7 +101,7 @@ class Leases:
 
 
 def _is_dead(path: Path) -> bool:
-    """Version 0.1 locked the directory itself."""
+    """Whether the owner is dead, also where it is of version 0.1, which locked the directory itself."""
     if os.path.lexists(path / LOCK):
         return is_abandoned(path)
     if (fd := try_lock(path)) is not None:

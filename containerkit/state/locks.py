@@ -1,8 +1,8 @@
 """Locks that the kernel drops with their holder, however that ends.
 
-`hold` and `is_held` are about who owns a thing: a lock that lives as long as the owner does.  `locked` and `try_lock` are about
-who may change a thing: a lock for a moment.  All of them belong to an open file, not to a process: a second open file of the same
-process is a stranger, and a process that inherits the descriptor holds the same lock.
+`hold` and `is_held` say which process owns a thing: a lock that lives as long as the owner does.  `locked` and `try_lock` let one
+process at a time change a thing: a lock for a moment.  All of them belong to an open file, not to a process: a second open file of
+the same process is a stranger, and a process that inherits the descriptor holds the same lock.
 
 :see: fcntl(2), open file description locks;  flock(2)
 """
@@ -25,16 +25,16 @@ def _whole(kind: int) -> bytes:
 
 
 def hold(fd: int, *, wait: bool = False) -> bool:
-    """Locks a whole file for as long as `fd`, or a descriptor inherited from it, is open.  False where another holds it.
+    """Lock a whole file for as long as `fd`, or a descriptor inherited from it, is open.  Return False where another holds it.
 
     Version 0.1 asks with flock(2), which does not see the other kind of lock: so that is taken too.
 
     :param fd: a regular file, open for writing
-    :param wait: wait until nobody else holds it
+    :param wait: wait until no other holds it
     """
     try:
         fcntl.fcntl(fd, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, _whole(fcntl.F_WRLCK))
-    except (BlockingIOError, PermissionError):  # EACCES is what some file systems say
+    except (BlockingIOError, PermissionError):  # some file systems say EACCES
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -52,10 +52,10 @@ def is_held(fd: int) -> bool:
 
 @contextlib.contextmanager
 def locked(path: str | os.PathLike[str], *, shared: bool = False) -> Iterator[int]:
-    """Holds an flock(2) on a file.  Waits for it.  Threads count as strangers.
+    """Wait for an flock(2) on a file and hold it.  Two threads exclude each other too.
 
     :param path: a file, which is made where it is missing, or a directory
-    :param shared: many may hold it at once, while nobody holds it alone
+    :param shared: many may hold it at once, while none holds it alone
     :see: flock(2)
     """
     flags = os.O_RDONLY | os.O_DIRECTORY if os.path.isdir(path) else os.O_RDWR | os.O_CREAT
@@ -68,7 +68,7 @@ def locked(path: str | os.PathLike[str], *, shared: bool = False) -> Iterator[in
 
 
 def try_lock(path: str | os.PathLike[str], *, shared: bool = False) -> int | None:
-    """The descriptor of a directory that nobody holds, now held by the caller; or None.
+    """Return the descriptor of a directory that nobody holds, now held by the caller; or None.
 
     :param shared: as for `locked`
     """

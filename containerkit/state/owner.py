@@ -1,19 +1,19 @@
-"""Who owns what is on disk: a record names its owner, and the first process that finds the owner dead becomes the next one.
+"""Owners of files on disk: a record names its owner, and the first process that finds the owner dead becomes the next one.
 
     record = Record.make(directory, "name")     this process owns it from here on
     record.write("text")                        what it is about
-    record.hand_to("/path/to/another/lock")     now whoever holds that lock does: a container's monitor, say
+    record.hand_to("/path/to/another/lock")     now the holder of that lock does, as a container's monitor
     Record.take(directory, "name")              of a dead owner: mine now; None where the owner lives
 
 A record is a file.  Its owner is the process that holds the file's lock, which the kernel drops with that process.  Where nobody
-holds it, the last owner that its text names counts: a process, by its boot, its pid and the time when it began; or whoever holds
-the lock of another file.  So there are three ways to hand a record on, and in none of them it is ownerless for a moment:
+holds it, the last owner that its text names counts: a process, by its boot, its pid and the time when it began; or the holder
+of another file's lock.  So there are three ways to hand a record on, and in none of them it is ownerless for a moment:
 
 - to a process that inherits the descriptor: both hold the lock, until the first one closes its own
 - to another lock, and to a process: the new owner is named while the old one still holds the lock
 
-To sweep is to become the owner first.  So two that sweep never act on the same record, and what a sweeper that is killed in the
-middle has not removed has a dead owner again.  A record is trusted only if it is this user's, and nobody else may write to it.
+To sweep is to become the owner first.  So two sweepers never act on the same record, and the things that a killed sweeper has not
+removed have a dead owner again.  A record is trusted only if it is this user's, and no other user may write to it.
 
 :see: fcntl(2), open file description locks;  proc_pid_stat(5);  proc_sys_kernel(5), random
 """
@@ -48,10 +48,10 @@ MOST = 1 << 24  # bytes of a record that are read
 
 @frozen
 class Identity:
-    """A process and the moment it began, for numbers come again.
+    """A process and the moment it began, for process ids are reused.
 
     :ivar boot: the kernel's name for the time since this machine was started
-    :ivar started: clock ticks after that
+    :ivar started: when the process began, in clock ticks after that
     """
 
     boot: str
@@ -60,7 +60,7 @@ class Identity:
 
     @classmethod
     def of(cls, pid: int | str = "self") -> Identity | None:
-        """The process of this number, as the procfs at /proc counts; None where it has ended, be it collected or not.
+        """Return the process of this number, as the procfs at /proc counts; None where it has ended, be it collected or not.
 
         A process whose first thread has ended goes on with its other threads.
         """
@@ -74,7 +74,7 @@ class Identity:
 
     @classmethod
     def parse(cls, text: str) -> Identity | None:
-        """What `str` made of one, or version 0.1, which left the boot out; None for any other text."""
+        """Return the identity in a text of `str`, or of version 0.1, which left the boot out; None for any other text."""
         with contextlib.suppress(ValueError):
             *before, pid, started = text.split(" ")
             if len(before) < 2:
@@ -92,7 +92,7 @@ class Identity:
 
 @cache
 def boot() -> str:
-    """The kernel's name for the time since this machine was started; "-" where it does not say."""
+    """Return the kernel's name for the time since this machine was started; "-" where it does not say."""
     try:
         return _read("/proc/sys/kernel/random/boot_id").strip()
     except OSError:
@@ -110,7 +110,7 @@ def _read(path: str) -> str:
 class Record(OneProcess):
     """A file that has an owner, and is owned by this process now.
 
-    :ivar name: of the file, in `directory`
+    :ivar name: the file's name in `directory`
     :ivar directory: a descriptor, closed with this; None where `name` is a path
     """
 
@@ -124,7 +124,7 @@ class Record(OneProcess):
 
     @classmethod
     def make(cls, name: str, directory: int | None = None) -> Record | None:
-        """A new, empty record.  None where a sweeper took the file before it was locked: try another name.
+        """Return a new, empty record.  None where a sweeper took the file before it was locked: try another name.
 
         :raises FileExistsError: there is one of that name
         """
@@ -136,13 +136,13 @@ class Record(OneProcess):
 
     @classmethod
     def take(cls, name: str, directory: int | None = None, *, plain: bool = False) -> Record | None:
-        """A record of a dead owner, owned by this process from here on.  None where the owner lives, or it is gone, or not this user's.
+        """Take over a dead owner's record.  Return None where the owner lives, or the record is gone, or not this user's.
 
         :param plain: the file is the thing itself, whose text names no owner
         """
         with contextlib.suppress(OSError):
             fd = os.open(name, HERE, dir_fd=directory)
-            # asked twice: the owner may have named another one, or a sweeper have been here, since it was looked at first
+            # asked twice: since the first look the owner may have named another one, or a sweeper may have taken the record
             if _is_dead(fd, plain) and hold(fd) and _is(fd, name, directory) and (plain or not _named_owner_lives(fd)):
                 return cls(fd, name, directory)
             os.close(fd)
@@ -150,10 +150,10 @@ class Record(OneProcess):
 
     @classmethod
     def receive(cls, name: str, named: Identity | str, directory: int | None = None) -> Record:
-        """What another process has handed to this one by name, to go on with.
+        """Take over a record that another process has handed to this one by name.
 
-        :param named: as it was handed: the identity of this process, or the path of a lock that it holds
-        :raises LayerError: it was handed to somebody else, or is not there
+        :param named: the name that it was handed to: the identity of this process, or the path of a lock that it holds
+        :raises LayerError: it was handed to another owner, or does not exist
         """
         try:
             fd = os.open(name, HERE, dir_fd=directory)
@@ -176,38 +176,38 @@ class Record(OneProcess):
         return self.fd >= 0 and _key(self.fd) == self._keys[self.fd]
 
     def write(self, *line: object) -> int:
-        """One more line.  When this returns, the next sweep sees it.  Returns its bytes.  :raises OSError: the disk is full"""
+        """Write one more line.  On return the next sweep sees it.  Return its number of bytes.  :raises OSError: the disk is full"""
         data = _json(line).encode() + b"\n"
         if os.write(self.fd, data) < len(data):
-            os.write(self.fd, b"\n")  # what comes next is no part of it
+            os.write(self.fd, b"\n")  # so that the next line is no part of this one
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.name)
         return len(data)
 
     def lines(self) -> Iterator[list[Any]]:
-        """All lines but those that name owners."""
+        """Return all lines but those that name owners."""
         return (line for line in lines(self.fd) if line[0] != OWNER)
 
     def hand_to(self, named: Identity | str | os.PathLike[str]) -> None:
-        """Gives it to a living process, or to whoever holds a lock.  This process no longer owns it.
+        """Give the record to a living process, or to the holder of a lock.  This process no longer owns it.
 
         :param named: a process; or the path of a file whose lock another process holds for as long as it lives
-        :raises LayerError: nobody is there: this process still owns the record
+        :raises LayerError: the new owner does not live: this process still owns the record
         """
         named = named if isinstance(named, Identity) else os.path.abspath(named)
         if not _lives(_as_line(named)):
-            raise LayerError(errno.ESRCH, f"there is nobody to hand the record to: {named}", self.name)
+            raise LayerError(errno.ESRCH, f"the new owner of the record does not live: {named}", self.name)
         self.write(*_as_line(named))
         self.let_go()
 
     def let_go(self) -> None:
-        """Leaves it to the next sweep, unless another process holds it too or is named in it."""
+        """Leave the record to the next sweep, unless another process holds it too or is named in it."""
         fds, self.fd, self.directory = self.descriptors, -1, None
         for fd in fds:
             if _key(fd) == self._keys[fd]:
                 os.close(fd)
 
     def remove(self) -> None:
-        """Removes the file, and with it the record."""
+        """Remove the file, and with it the record."""
         if self.owned:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.name, dir_fd=self.directory)
@@ -231,7 +231,7 @@ def is_owned(name: str, directory: int | None = None) -> bool:
 
 
 def lines(fd: int) -> Iterator[list[Any]]:
-    """The lines of a record.  The last one of an owner that was killed while writing it may be cut short: it says nothing."""
+    """Yield the lines of a record.  The last one of an owner that was killed while writing it may be cut short: it says nothing."""
     import json
 
     *whole, _ = os.pread(fd, MOST, 0).split(b"\n")
@@ -266,7 +266,7 @@ def trusted(fd: int) -> bool:
 
 
 def _key(fd: int) -> tuple[int, int] | None:
-    """Which file it is; None where it is closed."""
+    """Return the identity of an open file; None where the descriptor is closed."""
     try:
         status = os.fstat(fd)
     except OSError:
@@ -283,7 +283,7 @@ def _is(fd: int, name: str, directory: int | None) -> bool:
 
 
 def _is_dead(fd: int, plain: bool) -> bool:
-    """In this order: the owner that names the next one holds the lock while it writes."""
+    """Return whether the record's owner is dead.  Ask the lock first: an owner that names the next one holds the lock while it writes."""
     return trusted(fd) and not is_held(fd) and (plain or not _named_owner_lives(fd))
 
 
@@ -321,7 +321,7 @@ guard = threading.RLock()
 
 
 def _forked() -> None:
-    """In a child of os.fork(): what the parent owns must not outlive it in us."""
+    """Close the parent's locks in a child of os.fork(): they must not outlive the parent in us."""
     global guard
     guard = threading.RLock()
     for record in [*_held]:

@@ -1,7 +1,7 @@
-"""Directories that nobody else enters: what programs of containers write is kept in one, for it may be a set-user-ID file.
+"""Directories that no other user enters: files that programs of containers write are kept in one, for they may be set-user-ID.
 
-A container's root makes a file that is root's and runs as root for whoever executes it.  Inside that is the container's affair; on the
-host nobody else must get there (CVE-2021-41091).
+A container's root can make a file that runs as root for every user who executes it.  Inside that is the container's affair; on the
+host no other user must reach the file (CVE-2021-41091).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ OLD = ("upper", "work")
 
 
 def private(directory: Path) -> Path:
-    """A directory of mode 700 in one that the caller named, which is made where it is missing and else stays as it is.
+    """Return a directory of mode 700 in one that the caller named, which is made where it is missing and else stays as it is.
 
-    What an older version kept in `directory` itself is moved into it.
+    Changes that an older version kept in `directory` itself are moved into it.
 
     :raises LayerError: it is there, and is not the caller's alone
     """
@@ -48,7 +48,7 @@ def private(directory: Path) -> Path:
 
 
 def check_private(directory: Path) -> None:
-    """:raises LayerError: others may enter a directory, and every one above it"""
+    """Refuse a directory that others may enter.  :raises LayerError: others may enter it and every one above it"""
     for path in (directory, *directory.parents):
         if not os.stat(path).st_mode & 0o011:
             return

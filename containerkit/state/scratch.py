@@ -1,8 +1,8 @@
 """Directories that are gone when their owner is, even when it was killed.
 
 A scratch directory has a record in it, the file `lock` (see `owner`), and a line in its owner's journal that says where it is.  So
-the next start of anything removes what a killed owner left, wherever it is; and who has no such journal, as in a container with the
-same directory for temporary files, finds it where it lies.
+the next start of any process removes what a killed owner left, wherever it is.  A process without that journal, as in a container with
+the same directory for temporary files, finds the directory where it lies.
 """
 
 from __future__ import annotations
@@ -42,16 +42,18 @@ class Scratch(OneProcess):
     """A temporary directory that has an owner.
 
     :ivar place: the directory
-    :ivar record: who owns it
+    :ivar record: the record of its owner
     """
 
     stays = "it is removed by the process that made it; send its path"
 
     def __init__(self, kind: str, parent: str | os.PathLike[str] | None = None, *, prefix: str = PREFIX) -> None:
-        """:param kind: a word for its name
+        """Make the directory.
 
-        :param parent: where; the directory for temporary files unless given.  It is swept first
-        :param prefix: of its name, and of those that are swept
+        :param kind: a word for its name
+
+        :param parent: the directory to make it in; that for temporary files unless given.  It is swept first
+        :param prefix: the beginning of its name, and of the names that are swept
         """
         base = os.path.realpath(parent or temporary.directory())
         sweep_if_any()
@@ -67,7 +69,7 @@ class Scratch(OneProcess):
         return _as_path(self.place)
 
     def _make(self, path: str) -> Record | None:
-        """None where the name is taken, or a sweeper was there between the directory and its lock."""
+        """Make the directory and its lock.  Return None where the name is taken, or a sweeper came in between."""
         self.place, self._entry, made = path, maybe("tree", path), None
         try:
             os.mkdir(path, 0o700)
@@ -83,7 +85,7 @@ class Scratch(OneProcess):
         return made
 
     def close(self) -> None:
-        """Removes the directory.  :raises LayerError: something in it cannot be removed"""
+        """Remove the directory.  :raises LayerError: something in it cannot be removed"""
         if self.record.fd >= 0:
             try:
                 _remove_scratch(self.place)
@@ -91,7 +93,7 @@ class Scratch(OneProcess):
                 self.let_go()
 
     def let_go(self) -> None:
-        """Gives up the lock and leaves the directory to the next sweep."""
+        """Give up the lock and leave the directory to the next sweep."""
         self.record.let_go()
         if not os.path.lexists(self.place):
             self._entry.done()
@@ -103,12 +105,12 @@ class Scratch(OneProcess):
 
 
 def sweep(base: str | os.PathLike[str] | None = None, prefix: str = PREFIX) -> list[Path]:
-    """Removes the scratch directories of owners that ended without closing them.  Returns their paths."""
+    """Remove the scratch directories of owners that ended without closing them.  Return their paths."""
     return [_as_path(place) for place in _named(base, prefix) if sweep_one(place, young=GRACE)]
 
 
 def listed(base: str | os.PathLike[str] | None = None) -> list[tuple[Path, bool]]:
-    """This user's scratch directories, and whether the owner of each has ended, so that `sweep` removes it."""
+    """Return this user's scratch directories, and whether the owner of each has ended, so that `sweep` removes it."""
     return [(_as_path(place), is_abandoned(place)) for place in sorted(_named(base, PREFIX))]
 
 
@@ -131,7 +133,7 @@ def _named(base: StrPath | None, prefix: str) -> Iterator[str]:
 
 
 def sweep_one(path: StrPath, *, young: float = 0.0) -> bool:
-    """Removes one scratch directory, unless its owner lives.  Returns whether it was removed here.
+    """Remove one scratch directory, unless its owner lives.  Return whether it was removed here.
 
     :param young: seconds in which a directory without a lock may still be in the making: 0 where its owner is known to be dead
     """
@@ -157,7 +159,7 @@ def is_abandoned(path: StrPath) -> bool:
 
 @contextlib.contextmanager
 def _opened(path: StrPath) -> Iterator[int]:
-    """:raises OSError: it is no directory, or not this user's alone"""
+    """Open a scratch directory.  :raises OSError: it is no directory, or not this user's alone"""
     fd = os.open(path, DIRECTORY)
     try:
         if not trusted(fd):
@@ -173,7 +175,7 @@ def _never_locked(fd: int, young: float) -> bool:
 
 
 def _remove_scratch(path: StrPath) -> None:
-    """The lock goes last: what is left by a removal that was cut short is still known as scratch."""
+    """Remove the directory, its lock last: the rest of a removal that was cut short is still known as scratch."""
     with contextlib.suppress(FileNotFoundError):  # another sweeper was faster
         for name in os.listdir(path):
             if name != LOCK:
@@ -182,12 +184,12 @@ def _remove_scratch(path: StrPath) -> None:
 
 
 def remove(path: StrPath) -> None:
-    """Removes a tree, also one whose directories deny it.  What is gone already is no failure.
+    """Remove a tree, also one whose directories deny it.  A file that is gone already is no failure.
 
-    Whoever may still write in there can rename a directory and put a link in its place.  So nothing is reached by a path:
+    A process that may still write in there can rename a directory and put a link in its place.  So nothing is reached by a path:
     each directory is opened without following links, below one that is open already.
 
-    :raises LayerError: something is still mounted there, or belongs to somebody else
+    :raises LayerError: something is still mounted there, or belongs to another user
     """
     try:
         _remove_at(path)
@@ -217,7 +219,7 @@ def _remove_at(path: StrPath) -> None:
 
 
 def _empty(directory: int, top: int, depth: int) -> bool:
-    """Removes what is in an open directory.  Returns whether something was put into the topmost one, to be done next.
+    """Remove the content of an open directory.  Return whether something was put into the topmost one, to be done next.
 
     A tree may be deeper than we may have files open: from a certain depth on its directories are moved up.
     """
@@ -245,7 +247,7 @@ def _remove_directory(parent: int, name: str, top: int, depth: int) -> bool:
 
 
 def _open(parent: int, name: str) -> int:
-    """Opens a directory for reading and changing, even one that denies its owner: overlayfs makes such ones.
+    """Open a directory for reading and changing, even one that denies its owner: overlayfs makes such ones.
 
     :raises OSError: EXDEV where something is mounted there: what is in it belongs to others, as the kept changes of an overlay do
     """

@@ -19,7 +19,7 @@ __all__ = ["appearing"]
 
 @contextlib.contextmanager
 def appearing(directory: str | os.PathLike[str]) -> Iterator[str]:
-    """A directory to be filled; it gets its name, and is on the disk, when the `with` ends well.
+    """Give a directory to fill; it gets its name, and is on the disk, when the `with` block ends well.
 
     What others who were killed left of the same name is removed.
 
@@ -43,7 +43,7 @@ def appearing(directory: str | os.PathLike[str]) -> Iterator[str]:
 
 
 def _sweep_old(parent: str, name: str) -> None:
-    """What version 0.1 left, whose staging directory was locked itself."""
+    """Remove the leftovers of version 0.1, whose staging directory was locked itself."""
     import glob
 
     for path in glob.glob(os.path.join(glob.escape(parent), f".{glob.escape(name)}.*.new")):

@@ -24,7 +24,7 @@ shutil.rmtree(sys.argv[1])
 
 
 def remove_with_subids(path: StrPath) -> bool:
-    """Removes a tree as root of a new user namespace, in which those ids are mapped.  False where that cannot be done.
+    """Remove a tree as root of a new user namespace, in which those ids are mapped.  Return False where that cannot be done.
 
     :see: newuidmap(1), user_namespaces(7)
     """
@@ -45,7 +45,7 @@ def remove_with_subids(path: StrPath) -> bool:
 
 
 def _map(own: int, given: list[tuple[int, int]]) -> list[str]:
-    """The caller as root, and the ids that it was given as the rest."""
+    """Return the caller as root, and the ids that it was given as the rest."""
     words, inside = [0, own, 1], 1
     for first, count in given:
         words += [inside, first, count]

@@ -1,4 +1,4 @@
-"""What killed processes left, removed by the next start of anything: see `journal`."""
+"""Remove the leftovers of killed processes, at the next start of any process: see `journal`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _tree(line: Line) -> Iterator[str]:
 
 
 def _file(line: Line) -> Iterator[str]:
-    """An unfinished file is locked while somebody writes it."""
+    """Remove an unfinished file, unless it is locked: then a process still writes it."""
     directory, name = os.path.split(line.words[0])
     with contextlib.suppress(FileNotFoundError):
         fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -43,7 +43,7 @@ def _file(line: Line) -> Iterator[str]:
 
 
 def _groups(line: Line) -> Iterator[str]:
-    """All groups in one directory whose names begin with the owner's mark."""
+    """Yield all groups in one directory whose names begin with the owner's mark."""
     for path in marked(*line.words):
         cgroupfs.end(path)
         yield path
@@ -59,7 +59,7 @@ VERBS: dict[str, Callable[[Line], Iterator[str]]] = {"tree": _tree, "file": _fil
 
 
 def sweep(verbs: tuple[str, ...] = (*VERBS,)) -> list[str]:
-    """Removes what owners that ended have left, and undoes what they had made.  Returns the paths.
+    """Remove the leftovers of owners that ended, and undo what they had made.  Return the paths.
 
     :param verbs: only this; the rest stays for the next sweep
     """
@@ -71,7 +71,7 @@ def sweep(verbs: tuple[str, ...] = (*VERBS,)) -> list[str]:
 
 
 def _end(record: Record, verbs: tuple[str, ...], swept: list[str]) -> None:
-    """The last made goes first.  What cannot be undone stays written down for the next sweep, as what a later version wrote does."""
+    """Undo the entries, the last one first.  An entry that cannot be undone stays for the next sweep, as does one of a later version."""
     left = False
     for line in reversed(entries(record.lines())):
         try:

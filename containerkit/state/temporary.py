@@ -12,7 +12,7 @@ PLACES = ("/tmp", "/var/tmp", "/usr/tmp")
 
 
 def directory() -> str:
-    """The directory that `tempfile.gettempdir` chooses.  It is asked itself where somebody has loaded it, and may have set another."""
+    """Return the directory that `tempfile.gettempdir` chooses.  Ask `tempfile` where it is loaded: the program may have set another one."""
     if "tempfile" not in sys.modules:
         for path in (*filter(None, map(os.environ.get, NAMES)), *PLACES):
             if os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK):
@@ -23,7 +23,7 @@ def directory() -> str:
 
 
 def made(prefix: str, parent: str | os.PathLike[str]) -> str:
-    """A new directory that is this user's alone.  :return: its path, which begins with `prefix` in `parent`"""
+    """Return a new directory that is this user's alone.  :return: its path, which begins with `prefix` in `parent`"""
     while True:
         path = os.path.join(parent, prefix + os.urandom(4).hex())
         try:

@@ -1,8 +1,8 @@
-"""What the steps of a plan have to undo, written down before it is made, so that a SIGKILL of their process is no end of it.
+"""Write down what the steps of a plan have to undo, before they are made, so that the undo happens even after a SIGKILL.
 
-A step's undo is a `Call`.  Three kinds of calls undo what outlives a process: those that remove a name, those that remove a
-directory, and umount2.  They are written down as a path, with what was there before and what is there afterwards: the sweep, which
-may come much later, undoes only what the dead owner made.  What ends with a descriptor or a process needs no line.
+A step's undo is a `Call`.  Three kinds of calls undo effects that outlive a process: those that remove a name, those that remove a
+directory, and umount2.  They are written down as a path, with the file that was there before and the one that is there afterwards: the
+sweep, which may come much later, undoes only what the dead owner made.  Effects that end with a descriptor or a process need no line.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import stat
 import struct
 from collections.abc import Callable
+from errno import EINVAL, ENOENT, ENOTDIR, ENOTEMPTY
 
 from ..errors import PlanError
 from ..linux import native
@@ -29,8 +30,8 @@ VERB, AS, CLONING, CHILD = "undo", "as", "cloning", "child"
 REMOVEDIR, SYMLINK_NOFOLLOW = 0x200, 0x100  # AT_*
 BTIME = 0x800  # STATX_BTIME
 UNLINK, RMDIR, UMOUNT = "unlink", "rmdir", "umount"
-GONE = (2, 20, 39)  # ENOENT, ENOTDIR, ENOTEMPTY: nothing of the owner's is there, or more than that
-NOT_MOUNTED = (2, 22)  # ENOENT, EINVAL
+GONE = (ENOENT, ENOTDIR, ENOTEMPTY)  # nothing of the owner's is there, or more than that
+NOT_MOUNTED = (ENOENT, EINVAL)
 
 
 def check(call: Call | Tool) -> None:
@@ -58,7 +59,7 @@ def _kind(call: Call | Tool) -> tuple[str, Any, Any, int] | None:
 
 
 class Undo:
-    """What one step has to undo.
+    """The undo of one step.
 
     :param made: the step's call  :param call: its undo
     :param value: gives an argument of a call as a number
@@ -81,25 +82,25 @@ class Undo:
         return look(self._kind, self._path, link=self._link is not None)
 
     def made(self) -> None:
-        """The step is made."""
+        """Write down that the step is made."""
         if self._kind and self._link is None:  # a link is known by where it leads to
             self._entry.add(AS, self._look())
 
     def cloning(self) -> None:
-        """A child comes to be that may outlive this process, and needs what was made."""
+        """Write down that a child is about to be cloned, which may outlive this process and needs what was made."""
         self._entry.add(CLONING, "")
 
     def child(self, pid: int) -> None:
-        """The child is there: nothing is undone before it has ended."""
+        """Write down the child's process: nothing is undone before it has ended."""
         self._entry.add(CHILD, str(Identity.of(pid) or "ended"))
 
     def done(self) -> None:
-        """It is undone, or was never made."""
+        """Write down that the call is undone, or was never made."""
         self._entry.done()
 
 
 def _leads_to(made: Call | Tool) -> str | None:
-    """Where the symbolic link that a call makes leads to; None for other calls."""
+    """Return the path that a call's new symbolic link leads to; None for other calls."""
     match made.name, made.args:
         case "symlinkat", (bytes() | Bytes() as target, *_):
             return os.fsdecode(_text(target))
@@ -111,7 +112,7 @@ def _text(name: bytes | Bytes) -> bytes:
 
 
 def _path(where: Any, name: bytes | Bytes, value: Callable[[Any], int], pid: int) -> str:
-    """The path from the root, of what a call names in a directory."""
+    """Return the path from the root, of what a call names in a directory."""
     text = os.fsdecode(_text(name).replace(b"{pid}/", b"%d/" % pid))
     if text.startswith("/"):
         return text
@@ -120,7 +121,7 @@ def _path(where: Any, name: bytes | Bytes, value: Callable[[Any], int], pid: int
 
 
 def _space() -> str:
-    """In which boot and which mount namespace."""
+    """Return the boot and the mount namespace of this process."""
     return f"{boot()} {os.readlink('/proc/self/ns/mnt')}"
 
 
@@ -128,7 +129,7 @@ def _space() -> str:
 
 
 def look(kind: str, path: str, *, link: bool = False) -> Any:
-    """What is at a path, told from another thing that may be there later; None where there is nothing.
+    """Return the identity of the file at a path, which differs from that of a later file there; None where there is none.
 
     :param link: only where a link leads to is asked
     """
@@ -142,7 +143,7 @@ def look(kind: str, path: str, *, link: bool = False) -> Any:
 
 
 def _leads_there(path: str, directory: int | None) -> str | None:
-    """Where a symbolic link leads to; None where there is none."""
+    """Return the path that a symbolic link leads to; None where there is no link."""
     try:
         return os.readlink(path, dir_fd=directory)
     except OSError:
@@ -155,7 +156,7 @@ def _seen(directory: int, name: str) -> list[Any]:
 
 
 def _birth(directory: int, name: str) -> int:
-    """When something was made, for the numbers of inodes come again; 0 where the file system does not say.  :see: statx(2)"""
+    """Return when a file was made, since inode numbers are reused; 0 where the file system does not say.  :see: statx(2)"""
     found = bytearray(256)
     try:
         native.call("statx", directory, os.fsencode(name) + b"\0", SYMLINK_NOFOLLOW, BTIME, found)
@@ -166,7 +167,7 @@ def _birth(directory: int, name: str) -> int:
 
 
 def _mount(path: str) -> list[Any] | None:
-    """The line of the topmost mount at a path.  Its propagation may change meanwhile, so that is left out."""
+    """Return the line of the topmost mount at a path.  Its propagation may change meanwhile, so that is left out."""
     shown = os.path.realpath(path).replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
     found = None
     with open("/proc/self/mountinfo", errors="surrogateescape") as table:
@@ -179,7 +180,7 @@ def _mount(path: str) -> list[Any] | None:
 
 @contextlib.contextmanager
 def _parent(path: str) -> Any:
-    """The directory that a path's last name is in, held open."""
+    """Give the directory that a path's last name is in, held open."""
     parent, name = os.path.split(path.rstrip("/"))
     fd = os.open(parent or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -189,7 +190,7 @@ def _parent(path: str) -> Any:
 
 
 def undo(line: Line) -> bool:
-    """Undoes what a dead owner had made.  False where it is to be tried again later.
+    """Undo what a dead owner had made.  Return False where it is to be tried again later.
 
     :raises OSError: the kernel refuses
     """
@@ -215,7 +216,7 @@ def undo(line: Line) -> bool:
 
 
 def _unmount(path: str, flags: int, before: list[Any] | None, known: dict[str, Any], space: str) -> bool:
-    """A mount ends with its mount namespace, and that one with the last process in it."""
+    """Unmount in this mount namespace.  A mount of another one ends with the last process in that one."""
     if space.split(" ")[0] != boot():
         return True
     if space != _space():

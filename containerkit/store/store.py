@@ -329,7 +329,7 @@ class Store(NamedImages):
 
     @contextlib.contextmanager
     def hold(self, image: Image | str | Reference) -> Iterator[tuple[Path, ...]]:
-        """Give the unpacked layers, pinned against collection until the `with` block or the process ends, whatever happens to the names."""
+        """Give the unpacked layers, pinned against collection until the `with` block or the process ends, even if the names are removed."""
         with self.leases.take() as lease:
             with locked(self.directory / "locks" / "content", shared=True):
                 image = image if isinstance(image, Image) else self.get(image)

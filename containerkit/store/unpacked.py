@@ -1,4 +1,4 @@
-"""Unpacked layers in a store: one directory for each chain of layers, made once, there whole or not at all."""
+"""Unpacked layers in a store: one directory for each chain of layers, made once, and only ever complete."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ TREE, LABEL = "diff", "layer.json"
 
 @frozen
 class Needs:
-    """What an unpacked layer needs of those below it."""
+    """The files and directories that an unpacked layer needs of those below it."""
 
     implied: list[bytes]
     hiding: list[bytes]
     borrowed: list[Borrowed]
 
     def inherit_attributes(self, tree: Path, below: Sequence[Path]) -> None:
-        """:raises InvalidLayer: a hard link leads to a file that no layer below has"""
+        """Give an unpacked layer these files and directories.  :raises InvalidLayer: a hard link leads to a file that no layer below has"""
         from ..image.unpack.implied import inherit_attributes
 
         inherit_attributes(tree, self.implied, below, self.borrowed, self.hiding)
@@ -67,8 +67,8 @@ class UnpackedLayers:
 
     :param root: the store's directory
     :param xattrs: which attribute says "opaque", as `LayerFS` has it
-    :param ids: whose the files become
-    :param skip: what may be left out where it is refused
+    :param ids: the owners on disk of the ids in the layers
+    :param skip: files and attributes that may be left out where the kernel refuses them
     """
 
     root: Path
@@ -78,15 +78,15 @@ class UnpackedLayers:
     limits: Limits | None = None
 
     def path(self, chain: Digest) -> Path:
-        """The directory for `LayerFS`, whether it is there or not."""
+        """Return the directory for `LayerFS`, whether it is there or not."""
         return self.place(chain) / TREE
 
     def place(self, chain: Digest) -> Path:
-        """All that is kept about one layer."""
+        """Return all that is kept about one layer."""
         return self.root / "layers" / chain.algorithm / chain.hex
 
     def make(self, layer: Layer, chain: Digest, lease: Lease) -> Path:
-        """Unpacks a layer, unless it is there.  Whoever else wants it meanwhile waits, and finds it.
+        """Unpack a layer, unless it is there.  Another process that wants the layer meanwhile waits, and finds it.
 
         :raises ImageError: it cannot be unpacked; nothing is there
         """
@@ -99,13 +99,13 @@ class UnpackedLayers:
         return place / TREE
 
     def arriving(self, layer: Layer, chain: Digest, lease: Lease) -> Arriving:
-        """Begins to unpack a layer whose bytes are still to come.  Nobody waits for it: who else wants it meanwhile makes its own."""
+        """Begin to unpack a layer whose bytes are still to come.  Other processes do not wait for it: each makes its own."""
         from .arriving import Arriving
 
         return Arriving(self, layer, chain, lease.place())
 
     def publish(self, chain: Digest, new: Path) -> Path:
-        """Gives what was unpacked its name, unless somebody else was faster."""
+        """Give the unpacked layer its name, unless another process was faster."""
         place = self.place(chain)
         with locked(self.root / "locks" / chain.hex[:2]):
             if not place.is_dir():
@@ -113,12 +113,12 @@ class UnpackedLayers:
         return place / TREE
 
     def _name(self, new: Path, place: Path) -> None:
-        sync_filesystem(new)  # all its files at once: what has its name is on disk
+        sync_filesystem(new)  # all its files at once: a layer that has its name is on disk
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         rename(new, place)
 
     def unpack(self, layer: Layer, chain: Digest, place: Path) -> None:
-        """Unpacks a layer anywhere, with its label."""
+        """Unpack a layer into any directory, with its label."""
         from urllib.parse import quote_from_bytes
 
         place.mkdir(mode=0o700)
@@ -136,9 +136,9 @@ class UnpackedLayers:
         self._describe(place, layer, chain, entries=done.entries, skipped=skipped, **needs)
 
     def adopt(self, layer: Layer, chain: Digest, upper: Path, lease: Lease) -> Path:
-        """Makes an upper directory the unpacked layer that was written from it.  It moves.
+        """Move an upper directory into the store, as the unpacked layer that was written from it.
 
-        :param upper: on the store's file system, and as the layer would be unpacked: see `_adopt.normalize`
+        :param upper: on the store's file system, and as the layer would be unpacked: see `adopt.normalize`
         """
         new = lease.place()
         new.mkdir(mode=0o700)
@@ -157,9 +157,9 @@ class UnpackedLayers:
         (place / LABEL).write_bytes(dump(about | more))
 
     def inherit_attributes(self, chains: Sequence[Digest]) -> None:
-        """Gives each layer what it needs of those below it: see `_implied`.
+        """Give each layer the directories and files that it needs of those below it: see `implied`.
 
-        Nothing is written down about it: it is done whenever the layers are wanted, and mostly finds that it was done.
+        No record says that it is done: it is repeated whenever the layers are wanted, and mostly finds nothing to do.
 
         :param chains: all unpacked, the lowest first
         :raises InvalidLayer: a hard link leads to a file that no layer below has
@@ -169,11 +169,11 @@ class UnpackedLayers:
             try:
                 needs = self.needs(chain)
             except ImageError:
-                continue  # a label that cannot be read: `fsck` tells of that
+                continue  # `fsck` reports a label that cannot be read
             needs.inherit_attributes(path, paths[:number])
 
     def needs(self, chain: Digest) -> Needs:
-        """What a layer needs of those below it.  :raises ImageError: it is not known"""
+        """Return what a layer needs of those below it.  :raises ImageError: the needs are not known"""
         from urllib.parse import unquote_to_bytes
 
         fields = Fields(self.label(chain), LABEL)
@@ -181,7 +181,7 @@ class UnpackedLayers:
         return Needs(implied, hiding, [_borrowed(value, where) for value, where in fields.objects("borrowed", [])])
 
     def again(self, chain: Digest, place: Path, below: Sequence[Digest]) -> bool:
-        """Unpacks a layer once more, to be compared.  False where that needs something that is not here any more.
+        """Unpack a layer once more, to be compared.  Return False where that needs something that is not here any more.
 
         :param below: the chains below it
         """
@@ -197,9 +197,9 @@ class UnpackedLayers:
         return True
 
     def label(self, chain: Digest) -> dict[str, object]:
-        """What was written down when the layer was unpacked.
+        """Return the description that was written when the layer was unpacked.
 
-        :raises ImageError: nothing, or about another layer
+        :raises ImageError: there is no description, or it is of another layer
         """
         try:
             found = parse((self.place(chain) / LABEL).read_bytes(), LABEL)
@@ -210,11 +210,11 @@ class UnpackedLayers:
         return found
 
     def __iter__(self) -> Iterator[Digest]:
-        """The chains that are there.  What has another name is passed over: see `strangers`."""
+        """Return the chain ids of all unpacked layers.  Files with other names are passed over: see `strangers`."""
         return (chain for path in self._all() if (chain := _chain(path)))
 
     def strangers(self) -> Iterator[Path]:
-        """What is among the layers and is none."""
+        """Return the files among the layers that are no layers."""
         return (path for path in self._all() if not _chain(path))
 
     def _all(self) -> list[Path]:
@@ -222,7 +222,7 @@ class UnpackedLayers:
 
 
 def _chain(path: Path) -> Digest | None:
-    """The chain that an unpacked layer is called by."""
+    """Return the chain that an unpacked layer is called by."""
     try:
         return Digest(f"{path.parent.name}:{path.name}")
     except ImageError:
@@ -230,7 +230,7 @@ def _chain(path: Path) -> Digest | None:
 
 
 def _counted(tree: Path) -> tuple[int, list[str]]:
-    """How much is in a tree, and which of its directories have whiteouts."""
+    """Count the files of a tree, and list its directories with whiteouts."""
     from urllib.parse import quote_from_bytes
 
     from ..layers.merged import is_whiteout
@@ -244,9 +244,9 @@ def _counted(tree: Path) -> tuple[int, list[str]]:
 
 
 def first_difference(one: Path, other: Path) -> str:
-    """Where two trees differ first, and in what; "" when they are the same.
+    """Return where two trees differ first, and how; "" when they are the same.
 
-    Looks at names, kinds, modes, owners, times of files, attributes and content.
+    Compare names, kinds, modes, owners, times of files, attributes and content.
     """
     if what := _differs(one, other):
         return f"/ differs in {what}"
@@ -274,7 +274,7 @@ def _differs(one: Path, other: Path) -> str:
         return ""  # overlayfs makes them links of one
     whats = ["st_mode", "st_uid", "st_gid", "st_rdev"]
     if not stat.S_ISDIR(left.st_mode):
-        whats.append("st_mtime_ns")  # the others may have the time of their making: a layer need not describe them
+        whats.append("st_mtime_ns")  # directories may have the time of their making: a layer need not describe them
     for what in whats:
         if getattr(left, what) != getattr(right, what):
             return what.removeprefix("st_")

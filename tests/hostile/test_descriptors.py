@@ -1,4 +1,4 @@
-"""What of the caller's could be reached from inside: open files, directories, its terminal."""
+"""Things of the caller's that could be reached from inside: open files, directories, its terminal."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ WALLS = [ns.User(), ns.Mount(), ns.Pid(), ns.Net(), ns.Ipc()]
 
 
 class Careless:
-    """Somebody's own part, which leaves directories of the host's open."""
+    """A user's own part, which leaves directories of the host's open."""
 
     def steps(self) -> Iterator[ck.Step]:
         for number in range(2):
@@ -99,7 +99,7 @@ PLANS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 
 def _parts(parts: list[Any], old: bool) -> list[Any]:
-    """Without idmapped mounts nobody has ids of its own."""
+    """Without idmapped mounts no container has ids of its own."""
     return [ns.User.same() if old and isinstance(part, ns.User) else part for part in parts]
 
 

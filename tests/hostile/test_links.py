@@ -1,4 +1,4 @@
-"""Roots full of links: whatever an image holds, nothing outside of it is made, mounted on or changed."""
+"""Roots full of links: for any image, nothing outside of it is made, mounted on or changed."""
 
 from __future__ import annotations
 

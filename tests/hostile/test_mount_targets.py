@@ -35,7 +35,7 @@ done; echo done
 
 @pytest.fixture(autouse=True)
 def host() -> Iterator[None]:
-    """What must be as it was, whatever happens; put back first, and then compared."""
+    """Files that must stay unchanged; put back first, and then compared."""
     paths = ("/dev/null", "/dev/full", "/dev/zero", "/dev/tty")
     pattern, before = Path("/proc/sys/kernel/core_pattern").read_text(), [os.stat(path) for path in paths]
     try:
@@ -151,7 +151,7 @@ def test_so_it_is_on_the_command_line_and_in_a_build(link: str, root: Path, tmp_
 
 @pytest.mark.parametrize("way", ["sandbox", "root", "old"])
 def test_a_root_that_changes_meanwhile(way: str, root: Path) -> None:
-    """Somebody swaps /proc for a link and back, again and again: the program finds a masked proc at /proc, or does not start."""
+    """Another process swaps /proc for a link and back, again and again: the program finds a masked proc at /proc, or does not start."""
     proc, done = root / "proc", threading.Event()
     proc.mkdir(exist_ok=True)
 

@@ -1,4 +1,4 @@
-"""The attack on shared memory: a container's root goes for the memory and the descriptors of whoever joins it."""
+"""The attack on shared memory: a container's root goes for the memory and the descriptors of a process that joins it."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def attacker(root: Path) -> Iterator[ck.Process]:
-    """A container whose root looks for who joins it."""
+    """A container whose root looks for processes that join it."""
     argv = ["/attacker", str(ctypes.addressof(CANARY)), CANARY.raw[:16]]
     with ck.plan(ns.User(), ns.Mount(), ns.Pid(), mounts.Root(root), run=argv).spawn(stdin=ck.DEVNULL, stdout=ck.PIPE) as process:
         assert process.stdout
@@ -132,7 +132,7 @@ def _heard(attacker: ck.Process) -> list[str]:
 
 
 def _breaches(heard: list[str]) -> list[str]:
-    """What it got hold of that is not its own: everything of its own shows with its path inside."""
+    """Return foreign files that it opened: its own files show with their paths inside."""
     allowed = {"seen ", "denied ", "exe /true", "mem /true", "traced /true", "fd /dev/null", "fd /null", "cwd /", "root /"}
     return [line for line in heard if line not in allowed]
 

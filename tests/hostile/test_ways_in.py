@@ -157,7 +157,7 @@ def test_a_build_that_fetches_a_bomb(site: str, tmp_path: Path) -> None:
 
 
 def test_xz_that_wants_much_memory_is_no_plain_file(tmp_path: Path) -> None:
-    """What cannot be looked into is not silently copied as it is."""
+    """A directory that cannot be looked into is not silently copied as it is."""
     (tmp_path / "context").mkdir()
     packed = lzma.compress(tar((Entry(b"f"), b"x")), filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 512 << 20}])
     (tmp_path / "context" / "a.tar.xz").write_bytes(packed)

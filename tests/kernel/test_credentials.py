@@ -77,7 +77,7 @@ def test_an_id_that_is_not_mapped_is_explained(rootdir: Path) -> None:
     assert "subids" in caught.value.hint
 
 
-def test_the_caller_stays_traceable_and_who_it_is(rootdir: Path) -> None:
+def test_the_caller_stays_traceable_and_keeps_its_ids(rootdir: Path) -> None:
     before = identity()
     with ck.LayerFS(rootdir) as root:
         ck.run(["true"], ns.User(uids=ALL, gids=ALL), ns.Mount(), root, ck.Credentials(1000, 1000), check=True)

@@ -152,7 +152,7 @@ def _family(pid: int) -> list[int]:
 
 @pytest.fixture
 def adopting() -> Iterator[None]:
-    """Orphans come to this process, so that nobody waits for an init that is slow to reap.  :see: prctl(2)"""
+    """Adopt orphans in this process, so that no test waits for an init that is slow to reap.  :see: prctl(2)"""
     prctl = ctypes.CDLL(None).prctl
     assert prctl(36, 1) == 0
     yield

@@ -45,7 +45,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Path:
-    """A directory with a key of root's, into which everybody may write."""
+    """A directory with a key of root's, into which every user may write."""
     (tmp_path / "key").write_text("root's key\n")
     (tmp_path / "key").chmod(0o600)
     tmp_path.chmod(0o777)
@@ -128,7 +128,7 @@ def test_the_cgroup_stays_roots(programs: Path) -> None:
 
 
 def test_nothing_but_what_was_asked_for_is_mounted(programs: Path, tmp_path: Path) -> None:
-    """What holds the layers is mounted for a moment: nothing of it may be left under, or over, the new root."""
+    """The directory of the layers is mounted for a moment: nothing of it may be left under, or over, the new root."""
     (tmp_path / "other").mkdir()
     show = "ls -d /../*; while read a b c d e f; do echo $e; done < /proc/self/mountinfo"
     for missing in ((), ("lowerdir+",)):
@@ -145,7 +145,7 @@ SHOWN = sorted(f"{uid} {uid} /data/{uid}" for uid in OURS)
 
 
 @pytest.mark.parametrize("kind", ["root", "read-only", "two", "writable", "classic"])
-def test_files_of_its_root_are_whose_they_are_on_disk(kind: str, programs: Path, tmp_path: Path) -> None:
+def test_files_of_its_root_keep_their_owners_on_disk(kind: str, programs: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     layers: dict[str, Any] = {
         "root": mounts.Root(programs),
@@ -239,7 +239,7 @@ def test_joined_by_another_program(programs: Path) -> None:
 
 
 def test_inside_a_user_namespace_it_is_the_callers_one_id(programs: Path, open_path: Path) -> None:
-    """Whoever is root of a user namespace only has no power over filesystems: the single map, as for every ordinary user."""
+    """Root of a user namespace only has no power over filesystems: the single map, as for every ordinary user."""
     code = f"""
 import containerkit as ck
 from containerkit import mounts, ns
@@ -351,7 +351,7 @@ def test_and_one_forked_while_the_count_is_changed() -> None:
 
 
 class Pausing:
-    """Time to look at the caller, when the child has become somebody else."""
+    """Time to look at the caller, when the child has changed its ids."""
 
     def steps(self) -> Iterator[ck.Step]:
         yield ck.Step.child(ck.Phase.INSIDE, pause(1), why="wait")

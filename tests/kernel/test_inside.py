@@ -1,4 +1,4 @@
-"""Joining a container: the same place, behind the same walls."""
+"""Joining a container: the same namespaces, with the same privileges."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def walls(status: str) -> list[str]:
 
 
 def of(process: ck.Process) -> list[str]:
-    """As a process outside sees them: ids are others there."""
+    """Return ids as a process outside sees them: they differ there."""
     return walls(Path(f"/proc/{process.pid}/status").read_text())
 
 
@@ -198,7 +198,7 @@ def test_an_init_has_the_same_walls(rootdir: Path) -> None:
 
 
 def test_in_a_container_in_a_container(sandboxed: ck.Process) -> None:
-    """Who joined is joined the same way."""
+    """A process that joined can be joined the same way."""
     with ck.plan(ck.Inside(sandboxed), run=["/bin/sh", "-c", "echo up; sleep 60"]).spawn(stdout=ck.PIPE) as second:
         assert second.stdout
         second.stdout.readline()
@@ -279,7 +279,7 @@ def test_a_security_label_is_a_wall(sandboxed: ck.Process, monkeypatch: pytest.M
 
 @pytest.mark.root
 def test_a_proc_that_is_none_is_refused(tmp_path: Path) -> None:
-    """Somebody shows us a directory of files in its place."""
+    """A stranger shows us a directory of files in its place."""
     code = "import containerkit as ck\ntry: ck.Inside(1)\nexcept ck.Unavailable as error: print('procfs' in str(error))"
     script = f'mount -t tmpfs x /proc && mkdir -p /proc/1/ns && echo > /proc/1/status && exec {sys.executable} -c "$0"'
     done = subprocess.run(["unshare", "-m", "sh", "-c", script, code], capture_output=True, text=True, check=False)

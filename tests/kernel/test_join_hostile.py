@@ -1,4 +1,4 @@
-"""Joining the namespaces of somebody hostile: false files of procfs, a root that stops whoever comes in, the caller's keys."""
+"""Joining hostile namespaces: false files of procfs, a root that stops each process that joins, the caller's keys."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_after_a_join_no_step_opens_what_lies_in_proc_sys_or_dev_by_path() -> No
 
 
 def in_private_mounts(script: str, tmp_path: Path) -> str:
-    """Run Python where /proc is whatever the script's shell part mounts."""
+    """Run Python where /proc is the mount of the script's shell part."""
     code = tmp_path / "code.py"
     code.write_text(script)
     shell = f"mount -t tmpfs t /proc && mkdir /proc/self && echo 1 > /proc/self/uid_map && exec {sys.executable} -W ignore {code}"
@@ -163,13 +163,13 @@ def test_only_files_of_procfs_are_opened_there() -> None:
 
 @pytest.fixture
 def stopper() -> Iterator[list[Part]]:
-    """The namespaces of a container whose root stops whoever joins it."""
+    """The namespaces of a container whose root stops each process that joins it."""
     yield from (spaces for spaces, _ in hostile(STOPPER))
 
 
 @pytest.fixture
 def tracer() -> Iterator[tuple[list[Part], ck.Process]]:
-    """The namespaces of a container whose root traces whoever joins it, and its process 1."""
+    """The namespaces of a container whose root traces each process that joins it, and its process 1."""
     yield from hostile(TRACER)
 
 
@@ -281,7 +281,7 @@ int main(void)
 
 
 def with_key(function: Any) -> list[Any]:
-    """Calls a function in a thread with a session keyring of its own that holds a key."""
+    """Call a function in a thread with a session keyring of its own that holds a key."""
     libc, numbers, seen = ctypes.CDLL(None, use_errno=True), number, []
 
     def body() -> None:

@@ -56,7 +56,7 @@ Work = Callable[[Path, Path], object]
 
 
 def fork(work: Callable[[], object]) -> int:
-    """Does some work in a fork.  Returns how it ended, as `subprocess` has it."""
+    """Do some work in a fork.  Return how it ended, as `subprocess` has it."""
     pid = os.fork()
     if not pid:
         try:
@@ -237,13 +237,13 @@ OF_ROOT: dict[str, Work] = {each.__name__: each for each in (groups, mounted_ove
 
 
 def unfinished(directory: Path) -> list[str]:
-    """What is left of something that was not finished, wherever it may lie."""
+    """Return the leftovers of unfinished things, in all directories that may have them."""
     patterns = ("**/.part-*", "**/.new-*", "**/.*-????????", "**/.*-????????????", "store/staging/*", "made", "kept/changes/in-use")
     return sorted(str(path) for pattern in patterns for path in directory.glob(pattern))
 
 
 def check(work: Work, directory: Path, rootdir: Path) -> None:
-    """Kills at every step.  What the next start finds is gone."""
+    """Kill the owner at every step.  The next start removes the leftovers."""
     here, number = Path(tempfile.gettempdir()), 0
     while killed(work, number, directory, rootdir):
         start(number, directory)
@@ -285,7 +285,7 @@ def test_a_killed_owner_that_is_an_ordinary_user_leaves_nothing(owner: str, here
 
 
 def dead(directory: Path) -> None:
-    """Makes all that a plan has to undo, and dies."""
+    """Make everything that a plan has to undo, and die."""
     (directory / "mount point").mkdir()
 
     def doing() -> None:
@@ -297,7 +297,7 @@ def dead(directory: Path) -> None:
     assert (directory / "made/file").exists()
 
 
-def test_what_somebody_else_has_put_there_since_stays(here: Path) -> None:
+def test_a_later_file_of_another_program_stays(here: Path) -> None:
     dead(here)
     for name in ("file", "link"):
         (here / "made" / name).unlink()
@@ -309,7 +309,7 @@ def test_what_somebody_else_has_put_there_since_stays(here: Path) -> None:
 
 
 @pytest.mark.root
-def test_a_mount_of_somebody_else_s_stays(here: Path) -> None:
+def test_a_mount_of_another_program_stays(here: Path) -> None:
     dead(here)
     at = str(here / "mount point")
     subprocess.run(["umount", at], check=True)

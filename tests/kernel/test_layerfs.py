@@ -1,4 +1,4 @@
-"""LayerFS on the real kernel: what a program changes, who may mount it, what stays behind."""
+"""LayerFS on the real kernel: the changes of a program, the users that may mount it, the leftovers."""
 
 from __future__ import annotations
 

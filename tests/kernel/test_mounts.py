@@ -217,7 +217,7 @@ def test_an_idmapped_root_belongs_to_the_containers_root(rootdir: Path, tmp_path
 
 @pytest.mark.root
 def test_a_foreign_root_is_recognised_however_it_is_mounted(rootdir: Path) -> None:
-    """Whoever could overwrite the caller's own executable runs the program from the helper's image; root of other ids could not."""
+    """A user that could overwrite the caller's own executable runs the program from the helper's image; root of other ids could not."""
     with ck.plan(ns.User(), run=["/bin/sleep", "100"]).spawn() as holder, ck.Namespace.of(holder.pid, "user") as ids:
         for part in (mounts.Root(rootdir), mounts.Root(rootdir, idmap=ids), ck.LayerFS(rootdir, readonly=True)):
             for user, hidden in ((ns.User.same(), True), (ns.User(), False)):

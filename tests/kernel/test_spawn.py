@@ -134,7 +134,7 @@ except OSError as error:
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False).stdout == "27 True\n"
 
 
-def test_a_child_killed_at_a_handshake_does_not_kill_a_caller_who_minds_sigpipe() -> None:
+def test_a_child_killed_at_a_handshake_does_not_kill_a_caller_that_handles_sigpipe() -> None:
     script = """
 import signal, containerkit as ck
 from containerkit.linux.syscalls import Tool

@@ -1,4 +1,4 @@
-"""What strace sees of the child is what the plan printed, for any combination of parts; their order does not matter.
+"""The calls that strace sees of the child are those that the plan printed, for any combination of parts; their order does not matter.
 
 One Python under strace makes all the plans: it reads the text of one a line, spawns it, and says what it expected.
 """
@@ -62,7 +62,7 @@ class Strace:
         self.others = {line.split(maxsplit=1)[0] for line in lines}  # the driver, the guardian, and what has ended
 
     def spawn(self, text: str) -> tuple[list[str], dict[str, list[str]], Any]:
-        """What a plan's program printed, the calls of each of its processes, and how it ended."""
+        """The output of a plan's program, the calls of each of its processes, and how it ended."""
         assert self.process.stdin
         assert self.process.stdout
         before = self.log.stat().st_size

@@ -1,4 +1,4 @@
-"""Standard streams of a program that is somebody else: pipes that it may open, and a terminal of the container's own."""
+"""Standard streams of a program with other ids: pipes that it may open, and a terminal of the container's own."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ WHO: list[list[Any]] = [
 
 @pytest.mark.root
 @pytest.mark.parametrize("parts", WHO)
-def test_whoever_a_program_is_it_opens_its_streams(parts: list[Any]) -> None:
+def test_a_program_of_any_user_opens_its_streams(parts: list[Any]) -> None:
     result = ck.run([*OPENS[:2], "cat /dev/stdin; " + OPENS[2]], *parts, input=b"in\n")
     assert (result.stdout, result.stderr) == (b"in\nout\n", b"err\n")
 
@@ -75,7 +75,7 @@ def test_with_one_id_too(parts: list[Any]) -> None:
 
 
 @pytest.mark.root
-def test_who_becomes_somebody_else_later_opens_them_too() -> None:
+def test_a_program_that_changes_its_user_later_opens_them_too() -> None:
     """As root and its workers do.  No plan knows the worker's id."""
     script = "import os; os.setgid(34); os.setuid(33); open('/dev/stdout', 'w').write('out\\n')"
     assert ck.run(["/usr/bin/python3", "-I", "-c", script]).stdout == b"out\n"
@@ -128,7 +128,7 @@ def test_the_size_is_there_before_the_first_byte() -> None:
 @pytest.mark.parametrize(
     "more", [[], [ck.Credentials(33, 34)], [ck.Credentials(33, 34), ck.Capabilities.none(), ck.NoNewPrivileges(), ck.Seccomp.default()]]
 )
-def test_whoever_the_program_is_it_opens_its_terminal(user: list[Any], more: list[Any]) -> None:
+def test_a_program_of_any_user_opens_its_terminal(user: list[Any], more: list[Any]) -> None:
     script = LOOK.replace("echo con > /dev/console; ", "") + "; stat -c %u /dev/pts/0 /dev/console; id -u"
     *seen, owner, console, uid = on_terminal(script, *user, *INSIDE, mounts.Dev(), *more, size=(12, 34)).split()
     assert seen == ["/dev/pts/0", "12", "34", "out", "err", "tty", "0", "ptmx"]

@@ -248,7 +248,7 @@ def test_ranges_of_ids(tmp_path: Path) -> None:
 @pytest.mark.root
 @pytest.mark.parametrize("whiteouts", ["overlay", "plain"])
 @pytest.mark.parametrize(("owner", "mode"), [((0, 0), 0o755), ((0, 50), 0o2755), ((7, 0), 0o755), ((0, 0), 0o2755)])
-def test_whoever_has_the_directory_the_files_are_whose_the_layer_says(
+def test_files_have_the_layers_owners_under_any_owner_of_the_directory(
     tmp_path: Path, whiteouts: str, owner: tuple[int, int], mode: int
 ) -> None:
     """A directory may give its group to what is made in it."""

@@ -1,6 +1,6 @@
-"""Writing what is compressed: blocks of a fixed size, several at once, so the result does not depend on how many processors there were.
+"""Compress in blocks of a fixed size, several at once, so that the result does not depend on the number of processors.
 
-No stream of ours is denser than `DENSEST`, for who reads it may take a denser one for a bomb: half a percent of it is not compressed.
+No stream of ours is denser than `DENSEST`, for a reader may take a denser one for a bomb: half a percent of it is not compressed.
 
 :see: rfc1952, rfc8878
 """
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Block", "Compressor"]
 
-Block = bytes | bytearray  # a bytearray that nobody changes any more stands for bytes
+Block = bytes | bytearray  # a bytearray that does not change any more stands for bytes
 DENSEST = 200  # bytes for each compressed one: below `Limits.ratio`
-PERIOD = 32 << 20  # bytes after which zstd looks how dense it is
+PERIOD = 32 << 20  # bytes between two looks at the density of zstd's output
 WORKERS = max(2, min(8, os.cpu_count() or 2))
 
 
 class Compressor:
     """Compresses blocks, several at once, and writes them in their order.
 
-    :param write: takes what comes out
+    :param write: a function that takes the compressed bytes
     :param compression: "none", "gzip" or "zstd"
-    :param level: how hard to try, in the words of gzip or zstd; gzip above 3 always goes through zlib
-    :param seen: is called with each block, in order, in a thread of its own
+    :param level: the level, as gzip or zstd counts it; gzip above 3 always goes through zlib
+    :param seen: a function that is called with each block, in order, in a thread of its own
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class Compressor:
         self._write(self._coder.head)
 
     def feed(self, block: Block) -> Block | None:
-        """Take one block, which is not to be changed any more.  For the same result feed blocks of the same size.
+        """Take one block, which must not change afterwards.  For the same result feed blocks of the same size.
 
-        :return: a block that was fed before and is not needed any more, where there is one: new memory costs more than to fill it
+        :return: an earlier block that is not needed any more, or None: new memory costs more than filling it
         """
         self._pending.append((self._workers.submit(self._coder.block, block), self._looks.submit(self._look, block), block))
         while len(self._pending) > 2 * WORKERS:
@@ -73,7 +73,7 @@ class Compressor:
             self.abandon()
 
     def abandon(self) -> None:
-        """End the threads; what was written is not whole."""
+        """End the threads; the written stream is incomplete."""
         self._workers.shutdown(cancel_futures=True)
         self._looks.shutdown(cancel_futures=True)
 
@@ -134,7 +134,7 @@ class _Gzip(_Plain):
 
 
 class _Zstd(_Plain):
-    """One frame; the library has threads of its own.  One that becomes too dense is ended, and followed by one without data."""
+    """One frame; the library has threads of its own.  A frame that becomes too dense is ended, and followed by one without data."""
 
     def __init__(self, level: int | None) -> None:
         self._library = zstd_streams.library()
@@ -150,7 +150,7 @@ class _Zstd(_Plain):
         return packed
 
     def _looked(self, count: int) -> bytes:
-        """What has to follow `count` more bytes."""
+        """Return the bytes that have to follow `count` more bytes."""
         self._next = self._came + PERIOD
         more = bytes(self._coder.flush(self._library.COMPRESSOBJ_FLUSH_BLOCK))
         if (self._went + count + len(more)) * DENSEST >= self._came:

@@ -1,11 +1,11 @@
-"""What a layer's bytes become: none, gzip, zstd.
+"""The compression of a layer: none, gzip, zstd.
 
     with Decompressed(stream, "gzip") as tar: tar.read(CHUNK)     # the magic must say the same
     Compressor(write, "gzip")                                     # .feed(block) ... .close()
 
 gzip goes through `isal` where that is installed, which is several times faster, and else through zlib.  Writing uses all
 processors: blocks of a fixed size are compressed on their own, so the result does not depend on how many processors there were.
-It does depend on the library: the digest of the tar is what stays the same everywhere.
+It does depend on the library: only the digest of the tar is the same everywhere.
 :see: rfc1952, rfc8878
 """
 
@@ -24,10 +24,10 @@ __all__ = ["Block", "Compressor", "Decompressed"]
 
 
 class Decompressed:
-    """Reads what a compressed stream becomes.  `read` gives CHUNK bytes at most, and no more than were asked for.
+    """Decompresses a stream.  `read` returns CHUNK bytes at most, and no more than were asked for.
 
     :param stream: the bytes as they are stored
-    :param expected: "none", "gzip" or "zstd": what they are said to be; "" takes the magic's word, which may be xz or bzip2 too: an
+    :param expected: "none", "gzip" or "zstd": the compression that is declared; "" takes the magic's word, which may be xz or bzip2 too: an
         archive and a tar may be, a layer is not
     :raises Mismatch: the magic says something else;  :raises Unsupported: another compression
     :raises InvalidLayer: while reading: damaged, cut short or followed by something else
@@ -74,7 +74,7 @@ class Decompressed:
 
 
 class _Counted:
-    """Counts what is read, and gives the first bytes, which were looked at, once more."""
+    """Counts the bytes that are read, and returns the first ones, which were looked at, once more."""
 
     def __init__(self, stream: Readable) -> None:
         self._stream, self.count, self.head = stream, 0, b""

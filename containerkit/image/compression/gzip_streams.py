@@ -21,7 +21,7 @@ CUT = "the gzip stream is cut short"
 
 
 def isal(name: str) -> Any:
-    """A module of isal, or None where it is not installed."""
+    """Return a module of isal, or None where it is not installed."""
     try:
         from isal import igzip_lib, isal_zlib
     except ImportError:
@@ -30,7 +30,7 @@ def isal(name: str) -> Any:
 
 
 class _Inflate:
-    """zlib with the interface of isal's decompressor."""
+    """A decompressor of zlib with the interface of isal's."""
 
     def __init__(self) -> None:
         self._inner, self.needs_input = zlib.decompressobj(31), True
@@ -50,7 +50,7 @@ class _Inflate:
 
 
 def pieces(stream: Readable, limits: Limits) -> Iterator[bytes]:
-    """One or more members; zeros may follow them, as tapes have them."""
+    """Yield one or more members; zeros may follow them, as tapes have them."""
     igzip = isal("igzip_lib")
     wrong: tuple[type[Exception], ...] = (zlib.error, EOFError, *((igzip.IsalError,) if igzip else ()))
     data, members = stream.read(INPUT), 0

@@ -1,4 +1,4 @@
-"""Reading xz, the older lzma, and bzip2 a piece at a time: what comes out of one step is bounded, and so is the memory.
+"""Reading xz, the older lzma, and bzip2 a piece at a time: the output of one step is bounded, and so is the memory.
 
 :see: https://tukaani.org/xz/xz-file-format.txt;  bzip2(1)
 """
@@ -16,7 +16,7 @@ from ..limits import Limits
 __all__ = ["pieces"]
 
 INPUT, OUTPUT = 1 << 16, 1 << 19  # bytes of a step
-MEMORY = "memory usage limit"  # how liblzma says that it may not take so much
+MEMORY = "memory usage limit"  # liblzma's words where it may not take so much
 EXTRA = 8 << 20  # bytes that liblzma takes besides the dictionary
 MOST = (1 << 63) - 1
 
@@ -24,11 +24,11 @@ _Decoder = lzma.LZMADecompressor | bz2.BZ2Decompressor
 
 
 def pieces(stream: Readable, limits: Limits, kind: str) -> Iterator[bytes]:
-    """What one or more streams become; zeros may follow them.
+    """Yield the decompressed bytes of one or more streams; zeros may follow them.
 
     :param kind: "xz", which the older lzma counts as, or "bzip2"
     :raises InvalidLayer: it is damaged, cut short or followed by something else
-    :raises LimitExceeded: xz needs more memory than `limits.window` for what it looks back to
+    :raises LimitExceeded: xz needs more memory than `limits.window` for its dictionary
     """
     most = limits.window + EXTRA
     make: Callable[[], _Decoder] = bz2.BZ2Decompressor if kind == "bzip2" else lambda: lzma.LZMADecompressor(memlimit=min(most, MOST))

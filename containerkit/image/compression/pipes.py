@@ -24,7 +24,7 @@ T = TypeVar("T", bound="_Closing")
 class Pipe:
     """A bounded queue of bytes with two ends.
 
-    :param depth: how many pieces may wait at most
+    :param depth: the largest number of pieces that wait
     """
 
     def __init__(self, depth: int = DEPTH) -> None:
@@ -36,7 +36,7 @@ class Pipe:
     # --- who writes ----------------------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> bool:
-        """Puts a piece in, which is not to be changed any more.  Waits for room.  False when nobody reads any more."""
+        """Put a piece in, which must not change afterwards.  Wait for room.  Return False when the reader has stopped."""
         with self._changed:
             while len(self._pieces) >= self._depth and not self._stopped:
                 self._changed.wait()
@@ -46,7 +46,7 @@ class Pipe:
             return not self._stopped
 
     def end(self, error: BaseException | None = None) -> None:
-        """Nothing more comes.  :param error: the reader gets this instead of the end, after what is on the way"""
+        """End the bytes.  :param error: the reader gets this instead of the end, after the pieces that wait"""
         with self._changed:
             if not self._ended:
                 self._ended, self._error = True, error
@@ -55,7 +55,7 @@ class Pipe:
     # --- who reads -----------------------------------------------------------------------------------------------
 
     def read(self, size: int = -1, /) -> bytes:
-        """What comes next, at most `size` bytes; b"" at the end.  Raises what the writer ended with, again and again."""
+        """Return the next bytes, at most `size`; b"" at the end.  Raise the error that the writer ended with, at each call."""
         if size < 0:
             return b"".join(iter(lambda: self.read(CHUNK), b""))
         if not self._rest and size:
@@ -67,7 +67,7 @@ class Pipe:
         return data
 
     def stop(self) -> None:
-        """Nobody reads any more: the writer is told with its next piece."""
+        """Stop reading: the writer is told with its next piece."""
         with self._changed:
             self._stopped = True
             self._pieces.clear()
@@ -86,7 +86,7 @@ class Pipe:
 
 
 class _Closing:
-    """Closed at the end of a `with`."""
+    """A base of classes that are closed at the end of a `with` block."""
 
     def close(self) -> None:
         raise NotImplementedError
@@ -101,8 +101,8 @@ class _Closing:
 class ReadAhead(_Closing):
     """Reads a stream in a thread of its own, so that it goes on while the caller works.
 
-    :param stream: what to read; nobody else may, until this is closed
-    :param depth: how many pieces to be ahead at most
+    :param stream: the stream, which no other code may read until this is closed
+    :param depth: the largest number of pieces to read ahead
     """
 
     def __init__(self, stream: Readable, depth: int = DEPTH) -> None:
@@ -119,21 +119,21 @@ class ReadAhead(_Closing):
             self._pipe.end(error)
 
     def read(self, size: int = -1, /) -> bytes:
-        """What comes next, at most `size` bytes.  Raises what reading the stream raised, where it was raised."""
+        """Return the next bytes, at most `size`.  Raise the error that reading the stream raised, at the same position."""
         return self._pipe.read(size)
 
     def close(self) -> None:
-        """Ends the thread.  The stream is the caller's again."""
+        """End the thread.  The stream is the caller's again."""
         self._pipe.stop()
         self._thread.join()
 
 
 class Verified(_Closing):
-    """Passes a stream on, and tells its end only if all of it was what it had to be.  Hashes in a thread of its own.
+    """Passes a stream on, and reports its end only if all of it has the digest.  The hash is computed in a thread of its own.
 
-    :param digest: what all bytes together must come to
-    :param what: how errors call it
-    :raises Mismatch: while reading, at the end: they do not
+    :param digest: the digest of all bytes
+    :param what: the stream's name in errors
+    :raises Mismatch: at the end of reading: the bytes have another digest
     """
 
     def __init__(self, stream: Readable, digest: Digest, what: str) -> None:
@@ -156,6 +156,6 @@ class Verified(_Closing):
         return data
 
     def close(self) -> None:
-        """Ends the thread.  The stream is the caller's again."""
+        """End the thread.  The stream is the caller's again."""
         self._pipe.end()
         self._thread.join()

@@ -1,6 +1,6 @@
-"""Reading zstd a block at a time: what comes out of one step is bounded, and a stream that is cut short is noticed.
+"""Reading zstd a block at a time: the output of one step is bounded, and a stream that is cut short is noticed.
 
-The library takes the end of its input for the end of the data: where a frame ends is looked up here.
+The library takes the end of its input for the end of the data, so this module looks up where a frame ends.
 :see: rfc8878
 """
 
@@ -24,7 +24,7 @@ EMPTY = MAGIC.to_bytes(4, "little") + b"\x20\x00\x01\x00\x00"  # a frame without
 
 
 def library() -> Any:
-    """The module zstandard.
+    """Return the module zstandard.
 
     :raises Unavailable: it is not installed
     """
@@ -36,22 +36,22 @@ def library() -> Any:
 
 
 def empty(size: int) -> bytes:
-    """A frame without data of about so many bytes."""
+    """Return a frame without data of about so many bytes."""
     size = max(size, 0)
     return (0x184D2A50).to_bytes(4, "little") + size.to_bytes(4, "little") + bytes(size)
 
 
 class _Input:
-    """A stream that can be read exactly so far.
+    """A stream of which exactly a number of bytes can be read.
 
-    :ivar data, at: what was read last, and how much of it was taken
+    :ivar data, at: the bytes that were read last, and how many of them were taken
     """
 
     def __init__(self, stream: Readable) -> None:
         self._stream, self.data, self.at = stream, b"", 0
 
     def take(self, size: int, *, end_allowed: bool = False) -> bytes:
-        """Exactly `size` bytes; none at the end of the stream, where that is allowed."""
+        """Return exactly `size` bytes; none at the end of the stream, where that is allowed."""
         while len(self.data) - self.at < size:
             more = self._stream.read(INPUT)
             if not more:
@@ -63,7 +63,7 @@ class _Input:
         return self.data[self.at - size : self.at]
 
     def fill(self) -> None:
-        """There is something in `data` that was not taken."""
+        """Make sure that `data` has a byte that was not taken.  :raises InvalidLayer: the stream is at its end"""
         if self.at == len(self.data):
             self.data, self.at = self._stream.read(INPUT), 0
         if not self.data:
@@ -94,7 +94,7 @@ class _Frame:
         return data
 
     def _end(self, data: bytes, at: int) -> int:
-        """How far these bytes belong to the frame.  Only the headers of blocks are looked at, which may be cut in two."""
+        """Return how many of these bytes belong to the frame.  Only the headers of blocks count, which may be cut in two."""
         while True:
             at, self._left = min(at + self._left, len(data)), max(at + self._left - len(data), 0)
             if at == len(data) or self._last:
@@ -109,7 +109,7 @@ class _Frame:
 
 
 def pieces(stream: Readable, limits: Limits) -> Iterator[bytes]:
-    """What a zstd stream of one or more frames becomes, 1 MiB at most each.
+    """Yield the decompressed bytes of a zstd stream of one or more frames, in pieces of 1 MiB at most.
 
     :raises InvalidLayer: it is not zstd, is cut short, or its checksum is wrong
     :raises Unsupported: it needs a dictionary
@@ -136,7 +136,7 @@ def pieces(stream: Readable, limits: Limits) -> Iterator[bytes]:
 
 
 def _header(source: _Input, limits: Limits) -> tuple[bytes, bool]:
-    """The header of a frame, and whether a checksum ends the frame."""
+    """Return the header of a frame, and whether a checksum ends the frame."""
     flags = source.take(1)
     content, single, dictionary = flags[0] >> 6, flags[0] >> 5 & 1, flags[0] & 3
     rest = source.take((0 if single else 1) + (0, 1, 2, 4)[dictionary] + (single, 2, 4, 8)[content])

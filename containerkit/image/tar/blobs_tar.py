@@ -21,13 +21,13 @@ Reached = Iterable[tuple[Found, Blobs]]
 
 
 def tar_file(path: StrPath, files: Mapping[str, bytes], found: Reached) -> None:
-    """A tar with these files and blobs.  It appears whole or not at all."""
+    """Write a tar with these files and blobs.  It appears whole or not at all."""
     with appearing(path) as file:
         tar_stream(file, files, found)
 
 
 def tar_stream(file: BinaryIO, files: Mapping[str, bytes], found: Reached) -> None:
-    """The same, into an open file that need not be seekable."""
+    """Write the same tar into an open file, which need not be seekable."""
     blobs: dict[Digest, tuple[Descriptor, Blobs]] = {}
     for each, source in found:
         blobs.setdefault(each.descriptor.digest, (each.descriptor, source))
@@ -51,13 +51,13 @@ def _add_blob(writer: Writer, name: str, descriptor: Descriptor, blobs: Blobs) -
 
 @contextlib.contextmanager
 def appearing(path: StrPath) -> Iterator[BinaryIO]:
-    """A file that is there when the `with` ends well, and not before; an old one stays until then."""
+    """Give a new file, which appears under its name when the `with` block ends well; an old file stays until then."""
     with appearing_file(path, mode=0o666 & ~_umask()) as fd, os.fdopen(fd, "wb", closefd=False) as file:
         yield file
         file.flush()
 
 
 def _umask() -> int:
-    """What open(2) takes from the mode of a new file."""
+    """Return the umask: the bits that open(2) takes from the mode of a new file."""
     with open("/proc/thread-self/status") as status:
         return next((int(line.split()[1], 8) for line in status if line.startswith("Umask:")), 0o022)

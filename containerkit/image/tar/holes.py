@@ -24,7 +24,7 @@ Extents = tuple[tuple[int, int], ...]
 
 
 def data(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Offset and end of the stretches that the file system has; all of it where the file system does not tell."""
+    """Yield offset and end of the stretches that the file system has; the whole file where it does not tell."""
     at = 0
     while at < size:
         try:
@@ -38,10 +38,10 @@ def data(fd: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def pieces(fd: int, size: int) -> Extents | None:
-    """The stretches of a file that are not zeros, in blocks of 64 KiB; None where there are too few zeros.
+    """Return the stretches of a file that are not zeros, in blocks of 64 KiB; None where there are too few zeros.
 
-    They follow from the content alone, so that the same file gives the same tar on every file system; what the file system knows
-    to be a hole is not read.  The descriptor stands at its beginning afterwards.
+    They follow from the content alone, so that the same file gives the same tar on every file system; holes that the
+    file system knows are not read.  The descriptor stands at its beginning afterwards.
     """
     if size < LEAST:
         return None
@@ -66,7 +66,7 @@ def _zeros(fd: int, at: int, count: int) -> bool:
 
 
 def _few(found: list[tuple[int, int]]) -> Extents:
-    """So few that a reader takes them: small holes are filled first."""
+    """Return so few stretches that a reader takes them: small holes are filled first."""
     gap = BLOCK
     while len(found) > MOST:
         joined = found[:1]
@@ -81,11 +81,11 @@ def _few(found: list[tuple[int, int]]) -> Extents:
 
 
 def copy(directory: int, name: bytes, new: bytes, without: tuple[str, ...] = ()) -> None:
-    """A copy of a file, link or device with all that it has: owner, mode, attributes, time, holes.
+    """Copy a file, link or device with all of its attributes: owner, mode, attributes, time, holes.
 
-    :param new: where; nothing is there
-    :param without: beginnings of attributes that it does not get
-    :raises OSError: it cannot be made
+    :param new: the new path, which does not exist
+    :param without: beginnings of the names of attributes that the copy does not get
+    :raises OSError: the copy cannot be made
     """
     status = os.lstat(name, dir_fd=directory)
     if stat.S_ISREG(status.st_mode):

@@ -1,4 +1,4 @@
-"""The numbers and the extended headers of tar: what they say, and how they are written.
+"""Read and write the numbers and the extended headers of tar.
 
 :see: pax(1), section "pax Interchange Format";  https://www.gnu.org/software/tar/manual/html_node/Standard.html
 """
@@ -19,7 +19,7 @@ Records = list[tuple[bytes, bytes]]
 
 @lru_cache(maxsize=4096)  # modes, owners and times are the same again and again
 def number(field: bytes, what: str) -> int:
-    """A number of a header: octal digits, or binary where the first bit is set.
+    """Return a number of a header: octal digits, or binary where the first bit is set.
 
     :raises InvalidLayer: neither
     """
@@ -37,12 +37,12 @@ def number(field: bytes, what: str) -> int:
 
 
 def octal(value: int, width: int) -> bytes | None:
-    """The field for a number, or None where it does not fit."""
+    """Return the field for a number, or None where it does not fit."""
     return b"%0*o\0" % (width - 1, value) if 0 <= value < 8 ** (width - 1) else None
 
 
 def records(data: bytes) -> Records:
-    """The records of a PAX header, in their order.
+    """Return the records of a PAX header, in their order.
 
     :raises InvalidLayer: one is not ``LENGTH KEY=VALUE\\n``
     """
@@ -60,7 +60,7 @@ def records(data: bytes) -> Records:
 
 
 def write(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The body of a PAX header."""
+    """Return the body of a PAX header."""
     return b"".join(_record(key, value) for key, value in pairs)
 
 
@@ -72,14 +72,14 @@ def _record(key: bytes, value: bytes) -> bytes:
 
 
 def integer(value: bytes, key: str) -> int:
-    """A whole number of a PAX record."""
+    """Return a whole number of a PAX record."""
     if not value.isdigit() or len(value) > 20:
         raise InvalidLayer(f"the PAX record {key} is {value[:40]!r}, which is no number")
     return int(value)
 
 
 def nanoseconds(value: bytes) -> int:
-    """A time of a PAX record, rounded down."""
+    """Return a time of a PAX record, rounded down."""
     sign, digits = (-1, value[1:]) if value[:1] == b"-" else (1, value)
     whole, _, fraction = digits.partition(b".")
     if not (whole or b"0").isdigit() or not (fraction or b"0").isdigit() or not digits or len(value) > 80:
@@ -90,13 +90,13 @@ def nanoseconds(value: bytes) -> int:
 
 
 def time(value: int) -> bytes:
-    """The PAX form of a time in nanoseconds."""
+    """Return the PAX form of a time in nanoseconds."""
     sign, value = ("-", -value) if value < 0 else ("", value)
     return f"{sign}{value // SECOND}.{value % SECOND:09}".rstrip("0").rstrip(".").encode()
 
 
 def xattrs(pax: Mapping[bytes, bytes], limits: Limits) -> dict[bytes, bytes]:
-    """The extended attributes of an entry.  What star and GNU tar write goes before what libarchive writes beside it."""
+    """Return the extended attributes of an entry.  The form of star and GNU tar has precedence over that of libarchive."""
     from urllib.parse import unquote_to_bytes
 
     found = {}

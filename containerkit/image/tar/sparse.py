@@ -1,4 +1,4 @@
-"""Sparse files in a tar: where their pieces lie.  Four forms, one answer.
+"""Sparse files in a tar: the map of their pieces, which four forms write down.
 
 :see: https://www.gnu.org/software/tar/manual/html_node/Sparse-Formats.html
 """
@@ -17,7 +17,7 @@ WHAT = "the map of a sparse file"
 
 
 def map_of_header(tail: bytes, block: Callable[[], bytes], limits: Limits) -> tuple[int, Extents]:
-    """The old GNU form: four pieces in the header (`tail` is its byte 345 and after), 21 in each block that follows."""
+    """Read the map in the old GNU form: four pieces in the header (`tail` is its byte 345 and after), 21 in each block that follows."""
     pairs, more = _pairs(tail[41:137]), tail[137]
     size = _pax.number(tail[138:150], "the size of a sparse file")
     while more:
@@ -38,7 +38,7 @@ def _pairs(data: bytes) -> list[tuple[int, int]]:
 
 
 def map_of_pax(pax: Mapping[bytes, bytes], records: _pax.Records, limits: Limits) -> tuple[bytes, int, Extents | None] | None:
-    """Name, size and map as a PAX header has them; None for a map that begins the body; nothing for a file that is not sparse."""
+    """Return name, size and map of a PAX header; None for a map that begins the body; nothing for a file that is not sparse."""
     if b"GNU.sparse.major" in pax:
         if (pax[b"GNU.sparse.major"], pax.get(b"GNU.sparse.minor")) != (b"1", b"0"):
             raise InvalidLayer("a sparse file of a form that is not known")
@@ -65,7 +65,7 @@ def _from_numbers(numbers: list[bytes], limits: Limits) -> Extents:
 
 
 def read_map_1_0(read: Callable[[int], bytes], limits: Limits) -> Extents:
-    """The newest form: numbers in lines at the beginning of the body, up to a whole block."""
+    """Read the map in the newest form: numbers in lines at the beginning of the body, up to a whole block."""
     data = read(BLOCK)
     count = _lines(data, 1)
     wanted = 1 + 2 * _pax.integer(count[0], WHAT) if count else 0
@@ -84,7 +84,7 @@ def _lines(data: bytes, count: int) -> list[bytes]:
 
 
 def check(extents: Extents, size: int, stored: int) -> None:
-    """:raises InvalidLayer: the pieces overlap, are out of order, or are not what is stored"""
+    """Check a map.  :raises InvalidLayer: the pieces overlap, are out of order, or differ from the stored ones"""
     end = 0
     for offset, length in extents:
         if offset < end or offset + length > size or length < 0:

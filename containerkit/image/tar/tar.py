@@ -6,8 +6,8 @@
 
     writer = Writer(sink)                   # writer.add(entry, data); writer.close()
 
-It reads what GNU tar, bsdtar, star and Go write: ustar, PAX, GNU long names, base-256 numbers, sparse files of all four kinds.
-What readers disagree about is refused: the tar that was scanned must be the tar that is unpacked.
+It reads the archives of GNU tar, bsdtar, star and Go: ustar, PAX, GNU long names, base-256 numbers, sparse files of all four kinds.
+An archive that readers understand differently is refused: the tar that was scanned must be the tar that is unpacked.
 :see: tar(5);  https://www.gnu.org/software/tar/manual/html_node/Standard.html
 """
 
@@ -50,10 +50,10 @@ class Entry(NamedTuple):
     :ivar mode: the 12 bits of permission
     :ivar size: bytes of the file, its holes included
     :ivar mtime: nanoseconds since 1970
-    :ivar linkname: what a link points to
+    :ivar linkname: the path that a link points to
     :ivar xattrs: extended attributes
     :ivar major, minor: numbers of a device
-    :ivar pax: the records of its PAX header, as they were
+    :ivar pax: the records of its PAX header, unchanged
     :ivar sparse: (offset, length) of the pieces of a sparse file that are there; None for others
     :ivar stored: bytes it has in the tar
     """
@@ -94,7 +94,7 @@ class Reader:
             yield entry
 
     def next(self) -> Entry | None:
-        """The next entry; what was not read of the one before is passed over.  None at the end."""
+        """Return the next entry, and skip the unread rest of the one before.  None at the end."""
         pax: dict[bytes, bytes] = {}
         more: _pax.Records = []
         while True:
@@ -117,11 +117,11 @@ class Reader:
             self._extended(kind, _pax.number(fields[2], "a size"), pax, more)
 
     def read(self, size: int = -1) -> bytes:
-        """Bytes of the current entry as it is stored; b"" at its end."""
+        """Return bytes of the current entry as it is stored; b"" at its end."""
         return b"".join(self.pieces(size))
 
     def pieces(self, size: int = -1) -> Iterator[memoryview]:
-        """The same without a copy: each piece is good until the next is asked for."""
+        """Yield the same bytes without a copy: each piece is valid until the next one is read."""
         wanted = self._left if size < 0 else min(size, self._left)
         while wanted:
             if self._at == len(self._buffer):
@@ -144,7 +144,7 @@ class Reader:
             self._left -= count
 
     def drain(self) -> None:
-        """Read and forget what follows the last entry, so that whoever counts and hashes below has seen all of it."""
+        """Read and drop the bytes after the last entry, so that the streams that count and hash have seen all of the tar."""
         self._at = len(self._buffer)
         while self._fill():
             pass
@@ -152,7 +152,7 @@ class Reader:
     # --- headers -------------------------------------------------------------------------------------------------
 
     def _extended(self, kind: bytes, size: int, pax: dict[bytes, bytes], more: _pax.Records) -> None:
-        """A header that says something about the entry after it."""
+        """Read an extended header, which describes the entry after it."""
         if kind not in b"xgLK" or size < 0:
             raise InvalidLayer(f"an entry of the unknown type {kind!r}")
         self.limits.check("pax", size, "the extended header of one entry")
@@ -189,7 +189,7 @@ class Reader:
         return self._begin(_checked(entry, self.limits))
 
     def _begin(self, entry: Entry) -> Entry:
-        """What follows is the body of this entry."""
+        """Begin the body of this entry."""
         if entry.sparse is not None:
             check(entry.sparse, entry.size, entry.stored)
         if not self._left and entry.stored:
@@ -207,7 +207,7 @@ class Reader:
         return entry._replace(size=size, sparse=extents)
 
     def _pax_sparse(self, entry: Entry, more: _pax.Records) -> Entry:
-        """The three forms that GNU tar writes into PAX headers."""
+        """Read the sparse map in one of the three forms that GNU tar writes into PAX headers."""
         found = map_of_pax(entry.pax, more, self.limits)
         if not found:
             return entry
@@ -229,7 +229,7 @@ class Reader:
         return len(data)
 
     def _take(self, size: int, *, end_allowed: bool = False) -> bytes:
-        """So many bytes; none where the stream ends and that is allowed."""
+        """Return so many bytes; none where the stream ends and that is allowed."""
         piece = self._data[self._at : self._at + size]
         self._at += len(piece)
         if len(piece) == size:
@@ -261,7 +261,7 @@ def _mode_and_ids(field: bytes) -> tuple[int, int, int]:
 
 
 def _check_sum(header: bytes, field: bytes) -> None:
-    """The sum of a header with its own field taken as spaces; some old programs took the bytes as signed."""
+    """Check the sum of a header, with its own field taken as spaces; some old programs took the bytes as signed."""
     said = _pax.number(field, "a checksum")
     # adler32 begins with a sum, exact up to 65520, and is ten times faster than sum()
     found = (adler32(header[:256]) & 0xFFFF) + (adler32(header[256:]) & 0xFFFF) - 2 - sum(field) + 8 * 0x20
@@ -270,7 +270,7 @@ def _check_sum(header: bytes, field: bytes) -> None:
 
 
 def _with_pax(entry: Entry, pax: dict[bytes, bytes], limits: Limits) -> Entry:
-    """An entry with what its extended header says instead.  An empty value takes a record back."""
+    """Return an entry with what its extended header says instead.  An empty value takes a record back."""
     said = {key: value for key, value in pax.items() if value or key.startswith((_pax.SCHILY, _pax.LIBARCHIVE))}
     changes: dict[str, object] = {"pax": said, "xattrs": _pax.xattrs(said, limits)}
     for key, field in ((b"path", "name"), (b"linkpath", "linkname")):
@@ -286,10 +286,10 @@ def _with_pax(entry: Entry, pax: dict[bytes, bytes], limits: Limits) -> Entry:
 
 
 def _checked(entry: Entry, limits: Limits) -> Entry:
-    """An entry whose fields make sense together."""
+    """Return an entry whose fields make sense together."""
     name, kind, _, uid, gid, size, mtime, link, _, major, minor, _, _, stored = entry
     if name[-1:] == b"/":
-        kind = "directory" if kind == "file" else kind  # as programs older than the type for directories wrote them
+        kind = "directory" if kind == "file" else kind  # programs older than the type for directories wrote them so
         name = name.rstrip(b"/") or b"/"
     if size < 0 or stored < 0 or uid < 0 or gid < 0:
         raise InvalidLayer(f"{name[:200]!r}: a number is below zero")
@@ -302,7 +302,7 @@ def _checked(entry: Entry, limits: Limits) -> Entry:
     if len(name) > limits.path or len(link) > limits.path:
         limits.check("path", max(len(name), len(link)), "a name in a layer")
     if kind in ("symlink", "hardlink"):
-        size = 0  # some write the size of what the link points to, and no bytes follow
+        size = 0  # some programs write the size of the link's target, and no bytes follow
     elif kind != "file" and size:
         raise InvalidLayer(f"{name[:200]!r}: a {kind} with {size} bytes in it")
     if kind == entry.kind and size == entry.size:

@@ -31,7 +31,7 @@ HOPS = 40  # links that lead to links, as the kernel has it
 class Member:
     """One entry of a tarball.
 
-    :ivar offset: where its bytes begin
+    :ivar offset: the offset of its first byte
     :ivar link: for a link, the name it leads to, from the top of the tarball; "" for others
     """
 
@@ -42,9 +42,9 @@ class Member:
 
 
 class Section(io.RawIOBase):
-    """A stretch of a file, to be read by many at once: it has a place of its own.
+    """A stretch of a file, with a position of its own, so that several can be read at once.
 
-    :param keep: what must live as long as this, because it holds the descriptor
+    :param keep: the object that holds the descriptor, and must live as long as this
     """
 
     def __init__(self, fd: int, offset: int, size: int, keep: object = None) -> None:
@@ -82,7 +82,7 @@ class Tarball:
         self._finalizer()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Opened again, by its path, where it arrives."""
+        """Pickle the path: the other process opens the tarball again."""
         return Tarball, (os.path.abspath(self.path), self._limits)
 
     def __copy__(self) -> Tarball:
@@ -93,7 +93,7 @@ class Tarball:
 
     @contextlib.contextmanager
     def closed_on_error(self) -> Iterator[Tarball]:
-        """Closes it when the `with` fails; else it stays open."""
+        """Close the tarball when the `with` block fails; leave it open otherwise."""
         try:
             yield self
         except BaseException:
@@ -101,7 +101,7 @@ class Tarball:
             raise
 
     def find(self, name: str) -> Member:
-        """The file of this name, or the one its link leads to.
+        """Return the file of this name, or the one its link leads to.
 
         :raises Missing: none, or no file;  :raises Escape: a link leads out of the tarball
         """
@@ -124,12 +124,12 @@ class Tarball:
             return False
 
     def open(self, name: str) -> Section:
-        """The bytes of a file.  :raises Missing: none"""
+        """Return the bytes of a file.  :raises Missing: none"""
         member = self.find(name)
         return Section(self._fd, member.offset, member.size, self)
 
     def read(self, name: str, *, limit: int = LIMIT) -> bytes:
-        """All bytes of a small file.
+        """Return all bytes of a small file.
 
         :raises Missing: none;  :raises LimitExceeded: larger;  :raises InvalidLayer: there twice, so that readers would disagree
         """
@@ -159,7 +159,7 @@ class Tarball:
         try:
             name = _normal(name)
         except Escape:
-            return  # nobody can ask for it
+            return  # no caller can ask for it
         if name in self.members and member.kind != "directory":
             self.twice.add(name)
         self.members[name] = member
@@ -168,7 +168,7 @@ class Tarball:
 
 
 class _Blocks:
-    """One block at a time, so that a reader's count says where it stands."""
+    """Reads one block at a time, so that a reader's count tells its position."""
 
     def __init__(self, stream: Readable) -> None:
         self._stream = stream
@@ -178,7 +178,7 @@ class _Blocks:
 
 
 def _normal(name: str) -> str:
-    """A name from the top of the tarball.  :raises Escape: one from above it"""
+    """Return a name from the top of the tarball.  :raises Escape: one from above it"""
     found = posixpath.normpath(name)
     if found.startswith(("/", "../")) or found == "..":
         raise Escape(f"{name!r} leads out of the archive")
@@ -186,7 +186,7 @@ def _normal(name: str) -> str:
 
 
 def _target(kind: str, name: bytes, linkname: bytes) -> str:
-    """What a link leads to: a symbolic one counts from its own directory, a hard one from the top."""
+    """Return the path that a link leads to: a symbolic link counts from its own directory, a hard link from the top."""
     link = os.fsdecode(linkname)
     if kind == "symlink":
         return posixpath.join(posixpath.dirname(os.fsdecode(name)), link)
@@ -194,7 +194,7 @@ def _target(kind: str, name: bytes, linkname: bytes) -> str:
 
 
 def _opened(path: str) -> int:
-    """A file that is one: a fifo never ends.  :raises Missing: something else, or nothing"""
+    """Return a file that is one: a fifo never ends.  :raises Missing: something else, or nothing"""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -206,7 +206,7 @@ def _opened(path: str) -> int:
 
 
 def _uncompressed(fd: int, limits: Limits) -> int:
-    """The descriptor of a plain tar with the same content."""
+    """Return the descriptor of a plain tar with the same content."""
     import tempfile
 
     if media.sniff(os.pread(fd, 6, 0)) == "none":

@@ -1,4 +1,4 @@
-"""Writing a tar: ustar headers, and PAX ones only where something does not fit.  The same entries give the same bytes."""
+"""Writing a tar: ustar headers, and PAX headers only where a value does not fit.  The same entries give the same bytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Sink = Callable[[bytearray], object]
 class Writer:
     """Makes a tar of entries.
 
-    :param sink: is called with CHUNK bytes at a time, which are its own from then on, and once more with the rest; it may return such
+    :param sink: a function that is called with blocks of CHUNK bytes, which it may keep, and once more with the rest; it may return
         a block that it does not need any more
     """
 
@@ -32,7 +32,7 @@ class Writer:
         self._sink, self._block, self._at, self.size = sink, bytearray(CHUNK), 0, 0
 
     def add(self, entry: Entry, data: bytes | Readable | int | None = None) -> None:
-        """Write one entry.  A file with `entry.sparse` is written as a sparse one, and of a descriptor the zeros are left out.
+        """Write one entry.  A file with `entry.sparse` is written as a sparse one; the zeros of a descriptor's file are left out.
 
         :param data: the bytes of a file, a stream, or a file descriptor that stands at its beginning; of a sparse file the pieces
         :raises InvalidLayer: there is more data than `entry.size` says, or less
@@ -58,7 +58,7 @@ class Writer:
         self.size += self._at
 
     def _sparse(self, entry: Entry, data: bytes | Readable | int) -> None:
-        """With a map before the pieces, in the newest of GNU tar's forms, which Go, bsdtar and Python read as well."""
+        """Write the map before the pieces, in the newest of GNU tar's forms, which Go, bsdtar and Python read as well."""
         found = entry.sparse or ()
         if not found or sum(found[-1]) < entry.size:
             found = (*found, (entry.size, 0))  # the hole at the end: GNU tar wants to see it
@@ -123,7 +123,7 @@ class Writer:
 
 
 def header(entry: Entry, plan: int = 0) -> bytes:
-    """The header of an entry, with the PAX header it needs before it.
+    """Return the header of an entry, with the PAX header it needs before it.
 
     :param plan: bytes of the map of a sparse file
     """

@@ -1,4 +1,4 @@
-"""An upper directory made to look as its layer looks when it is unpacked."""
+"""Make an upper directory look as its layer does when it is unpacked."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["normalize"]
 
 
 def normalize(upper: str | os.PathLike[str], form: TarOptions, keeps: str) -> bool:
-    """Cuts times to those that the layer says, removes what no layer has (sockets, overlayfs's own notes, whiteouts of nothing).
+    """Cut times to those that the layer says, and remove what no layer has (sockets, overlayfs's own notes, whiteouts of nothing).
 
-    :param form: that the layer was written in
-    :param keeps: the attribute that says "opaque" where it is to be used
-    :return: False where it cannot be used as it is: it has deletions written down in another way
+    :param form: the form that the layer was written in
+    :param keeps: the attribute that says "opaque" in the store
+    :return: False where the directory cannot be used as it is: its deletions are written in another form
     """
     with owned(os.open(upper, DIRECTORY)) as fd:
         return _notes(fd, keeps) and _inside(fd, form, keeps, hidden=False)
 
 
 def _inside(fd: int, form: TarOptions, keeps: str, *, hidden: bool) -> bool:
-    """One directory.  :param hidden: one above it hides all that is below, so that a whiteout in it would be listed and not found"""
+    """Normalize one directory.  :param hidden: a directory above it hides all below: whiteouts in it would be listed and not found"""
     hidden = hidden or is_opaque(fd)
     for entry in list(os.scandir(fd)):
         status = entry.stat(follow_symlinks=False)
@@ -46,7 +46,7 @@ def _inside(fd: int, form: TarOptions, keeps: str, *, hidden: bool) -> bool:
 
 
 def _notes(target: int | str, keeps: str) -> bool:
-    """Removes the attributes of overlayfs itself, but the one that says "opaque"."""
+    """Remove the attributes of overlayfs itself, but the one that says "opaque"."""
     follow = isinstance(target, int)
     for name in os.listxattr(target, follow_symlinks=follow):
         if name in OPAQUE and (name != keeps or os.getxattr(target, name, follow_symlinks=follow) != b"y"):

@@ -1,4 +1,4 @@
-"""Owner, mode, attributes and time of what a layer describes, put on what was made."""
+"""Set the owner, mode, attributes and time of unpacked files, as the layer describes them."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ HINTS = {
 
 @frozen
 class Skipped:
-    """Something of a layer that was left out because the caller allowed it.
+    """A file or an attribute of a layer that was left out because the caller allowed it.
 
-    :ivar name: of the entry
+    :ivar name: the name of the entry
     :ivar what: "devices" or "xattrs"
-    :ivar detail: which one
+    :ivar detail: which device or attribute
     """
 
     name: bytes
@@ -46,10 +46,10 @@ class Skipped:
 class Attributes:
     """Puts attributes on files.
 
-    :param ids: whose the files become
-    :param skip: what may be left out where it is refused
-    :param born: the owner that everything has when it is made, where that is known: it need not be given to who has it
-    :ivar skipped: what was
+    :param ids: the owners on disk of the ids in the layer
+    :param skip: attributes that may be left out where the kernel refuses them
+    :param born: the owner of every new file, where that is known: a file that is to have that owner needs no chown(2)
+    :ivar skipped: the attributes that were left out
     """
 
     def __init__(self, ids: Ids, skip: Collection[str], born: tuple[int, int] | None = None) -> None:
@@ -57,7 +57,7 @@ class Attributes:
         self._uid, self._gid, self._owner = -1, -1, cast("tuple[int, int] | None", None)  # what `owner` said last
 
     def put(self, fd: int, entry: Entry) -> None:
-        """On a file that is open.  Owner first: changing it takes set-user-ID and capabilities away."""
+        """Set them on an open file.  Owner first: changing it takes set-user-ID and capabilities away."""
         if self.owner(entry.uid, entry.gid):
             self.own(fd, entry.uid, entry.gid, entry.name)
         os.fchmod(fd, entry.mode)
@@ -66,7 +66,7 @@ class Attributes:
         os.utime(fd, ns=(entry.mtime, entry.mtime))
 
     def put_at(self, at: int, name: bytes, entry: Entry, *, mode: bool) -> None:
-        """On what must not be opened; reached by a descriptor that only names it."""
+        """Set them on a file that must not be opened, through a descriptor that only names it."""
         if owner := self.owner(entry.uid, entry.gid):
             try:
                 os.chown(name, *owner, dir_fd=at, follow_symlinks=False)
@@ -81,14 +81,14 @@ class Attributes:
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=at, follow_symlinks=False)
 
     def owner(self, uid: int, gid: int) -> tuple[int, int] | None:
-        """Who the ids in the layer are here; None where what is made has that owner already, or keeps the one it has."""
-        if uid != self._uid or gid != self._gid:  # one after the other, entries have the same
+        """Return the owner that the ids in the layer are mapped to; None where a new file has that owner already, or keeps its own."""
+        if uid != self._uid or gid != self._gid:  # most entries have the owner of the one before
             owner = self.ids.outside(uid, gid) if self.ids.chown else self._born
             self._uid, self._gid, self._owner = uid, gid, None if owner == self._born else owner
         return self._owner
 
     def own(self, fd: int, uid: int, gid: int, name: bytes = b"") -> None:
-        """Gives an open file to who the ids in the layer are here."""
+        """Give an open file the owner that the ids in the layer are mapped to."""
         if owner := self.owner(uid, gid):
             try:
                 os.fchown(fd, *owner)
@@ -96,7 +96,7 @@ class Attributes:
                 raise _not_given(error, name, *owner) from error
 
     def refused(self, error: OSError, entry: Entry, what: str, detail: str) -> None:
-        """Left out when that was allowed, and then recorded.  :raises CannotUnpack: it was not"""
+        """Leave a file or attribute out, and record that.  :raises CannotUnpack: the caller did not allow it"""
         if what not in self.skip or error.errno not in REFUSALS:
             raise CannotUnpack(error.errno or 0, entry.name, f"{detail}: {error.strerror}; {HINTS[what]}") from error
         self.skipped.append(Skipped(entry.name, what, detail))

@@ -1,7 +1,7 @@
 """The two forms of a layer on disk: one directory of an overlay, with deletions written down; or a plain tree, with them done.
 
-What an entry means is decided before (see `meaning`).  In both forms a directory that the layer goes through takes the place of
-whatever else an older layer has there, as overlayfs shows it.
+The meaning of an entry is decided before (see `meaning`).  In both forms a directory that the layer goes through replaces a file
+of any other kind that an older layer has there, as overlayfs shows it.
 """
 
 from __future__ import annotations
@@ -22,45 +22,45 @@ __all__ = ["DiskFormat", "Overlay", "Plain"]
 
 
 class DiskFormat:
-    """What both have in common.
+    """The base of both forms.
 
     :ivar implied: directories that the layer goes through and does not describe; not those that it deleted before
     """
 
     def __init__(self, root: Root, attributes: Attributes) -> None:
         self.root, self.attributes, self.implied = root, attributes, {b""}
-        self.enter: Callable[[bytes, int], int] | None = None  # before something changes in the directory `fd`
+        self.enter: Callable[[bytes, int], int] | None = None  # called before a change in the directory `fd`
 
     def way(self, path: bytes, *, fresh: bool) -> None:
-        """Makes a directory that the layer goes through.  :param fresh: it takes the place of something of the layer"""
+        """Make a directory that the layer goes through.  :param fresh: it replaces another file of the layer"""
         raise NotImplementedError
 
     def made(self, decision: Decision) -> None:
-        """Something is at its place."""
+        """Note that a path of the layer exists now."""
         self.implied.discard(decision.path)
 
     def delete(self, path: bytes) -> None:
-        """Deletes what older layers have there."""
+        """Delete the file or tree that older layers have at a path."""
         raise NotImplementedError
 
     def clear(self, path: bytes, node: Directory, *, itself: bool) -> None:
-        """Deletes what older layers have in a directory.  :param itself: and what they say about it"""
+        """Delete everything that older layers have in a directory.  :param itself: and the directory's own attributes"""
         raise NotImplementedError
 
     def borrow(self, decision: Decision) -> None:
-        """Makes a hard link to a file of an older layer.  :raises InvalidLayer: there is none"""
+        """Make a hard link to a file of an older layer.  :raises InvalidLayer: there is none"""
         raise NotImplementedError
 
     def finish(self, ending: Ending) -> None:
-        """The layer has no more entries."""
+        """End the layer: it has no more entries."""
 
     def inside(self, path: bytes) -> int:
-        """A directory of the layer, in which something is about to change."""
+        """Return a directory of the layer, in which something is about to change."""
         fd = self.root.directory(path)
         return self.enter(path, fd) if self.enter else fd
 
     def _usual(self, path: bytes) -> None:
-        """The owner and the mode of a directory that nobody describes."""
+        """Set the owner and the mode of a directory that no entry describes."""
         with owned(self.root.find(path)) as fd:
             self.attributes.own(fd, 0, 0)
             os.fchmod(fd, 0o755)
@@ -73,7 +73,7 @@ class Overlay(DiskFormat):
     """One directory of an overlay.
 
     :param xattrs: "user" or "trusted": which attribute says "opaque"
-    :param borrows: hard links may lead to files of layers below: somebody makes them when those are known (see `implied`)
+    :param borrows: hard links may lead to files of layers below; `implied` makes them when those layers are known
     """
 
     def __init__(self, root: Root, attributes: Attributes, xattrs: str, *, borrows: bool) -> None:
@@ -112,7 +112,7 @@ class Overlay(DiskFormat):
         if not self._borrows:
             raise self._gone(decision)
         if decision.replaces:
-            with contextlib.suppress(FileNotFoundError):  # that was a link to a file of a layer below, too
+            with contextlib.suppress(FileNotFoundError):  # that file too was a link to one of a layer below
                 self.root.remove(self.inside(decision.parent), decision.name)
 
     def finish(self, ending: Ending) -> None:
@@ -151,7 +151,7 @@ class Plain(DiskFormat):
             self.root.remove(self.inside(parent), name)
 
     def clear(self, path: bytes, node: Directory, *, itself: bool) -> None:
-        """What this layer says about directories comes at the end."""
+        """Delete what older layers have in a directory; this layer's attributes of directories are set at the end."""
         with owned(self.root.find(path)) as fd:
             if self.enter:
                 self.enter(path, fd)
@@ -178,7 +178,7 @@ class Plain(DiskFormat):
 
 
 def link(root: Root, there: int, source: bytes, at: int, name: bytes) -> None:
-    """Gives a file another name, in place of what has it."""
+    """Give a file another name, in place of the file that has that name."""
     try:
         os.link(source, name, src_dir_fd=there, dst_dir_fd=at, follow_symlinks=False)
     except FileExistsError:

@@ -1,8 +1,8 @@
-"""What a layer of an overlay needs of the layers below it, once those are known: as if it had been unpacked onto them.
+"""Complete a layer of an overlay once the layers below it are known, as if it had been unpacked onto them.
 
-Directories that it goes through and does not describe lie over those of the layers below, and what shows is their owner, mode,
-attributes and time: they get those of the directory that they hide.  A hard link to a file of a layer below becomes a copy of it.
-Whiteouts in a directory that no layer below has are taken away: overlayfs would list them, and nothing is found under the name.
+Directories that it goes through and does not describe lie over those of the layers below, and their owner, mode,
+attributes and time show: they get those of the directory that they hide.  A hard link to a file of a layer below becomes a copy of it.
+Whiteouts in a directory that no layer below has are removed: overlayfs would list them, though a lookup of the name fails.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ OF_OVERLAYFS = ("user.overlay.", "trusted.overlay.")
 def inherit_attributes(
     tree: Path, implied: Iterable[bytes], below: Sequence[Path], borrowed: Iterable[Borrowed] = (), hiding: Iterable[bytes] = ()
 ) -> None:
-    """Takes from the layers below what a layer needs of them.  Twice is the same as once.
+    """Copy from the layers below what a layer needs of them.  A second call changes nothing.
 
     :param tree: a layer, unpacked for an overlay
     :param implied: paths of directories that it does not describe
     :param below: the layers below, the lowest first, settled already
     :param borrowed: its hard links to files of layers below
     :param hiding: its directories with whiteouts
-    :raises InvalidLayer: a hard link leads to a file that is not there
+    :raises InvalidLayer: a hard link leads to a missing file
     """
     for each in borrowed:
         _borrow(tree, each, below)
@@ -62,7 +62,7 @@ def inherit_attributes(
 
 
 def _borrow(tree: Path, wanted: Borrowed, below: Sequence[Path]) -> None:
-    """Makes the names of a file of a layer below.  Somebody else may be about the same."""
+    """Make the names of a file of a layer below.  Another process may make the same ones now."""
     with ExitStack() as held:
         if not wanted.names:
             _source(held, wanted, below)
@@ -97,7 +97,7 @@ def _exists(at: int, name: bytes) -> bool:
 
 
 def _source(held: ExitStack, wanted: Borrowed, below: Sequence[Path]) -> tuple[int, bytes]:
-    """The directory that has the file which shows in the layers below, and its name.  No link on the way is followed."""
+    """Return the directory that has the file which shows in the layers below, and its name.  No link on the way is followed."""
     *parts, last = wanted.target.split(b"/")
     for layer in reversed(below):
         fd, hidden = _walk(held, layer, parts)
@@ -112,7 +112,7 @@ def _source(held: ExitStack, wanted: Borrowed, below: Sequence[Path]) -> tuple[i
 
 
 def _copied(source: int, last: bytes, scratch: Path, at: int, name: bytes) -> None:
-    """It appears whole: under its name when nothing is missing."""
+    """Make the file under its name only when it is complete."""
     import secrets
 
     new = os.fsencode(scratch / f".{secrets.token_hex(8)}")
@@ -127,14 +127,14 @@ def _copied(source: int, last: bytes, scratch: Path, at: int, name: bytes) -> No
 
 @contextlib.contextmanager
 def _unchanged(directory: int) -> Iterator[None]:
-    """Whatever is made in a directory, its time stays."""
+    """Keep a directory's times while names are made in it."""
     before = os.fstat(directory)
     yield
     os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def _forget(tree: Path, path: bytes, below: Sequence[Path]) -> None:
-    """Takes whiteouts away where no layer below has the directory."""
+    """Take whiteouts away where no layer below has the directory."""
     parts = [part for part in path.split(b"/") if part]
     with ExitStack() as held:
         for layer in reversed(below):
@@ -152,7 +152,7 @@ def _forget(tree: Path, path: bytes, below: Sequence[Path]) -> None:
 
 
 def _hide(tree: Path, below: Sequence[Path]) -> None:
-    """Hides all that the layers below show, one by one: overlayfs does not look whether the top of a layer is opaque."""
+    """Hide each name that the layers below show: overlayfs does not look whether the top of a layer is opaque."""
     attribute = next(name for name in OPAQUE if name in os.listxattr(tree))
     with owned(os.open(tree, DIRECTORY)) as fd, _unchanged(fd):
         for name in sorted(names([*reversed(below)])):
@@ -164,9 +164,9 @@ def _hide(tree: Path, below: Sequence[Path]) -> None:
 
 
 def _walk(held: ExitStack, layer: Path, parts: Sequence[bytes]) -> tuple[int | None, bool]:
-    """A directory of one layer, and whether the layer hides what others have there.
+    """Return a directory of one layer, and whether the layer hides what others have there.
 
-    An opaque directory hides what is in another, not what that is itself.  Links are not followed: overlayfs does not.
+    An opaque directory hides the content of another, not its attributes.  Links are not followed: overlayfs does not.
     """
     fd = os.open(layer, DIRECTORY)
     held.callback(os.close, fd)
@@ -185,7 +185,7 @@ def _walk(held: ExitStack, layer: Path, parts: Sequence[bytes]) -> tuple[int | N
 
 
 def _copy(source: int, target: int) -> None:
-    """Owner first, as it takes the mode's upper bits away.  What is the same already is not touched."""
+    """Copy the attributes, owner first: changing it clears the mode's upper bits.  An attribute that is right is not touched."""
     there, here = os.fstat(source), os.fstat(target)
     mode = stat.S_IMODE(there.st_mode)
     if (there.st_uid, there.st_gid) != (here.st_uid, here.st_gid):

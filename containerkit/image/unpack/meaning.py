@@ -1,13 +1,13 @@
-"""What the entries of one layer mean together: the one decision that unpacking, squashing and looking into a layer share.
+"""The meaning of the entries of one layer together: the one decision that unpacking, squashing and looking into a layer share.
 
     meaning = Meaning(limits)
     for entry in reader:
         decision = meaning.decide(entry)        # what to do, and where: its paths go through no link
-    ending = meaning.finish()                   # what only the whole layer says
+    ending = meaning.finish()                   # the facts that only the whole layer tells
 
 The entries count in their order, as tar(1) takes them.  A link of the layer itself is followed; one of a layer below never is,
-because a layer of an overlay is unpacked before anybody knows what lies below it.  A whiteout hides what the layers below have,
-and nothing of its own layer, wherever it stands.  A hard link may lead to a file of a layer below that is not hidden yet.
+because a layer of an overlay is unpacked before the layers below it are known.  A whiteout hides files of the layers below,
+and none of its own layer, at any position in the tar.  A hard link may lead to a file of a layer below that is not hidden yet.
 :see: https://github.com/opencontainers/image-spec/blob/main/layer.md
 """
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 __all__ = ["OPAQUE", "WHITEOUT", "Borrowed", "Decision", "Directory", "Ending", "File", "Meaning", "Node", "walk"]
 
 WHITEOUT, OPAQUE = b".wh.", b".wh..wh..opq"
-LINKS = 40  # that lead to one another, as path_resolution(7) has it
+LINKS = 40  # links in a chain, as in path_resolution(7)
 OF_OVERLAYFS = (b"user.overlay.", b"trusted.overlay.")
 
 
 class File:
-    """What one or more names stand for, when it is no directory.
+    """A file that is no directory, with one or more names.
 
-    :ivar link: what a symbolic link says; None for everything else
-    :ivar borrowed: the path of the file of a layer below that it is; None for a file of the layer's own
-    :ivar what: the caller's
+    :ivar link: the text of a symbolic link; None for any other file
+    :ivar borrowed: the path in a layer below, for a file that is there; None for a file of the layer's own
+    :ivar what: an object of the caller's
     """
 
     __slots__ = ("borrowed", "link", "what")
@@ -48,9 +48,9 @@ class File:
 class Directory:
     """A directory of the layer.
 
-    :ivar opaque: it hides what the layers below have in it
-    :ivar fresh: it took the place of something, so that it has its attributes from no layer below either
-    :ivar what: the caller's
+    :ivar opaque: whether it hides the content that the layers below have in it
+    :ivar fresh: whether it replaced another file, so that it gets no attributes from a layer below either
+    :ivar what: an object of the caller's
     """
 
     __slots__ = ("children", "fresh", "opaque", "what")
@@ -67,17 +67,17 @@ _ABSENT = Directory()
 
 
 class Decision(NamedTuple):
-    """What to do about one entry.
+    """The actions for one entry.
 
-    :ivar act: "put", "root" (describe the root), "delete" (what the layers below have at `path`), "clear" (what they have inside of
-        it) or "nothing"
-    :ivar parent, name, path: where, without links
-    :ivar way: directories to make first, the topmost one first, and whether they take the place of something of the layer
-    :ivar fresh: the directory at `path` has nothing of the layers below
-    :ivar replaces: the layer had something else there
+    :ivar act: "put", "root" (describe the root), "delete" (the file of the layers below at `path`), "clear" (their content of that
+        directory) or "nothing"
+    :ivar parent, name, path: the entry's path, with links resolved
+    :ivar way: directories to make first, the topmost one first, and whether they replace another file of the layer
+    :ivar fresh: whether the directory at `path` shows nothing of the layers below
+    :ivar replaces: whether the layer had another file there
     :ivar source: for a hard link, the path of the file
-    :ivar borrowed: which is in a layer below
-    :ivar node: what is at `path` now
+    :ivar borrowed: whether `source` is in a layer below
+    :ivar node: the file or directory that is at `path` now
     """
 
     act: str
@@ -96,8 +96,8 @@ class Borrowed(NamedTuple):
     """Names of one file of a layer below.
 
     :ivar target: its path there
-    :ivar names: what it is called in this layer; `target` is among them where this layer does not hide it, so that all stay one
-        file.  None where other entries took their places: it has to be there all the same
+    :ivar names: its names in this layer; `target` is among them where this layer does not hide it, so that all stay one
+        file.  Empty where other entries replaced them: the file must exist all the same
     """
 
     target: bytes
@@ -106,9 +106,9 @@ class Borrowed(NamedTuple):
 
 @record
 class Ending:
-    """What only the whole layer says.
+    """The facts that only the whole layer tells.
 
-    :ivar phantoms: whiteouts in what hides everything below anyway: overlayfs would list them
+    :ivar phantoms: whiteouts in directories that hide everything below anyway: overlayfs would list them
     :ivar hiding: directories with whiteouts that count
     :ivar borrowed: hard links to files of layers below
     :ivar way: directories that are needed for them
@@ -137,9 +137,9 @@ class Meaning:
         self._last, self._known = b"", _Place(b"", self.root, ())  # entries come directory by directory
 
     def decide(self, entry: Entry, what: object = None) -> Decision:
-        """What the next entry means.
+        """Decide what the next entry means.
 
-        :param what: is kept with what it makes
+        :param what: an object that is kept with the entry's file
         :raises Escape: its name climbs, or goes round in a circle;  :raises InvalidLayer: it makes no sense where it stands
         """
         parent, name = split(entry.name, self._limits)
@@ -187,12 +187,12 @@ class Meaning:
         return Decision("put", place.path, name, path, place.made, fresh, replaces, node=old)
 
     def _turned(self, old: Node | None) -> None:
-        """Something that other names may lead through goes away."""
+        """Forget the known directory: a directory or link that other names lead through is removed."""
         if isinstance(old, Directory) or (old and old.link is not None):
             self._last, self._known = b"", _Place(b"", self.root, ())
 
     def _parent(self, path: bytes) -> _Place:
-        """The directory that holds an entry, made where it is missing."""
+        """Return the directory that holds an entry, made where it is missing."""
         if path == self._last:
             return self._known
         found = self._walk(path, path.split(b"/"))
@@ -214,7 +214,7 @@ class Meaning:
         return _Place(way.path, way.nodes[-1], tuple(made))
 
     def _source(self, entry: Entry, path: bytes) -> tuple[bytes, File, bool]:
-        """The file that a hard link is another name of, and whether it is in a layer below."""
+        """Return the file that a hard link is another name of, and whether it is in a layer below."""
         said = entry.linkname[:200]
         parent, name = split(entry.linkname, self._limits)
         way = _Way(self.root, self._limits)
@@ -233,7 +233,7 @@ class Meaning:
 
     @staticmethod
     def _below(way: _Way, name: bytes, entry: Entry) -> Directory:
-        """What a layer below may have there.  :raises InvalidLayer: this layer hides it"""
+        """Return the node for a file that a layer below may have at a path.  :raises InvalidLayer: this layer hides it"""
         if way.hidden or name in way.nodes[-1].children:
             raise InvalidLayer(f"{entry.name[:200]!r}: a hard link to {entry.linkname[:200]!r}, which is not there")
         return _ABSENT
@@ -264,7 +264,7 @@ class Meaning:
     # --- the end -------------------------------------------------------------------------------------------------
 
     def find(self, path: bytes) -> Node | None:
-        """What the layer has at a path, links on the way followed.  :raises Escape, InvalidLayer: as `decide` does"""
+        """Return the layer's node at a path, with links on the way followed.  :raises Escape, InvalidLayer: as `decide` does"""
         parent, name = split(path, self._limits)
         way = _Way(self.root, self._limits)
         for _ in way.follow(path, parent.split(b"/") if parent else []):
@@ -272,7 +272,7 @@ class Meaning:
         return way.nodes[-1].children.get(name) if name else way.nodes[-1]
 
     def finish(self) -> Ending:
-        """There are no more entries."""
+        """Return the facts that the whole layer tells, after the last entry."""
         ending = Ending()
         if not self.removed and not self._borrowed:
             return ending
@@ -292,7 +292,7 @@ class Meaning:
         return ending
 
     def _shown(self, target: bytes, made: list[tuple[bytes, bool]]) -> bool:
-        """Whether a file of a layer below still shows under its own name.  The directories on the way to it are made."""
+        """Make the directories on the way to a file of a layer below, and return whether the file still shows under its own name."""
         node, path, opened = self.root, b"", list[tuple[Directory, bytes, Directory, bytes]]()
         *parts, last = target.split(b"/")
         for part in parts:
@@ -312,7 +312,7 @@ class Meaning:
 
 
 def walk(root: Directory) -> Iterator[tuple[bytes, Node | None, bool]]:
-    """Every path with what is there, sorted, parents first, and whether a directory above it is opaque."""
+    """Yield every path with what is there, sorted, parents first, and whether a directory above it is opaque."""
     waiting: list[tuple[bytes, Node | None, bool]] = [(b"", root, False)]
     while waiting:
         path, node, hidden = waiting.pop()
@@ -327,7 +327,7 @@ def _name(item: tuple[bytes, Node | None]) -> bytes:
 
 
 class _Way:
-    """Goes through directories, and through links of the layer's own."""
+    """A walk through directories, and through links of the layer's own."""
 
     def __init__(self, root: Directory, limits: Limits) -> None:
         self.nodes, self._names, self._limits, self._steps = [root], list[bytes](), limits, 0
@@ -348,7 +348,7 @@ class _Way:
             self._limits.check("depth", len(self._names), f"the way to {self.path[:200]!r}", "directories")
 
     def follow(self, said: bytes, parts: list[bytes]) -> Iterator[tuple[bytes, bool]]:
-        """Gives each name that is not there, and whether a link said it; the caller enters something, or gives up.
+        """Give each name that is not there, and whether a link said it; the caller enters something, or gives up.
 
         :raises InvalidLayer: it goes through a file;  :raises Escape: links lead in a circle
         """
@@ -373,7 +373,7 @@ class _Way:
                 left += self._linked(said, child.link)
 
     def _linked(self, said: bytes, link: bytes) -> list[tuple[bytes, bool]]:
-        """The way that a link says, from the directory it is in."""
+        """Return the way that a link says, from the directory it is in."""
         parts = link.split(b"/")
         self._steps += len(parts)
         if self._steps > 4 * self._limits.depth:
@@ -383,6 +383,6 @@ class _Way:
         return [(part, True) for part in reversed(parts)]
 
     def _up(self) -> None:
-        """The root is above itself."""
+        """Go to the parent directory; that of the root is the root."""
         del self._names[-1:]
         del self.nodes[len(self._names) + 1 :]

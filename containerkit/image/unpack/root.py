@@ -1,6 +1,6 @@
 """A directory that nothing leads out of: names are looked up by openat2 with RESOLVE_BENEATH, and held by descriptor.
 
-No link is followed: which ones a layer may go through is decided before, without the file system (see `meaning`).
+No link is followed: `meaning` decides before, without the file system, which links a layer may go through.
 :see: openat2(2)
 """
 
@@ -49,9 +49,9 @@ class Root:
         os.close(self.fd)
 
     def forget(self) -> None:
-        """A directory or a link went away: what was looked up through it may lead elsewhere now.
+        """Forget looked-up directories after one, or a link, is removed: the paths through it may lead elsewhere now.
 
-        Who holds a descriptor may go on with it until the next call of `directory`.
+        A descriptor that a caller holds stays open until the next call of `directory`.
         """
         self._stale += self._cache.values()
         self._cache.clear()
@@ -73,7 +73,7 @@ class Root:
         return int(fd)
 
     def directory(self, path: bytes) -> int:
-        """A directory that stays open for a while, and is not the caller's to close."""
+        """Return a directory that stays open for a while, and is not the caller's to close."""
         last, fd = self._last
         if path == last:  # entries come directory by directory
             return fd
@@ -88,7 +88,7 @@ class Root:
         return fd
 
     def remove(self, directory: int, name: bytes) -> None:
-        """Take away whatever has that name, and all that is in it.  Links are removed, never followed."""
+        """Remove the file or the whole tree that has that name.  Links are removed, never followed."""
         status = os.lstat(name, dir_fd=directory)
         if stat.S_ISDIR(status.st_mode):
             import shutil
@@ -101,14 +101,14 @@ class Root:
 
 
 def join(path: bytes, name: bytes) -> bytes:
-    """A name below a path; the root has none."""
+    """Return a name below a path; the root has none."""
     return path + b"/" + name if path else name
 
 
 def split(name: bytes, limits: Limits) -> tuple[bytes, bytes]:
-    """A name of a layer as its parent and its last part; the root itself has neither.
+    """Return a name of a layer as its parent and its last part; the root itself has neither.
 
-    One ``./`` or ``/`` at the beginning is how many programs write "from the root".
+    One ``./`` or ``/`` at the beginning is allowed: many programs write "from the root" so.
 
     :raises Escape: a part is empty, "." or ".."
     """
@@ -132,5 +132,5 @@ def _clean(parent: bytes, depth: int) -> bool:
 
 
 def explain(error: OSError) -> str:
-    """What a refusal of openat2 means for the name that was looked up."""
+    """Return the words for a refusal of openat2 to look a name up."""
     return INSIDE.get(error.errno or 0, os.strerror(error.errno or 0))

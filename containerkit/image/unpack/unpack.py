@@ -1,10 +1,10 @@
-"""From a tar to a directory.
+"""Unpack a layer's tar into a directory.
 
     unpack(tar, "layers/1")                          for an overlay: deletions as overlayfs writes them
-    unpack(tar, "root", whiteouts="plain")           onto what is there: deletions are done
+    unpack(tar, "root", whiteouts="plain")           onto an existing tree: deletions are done
 
 A layer is not trusted.  Parents are looked up below the directory and held by descriptor, files are made and never opened,
-what is in the way is removed and never written through.
+and a file in the way is removed and never written through.
 :see: https://github.com/opencontainers/image-spec/blob/main/layer.md
 """
 
@@ -38,16 +38,16 @@ CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @frozen
 class Unpacked:
-    """What came of a layer.
+    """The result of unpacking a layer.
 
     :ivar entries: headers read
     :ivar size: bytes of the tar
     :ivar content: bytes of the files, holes included
     :ivar removed: whiteouts and opaque directories
-    :ivar skipped: what was left out, as the caller allowed
+    :ivar skipped: files and attributes that were left out, as the caller allowed
     :ivar implied: directories it goes through and does not describe; in an overlay they hide those of the layers below, so that
-        somebody has to give them the same attributes
-    :ivar borrowed: hard links to files of layers below, which somebody has to make in an overlay
+        the caller has to give them the same attributes
+    :ivar borrowed: hard links to files of layers below, which the caller has to make in an overlay
     :ivar hiding: directories with whiteouts in them, which overlayfs lists where no layer below has the directory
     """
 
@@ -65,18 +65,18 @@ def unpack(
     stream: Readable, directory: str | os.PathLike[str], *, whiteouts: Literal["overlay", "plain"] = "overlay", xattrs: str = "user",
     ids: Ids | None = None, limits: Limits | None = None, skip: Collection[str] = (), borrows: bool = False,
 ) -> Unpacked:  # fmt: skip
-    """Makes what a tar describes, and reads the tar to its very end.
+    """Make the files that a tar describes, and read the tar to its very end.
 
     :param stream: the tar, not compressed
-    :param directory: is there; for an overlay it is empty
+    :param directory: an existing directory; an empty one for an overlay
     :param whiteouts: "overlay" writes deletions down as overlayfs does, "plain" deletes
     :param xattrs: "user" or "trusted": which attribute says "opaque"; must agree with LayerFS
-    :param ids: whose the files become
+    :param ids: the owners on disk of the ids in the layer
     :param limits: how much the tar may ask for
-    :param skip: "devices", "xattrs": what may be left out where it is refused; it is recorded
+    :param skip: "devices", "xattrs": kinds that may be left out where the kernel refuses them; the result lists them
     :param borrows: for an overlay: a hard link may lead to a file of a layer below; it is recorded, and not made
-    :raises InvalidLayer: not a tar, or one that lies;  :raises Escape: it reaches outside
-    :raises LimitExceeded: it asks for too much;  :raises CannotUnpack: the kernel refuses
+    :raises InvalidLayer: not a tar, or one that contradicts itself;  :raises Escape: a path leads outside
+    :raises LimitExceeded: the tar asks for too much;  :raises CannotUnpack: the kernel refuses
     """
     if whiteouts not in ("overlay", "plain") or xattrs not in ("user", "trusted") or set(skip) - {*SKIPPABLE}:
         raise ValueError(f"unpack does not know whiteouts={whiteouts!r}, xattrs={xattrs!r}, skip={skip!r}")
@@ -91,9 +91,9 @@ def unpack(
 
 
 def _born(directory: int) -> tuple[int, int] | None:
-    """The owner of whatever is made in a directory that is empty and the caller's; None where that is not known.
+    """Return the owner of new files in an empty directory of the caller's; None where that is not known.
 
-    The group may come from the directory above, which is also the caller's: it gets another one only at the end.
+    The group may come from the directory above, which is also the caller's: a file gets another group only at the end.
     """
     if os.listdir(directory):
         return None
@@ -102,7 +102,7 @@ def _born(directory: int) -> tuple[int, int] | None:
 
 
 class _OpenedUp:
-    """Opens directories of older layers that deny their owner to make something in them; their modes come back at the end."""
+    """Opens directories of older layers that deny their owner to make files in them; their modes are restored at the end."""
 
     def __init__(self, late: dict[bytes, tuple[int, Entry | os.stat_result]]) -> None:
         self._late = late
@@ -116,11 +116,11 @@ class _OpenedUp:
 
 
 class _Unpacker:
-    """Nothing here refers to itself: the stream's file is let go with the last that uses it, not when garbage is collected."""
+    """The state of one unpacking.  It has no reference cycle, so that the stream's file closes with its last user, not at a collection."""
 
     def __init__(self, reader: Reader, root: Root, form: DiskFormat, attributes: Attributes) -> None:
         self.reader, self.root, self.limits, self.form, self.attributes = reader, root, reader.limits, form, attributes
-        self.late: dict[bytes, tuple[int, Entry | os.stat_result]] = {}  # what waits until nothing is made inside any more
+        self.late: dict[bytes, tuple[int, Entry | os.stat_result]] = {}  # directories: attributes come last
         self.meaning = Meaning(self.limits)
         if os.geteuid():
             form.enter = _OpenedUp(self.late)
@@ -210,7 +210,7 @@ class _Unpacker:
             link(self.root, self.root.directory(parent), source, at, name)
 
     def node(self, entry: Entry, decision: Decision, at: int, name: bytes) -> None:
-        """A device or a fifo."""
+        """Make a device or a fifo."""
         kind = {"char": stat.S_IFCHR, "block": stat.S_IFBLK, "fifo": stat.S_IFIFO}[entry.kind]
         device = 0 if entry.kind == "fifo" else os.makedev(entry.major, entry.minor)
         try:
@@ -232,7 +232,7 @@ class _Unpacker:
     # --- the end -------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """The directories, the deepest first: their times and modes would not survive what is made inside them."""
+        """Set the attributes of directories at the end, the deepest first: files made inside would change a directory's times."""
         self.ending = self.meaning.finish()
         self.form.finish(self.ending)
         for path in sorted(self.late, reverse=True):
@@ -241,7 +241,7 @@ class _Unpacker:
                 found = self.root.find(path)
             except OSError as error:
                 if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                    continue  # something later took its place
+                    continue  # a later entry replaced it
                 raise CannotUnpack(error.errno or 0, path, error.strerror or "") from error
             with owned(found) as fd:
                 if os.fstat(fd).st_ino != inode:
