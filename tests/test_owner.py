@@ -188,7 +188,7 @@ def test_it_is_not_handed_to_nobody(tmp_path: Path) -> None:
     assert own
     (tmp_path / "alive").touch(0o600)
     for nobody in (replace(own, started=1), str(tmp_path / "alive"), str(tmp_path / "missing")):
-        with pytest.raises(ck.LayerError, match="nobody to hand"):
+        with pytest.raises(ck.LayerError, match="new owner of the record does not live"):
             record.hand_to(nobody)
         assert owner.is_owned(record.name)
     record.remove()

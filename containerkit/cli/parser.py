@@ -95,7 +95,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class _Said(argparse.Action):
-    """Return the value of a flag, as in ``--name=false``."""
+    """Takes the value of a flag, as in ``--name=false``."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         setattr(namespace, self.dest, SAID[(option_string or "").rpartition("=")[2]])
