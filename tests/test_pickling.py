@@ -35,7 +35,6 @@ from containerkit.image.blobs import MemoryBlobs, TemporaryBlobs
 from containerkit.image.descriptor import Descriptor
 from containerkit.image.manifest import Manifest
 from containerkit.linux.syscalls import Bytes, Call, Deferred, Fd
-from containerkit.parts.seccomp import Rule
 from containerkit.store.image_diff import Comparison
 
 WAYS: list[Callable[[Any], Any]] = [lambda value: pickle.loads(pickle.dumps(value)), copy.copy, copy.deepcopy]
@@ -85,7 +84,7 @@ MADE: dict[Any, Callable[[], Any]] = {
     Dockerfile: lambda: dockerfile.parse(DOCKERFILE),
     Stage: lambda: dockerfile.parse(DOCKERFILE).stages[0],
     Hierarchy: lambda: _interned(2, frozenset({"pids"}), "/sys/fs/cgroup", "/", "/"),
-    Rule: lambda: Rule("read"),
+    ck.Seccomp: ck.Seccomp.default,
     mounts.Root: lambda: mounts.Root("/srv"),
     mounts.Bind: lambda: mounts.Bind("/srv"),
     Fd: lambda: Fd("net"),
