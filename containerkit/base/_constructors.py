@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Constructor", "check_order"]
+__all__ = ["constructor"]
 
 LETTERS = "ABCDEFGHI"
 
@@ -55,33 +55,13 @@ def _code(count: int) -> tuple[CodeType, list[str]]:
     return made(*writers).__code__, writers
 
 
-def check_order(kind: type, fields: Mapping[str, Field]) -> None:
-    """:raises TypeError: a field without a value follows one that has one"""
-    optional = [field.optional for field in fields.values() if field.init and not field.kw_only]
-    if optional != sorted(optional):
-        raise TypeError(f"a field of {kind.__qualname__} without a default follows one with a default")
-
-
-class Constructor:
-    """``__init__`` of a class until somebody looks at it: a command makes objects of half the classes that it loads.
-
-    :param kind: the class, which has its slots
-    """
-
-    def __init__(self, kind: type, fields: Mapping[str, Field]) -> None:
-        self._kind, self._fields = kind, fields
-
-    def __get__(self, value: object, kind: type) -> Any:
-        made = constructor(self._kind, self._fields)
-        if vars(self._kind).get("__init__") is self:
-            self._kind.__init__ = made
-        return made if value is None else made.__get__(value, kind)
-
-
 def constructor(kind: type, fields: Mapping[str, Field]) -> Any:
-    """``__init__`` of a class that has its slots."""
+    """``__init__`` of a class that has its slots.  :raises TypeError: a field without a value follows one that has one"""
     free = [field for field in fields.values() if field.init and not field.kw_only]
     named = [field for field in fields.values() if field.init and field.kw_only]
+    optional = [field.optional for field in free]
+    if optional != sorted(optional):
+        raise TypeError(f"a field of {kind.__qualname__} without a default follows one with a default")
     code, letters = _code(len(free) + len(named))
     names = [field.name for field in (*free, *named)]
     title = f"{kind.__qualname__}.__init__"

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MemberDescriptorType
 
-from ._constructors import Constructor, check_order
+from ._constructors import constructor
 from ._values import FROZEN, MISSING, SHARED, STATE, AsDataclass, Field, equality, hashing, order_methods, replace_fields
 
 TYPE_CHECKING = False
@@ -79,8 +79,7 @@ def _value_class(
     body |= {name: AsDataclass(name, frozen=not changes, eq=eq, order=order) for name in ("__dataclass_fields__", "__dataclass_params__")}
     made = _recreated(kind, body, own) if slots else _filled(kind, body, own)
     if init and "__init__" not in kind.__dict__:
-        check_order(made, found)
-        made.__init__ = Constructor(made, found)  # type: ignore[misc]
+        made.__init__ = constructor(made, found)  # type: ignore[misc]
     return made
 
 
