@@ -12,13 +12,28 @@
 from .cgroup import Cgroup
 from .events import Event, Events
 from .hierarchy import Hierarchy, System, system
-from .limits import DEVICES, Limits
+from .limits import DEVICES, GroupLimits
 from .paths import forget
 from .pressure import Pressure, Trigger
 from .stats import CpuStat, IoStat, MemoryStat, PidsStat, Stat
 from .values import DeviceRule
 
 __all__ = [
-    "DEVICES", "Cgroup", "CpuStat", "DeviceRule", "Event", "Events", "Hierarchy", "IoStat", "Limits", "MemoryStat", "PidsStat", "Pressure",
-    "Stat", "System", "Trigger", "forget", "system",
+    "DEVICES",
+    "Cgroup",
+    "CpuStat",
+    "DeviceRule",
+    "Event",
+    "Events",
+    "GroupLimits",
+    "Hierarchy",
+    "IoStat",
+    "MemoryStat",
+    "PidsStat",
+    "Pressure",
+    "Stat",
+    "System",
+    "Trigger",
+    "forget",
+    "system",
 ]  # fmt: skip

@@ -22,7 +22,7 @@ from . import enter, stats, sweeping
 from .driver import Deadline, Write, await_ends, processes
 from .events import Events
 from .hierarchy import Hierarchy, system
-from .limits import WORDS, Limits, parse
+from .limits import WORDS, GroupLimits, parse
 from .live import Live
 from .ownership import PREFIX
 from .paths import (
@@ -55,12 +55,12 @@ class Cgroup(Live):
     :param parent: another group, or the path of a cgroup from the top of the hierarchy; by default the cgroup in which this process may
         make groups
     :param controllers: controllers that shall count for the group even without a limit: "cpu", "memory", "pids", "io", ...
-    :param limits: see `Limits`
+    :param limits: see `GroupLimits`
     :raises PlanError: a name or a value that cannot be.  The directories are made later, by make() or by entering the context
     """
 
     def __init__(
-        self, name: str | None = None, *, parent: Cgroup | str | None = None, controllers: Iterable[str] = (), **limits: Unpack[Limits]
+        self, name: str | None = None, *, parent: Cgroup | str | None = None, controllers: Iterable[str] = (), **limits: Unpack[GroupLimits]
     ) -> None:  # fmt: skip
         self.name, self.parent = UNNAMED if name is None else checked_name(name), checked_parent(parent, Cgroup)
         self.limits: dict[str, Any] = parse(limits)
@@ -198,7 +198,7 @@ class Cgroup(Live):
             sorted_out.setdefault(found.controlled_by(WORDS[name].controller), {})[name] = value
         return sorted_out
 
-    def set(self, **limits: Unpack[Limits]) -> None:
+    def set(self, **limits: Unpack[GroupLimits]) -> None:
         """Change limits of a living group.  :raises PlanError, Unavailable, CgroupError: as make() does"""
         new = parse(limits)
         with self._lock:
@@ -277,7 +277,7 @@ class Cgroup(Live):
 
     # --- trees ---------------------------------------------------------------------------------------------------
 
-    def child(self, name: str | None = None, *, controllers: Iterable[str] = (), **limits: Unpack[Limits]) -> Cgroup:
+    def child(self, name: str | None = None, *, controllers: Iterable[str] = (), **limits: Unpack[GroupLimits]) -> Cgroup:
         """Make a group below this one and return it; entering it is optional.  The child is removed with this group at the latest.
 
         :raises CgroupError: on v2, limits below a group that holds processes itself (no-internal-process rule)

@@ -20,7 +20,7 @@ from ..errors import Unavailable
 __all__ = ["Hierarchy", "System", "read_file", "system"]
 
 SCOPE = "systemd-run --user --scope -p Delegate=yes COMMAND, or ask root for a cgroup that belongs to this user"
-OTHER_NAMES = {"blkio": "io"}  # v1 name -> the name in `Limits`
+OTHER_NAMES = {"blkio": "io"}  # v1 name -> the name in `GroupLimits`
 
 
 @frozen(eq=False)

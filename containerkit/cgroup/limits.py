@@ -18,7 +18,7 @@ from ..base.frozen import frozen
 from ..errors import PlanError
 from .values import DeviceRule, count, disk, flag, keyed, numbers, size, word
 
-__all__ = ["DEVICES", "WORDS", "Limits", "parse"]
+__all__ = ["DEVICES", "WORDS", "GroupLimits", "parse"]
 
 PERIOD = 100_000  # microseconds, the kernel's own default
 LEAST_QUOTA, MOST_PERIOD = 1_000, 1_000_000  # microseconds; the kernel takes no smaller quota and no longer period
@@ -31,7 +31,7 @@ Device = str | os.PathLike[str]
 Bytes = int | str
 
 
-class Limits(TypedDict, total=False):
+class GroupLimits(TypedDict, total=False):
     """Every limit that a `Cgroup` takes.  "max" means no limit; None means that the file is not written.
 
     :ivar cpu_max: cores, as a float; or (quota, period) in microseconds; or "max"

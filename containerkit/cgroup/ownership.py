@@ -25,7 +25,7 @@ class Ownership:
 
     def __init__(self) -> None:
         self.mark = f"{PREFIX}new."
-        self._count, self._homes = 0, dict[str, journal.Entry]()
+        self._count, self._homes = 0, dict[str, journal.JournalEntry]()
         self._guard = threading.Lock()
 
     def acquire(self) -> None:

@@ -1,4 +1,4 @@
-"""The driver of v2: one hierarchy, one set of files, and the words of `Limits` unchanged.
+"""The driver of v2: one hierarchy, one set of files, and the words of `GroupLimits` unchanged.
 
 :see: https://docs.kernel.org/admin-guide/cgroup-v2.html
 """

@@ -29,7 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal
 
-    from ..cgroup import Cgroup
+    from ..cgroup import Cgroup as Group  # ns.Cgroup is another class of that name
     from ..core.plan import Plan
     from ..core.step import Part
     from ..image.config import ImageConfig
@@ -157,7 +157,7 @@ class ContainerSpec:
     def plan(
         self,
         root: Root,
-        group: Cgroup | None = None,
+        group: Group | None = None,
         *,
         more: Iterable[Part] = (),
         files: Iterable[File] = (),

@@ -26,7 +26,7 @@ ENTRY = struct.Struct("qQQ")
 
 
 @frozen
-class Entry:
+class TraceEntry:
     """One step that was made.
 
     :ivar result: the kernel's answer: a value, or a negated error number
@@ -50,7 +50,7 @@ class Entry:
         return f"{self.microseconds:9.1f} us  {self.step.side.value:6}  {self.step} = {said}"
 
 
-class Trace(Sequence[Entry]):
+class Trace(Sequence[TraceEntry]):
     """The entries of one spawn, in the order of the plan.  `steps` are all of the plan's, made or not; `child` is an array
     of struct ck_trace.
 
@@ -63,7 +63,7 @@ class Trace(Sequence[Entry]):
         _first_pair()
 
     @cached_property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[TraceEntry, ...]:
         """The steps that were begun."""
         parent, child = self._raw[0], ENTRY.iter_unpack(self._raw[1])
         raw = [(s, parent.get(i) if s.side is Side.PARENT else next(child, None)) for i, s in enumerate(self.steps)]
@@ -91,7 +91,7 @@ class Trace(Sequence[Entry]):
     def __getitem__(self, index):  # type: ignore[no-untyped-def]
         return self.entries[index]
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[TraceEntry]:
         return iter(self.entries)
 
     @property
@@ -135,16 +135,16 @@ class Trace(Sequence[Entry]):
         return f"<table><tr><th>µs</th><th>side</th><th>call</th><th>result</th></tr>{rows}</table>"
 
 
-def _read_again(steps: Sequence[Step], entries: Sequence[Entry]) -> Trace:
+def _read_again(steps: Sequence[Step], entries: Sequence[TraceEntry]) -> Trace:
     trace = Trace.__new__(Trace)
     trace.steps = tuple(steps)
     trace.__dict__["entries"] = tuple(entries)  # where the cached property keeps them
     return trace
 
 
-def _entry(step: Step, raw: Raw, start: int, now: int, rate: float) -> Entry:
+def _entry(step: Step, raw: Raw, start: int, now: int, rate: float) -> TraceEntry:
     result, begin, end = raw
-    return Entry(step, result, (begin - start) * rate, max(0, (end or now) - begin) * rate, bool(end))
+    return TraceEntry(step, result, (begin - start) * rate, max(0, (end or now) - begin) * rate, bool(end))
 
 
 def _pair() -> tuple[int, int]:

@@ -34,6 +34,7 @@ PIECE = 1 << 14
 SETTLED = 2_000_000_000  # nanoseconds: two changes within a tick of the clock show one time
 
 Question = tuple[Hashable, ...]
+#: Questions to the host, each with its answer.
 Answers = dict[Question, object]
 
 
@@ -46,6 +47,7 @@ class _Unknown:
     __hash__ = object.__hash__
 
 
+#: The answer that never holds: what rests on it is made anew.
 UNKNOWN = _Unknown()
 
 

@@ -32,7 +32,19 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "Entry", "Journal", "Line", "about_to", "directory", "entries", "journals", "left", "living", "marked", "maybe", "own", "sweep_if_any",
+    "Journal",
+    "JournalEntry",
+    "Line",
+    "about_to",
+    "directory",
+    "entries",
+    "journals",
+    "left",
+    "living",
+    "marked",
+    "maybe",
+    "own",
+    "sweep_if_any",
     "sweep_once",
 ]  # fmt: skip
 
@@ -51,7 +63,7 @@ class Line:
     more: dict[str, Any]
 
 
-class Entry:
+class JournalEntry:
     """One thing that a journal lists."""
 
     __slots__ = ("_journal", "number")
@@ -81,7 +93,7 @@ class Journal:
         self.record, self._number, self._size = _begun(), 0, 0
         self._open: dict[int, list[tuple[object, ...]]] = {}  # the lines of entries that are not done
 
-    def about_to(self, verb: str, *words: object) -> Entry:
+    def about_to(self, verb: str, *words: object) -> JournalEntry:
         """Write down what is about to be made."""
         with owner.guard:
             number, self._number = self._number, self._number + 1
@@ -91,7 +103,7 @@ class Journal:
             except BaseException:
                 self.done(number)
                 raise
-            return Entry(self, number)
+            return JournalEntry(self, number)
 
     def write(self, number: int, *line: object) -> None:
         """Write one more line about an entry."""
@@ -164,18 +176,18 @@ def _descriptors() -> list[int]:
     return [] if _own is None or _own.ended else _own.record.descriptors
 
 
-def about_to(verb: str, *words: object) -> Entry:
+def about_to(verb: str, *words: object) -> JournalEntry:
     """Write down, in the journal of this process, what is about to be made.  :raises LayerError: there is no place for it"""
     with owner.guard:
         return own().about_to(verb, *words)
 
 
-def maybe(verb: str, *words: object) -> Entry:
+def maybe(verb: str, *words: object) -> JournalEntry:
     """Write down, as `about_to` does, a thing that a later sweep finds anyway; without a directory for journals, write nothing."""
     try:
         return about_to(verb, *words)
     except (LayerError, OSError):
-        return Entry(None)
+        return JournalEntry(None)
 
 
 # Where they are -------------------------------------------------------------------------------------------------

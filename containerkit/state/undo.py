@@ -17,7 +17,7 @@ from errno import EINVAL, ENOENT, ENOTDIR, ENOTEMPTY
 from ..errors import PlanError
 from ..linux import native
 from ..linux.syscalls import AT_FDCWD, MNT, Bytes, Call, Tool
-from .journal import Entry, Line, maybe
+from .journal import JournalEntry, Line, maybe
 from .owner import Identity, boot
 
 TYPE_CHECKING = False
@@ -67,7 +67,7 @@ class Undo:
     """
 
     def __init__(self, made: Call | Tool, call: Call, value: Callable[[Any], int], pid: int) -> None:
-        self._entry, self._path, self._kind = Entry(None), "", ""
+        self._entry, self._path, self._kind = JournalEntry(None), "", ""
         self._link: str | None = None
         if kind := _kind(call):
             self._kind, where, name, flags = kind

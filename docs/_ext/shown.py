@@ -98,8 +98,16 @@ def check(app: Sphinx, env: BuildEnvironment) -> None:
         logger.warning("%s", line, type="shown")
 
 
+def load_all(app: Sphinx) -> None:
+    """Load every public name: a package may load one when it is first used, and autodoc looks at the names that are there."""
+    for module in public_modules(app.config.shown_package):
+        for name in public_names(module):
+            getattr(module, name, None)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the check.  Sphinx calls this."""
     app.add_config_value("shown_package", "containerkit", "env")
+    app.connect("builder-inited", load_all)
     app.connect("env-check-consistency", check)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
