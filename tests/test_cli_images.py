@@ -28,6 +28,7 @@ from containerkit.cli.template import BadTemplate, Template
 from containerkit.image.files.layout import Layout
 from containerkit.image.image import Image
 from containerkit.image.platform import Platform
+from containerkit.state import journal
 from containerkit.store.store import Store
 
 BASE = base()
@@ -662,6 +663,7 @@ sys.stdin.read()
             ("yes", True, "0B")
         ] * 2
         other.kill()
+    journal.sweep_once.cache_clear()  # this process has started things before; the command begins as a new one
     rows = {row["Name"]: row for row in map(json.loads, both("system df -v --format json").lines)}
     assert not {lease, scratch} & rows.keys(), "the next start of anything sweeps"
 

@@ -249,24 +249,6 @@ def test_a_sink_that_fails_leaves_no_thread() -> None:
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
-def test_a_block_comes_back_when_it_may_be_changed(compression: str) -> None:
-    """A writer that fills the blocks that come back writes the same bytes as with new blocks."""
-    if compression == "zstd":
-        zstandard()
-    out, chosen, expected, seen = io.BytesIO(), random.Random(7), hashlib.sha256(), hashlib.sha256()
-    coder, block, again = Compressor(out.write, compression, seen=seen.update), bytearray(CHUNK), 0
-    for _ in range(60):
-        block[:] = chosen.randbytes(CHUNK // 4) * 4
-        expected.update(block)
-        done = coder.feed(block)
-        again += done is not None
-        block = done if isinstance(done, bytearray) else bytearray(CHUNK)
-    coder.close()
-    assert again > 20
-    assert seen.digest() == expected.digest() == hashlib.sha256(read(out.getvalue(), compression)).digest()
-
-
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_written_blobs_stay_below_the_ratio_limit(compression: str) -> None:
     """Repetitive text shrinks to a thousandth; a reader with a ratio limit must still accept it."""

@@ -245,6 +245,9 @@ def sweep_once() -> None:
     sweep_if_any()
 
 
+os.register_at_fork(after_in_child=sweep_once.cache_clear)  # a forked child is a process of its own
+
+
 # Those of others ------------------------------------------------------------------------------------------------
 
 

@@ -45,23 +45,17 @@ class Compressor:
         if compression not in ("none", "gzip", "zstd"):
             raise Unsupported(f"no layer is compressed with {compression!r}: there are none, gzip and zstd")
         self._write, self._seen, self._crc, self._size = write, seen, 0, 0
-        self._pending: deque[tuple[Future[Block], Future[None], Block]] = deque()
-        self._done: Block | None = None
+        self._pending: deque[tuple[Future[Block], Future[None]]] = deque()
         self._coder: _Coder = {"none": _Plain, "gzip": _Gzip, "zstd": _Zstd}[compression](level)
         self._looks = ThreadPoolExecutor(1, "containerkit-hash")
         self._workers = ThreadPoolExecutor(self._coder.workers, "containerkit-compress")
         self._write(self._coder.head)
 
-    def feed(self, block: Block) -> Block | None:
-        """Take one block, which must not change afterwards.  For the same result feed blocks of the same size.
-
-        :return: an earlier block that is not needed any more, or None: new memory costs more than filling it
-        """
-        self._pending.append((self._workers.submit(self._coder.block, block), self._looks.submit(self._look, block), block))
+    def feed(self, block: Block) -> None:
+        """Take one block, which must not change afterwards.  For the same result feed blocks of the same size."""
+        self._pending.append((self._workers.submit(self._coder.block, block), self._looks.submit(self._look, block)))
         while len(self._pending) > 2 * WORKERS:
             self._one()
-        done, self._done = self._done, None
-        return done
 
     def close(self) -> None:
         """Write the end."""
@@ -82,10 +76,9 @@ class Compressor:
         self._crc, self._size = self._coder.crc(block, self._crc), self._size + len(block)
 
     def _one(self) -> None:
-        packed, looked, block = self._pending.popleft()
+        packed, looked = self._pending.popleft()
         self._write(packed.result())
         looked.result()
-        self._done = block
 
 
 class _Plain:

@@ -24,8 +24,7 @@ Sink = Callable[[bytearray], object]
 class Writer:
     """Makes a tar of entries.
 
-    :param sink: a function that is called with blocks of CHUNK bytes, which it may keep, and once more with the rest; it may return
-        a block that it does not need any more
+    :param sink: a function that is called with blocks of CHUNK bytes, which it may keep, and once more with the rest
     """
 
     def __init__(self, sink: Sink) -> None:
@@ -117,9 +116,9 @@ class Writer:
     def _advance(self, count: int) -> None:
         self._at += count
         if self._at == CHUNK:
-            done = self._sink(self._block)
+            self._sink(self._block)
             self.size += CHUNK
-            self._block, self._at = done if isinstance(done, bytearray) and len(done) == CHUNK else bytearray(CHUNK), 0
+            self._block, self._at = bytearray(CHUNK), 0
 
 
 def header(entry: Entry, plan: int = 0) -> bytes:
