@@ -43,6 +43,9 @@ def sweep_once() -> None:
         sweep()
 
 
+os.register_at_fork(after_in_child=sweep_once.cache_clear)  # a forked child is a process of its own
+
+
 def _living() -> Iterator[str]:
     for line in journal.living():
         if line.verb == "groups":

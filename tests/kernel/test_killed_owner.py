@@ -142,7 +142,6 @@ def start(number: int, directory: Path) -> None:
     """The next start of something."""
 
     def starting() -> None:
-        journal.sweep_once.cache_clear()
         STARTS[number % len(STARTS)](directory)
 
     assert fork(starting) == 0
