@@ -156,11 +156,14 @@ def test_the_helper_says_that_its_memory_is_to_be_executed(busybox: Path) -> Non
 
 @pytest.mark.vm("6.12")
 def test_the_sysctl_that_forbids_the_helper_is_named(busybox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(descriptors, "_helper", type(descriptors._helper)())  # this process has made the file already
+    fresh = type(descriptors._helper)()  # this process may have made its file before
+    monkeypatch.setattr(descriptors, "_helper", fresh)
     plan = ck.plan(ns.Mount(), mounts.Root(busybox), run=["true"], share_memory=False)
     with memfd_noexec(2), pytest.raises(ck.StepError) as error:
         plan.run()
     assert "vm.memfd_noexec" in str(error.value)
+    for fd in fresh.kept():
+        os.close(fd)
 
 
 # A whole container ----------------------------------------------------------------------------------------------
