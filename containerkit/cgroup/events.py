@@ -17,9 +17,9 @@ from types import TracebackType
 
 from ..base.frozen import frozen
 from ..base.pickling import OneProcess
+from ..linux.cgroupfs import read_file
 from ..linux.native import extension, number
 from .driver import Deadline, put
-from .hierarchy import read_file
 from .stats import flat
 
 __all__ = ["Event", "Events", "Source"]

@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 from ..base.frozen import frozen
 from ..errors import Unavailable
+from ..linux.cgroupfs import read_file
 
-__all__ = ["Hierarchy", "System", "read_file", "system"]
+__all__ = ["Hierarchy", "System", "system"]
 
 SCOPE = "systemd-run --user --scope -p Delegate=yes COMMAND, or ask root for a cgroup that belongs to this user"
 OTHER_NAMES = {"blkio": "io"}  # v1 name -> the name in `GroupLimits`
@@ -130,18 +131,6 @@ def _remedy(controller: str) -> str:
         if re.search(rf"^{controller}\s+\d+\s+\d+\s+0$", read_file("/proc/cgroups"), re.MULTILINE):
             return f"boot without cgroup_disable={controller}"
     return "mount its hierarchy, or a kernel that has it"
-
-
-def read_file(path: str) -> str:
-    """Read a small file of the kernel's whole, in as few calls as possible."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        data = b""
-        while piece := os.read(fd, 1 << 16):
-            data += piece
-        return data.decode(errors="surrogateescape")
-    finally:
-        os.close(fd)
 
 
 @cache

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import CgroupError, Unavailable
+from ..linux.cgroupfs import read_file
 from .driver import Deadline, Write, await_ends, end_all, processes, put, put_all
-from .hierarchy import Hierarchy, read_file
+from .hierarchy import Hierarchy
 from .values import MAX
 
 PERIOD, QUOTA = "cpu.cfs_period_us", "cpu.cfs_quota_us"

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import CgroupError, Unavailable
+from ..linux.cgroupfs import read_file
 from . import devices_bpf
 from .driver import Deadline, Write, await_ends, end_all, processes, put, put_all
-from .hierarchy import Hierarchy, read_file
+from .hierarchy import Hierarchy
 from .limits import WORDS
 
 #: Controllers that every v2 group has, without an entry in cgroup.controllers.

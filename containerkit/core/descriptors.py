@@ -15,7 +15,7 @@ from functools import cache
 
 from ..errors import Unavailable
 from ..linux import procfs, sockets
-from ..linux.kept import keeps
+from ..linux.kept import FileId, file_of, is_still, keeps
 from ..linux.procfs import PROC
 from ..linux.syscalls import Fd
 from .standard_steps import CALLER, HELPER, PROGRAM, SYNC
@@ -80,7 +80,7 @@ class _Helper:
     """The sealed file of the helper, which all spawns of this process execute: no process can change it."""
 
     def __init__(self) -> None:
-        self._kept: tuple[int, tuple[int, int]] | None = None
+        self._kept: tuple[int, FileId] | None = None
         self._forget_lock()
         os.register_at_fork(after_in_child=self._forget_lock)
 
@@ -92,23 +92,13 @@ class _Helper:
         with self._lock:
             if self._kept is None or not is_still(*self._kept):
                 fd = memfd("ck-helper", helper(), SEALS | fcntl.F_SEAL_WRITE)
-                status = os.fstat(fd)
-                self._kept = fd, (status.st_dev, status.st_ino)
+                self._kept = fd, file_of(fd)
             return self._kept[0]
 
     def kept(self) -> frozenset[int]:
         """Return the descriptor that stays open for as long as this process runs."""
         with self._lock:
             return frozenset({self._kept[0]} if self._kept and is_still(*self._kept) else ())
-
-
-def is_still(fd: int, inode: tuple[int, int]) -> bool:
-    """Whether a descriptor is of this file.  A caller that closes every descriptor, as a daemon does, closes ours too."""
-    try:
-        status = os.fstat(fd)
-    except OSError:
-        return False
-    return (status.st_dev, status.st_ino) == inode
 
 
 _helper = _Helper()

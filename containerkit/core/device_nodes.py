@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from errno import EPERM
 
 from ..linux import kernel, syscalls
-from ..linux.kept import keeps
+from ..linux.kept import FileId, file_of, is_still, keeps
 from ..linux.syscalls import ATTR, Call, Slot
 from .errors import StepError
 from .step import Phase, Step
@@ -58,7 +58,7 @@ class Shared:
 
     def __init__(self) -> None:
         self.is_denied = False
-        self._kept: dict[int, tuple[int, tuple[int, int]]] = {}  # inode of the namespace -> descriptor, and its device and inode
+        self._kept: dict[int, tuple[int, FileId]] = {}  # inode of the namespace -> descriptor, and its device and inode
         self._forget_lock()
         os.register_at_fork(after_in_child=self._forget_lock)
 
@@ -70,32 +70,22 @@ class Shared:
         """Return a descriptor of the filesystem's root.  :raises StepError: it cannot be made"""
         here = os.stat("/proc/thread-self/ns/mnt").st_ino
         with self._lock:
-            if here not in self._kept or not _is(*self._kept[here]):
+            if here not in self._kept or not is_still(*self._kept[here]):
                 self._kept[here] = self._make()
             return self._kept[here][0]
 
     def kept(self) -> frozenset[int]:
         """Return the descriptors that stay open for as long as this process runs: one for each mount namespace."""
         with self._lock:
-            return frozenset(fd for fd, inode in self._kept.values() if _is(fd, inode))
+            return frozenset(fd for fd, inode in self._kept.values() if is_still(fd, inode))
 
     @staticmethod
-    def _make() -> tuple[int, tuple[int, int]]:
+    def _make() -> tuple[int, FileId]:
         from .parent import ParentExecutor  # which needs streams, which need this
 
         actor = ParentExecutor()
         fd = actor.perform([*made()], keep=MEMORY.name)
-        status = os.fstat(fd)
-        return fd, (status.st_dev, status.st_ino)
-
-
-def _is(fd: int, inode: tuple[int, int]) -> bool:
-    """Whether the descriptor still is ours: a daemon that closes every descriptor closes it too, and its number may be reused."""
-    try:
-        status = os.fstat(fd)
-    except OSError:
-        return False
-    return (status.st_dev, status.st_ino) == inode
+        return fd, file_of(fd)
 
 
 #: The one filesystem of this process that all its containers bind their devices from.

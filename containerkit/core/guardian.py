@@ -19,7 +19,7 @@ from functools import cache
 
 from ..errors import Unavailable
 from ..linux import sockets, syscalls
-from ..linux.kept import keeps
+from ..linux.kept import file_of, is_still, keeps
 from ..linux.native import extension, number
 from ..linux.syscalls import AT_EMPTY_PATH, CLONE, Call, Fd, Labelled, Slot, Strings
 from .compiler import Program, compile_timeline
@@ -52,14 +52,11 @@ class _Guardian:
             theirs.setsockopt(sockets.SOL_SOCKET, sockets.SO_PASSCRED, 1)
             _start(theirs.fileno())
             self.fd = ours.detach()
-        self.key = _key(self.fd)
+        self.key = file_of(self.fd)
 
     def open(self) -> bool:
         """Whether the descriptor is still the one that was made here."""
-        try:
-            return _key(self.fd) == self.key
-        except OSError:
-            return False
+        return is_still(self.fd, self.key)
 
     def alive(self) -> bool:
         """Whether it is there and its guardian has the other end open."""
@@ -108,11 +105,6 @@ def _forget() -> None:
 
 
 os.register_at_fork(after_in_child=_forget)
-
-
-def _key(fd: int) -> tuple[int, int]:
-    status = os.fstat(fd)
-    return status.st_dev, status.st_ino
 
 
 # --- starting one ------------------------------------------------------------------------------------------------

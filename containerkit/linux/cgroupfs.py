@@ -11,7 +11,7 @@ import os
 import signal
 import time
 
-__all__ = ["end", "end_all", "processes", "remove", "tree"]
+__all__ = ["end", "end_all", "processes", "read_file", "remove", "tree"]
 
 LEAF = 2  # links of a directory without directories: the kernel counts them in a group as on a disk
 PATIENCE, PAUSE = 10.0, 0.001  # seconds
@@ -36,7 +36,7 @@ def processes(path: str, name: str = "cgroup.procs", *, recursive: bool = True) 
     found: list[int] = []
     for directory in tree(path) if recursive else [path]:
         try:
-            found += map(int, _read(f"{directory}/{name}").split())
+            found += map(int, read_file(f"{directory}/{name}").split())
         except OSError as error:
             if error.errno not in GONE:
                 raise
@@ -117,12 +117,13 @@ def _put(path: str, name: str, text: str) -> bool:
     return False
 
 
-def _read(path: str) -> str:
+def read_file(path: str) -> str:
+    """Read a small file of the kernel's whole, in as few calls as possible."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = b""
         while piece := os.read(fd, 1 << 16):
             data += piece
-        return data.decode()
+        return data.decode(errors="surrogateescape")
     finally:
         os.close(fd)

@@ -39,7 +39,6 @@ KINDS = {
     "ipc": CLONE.NEWIPC, "uts": CLONE.NEWUTS, "cgroup": CLONE.NEWCGROUP, "time": CLONE.NEWTIME,
 }  # fmt: skip
 NS_GET_USERNS, NS_GET_PARENT, NS_GET_NSTYPE, NS_GET_OWNER_UID = 0xB701, 0xB702, 0xB703, 0xB704
-NSFS_MAGIC = 0x6E736673
 OWN_MEMORY = frozenset({"user", "mnt", "pid", "time"})
 """The kinds that a process must not join while it shares the caller's memory, or that the kernel then refuses."""
 
